@@ -1,0 +1,108 @@
+"""All that a plugin may import from eagbench. What is not here may change without notice."""
+
+from __future__ import annotations
+
+from eagbench.arrays import time_grid
+from eagbench.errors import UserError
+from eagbench.hookspecs import Register, hookimpl
+from eagbench.prompting.answering import AnswerMode, answer_cases, answer_prompts, open_policy
+from eagbench.prompting.answers import FeatureVocabulary, probability_text, read_answer, write_answer
+from eagbench.prompting.hugging_face import quiet_transformers
+from eagbench.prompting.record import RecordText, RecordTextParams
+from eagbench.prompting.styles import ANSWER_LEVELS, STYLES, Style, StyleName, compose_prompt, prompt_text, question
+from eagbench.protocols import (
+    Dataset,
+    Expert,
+    Generation,
+    LanguageModel,
+    Method,
+    Metric,
+    Perturbation,
+    Policy,
+    Reward,
+    Sampling,
+    Search,
+    SearchResult,
+    SearchTask,
+    StrictParams,
+    Tracker,
+)
+from eagbench.stage import StageNode, StageRun
+from eagbench.types import (
+    Access,
+    Case,
+    Cases,
+    Cohort,
+    Feature,
+    FloatArray,
+    IntArray,
+    LabelledCases,
+    Prediction,
+    Provenance,
+    Reads,
+    ScoredCases,
+    Task,
+    TrainingData,
+    Trajectory,
+)
+from eagbench.vocabulary import SourceItem, Vocabulary, vocabulary
+
+__all__ = [
+    "ANSWER_LEVELS",
+    "STYLES",
+    "Access",
+    "AnswerMode",
+    "Case",
+    "Cases",
+    "Cohort",
+    "Dataset",
+    "Expert",
+    "Feature",
+    "FeatureVocabulary",
+    "FloatArray",
+    "Generation",
+    "IntArray",
+    "LabelledCases",
+    "LanguageModel",
+    "Method",
+    "Metric",
+    "Perturbation",
+    "Policy",
+    "Prediction",
+    "Provenance",
+    "Reads",
+    "RecordText",
+    "RecordTextParams",
+    "Register",
+    "Reward",
+    "Sampling",
+    "ScoredCases",
+    "Search",
+    "SearchResult",
+    "SearchTask",
+    "SourceItem",
+    "StageNode",
+    "StageRun",
+    "StrictParams",
+    "Style",
+    "StyleName",
+    "Task",
+    "Tracker",
+    "TrainingData",
+    "Trajectory",
+    "UserError",
+    "Vocabulary",
+    "answer_cases",
+    "answer_prompts",
+    "compose_prompt",
+    "hookimpl",
+    "open_policy",
+    "probability_text",
+    "prompt_text",
+    "question",
+    "quiet_transformers",
+    "read_answer",
+    "time_grid",
+    "vocabulary",
+    "write_answer",
+]

@@ -1,0 +1,134 @@
+"""What `run`, `plan` and `report` do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eagbench.config import LoadedBenchmark, load_benchmark
+from eagbench.errors import UserError
+from eagbench.plan import Plan, make_plan
+from eagbench.progress import Reporter
+from eagbench.registry import load_registry
+from eagbench.run_folder import check_out, write_run_folder
+from eagbench.runner import run_plan
+from eagbench.store import Store
+from eagbench.tracking import start_trackers
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked to run or to plan."""
+
+    benchmark: Path
+    sets: tuple[str, ...] = ()
+    limit: int | None = None
+    profile: str | None = None
+    seeds: tuple[int, ...] | None = None
+
+    def load(self) -> LoadedBenchmark:
+        """The validated benchmark."""
+        return load_benchmark(self.benchmark, sets=self.sets, profile=self.profile, seeds=self.seeds)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished run: where it lies, and what to print."""
+
+    folder: Path
+    n_failed: int
+    summary: str
+
+
+def parse_seeds(text: str | None) -> tuple[int, ...] | None:
+    """`0,1,2` as numbers.
+
+    Raises:
+        UserError: The text is something else.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UserError(f"{text!r} is not a list of seeds", where="--seeds", mend="write them as 0,1,2") from error
+
+
+def run(request: Request, out: Path | None, *, fresh: bool, workers: int, quiet: bool) -> Finished:
+    """Runs a benchmark and writes its run folder and report.
+
+    Raises:
+        UserError: The benchmark, the data or the output folder is the user's to mend.
+    """
+    loaded = request.load()
+    name = loaded.benchmark.name
+    folder = (out or Path("runs") / name).absolute()
+    check_out(folder, name)
+    store = Store.open()
+    reporter = Reporter(quiet=quiet)
+    plan = make_plan(loaded, load_registry(), store, limit=request.limit)
+    trackers = start_trackers(plan, folder)
+    n_complete = 0 if fresh else sum(store.is_complete(node) for node in plan.nodes)
+    reporter.say(f"{name}: {len(plan.nodes)} stages, {n_complete} of them in the store {store.root}")
+    result = run_plan(plan, store, reporter, fresh=fresh, workers=workers, trackers=trackers)
+    manifest = write_run_folder(plan, result, store, folder)
+    for tracker in trackers:
+        tracker.finish()
+    from eagbench.report.html import write_report
+    from eagbench.report.tables import render
+
+    page = write_report(folder)
+    count = {status: sum(o.status == status for o in result.outcomes.values()) for status in ("computed", "reused")}
+    lines = [render(folder, "md"), "", f"stages: {count['computed']} computed, {count['reused']} reused"]
+    for failure in manifest["failed"]:
+        lines.append(f"failed: {_cell_name(failure)}: {failure['stage']}: {failure['reason']}")
+    lines.append(f"run folder: {folder}")
+    lines.append(f"report: {page}")
+    return Finished(folder, len(manifest["failed"]), "\n".join(lines))
+
+
+def _cell_name(failure: dict[str, Any]) -> str:
+    severity = "" if failure["severity"] is None else f" {failure['severity']:g}"
+    return f"{failure['method']}, seed {failure['seed']}, {failure['condition']}{severity}"
+
+
+def describe_plan(request: Request) -> str:
+    """The plan as text: every stage, its state in the store, and what it took when it was last computed here."""
+    store = Store.open()
+    return plan_text(make_plan(request.load(), load_registry(), store, limit=request.limit), store)
+
+
+def plan_text(plan: Plan, store: Store) -> str:
+    """Stages by kind and label, and the sum of what is still to do."""
+    lines = [f"{plan.loaded.benchmark.name}: {len(plan.nodes)} stages, {len(plan.cells)} cells", ""]
+    known, unknown = 0.0, 0
+    for node in plan.nodes:
+        seed = "" if node.seed is None else f", seed {node.seed}"
+        if store.is_complete(node):
+            state = "in the store"
+        else:
+            seconds = store.seconds_of(node.kind, node.label)
+            state = "to do" if seconds is None else f"to do, about {seconds:.0f} s"
+            known += seconds or 0.0
+            unknown += seconds is None
+        lines.append(f"{node.fingerprint[:12]}  {node.kind:<12} {node.label + seed:<52} {state}")
+    left_out = sum(cell.score is None for cell in plan.cells)
+    if left_out:
+        lines.append(f"{left_out} cells are not applicable: their condition means nothing for what the method reads")
+    lines += ["", f"to do: about {known:.0f} s by earlier runs on this machine, and {unknown} stages not timed yet"]
+    return "\n".join(lines)
+
+
+def report(folder: Path, format: str) -> str:
+    """Writes the HTML report again, or renders the main table."""
+    from eagbench.report.html import write_report
+    from eagbench.report.tables import render
+    from eagbench.run_folder import read_manifest
+
+    read_manifest(folder)
+    if format == "html":
+        return f"report: {write_report(folder)}"
+    if format not in {"md", "latex", "csv"}:
+        raise UserError(f"there is no format '{format}'", where="--format", mend="choices: html, md, latex, csv")
+    return render(folder, format)

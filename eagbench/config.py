@@ -1,0 +1,334 @@
+"""A benchmark as the user writes it: YAML, `--set`, profiles, validated to a frozen model."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from eagbench.errors import UserError
+from eagbench.prompting.record import RecordTextParams
+from eagbench.yaml_source import KeyPath, Source, apply_set, item_label, merge, read_yaml
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class Strict(BaseModel):
+    """Unknown keys are refused and values can't be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ComponentSpec(Strict):
+    """A component by name, with its parameters: `lightgbm`, or `{name: lightgbm, num_leaves: 7}`."""
+
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        return _split_component(value, ("name",))
+
+
+class MethodSpec(Strict):
+    """A method of the comparison, or an expert under its own name. `as` labels it; labels are unique."""
+
+    name: str
+    label: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        spec = _split_component(value, ("name", "as"))
+        spec["label"] = str(spec.pop("as", spec.get("name", "")))
+        return spec
+
+    @field_validator("label")
+    @classmethod
+    def _is_file_name(cls, label: str) -> str:
+        if not _LABEL.fullmatch(label):
+            raise ValueError("a label is made of letters, digits, '_', '-' and '.', because files are named after it")
+        return label
+
+
+class ConditionSpec(Strict):
+    """`clean`, or a perturbation with severities (physical amounts) or levels (1 to 5)."""
+
+    name: str
+    label: str
+    severity: tuple[float, ...] | None = None
+    level: tuple[int, ...] | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        spec = _split_component(value, ("name", "as", "severity", "level"))
+        spec["label"] = str(spec.pop("as", spec.get("name", "")))
+        for key in ("severity", "level"):
+            if isinstance(spec.get(key), int | float):
+                spec[key] = [spec[key]]
+        return spec
+
+    @model_validator(mode="after")
+    def _has_amounts(self) -> ConditionSpec:
+        if self.name == "clean":
+            if self.severity or self.level or self.params:
+                raise ValueError("`clean` takes no parameters")
+        elif not self.severity and not self.level:
+            raise ValueError("a perturbation needs `severity: [...]` (physical amounts) or `level: [1, 3, 5]`")
+        if self.level and any(not 1 <= level <= 5 for level in self.level):
+            raise ValueError("levels run from 1 to 5")
+        return self
+
+
+def _split_component(value: Any, own: tuple[str, ...]) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, Mapping):
+        if not isinstance(value.get("name"), str):
+            raise ValueError("a component is a name, or a mapping with `name:` and its parameters")
+        spec: dict[str, Any] = {key: value[key] for key in own if key in value}
+        spec["params"] = {key: value[key] for key in value if key not in own}
+        return spec
+    raise ValueError("a component is a name, or a mapping with `name:` and its parameters")
+
+
+class SplitSpec(Strict):
+    """How patients are divided: shares, or folds for out-of-fold predictions.
+
+    With `folds`, each fold is held out once; `tuning` is the share of the remaining patients that tunes.
+    """
+
+    train: float | None = Field(default=None, gt=0, lt=1)
+    tuning: float = Field(default=0.1, gt=0, lt=1)
+    held_out: float | None = Field(default=None, gt=0, lt=1)
+    folds: int | None = Field(default=None, ge=2, le=100)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SplitSpec:
+        if self.folds is not None:
+            if self.train is not None or self.held_out is not None:
+                raise ValueError("give either `folds`, or the shares `train`, `tuning` and `held_out`")
+        elif self.train is None or self.held_out is None:
+            raise ValueError("give the shares `train`, `tuning` and `held_out`, or `folds`")
+        elif abs(self.train + self.tuning + self.held_out - 1) > 1e-9:
+            raise ValueError(f"the shares add up to {self.train + self.tuning + self.held_out:g}, not to 1")
+        return self
+
+
+class AnswerSpec(Strict):
+    """How a probability is read from a policy, the same for all methods of the comparison."""
+
+    mode: Literal["greedy", "mean_of_n", "expectation"] = "greedy"
+    samples: int = Field(default=8, ge=2)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        return {"mode": value} if isinstance(value, str) else value
+
+
+class IntervalSpec(Strict):
+    """The bootstrap over patients."""
+
+    resamples: int = Field(default=1000, ge=100)
+    level: float = Field(default=0.95, gt=0.5, lt=1)
+    seed: int = Field(default=0, ge=0)
+
+
+class Benchmark(Strict):
+    """A benchmark: data, methods, conditions, seeds, metrics."""
+
+    name: str
+    description: str = ""
+    data: ComponentSpec
+    split: SplitSpec = SplitSpec(train=0.7, tuning=0.1, held_out=0.2)
+    reference_expert: ComponentSpec | None = None
+    teacher_features: int = Field(default=5, ge=1)
+    policy: ComponentSpec | None = None
+    record_text: RecordTextParams = RecordTextParams()
+    answer: AnswerSpec = AnswerSpec()
+    methods: tuple[MethodSpec, ...] = Field(min_length=1)
+    conditions: tuple[ConditionSpec, ...] = (ConditionSpec.model_validate("clean"),)
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    metrics: tuple[ComponentSpec, ...] = Field(min_length=1)
+    intervals: IntervalSpec = IntervalSpec()
+    trackers: tuple[ComponentSpec, ...] = ()
+    profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _is_file_name(cls, name: str) -> str:
+        if not _LABEL.fullmatch(name):
+            raise ValueError("a benchmark's name is made of letters, digits, '_', '-' and '.'")
+        return name
+
+    @field_validator("conditions")
+    @classmethod
+    def _clean_first(cls, conditions: tuple[ConditionSpec, ...]) -> tuple[ConditionSpec, ...]:
+        _unique([c.label for c in conditions], "condition")
+        if not any(c.name == "clean" for c in conditions):
+            raise ValueError("`clean` must be among the conditions: every other one is compared with it")
+        return tuple(sorted(conditions, key=lambda c: c.name != "clean"))
+
+    @field_validator("methods")
+    @classmethod
+    def _labels_differ(cls, methods: tuple[MethodSpec, ...]) -> tuple[MethodSpec, ...]:
+        _unique([m.label for m in methods], "method")
+        return methods
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        _unique([str(s) for s in seeds], "seed")
+        if any(seed < 0 for seed in seeds):
+            raise ValueError("seeds are not negative")
+        return seeds
+
+
+def _unique(labels: Sequence[str], what: str) -> None:
+    doubled = sorted({label for label in labels if labels.count(label) > 1})
+    if doubled:
+        hint = "; tell them apart with `as:`" if what != "seed" else ""
+        raise ValueError(f"the {what} {', '.join(doubled)} stands here more than once{hint}")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBenchmark:
+    """A validated benchmark with the tree it was read from and the place of every value in it."""
+
+    benchmark: Benchmark
+    source: Source
+    profile: str | None = None
+
+    def place(self, *path: str | int) -> str:
+        """Where a value stands in the user's file."""
+        return self.source.place(tuple(path))
+
+    def resolved(self) -> dict[str, Any]:
+        """The benchmark as the user could have written it in one file."""
+        return {key: value for key, value in self.source.tree.items() if key != "profiles"}
+
+
+def load_benchmark(
+    path: Path, *, sets: Sequence[str] = (), profile: str | None = None, seeds: Sequence[int] | None = None
+) -> LoadedBenchmark:
+    """Reads a benchmark, lays the profile on it, then `--set` and `--seeds`.
+
+    Raises:
+        UserError: Anything in the file, the profile or an assignment is wrong; the message names file and line.
+    """
+    source = read_yaml(path)
+    if profile is not None:
+        profiles = source.tree.get("profiles")
+        if not isinstance(profiles, dict) or not isinstance(profiles.get(profile), dict):
+            choices = ", ".join(profiles) if isinstance(profiles, dict) else "none"
+            raise UserError(f"there is no profile '{profile}'", where=str(path), mend=f"choices: {choices}")
+        prefix = ("profiles", profile)
+        over = Source(
+            tree=profiles[profile],
+            places={p[2:]: place for p, place in source.places.items() if p[:2] == prefix},
+        )
+        merge(source, over)
+    for assignment in sets:
+        apply_set(source, assignment)
+    if seeds is not None:
+        source.tree["seeds"] = list(seeds)
+        source.places[("seeds",)] = "--seeds"
+    try:
+        benchmark = Benchmark.model_validate(source.tree)
+    except ValidationError as error:
+        raise validation_error(error, Benchmark, source, ()) from error
+    return LoadedBenchmark(benchmark=benchmark, source=source, profile=profile)
+
+
+def validate_params(model: type[BaseModel], params: Mapping[str, Any], source: Source, path: KeyPath) -> BaseModel:
+    """Validates a component's parameters.
+
+    Raises:
+        UserError: A key is unknown or a value does not fit; the message names file, line and the nearest right name.
+    """
+    try:
+        return model.model_validate(dict(params))
+    except ValidationError as error:
+        raise validation_error(error, model, source, path) from error
+
+
+def validation_error(error: ValidationError, model: type[BaseModel], source: Source, path: KeyPath) -> UserError:
+    """The first of pydantic's complaints, as a person would say it."""
+    first = min(error.errors(include_url=False), key=lambda e: 0 if e["type"] == "extra_forbidden" else 1)
+    location = tuple(p for p in first["loc"] if not (isinstance(p, str) and "[" in p))
+    written = _as_written(path + location, source)
+    where = source.place(written)
+    key = ".".join(str(_label_of(source, written, i)) for i in range(len(written)))
+    others = error.error_count() - 1
+    more = f" ({others} more to mend after this one)" if others else ""
+    if first["type"] == "extra_forbidden":
+        names = _field_names(model, location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), names, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        return UserError(f"unknown key '{key}'{more}", where=where, mend=f"{hint}choices: {', '.join(names)}")
+    if first["type"] == "missing":
+        return UserError(f"the key '{key}' is missing{more}", where=where)
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if first["type"] == "value_error" else f", not {first['input']!r}"
+    about = f"'{key}': " if key else ""
+    return UserError(f"{about}{message[:1].lower()}{message[1:]}{given}{more}", where=where)
+
+
+def _as_written(path: KeyPath, source: Source) -> KeyPath:
+    """Drops what only our models have (`params`, `label`) from a path, so that it leads through the user's tree."""
+    here: Any = source.tree
+    written: KeyPath = ()
+    for part in path:
+        if isinstance(here, dict) and part not in here and part in {"params", "label"}:
+            continue
+        written = (*written, part)
+        if (isinstance(here, dict) and part in here) or (
+            isinstance(here, list) and isinstance(part, int) and part < len(here)
+        ):
+            here = here[part]  # type: ignore[index]
+    return written
+
+
+def _label_of(source: Source, path: KeyPath, index: int) -> str | int:
+    part = path[index]
+    if isinstance(part, str):
+        return part
+    here: Any = source.tree
+    for step in path[: index + 1]:
+        try:
+            here = here[step]
+        except (KeyError, IndexError, TypeError):
+            return part
+    return item_label(here) or part
+
+
+def _field_names(model: Any, location: Sequence[str | int]) -> list[str]:
+    for part in location:
+        if isinstance(part, str) and isinstance(model, type) and issubclass(model, BaseModel):
+            field = model.model_fields.get(part)
+            model = field.annotation if field else None
+        model = _model_within(model)
+    return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _model_within(annotation: Any) -> Any:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return annotation
+    for argument in typing.get_args(annotation):
+        found = _model_within(argument)
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            return found
+    return None

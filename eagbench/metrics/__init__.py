@@ -1,0 +1,1 @@
+"""The core's metrics: one module per family, registered by `eagbench.metrics.plugin`."""

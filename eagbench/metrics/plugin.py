@@ -1,0 +1,16 @@
+"""Registers the core's metrics through the hook that other packages use."""
+
+from __future__ import annotations
+
+from eagbench.hookspecs import Register, hookimpl
+from eagbench.metrics.attention import AttentionJaccard
+from eagbench.metrics.calibration import Brier, ExpectedCalibrationError
+from eagbench.metrics.discrimination import Auprc, Auroc
+from eagbench.metrics.unparsed import UnparsedRate
+
+
+@hookimpl
+def register_metrics(register: Register) -> None:
+    """Registers every metric of the core."""
+    for metric in (Auroc, Auprc, Brier, ExpectedCalibrationError, UnparsedRate, AttentionJaccard):
+        register(metric)

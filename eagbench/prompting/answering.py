@@ -1,0 +1,198 @@
+"""From an opened policy and cases to predictions: the one way for every method that prompts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from eagbench.prompting.answers import FeatureVocabulary, read_answer, text_up_to_answer
+from eagbench.prompting.record import RecordText
+from eagbench.prompting.styles import ANSWER_LEVELS, Style, prompt_text
+from eagbench.protocols import LanguageModel, Sampling, StrictParams
+from eagbench.stage import no_progress
+from eagbench.types import Case, Cases, Prediction, Trajectory
+
+# Cases per call of the model: small enough for a progress bar to move, large enough for full batches.
+_CHUNK = 256
+
+
+class AnswerMode(StrictParams):
+    """How a probability is read from a policy; declared by the benchmark, the same for every method that prompts.
+
+    Attributes:
+        mode: `greedy`: the answer of one greedy text. `mean_of_n`: the mean of the parsed answers of `samples` sampled
+            texts. `expectation`: the reasoning is written greedily up to the answer's opening tag, then the declared
+            levels 0.05, 0.10, ... 0.95 are weighed by their probability as the next text.
+        samples: Texts per case in `mean_of_n`.
+        temperature: Temperature of these samples.
+    """
+
+    mode: Literal["greedy", "mean_of_n", "expectation"] = "greedy"
+    samples: int = Field(default=8, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        """Lets a benchmark write `answer: expectation`."""
+        return {"mode": value} if isinstance(value, str) else value
+
+
+def open_policy(folder: Path) -> LanguageModel:
+    """Opens the model in a policy folder, by the component that its `policy.json` names.
+
+    Args:
+        folder: Holds `policy.json` (`{"name": ..., "params": ...}`) and what the policy's `prepare`, or a training
+            stage, wrote.
+    """
+    from eagbench.registry import load_registry
+
+    described = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
+    policy = load_registry().create("policy", described["name"], described["params"])
+    model: LanguageModel = policy.open(folder)
+    return model
+
+
+def answer_cases(
+    model: LanguageModel,
+    cases: Cases,
+    record_text: RecordText,
+    style: Style,
+    answer: AnswerMode,
+    *,
+    seed: int,
+    max_new_tokens: int,
+    progress: Callable[..., Iterable[Any]] = no_progress,
+) -> list[Prediction]:
+    """Asks a policy about every case and reads its answers.
+
+    Args:
+        model: The opened policy.
+        cases: N cases, unlabelled.
+        record_text: The fitted record text.
+        style: The format asked for.
+        answer: How the probability is read.
+        seed: Seed of sampling (`mean_of_n`).
+        max_new_tokens: Bound on the tokens of one text.
+        progress: Wraps the loop with a progress bar.
+
+    Returns:
+        N predictions in the order of the cases, each with its trajectories; probability None where nothing was parsed.
+    """
+    return answer_prompts(
+        model,
+        cases,
+        [prompt_text(style, case, cases, record_text) for case in cases],
+        style,
+        answer,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        progress=progress,
+    )
+
+
+def answer_prompts(
+    model: LanguageModel,
+    cases: Cases,
+    prompts: Sequence[str],
+    style: Style,
+    answer: AnswerMode,
+    *,
+    seed: int,
+    max_new_tokens: int,
+    progress: Callable[..., Iterable[Any]] = no_progress,
+) -> list[Prediction]:
+    """As `answer_cases`, for methods that write their own prompts (few-shot, an expert's output in the prompt)."""
+    ask = {"greedy": _greedy, "mean_of_n": _mean_of_n, "expectation": _expectation}[answer.mode]
+    vocabulary = FeatureVocabulary(cases.features)
+    starts = range(0, len(cases), _CHUNK)
+    predictions: list[Prediction] = []
+    for start in progress(starts, "answer", len(starts)):
+        chunk = slice(start, start + _CHUNK)
+        predictions += ask(model, cases.items[chunk], prompts[chunk], style, answer, vocabulary, seed, max_new_tokens)
+    return predictions
+
+
+def _greedy(
+    model: LanguageModel,
+    cases: Sequence[Case],
+    prompts: Sequence[str],
+    style: Style,
+    answer: AnswerMode,
+    vocabulary: FeatureVocabulary,
+    seed: int,
+    max_new_tokens: int,
+) -> list[Prediction]:
+    sampling = Sampling(max_new_tokens, stop=(style.answer_close,))
+    texts = model.generate(prompts, sampling, seed)
+    trajectories = [
+        read_answer(style, case, text.text, text.tokens, vocabulary) for case, text in zip(cases, texts, strict=True)
+    ]
+    return [_prediction(answer, trajectory.probability, [trajectory]) for trajectory in trajectories]
+
+
+def _mean_of_n(
+    model: LanguageModel,
+    cases: Sequence[Case],
+    prompts: Sequence[str],
+    style: Style,
+    answer: AnswerMode,
+    vocabulary: FeatureVocabulary,
+    seed: int,
+    max_new_tokens: int,
+) -> list[Prediction]:
+    sampling = Sampling(max_new_tokens, temperature=answer.temperature, stop=(style.answer_close,))
+    texts = model.generate([prompt for prompt in prompts for _ in range(answer.samples)], sampling, seed)
+    predictions = []
+    for i, case in enumerate(cases):
+        written = texts[i * answer.samples : (i + 1) * answer.samples]
+        trajectories = [read_answer(style, case, text.text, text.tokens, vocabulary) for text in written]
+        parsed = [t.probability for t in trajectories if t.probability is not None]
+        predictions.append(_prediction(answer, float(np.mean(parsed)) if parsed else None, trajectories))
+    return predictions
+
+
+def _expectation(
+    model: LanguageModel,
+    cases: Sequence[Case],
+    prompts: Sequence[str],
+    style: Style,
+    answer: AnswerMode,
+    vocabulary: FeatureVocabulary,
+    seed: int,
+    max_new_tokens: int,
+) -> list[Prediction]:
+    texts = model.generate(prompts, Sampling(max_new_tokens, stop=(style.answer_open,)), seed)
+    begun = [text_up_to_answer(style, text.text) for text in texts]
+    asked = [i for i, text in enumerate(begun) if text is not None]
+    expectation: dict[int, float] = {}
+    if asked:
+        levels = np.array([float(level) for level in ANSWER_LEVELS])  # (L,)
+        weights = model.continuation_probabilities(
+            [prompts[i] for i in asked], [begun[i] or "" for i in asked], ANSWER_LEVELS
+        )  # (len(asked), L)
+        expectation = dict(zip(asked, (float(value) for value in weights @ levels), strict=True))
+    predictions = []
+    for i, (case, text) in enumerate(zip(cases, texts, strict=True)):
+        trajectory = read_answer(style, case, text.text, text.tokens, vocabulary)
+        # The text ends where the answer would begin; the answer is the expectation.
+        trajectory = replace(trajectory, probability=expectation.get(i))
+        predictions.append(_prediction(answer, trajectory.probability, [trajectory]))
+    return predictions
+
+
+def _prediction(answer: AnswerMode, probability: float | None, trajectories: Sequence[Trajectory]) -> Prediction:
+    """Of several texts the first one's citations stand for the case, since a mean of lists means nothing."""
+    return Prediction(
+        case_id=trajectories[0].case_id,
+        probability=probability,
+        answer_mode=answer.mode,
+        cited_features=trajectories[0].cited_features,
+        trajectories=tuple(trajectories),
+    )

@@ -1,0 +1,174 @@
+"""Reading and writing answers. Reading is strict and never raises: what can't be read has no probability.
+
+A probability is a plain decimal from 0 to 1 between the style's answer tags: `0.35`, `.35`, `1`. Percentages (`35`,
+`35%`), words, exponents, several answers, and an answer whose closing tag is missing (it may have been cut short) are
+unparsed. Tags count in their exact spelling.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from eagbench.prompting.styles import Style
+from eagbench.types import Case, Feature, Trajectory
+
+_PROBABILITY = re.compile(r"\s*((?:0?\.[0-9]+|0|0\.|1(?:\.0*)?))\s*")
+_ITEM_SEPARATOR = re.compile(r"[,;\n]")
+_ITEM_MARKS = " \t\r\f\v\"'`[]{}*-"
+
+
+class FeatureVocabulary:
+    """The names by which an answer may cite a feature: its name, else its label, else a declared synonym.
+
+    A label or synonym that belongs to two features matches neither.
+    """
+
+    def __init__(self, features: Iterable[Feature]) -> None:
+        features = tuple(features)
+        self._names = {_folded(feature.name): feature.name for feature in features}
+        self._others: dict[str, str | None] = {}
+        for feature in features:
+            for other in {_folded(text) for text in (feature.label, *feature.synonyms)}:
+                self._others[other] = None if other in self._others else feature.name
+
+    def match(self, text: str) -> str | None:
+        """The feature that a text names, None if it names none."""
+        folded = _folded(text)
+        return self._names.get(folded) or self._others.get(folded)
+
+
+def read_answer(style: Style, case: Case, text: str, tokens: int, vocabulary: FeatureVocabulary) -> Trajectory:
+    """Reads what a policy wrote.
+
+    Args:
+        style: The format that was asked for.
+        case: The case.
+        text: The text, to the letter.
+        tokens: Number of tokens written.
+        vocabulary: Names of the features.
+    """
+    sections = _sections(style, text)
+    cited, hallucinated = _cited(sections, vocabulary) if style.cites_features else (None, 0)
+    return Trajectory(
+        case_id=case.case_id,
+        text=text,
+        steps=_steps(sections),
+        cited_features=cited,
+        hallucinated_features=hallucinated,
+        probability=_probability(style, sections),
+        generated_tokens=tokens,
+    )
+
+
+def write_answer(
+    style: Style,
+    steps: Sequence[tuple[str, str]],
+    cited: Sequence[str],
+    probability: float,
+    question: str,
+) -> str:
+    """A well-formed answer, which `read_answer` reads back.
+
+    Args:
+        style: The format.
+        steps: (subquestion, answer) pairs; `think_answer` writes the answers as its reasoning, `vanilla` none.
+        cited: Names of the important features; only `question_decomposition` writes them.
+        probability: In [0, 1].
+        question: The final question; only `question_decomposition` writes it.
+    """
+    answer = f"{style.answer_open}{probability_text(probability)}{style.answer_close}"
+    if style.name == "vanilla":
+        return answer
+    if style.name == "think_answer":
+        return f"<think> {' '.join(text for _, text in steps)}</think>{answer}"
+    pairs = "".join(f"<Subquestion> {subquestion}<Answer> {text}" for subquestion, text in steps)
+    return f"{pairs}<Final subquestion> {question}<Important Features> {', '.join(cited)}{answer}"
+
+
+def probability_text(probability: float) -> str:
+    """A probability in two decimals, or in as many as it takes to be read back unchanged."""
+    text = f"{probability:.2f}"
+    return text if float(text) == probability else np.format_float_positional(probability)
+
+
+def text_up_to_answer(style: Style, text: str) -> str | None:
+    """The text to the end of its answer's opening tag, None if no answer was begun.
+
+    A tag inside reasoning that was not closed does not begin an answer.
+    """
+    start = _reasoning_end(style, text)
+    position = -1 if start is None else text.find(style.answer_open, start)
+    return None if position < 0 else text[: position + len(style.answer_open)]
+
+
+def _reasoning_end(style: Style, text: str) -> int | None:
+    """Where the text after `<think>` ... `</think>` begins; None if the reasoning was not closed."""
+    if style.name != "think_answer":
+        return 0
+    close = text.rfind("</think>")
+    if close < 0:
+        return None if "<think>" in text else 0
+    return close + len("</think>")
+
+
+def _sections(style: Style, text: str) -> list[tuple[str, str, bool]]:
+    """(opening tag, text up to the next tag, whether that is its own closing tag) in order."""
+    start = _reasoning_end(style, text)
+    if start is None:
+        return []
+    names = {tag.strip("</>") for tag in style.tags}
+    tag = re.compile("|".join(f"</?{re.escape(name)}>" for name in sorted(names)))
+    found = list(tag.finditer(text, start))
+    sections = []
+    for i, match in enumerate(found):
+        opening = match.group()
+        if opening.startswith("</"):
+            continue
+        follows = found[i + 1] if i + 1 < len(found) else None
+        content = text[match.end() : follows.start() if follows else len(text)]
+        closed = follows is not None and follows.group() == f"</{opening[1:]}"
+        sections.append((opening, content.strip(), closed))
+    return sections
+
+
+def _probability(style: Style, sections: Sequence[tuple[str, str, bool]]) -> float | None:
+    answers = [(content, closed) for tag, content, closed in sections if tag == style.answer_open]
+    if len(answers) != 1 or not answers[0][1]:
+        return None
+    number = _PROBABILITY.fullmatch(answers[0][0])
+    return float(number.group(1)) if number else None
+
+
+def _steps(sections: Sequence[tuple[str, str, bool]]) -> tuple[tuple[str, str], ...]:
+    """A subquestion counts with the answer that directly follows it."""
+    return tuple(
+        (subquestion, answer)
+        for (first, subquestion, _), (second, answer, _) in pairwise(sections)
+        if first == "<Subquestion>" and second == "<Answer>"
+    )
+
+
+def _cited(sections: Sequence[tuple[str, str, bool]], vocabulary: FeatureVocabulary) -> tuple[tuple[str, ...], int]:
+    cited: dict[str, None] = {}
+    hallucinated: set[str] = set()
+    for tag, content, _ in sections:
+        if tag != "<Important Features>":
+            continue
+        for item in _ITEM_SEPARATOR.split(content):
+            listed = item.strip(_ITEM_MARKS)
+            if not listed:
+                continue
+            name = vocabulary.match(listed)
+            if name is None:
+                hallucinated.add(_folded(listed))
+            else:
+                cited[name] = None
+    return tuple(cited), len(hallucinated)
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())

@@ -1,0 +1,236 @@
+"""A case as text: the record that a policy reads.
+
+The layout follows the code released with EAG-RL (sex and age first, then a line per feature with its values over time,
+its unit and its reference range; times in hours; a missing value is NaN). The quantile form is eagbench's own.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from eagbench.protocols import StrictParams
+from eagbench.types import Case, Cases, Feature, FloatArray
+
+_FILE = "record_text.json"
+_UNKNOWN = "unknown"
+
+
+class RecordTextParams(StrictParams):
+    """How records and prompts are worded; the same for every method of a comparison.
+
+    Attributes:
+        values: `raw` numbers, numbers `flagged` H, L or N against the reference range, or the `quantile` bin in which
+            a number lies among the training cases.
+        periods: Number of equal parts of the observation window; of each the last value is shown. None shows every
+            recorded time.
+        bins: Number of quantile bins.
+        units: Whether the unit stands on a feature's line (raw and flagged).
+        reference_ranges: Whether the reference range does (raw and flagged).
+        instructions: `full` sentences, or the `short` form that names the answer format only, for policies that were
+            pre-trained on the formats.
+    """
+
+    values: Literal["raw", "flagged", "quantile"] = "raw"
+    periods: int | None = Field(default=None, ge=1)
+    bins: int = Field(default=10, ge=2, le=100)
+    units: bool = True
+    reference_ranges: bool = True
+    instructions: Literal["full", "short"] = "full"
+
+
+class RecordText:
+    """Turns cases into text. Quantile edges are fitted on unlabelled training cases; the other forms need no fit.
+
+    Args:
+        params: The wording.
+        edges: Inner quantile edges of each feature and each static fact, increasing; only for `values: quantile`.
+    """
+
+    def __init__(self, params: RecordTextParams, edges: Mapping[str, Sequence[float]] | None = None) -> None:
+        self.params = params
+        self._edges = {name: tuple(values) for name, values in (edges or {}).items()}
+
+    def fit(self, cases: Cases) -> RecordText:
+        """Sets the quantile edges from the values that the text would show.
+
+        Args:
+            cases: Training cases, unlabelled.
+
+        Returns:
+            Itself.
+        """
+        if self.params.values != "quantile":
+            return self
+        names = cases.feature_names
+        shown = np.concatenate(
+            [self._shown(case.values_in_order(names), case.times, cases)[1] for case in cases]
+            or [np.empty((0, len(names)), np.float32)]
+        )  # (sum of periods, F)
+        columns = dict(zip(names, shown.T, strict=True))
+        for name in cases.static_names:
+            if name != "sex":
+                columns[name] = np.array([case.static.get(name, np.nan) for case in cases], dtype=float)
+        probabilities = np.arange(1, self.params.bins) / self.params.bins
+        self._edges = {}
+        for name, column in columns.items():
+            known = column[~np.isnan(column)].astype(float)
+            if len(known):
+                self._edges[name] = tuple(float(edge) for edge in np.quantile(known, probabilities))
+        return self
+
+    def save(self, folder: Path) -> None:
+        """Writes parameters and edges as JSON into `folder`."""
+        state = {"params": self.params.model_dump(mode="json"), "edges": self._edges}
+        (folder / _FILE).write_text(json.dumps(state, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> RecordText:
+        """What `save` wrote."""
+        state = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        return cls(RecordTextParams.model_validate(state["params"]), state["edges"])
+
+    def render(self, case: Case, cases: Cases) -> str:
+        """The record as text.
+
+        Args:
+            case: The case; its features are written in its own order.
+            cases: Cases of the same cohort, for the features' units, ranges and the observation window.
+        """
+        lines = self.feature_texts(case, cases)
+        if self.params.values == "quantile":
+            record = " ".join([*self._static_units(case, cases), *lines.values()])
+            return f"{self._quantile_legend(cases)}{record}"
+        return "\n".join([*self._static_lines(case, cases), self._times_line(case, cases), *lines.values()])
+
+    def feature_texts(self, case: Case, cases: Cases) -> dict[str, str]:
+        """The text of each feature, in the case's order.
+
+        In the quantile form a feature without a value (or unknown to the training cases) has no entry: the form is
+        meant to be short, and what is not listed was not measured. The other forms write NaN.
+        """
+        times, shown = self._shown(case.values, case.times, cases)  # (P,), (P, F)
+        described = {feature.name: feature for feature in cases.features}
+        texts = {}
+        for name, column in zip(case.features, shown.T, strict=True):
+            if self.params.values == "quantile":
+                text = self._quantile_units(name, times, column)
+                if text:
+                    texts[name] = text
+            else:
+                texts[name] = self._line(described[name], column)
+        return texts
+
+    def _shown(self, values: FloatArray, times: FloatArray, cases: Cases) -> tuple[FloatArray, FloatArray]:
+        """Times and values that the text shows.
+
+        Returns:
+            Times in hours, shape (P,), the ends of the periods; values, shape (P, F).
+        """
+        periods = self.params.periods
+        if periods is None:
+            return times, values
+        hours = cases.task.window_hours
+        last = np.full((periods, values.shape[1]), np.nan, dtype=np.float32)  # (P, F)
+        if len(times):
+            period = np.clip((times / hours * periods).astype(int), 0, periods - 1)  # (T,)
+            row, column = np.nonzero(~np.isnan(values))
+            # Rows are in order of time, so a repeated (period, feature) keeps its last value.
+            last[period[row], column] = values[row, column]
+        return np.arange(1, periods + 1) * hours / periods, last
+
+    def _line(self, feature: Feature, column: FloatArray) -> str:
+        flagged = self.params.values == "flagged"
+        values = [_number(value) + (_flag(value, feature.reference) if flagged else "") for value in column]
+        notes = []
+        if self.params.units and feature.unit != "1":
+            notes.append(feature.unit)
+        if self.params.reference_ranges and feature.reference != (None, None):
+            notes.append(f"reference {_range(feature.reference)}")
+        described = f" ({'; '.join(notes)})" if notes else ""
+        return f"{feature.name}{described}: {', '.join(values) or 'NaN'}"
+
+    def _times_line(self, case: Case, cases: Cases) -> str:
+        window = _number(cases.task.window_hours)
+        if self.params.periods is None:
+            hours = ", ".join(_number(time) for time in case.times) or "none"
+            return f"Hours since the start of observation (the first {window} hours are shown): {hours}"
+        ends = np.arange(self.params.periods + 1) * cases.task.window_hours / self.params.periods
+        parts = [f"{_number(start)} to {_number(end)}" for start, end in pairwise(ends)]
+        return f"Hours since the start of observation (the last value in each part is shown): {', '.join(parts)}"
+
+    def _static_lines(self, case: Case, cases: Cases) -> list[str]:
+        age = case.static.get("age", np.nan)
+        lines = [f"Sex: {_sex(case)}", f"Age: {_UNKNOWN if np.isnan(age) else f'{_number(age)} years'}"]
+        for name in cases.static_names:
+            if name not in ("sex", "age"):
+                lines.append(f"{name}: {_number(case.static.get(name, np.nan))}")
+        return lines
+
+    def _static_units(self, case: Case, cases: Cases) -> list[str]:
+        units = [f"sex={_sex(case)}"]
+        for name in ("age", *(name for name in cases.static_names if name not in ("sex", "age"))):
+            value = case.static.get(name, np.nan)
+            known = name in self._edges and not np.isnan(value)
+            units.append(f"{name}={self._bin(name, value) if known else _UNKNOWN}")
+        return units
+
+    def _quantile_units(self, name: str, times: FloatArray, column: FloatArray) -> str:
+        if name not in self._edges:
+            return ""
+        units = []
+        for time, value in zip(times, column, strict=True):
+            if not np.isnan(value):
+                when = "" if self.params.periods == 1 else f"@{_number(time)}h"
+                units.append(f"{name}{when}={self._bin(name, value)}")
+        return " ".join(units)
+
+    def _bin(self, name: str, value: float) -> str:
+        return f"q{bisect_right(self._edges[name], float(value))}"
+
+    def _quantile_legend(self, cases: Cases) -> str:
+        if self.params.instructions == "short":
+            return ""
+        when = {
+            None: "@ is the hour of the measurement. ",
+            1: f"Each value is the last one of the first {_number(cases.task.window_hours)} hours. ",
+        }.get(self.params.periods, "@ is the end of the period of which the value is the last, in hours. ")
+        return (
+            f"Each value is written as its quantile bin among training patients, q0 (lowest) to "
+            f"q{self.params.bins - 1} (highest). {when}What is not listed was not measured.\n"
+        )
+
+
+def _sex(case: Case) -> str:
+    sex = case.static.get("sex", np.nan)
+    return _UNKNOWN if np.isnan(sex) else ("male" if sex >= 0.5 else "female")
+
+
+def _number(value: float) -> str:
+    """Four significant digits without an exponent (values are float32, whose further digits are noise)."""
+    if np.isnan(value):
+        return "NaN"
+    return np.format_float_positional(float(value), precision=4, unique=False, fractional=False, trim="-")
+
+
+def _flag(value: float, reference: tuple[float | None, float | None]) -> str:
+    low, high = reference
+    if np.isnan(value) or (low is None and high is None):
+        return ""
+    if low is not None and value < low:
+        return " L"
+    return " H" if high is not None and value > high else " N"
+
+
+def _range(reference: tuple[float | None, float | None]) -> str:
+    low, high = reference
+    if low is None:
+        return f"at most {high:g}"
+    return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"

@@ -1,0 +1,119 @@
+"""The three ways in which a policy is asked to answer, and the prompt that asks.
+
+`question_decomposition` is the policy question decomposition (PQD) of EAG-RL (arXiv 2508.13579), with its tags;
+`vanilla` and `think_answer` are the paper's baselines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from eagbench.prompting.record import RecordText
+from eagbench.types import Case, Cases, Task
+
+StyleName = Literal["vanilla", "think_answer", "question_decomposition"]
+
+# The probabilities over whose tokens the `expectation` answer mode weighs. All have two decimals, so that none is the
+# beginning of another.
+ANSWER_LEVELS: tuple[str, ...] = tuple(f"{percent / 100:.2f}" for percent in range(5, 100, 5))
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """A format of answers.
+
+    Attributes:
+        name: The name in the YAML.
+        instruction: What the prompt says about the format.
+        tags: Every tag of the format, opening tags before closing ones.
+        answer_open: The tag after which the probability stands.
+        answer_close: The tag that ends it. An answer without it may have been cut short and can't be read.
+        cites_features: Whether the answer lists the features it found important.
+    """
+
+    name: StyleName
+    instruction: str
+    tags: tuple[str, ...]
+    answer_open: str
+    answer_close: str
+    cites_features: bool
+
+
+_PROBABILITY = "The probability is a decimal number between 0 and 1 with two decimals."
+
+STYLES: dict[str, Style] = {
+    style.name: style
+    for style in (
+        Style(
+            name="vanilla",
+            instruction=f"Answer with the probability only, in this format:\n<answer>0.00</answer>\n{_PROBABILITY}",
+            tags=("<answer>", "</answer>"),
+            answer_open="<answer>",
+            answer_close="</answer>",
+            cites_features=False,
+        ),
+        Style(
+            name="think_answer",
+            instruction=(
+                "First reason about the record, then answer with the probability, in this format:\n"
+                f"<think> your reasoning </think><answer>0.00</answer>\n{_PROBABILITY}"
+            ),
+            tags=("<think>", "<answer>", "</think>", "</answer>"),
+            answer_open="<answer>",
+            answer_close="</answer>",
+            cites_features=False,
+        ),
+        Style(
+            name="question_decomposition",
+            instruction=(
+                "Split the question into one to five subquestions about this record and answer each from it. Then "
+                "repeat the question, list the features that matter most, named as in the record and separated by "
+                "commas, and give the probability. Write in this format and nothing else:\n"
+                "<Subquestion> your first subquestion <Answer> its answer "
+                "<Subquestion> your next subquestion <Answer> its answer "
+                "<Final subquestion> the question "
+                "<Important Features> feature, feature, feature <Final answer>0.00</Final answer>\n"
+                f"{_PROBABILITY}"
+            ),
+            tags=(
+                "<Subquestion>",
+                "<Answer>",
+                "<Final subquestion>",
+                "<Important Features>",
+                "<Final answer>",
+                "</Final answer>",
+            ),
+            answer_open="<Final answer>",
+            answer_close="</Final answer>",
+            cites_features=True,
+        ),
+    )
+}
+
+
+def question(task: Task) -> str:
+    """What is asked of every case of a task."""
+    return f"How likely is it that this patient will {task.outcome}?"
+
+
+def prompt_text(style: Style, case: Case, cases: Cases, record_text: RecordText) -> str:
+    """The whole prompt for one case: role, record, question, format.
+
+    Args:
+        style: The format asked for.
+        case: The case.
+        cases: Cases of the same cohort, for the description of task and features.
+        record_text: The fitted record text; its `instructions` say how much the prompt explains.
+    """
+    return compose_prompt(style, record_text.render(case, cases), cases.task, record_text.params.instructions)
+
+
+def compose_prompt(style: Style, record: str, task: Task, instructions: Literal["full", "short"]) -> str:
+    """The prompt around a rendered record, ending with a line break after which the policy writes."""
+    if instructions == "short":
+        return f"{record}\n{question(task)}\nFormat: {style.name}\n"
+    return (
+        f"You are {task.role}.\n\nThe record of a patient:\n{record}\n\n"
+        f"Question: {question(task)}\n\n{style.instruction}\n"
+    )

@@ -1,0 +1,378 @@
+"""What each kind of component must do. One protocol a kind; no base class to inherit from.
+
+Every component is a class with two class attributes: `name`, under which the YAML asks for it, and `Params`, a
+strict pydantic model (`eagbench.api.StrictParams`) that is validated while planning. The instance is made with
+`Component(params)`; making one must be cheap and must not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+from eagbench.stage import StageNode, StageRun
+from eagbench.types import (
+    Access,
+    Case,
+    Cases,
+    Cohort,
+    FloatArray,
+    Prediction,
+    Reads,
+    ScoredCases,
+    TrainingData,
+    Trajectory,
+)
+
+if TYPE_CHECKING:
+    from eagbench.plan import MethodPlan
+
+
+class StrictParams(BaseModel):
+    """Base of every component's `Params`: unknown keys and wrong types are refused, values can't be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
+
+
+class Component(Protocol):
+    """What all kinds share."""
+
+    name: ClassVar[str]
+    Params: ClassVar[type[BaseModel]]
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Reads a source into a cohort of cases.
+
+    Called by the `cohort` stage. The loader converts units to the vocabulary's, removes implausible values, counts
+    what it leaves out, and raises `UserError` for what the user can mend.
+    """
+
+    name: ClassVar[str]
+    Params: ClassVar[type[BaseModel]]
+
+    def __init__(self, params: Any) -> None: ...
+
+    def access(self) -> Access:
+        """Whether the records are open, synthetic or credentialed."""
+        ...
+
+    def files(self) -> Sequence[Path]:
+        """The files that `load` reads; their content enters the fingerprint. Empty if `generate` makes them.
+
+        Raises:
+            UserError: The root or one of its files is missing.
+        """
+        ...
+
+    def generate(self, run: StageRun) -> None:
+        """Writes the source files into `run.out`; called only when `files` is empty."""
+        ...
+
+    def load(self, generated: Path | None, run: StageRun) -> Cohort:
+        """Reads the cohort from its files, or from the folder that `generate` wrote."""
+        ...
+
+
+@runtime_checkable
+class Expert(Protocol):
+    """A supervised model of the record: a probability and a weight per feature for each case.
+
+    Lifecycle: `fit` once, `save`, then `load` in other processes, `predict` and `salience` there.
+    """
+
+    name: ClassVar[str]
+    Params: ClassVar[type[BaseModel]]
+
+    def __init__(self, params: Any) -> None: ...
+
+    def fit(self, data: TrainingData, run: StageRun) -> None:
+        """Fits on `data.train`; `data.tuning` may serve early stopping and nothing else. Seeded by `run.seed`."""
+        ...
+
+    def predict(self, cases: Cases) -> FloatArray:
+        """Probability of the outcome. Shape (N,), in [0, 1]."""
+        ...
+
+    def salience(self, cases: Cases) -> FloatArray:
+        """Weight per feature, non-negative, summing to 1 per case. Shape (N, F) in `cases.features` order."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes all that `load` needs, without pickle."""
+        ...
+
+    @classmethod
+    def load(cls, params: Any, folder: Path) -> Expert:
+        """The fitted expert that `save` wrote."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a language model writes.
+
+    Attributes:
+        max_new_tokens: Upper bound on tokens written.
+        temperature: 0 is greedy.
+        top_p: Nucleus.
+        stop: Strings after which writing ends; they stay in the text.
+    """
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A text that a language model wrote, and how many tokens it took."""
+
+    text: str
+    tokens: int
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """An opened policy. Prompts are plain text; a chat template, if there is one, is the model's own business."""
+
+    def generate(self, prompts: Sequence[str], sampling: Sampling, seed: int) -> list[Generation]:
+        """One text per prompt, batched. The same prompts and seed give the same texts, whatever the batch size."""
+        ...
+
+    def continuation_probabilities(
+        self, prompts: Sequence[str], written: Sequence[str], candidates: Sequence[str]
+    ) -> FloatArray:
+        """Probability of each candidate as the next text after prompt + written, normalised over candidates.
+
+        Returns:
+            Shape (len(prompts), len(candidates)), rows summing to 1.
+        """
+        ...
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A language model that reads a case as text.
+
+    `prepare` writes a model folder once (building and pre-training it, or pointing to one on disk); `open` loads
+    that folder. It never sees a label or a held-out case.
+    """
+
+    name: ClassVar[str]
+    Params: ClassVar[type[BaseModel]]
+
+    def __init__(self, params: Any) -> None: ...
+
+    def content(self) -> str | None:
+        """Hash of outside files that the policy reads (a local model folder), None if there are none.
+
+        Raises:
+            UserError: The files are missing or are not a model.
+        """
+        ...
+
+    def prepare(self, cases: Cases, record_text: Any, run: StageRun) -> None:
+        """Writes the model folder into `run.out`.
+
+        Args:
+            cases: Training cases, unlabelled.
+            record_text: The fitted `RecordText` by which cases become text.
+            run: Folder, seed, progress.
+        """
+        ...
+
+    def open(self, folder: Path) -> LanguageModel:
+        """Opens a model folder: that of `prepare`, or one that training wrote."""
+        ...
+
+
+@runtime_checkable
+class Reward(Protocol):
+    """A number for a trajectory, given the label and the expert's salience of its case."""
+
+    name: ClassVar[str]
+    Params: ClassVar[type[BaseModel]]
+
+    def __init__(self, params: Any) -> None: ...
+
+    def __call__(
+        self, case: Case, label: int, trajectory: Trajectory, salience: Mapping[str, float] | None
+    ) -> Mapping[str, float]:
+        """The named parts and their weighted `total`. An unparsed answer gets less than the worst parsed one.
+
+        Args:
+            case: A training case.
+            label: Its label.
+            trajectory: What the policy wrote.
+            salience: The cross-fitted expert's weight per feature of this case, None if the method has no expert.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SearchTask:
+    """One case to search for: what to write to, and how a finished trajectory is judged.
+
+    Attributes:
+        case: The training case.
+        prompt: The text the policy continues.
+        reward: Total reward of a trajectory.
+    """
+
+    case: Case
+    prompt: str
+    reward: Any  # Callable[[Trajectory], Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Trajectories with their rewards, best first, and the tokens they took.
+
+    Attributes:
+        case_id: The case.
+        trajectories: All finished trajectories.
+        rewards: For each trajectory the reward's named parts, `total` among them.
+        generated_tokens: Every token written, rejected ones included.
+        tree: JSON value that shows how the search went, for `eagbench show`; None for a search without a tree.
+    """
+
+    case_id: str
+    trajectories: tuple[Trajectory, ...]
+    rewards: tuple[Mapping[str, float], ...]
+    generated_tokens: int
+    tree: Any = None
+
+
+@runtime_checkable
+class Search(Protocol):
+    """Looks for trajectories of high reward on training cases, within a token budget per case."""
+
+    name: ClassVar[str]
+    Params: ClassVar[type[BaseModel]]
+
+    def __init__(self, params: Any) -> None: ...
+
+    def run(
+        self,
+        model: LanguageModel,
+        tasks: Sequence[SearchTask],
+        read: Any,
+        token_budget: int,
+        seed: int,
+    ) -> list[SearchResult]:
+        """Searches for every task, batching over them.
+
+        Args:
+            model: The policy, opened.
+            tasks: The cases.
+            read: `read(case, text, tokens) -> Trajectory`, the style's strict reader.
+            token_budget: Tokens that may be written per case.
+            seed: Seed of the sampling.
+        """
+        ...
+
+
+@runtime_checkable
+class Method(Protocol):
+    """What a benchmark compares. It owns its training stages; the core owns prediction's grid and scoring."""
+
+    name: ClassVar[str]
+    Params: ClassVar[type[BaseModel]]
+    reads: ClassVar[Reads]
+
+    def __init__(self, params: Any) -> None: ...
+
+    def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
+        """Declares the stages whose folders `predict` needs, by name. Called once per fold and seed, while planning."""
+        ...
+
+    def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
+        """Predicts unlabelled cases; `run.inputs` holds the folders that `stages` declared."""
+        ...
+
+
+@runtime_checkable
+class Perturbation(Protocol):
+    """A change of the record at prediction time, drawn per case, the same for every method.
+
+    `applies_to` says which readers it means something for; the grid marks the other cells `not_applicable`.
+    """
+
+    name: ClassVar[str]
+    Params: ClassVar[type[BaseModel]]
+    applies_to: ClassVar[frozenset[Reads]]
+    levels: ClassVar[tuple[float, float, float, float, float]]
+
+    def __init__(self, params: Any) -> None: ...
+
+    def check_severity(self, severity: float) -> None:
+        """Raises `ValueError` with the permitted range if the severity makes no sense."""
+        ...
+
+    def fit(self, cases: Cases) -> None:
+        """Learns what it needs from unlabelled training cases."""
+        ...
+
+    def apply(self, case: Case, severity: float, seed: int) -> Case:
+        """The changed case; the input is left untouched. Severity 0 changes nothing; the same seed at a higher severity
+        changes at least what a lower one does."""
+        ...
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A number per set of scored cases, computed for many resamples at once.
+
+    `reads_probability` is True for a function of the probabilities: where answers were unparsed, such a metric is also
+    reported over the parsed cases only and for the worst case (`eagbench.metrics.unparsed`).
+    """
+
+    name: ClassVar[str]
+    Params: ClassVar[type[BaseModel]]
+    better: ClassVar[Literal["higher", "lower", "neither"]]
+    reads_probability: ClassVar[bool]
+    reads_probability: ClassVar[bool]
+
+    def __init__(self, params: Any) -> None: ...
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+        """The metric for each row of weights.
+
+        Args:
+            scored: N cases.
+            weights: How often each case counts, shape (B, N); all ones for the point value.
+
+        Returns:
+            Shape (B,); NaN where the metric is undefined (one class only, no reference expert).
+        """
+        ...
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Hears of numbers while stages run (TensorBoard, W&B, MLflow). Refused for credentialed data unless attested."""
+
+    name: ClassVar[str]
+    Params: ClassVar[type[BaseModel]]
+    leaves_machine: ClassVar[bool]
+
+    def __init__(self, params: Any) -> None: ...
+
+    def start(self, run_name: str, folder: Path) -> None:
+        """Called once before the first stage."""
+        ...
+
+    def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        """Called with numbers of a stage."""
+        ...
+
+    def finish(self) -> None:
+        """Called once after the last stage."""
+        ...

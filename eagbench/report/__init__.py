@@ -1,0 +1,1 @@
+"""The report of a run: one offline page, and its tables in other formats. Reads a run folder and nothing else."""

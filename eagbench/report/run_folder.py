@@ -1,0 +1,264 @@
+"""Reads what a run left behind, as far as a report needs it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eagbench.errors import UserError
+from eagbench.types import BoolArray, FloatArray, IntArray
+
+CLEAN = "clean"
+MEAN_SEED = "mean"
+
+_MEND = "give the folder of a finished run (what `eagbench run --out` wrote)"
+_RESULT_COLUMNS = (
+    "benchmark,task,domain_train,domain_eval,split,method,seed,condition,severity,calibration,subgroup,metric,"
+    "value,ci_low,ci_high,n_cases,n_positive,n_unparsed,status"
+).split(",")
+_COST_COLUMNS = "stage,kind,label,seconds,peak_memory_mb,generated_tokens,status".split(",")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Group:
+    """What rows must share to stand in one table: the question, the cases, and how they are calibrated."""
+
+    benchmark: str
+    task: str
+    domain_train: str
+    domain_eval: str
+    split: str
+    calibration: str
+    subgroup: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One number of results.csv; `value` and the interval are NaN where the cell is empty."""
+
+    group: Group
+    method: str
+    seed: str
+    condition: str
+    severity: float | None
+    metric: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n_cases: int
+    n_positive: int
+    n_unparsed: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class CostRow:
+    """One stage's cost."""
+
+    stage: str
+    kind: str
+    label: str
+    seconds: float
+    peak_memory_mb: float
+    generated_tokens: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """Predictions of one method under one condition, pooled over seeds; all arrays have one entry per answer (N,)."""
+
+    patient_id: tuple[str, ...]
+    probability: FloatArray
+    label: IntArray
+    parsed: BoolArray
+    cited: tuple[frozenset[str], ...] | None
+    teacher: tuple[frozenset[str], ...] | None
+
+
+Cell = tuple[str, str, float | None, str]  # method, condition, severity, metric
+
+
+class RunFolder:
+    """A run folder, read once.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        UserError: A file is missing or is not what a run writes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest: Mapping[str, Any] = _manifest(path / "manifest.json")
+        self.results = tuple(_result(record) for record in _records(path / "results.csv", _RESULT_COLUMNS))
+        self.costs = tuple(_cost(record) for record in _records(path / "costs.csv", _COST_COLUMNS))
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the numbers come from generated records."""
+        return bool(self.manifest.get("synthetic"))
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The groups, in order of their first appearance."""
+        return tuple(dict.fromkeys(row.group for row in self.results))
+
+    @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """Labels of the compared methods, in the benchmark's order."""
+        return tuple(str(method["label"]) for method in self.manifest["methods"])
+
+    @cached_property
+    def references(self) -> tuple[str, ...]:
+        """Scored probabilities that no method made, for example the generator's own."""
+        return tuple(dict.fromkeys(row.method for row in self.results if row.method not in self.methods))
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics without the variants for unparsed answers, in the order of results.csv."""
+        return tuple(dict.fromkeys(row.metric for row in self.results if ":" not in row.metric))
+
+    @cached_property
+    def perturbations(self) -> Mapping[str, tuple[float | None, ...]]:
+        """Severities of each condition but `clean`, rising, in the benchmark's order."""
+        seen: dict[str, set[float | None]] = {}
+        ordered = [*self.manifest["conditions"], *({"name": r.condition, "severity": r.severity} for r in self.results)]
+        for condition in ordered:
+            if condition["name"] != CLEAN:
+                seen.setdefault(str(condition["name"]), set()).add(_number_or_none(condition["severity"]))
+        return {name: tuple(sorted(s, key=lambda v: -1.0 if v is None else v)) for name, s in seen.items()}
+
+    @property
+    def level(self) -> float:
+        """Nominal coverage of every interval."""
+        return float(self.manifest["intervals"]["level"])
+
+    def headline(self, group: Group) -> Mapping[Cell, ResultRow]:
+        """The row of each cell that stands for all seeds: the mean over seeds, or the only seed."""
+        by_cell: dict[Cell, list[ResultRow]] = {}
+        for row in self.results:
+            if row.group == group:
+                by_cell.setdefault((row.method, row.condition, row.severity, row.metric), []).append(row)
+        chosen: dict[Cell, ResultRow] = {}
+        for cell, rows in by_cell.items():
+            means = [row for row in rows if row.seed == MEAN_SEED]
+            if means or len(rows) == 1:
+                chosen[cell] = (means or rows)[0]
+            elif len({row.status for row in rows}) == 1 and rows[0].status != "ok":
+                chosen[cell] = rows[0]
+        return chosen
+
+    def by_seed(self, group: Group, metric: str) -> Mapping[str, Mapping[str, ResultRow]]:
+        """Rows of single seeds under `clean`, by method and seed."""
+        out: dict[str, dict[str, ResultRow]] = {}
+        for row in self.results:
+            if (row.group, row.metric, row.condition) == (group, metric, CLEAN) and row.seed != MEAN_SEED:
+                out.setdefault(row.method, {})[row.seed] = row
+        return out
+
+    def answers(self, group: Group, method: str, condition: str = CLEAN) -> Answers | None:
+        """The predictions behind a table's row, None where the run left none (a failed or inapplicable cell)."""
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        path = self.path / "predictions" / f"{method}.parquet"
+        if not path.is_file():
+            return None
+        table = pq.read_table(path)
+        keys = {"domain_train": group.domain_train, "domain_eval": group.domain_eval, "split": group.split}
+        for column, wanted in {**keys, "task": group.task, "condition": condition}.items():
+            table = table.filter(pc.equal(table[column], wanted))
+        if not table.num_rows:
+            return None
+        return Answers(
+            patient_id=tuple(table["patient_id"].to_pylist()),
+            probability=np.asarray(table["probability"].to_numpy(), dtype=np.float64),
+            label=np.asarray(table["label"].to_numpy(), dtype=np.int64),
+            parsed=np.asarray(table["parsed"].to_pylist(), dtype=bool),
+            cited=_lists(table["cited_features"].to_pylist()),
+            teacher=_lists(table["teacher_features"].to_pylist()),
+        )
+
+
+def _manifest(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise UserError("there is no manifest.json", where=str(path.parent), mend=_MEND)
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"this is not JSON: {error}", where=str(path), mend=_MEND) from None
+    needed = ("name", "methods", "conditions", "data", "intervals", "seeds")
+    missing = [key for key in needed if not isinstance(manifest, dict) or key not in manifest]
+    if missing:
+        raise UserError(f"it lacks {', '.join(missing)}", where=str(path), mend=_MEND)
+    return dict(manifest)
+
+
+def _records(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
+    if not path.is_file():
+        raise UserError(f"there is no {path.name}", where=str(path.parent), mend=_MEND)
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+        if missing:
+            raise UserError(f"it lacks the columns {', '.join(missing)}", where=str(path), mend=_MEND)
+        yield from reader
+
+
+def _result(record: Mapping[str, str]) -> ResultRow:
+    return ResultRow(
+        group=Group(**{name: record[name] for name in Group.__dataclass_fields__}),
+        method=record["method"],
+        seed=record["seed"],
+        condition=record["condition"],
+        severity=_number_or_none(record["severity"]),
+        metric=record["metric"],
+        value=_number(record["value"]),
+        ci_low=_number(record["ci_low"]),
+        ci_high=_number(record["ci_high"]),
+        n_cases=_count(record["n_cases"]),
+        n_positive=_count(record["n_positive"]),
+        n_unparsed=_count(record["n_unparsed"]),
+        status=record["status"],
+    )
+
+
+def _cost(record: Mapping[str, str]) -> CostRow:
+    return CostRow(
+        stage=record["stage"],
+        kind=record["kind"],
+        label=record["label"],
+        seconds=_number(record["seconds"]),
+        peak_memory_mb=_number(record["peak_memory_mb"]),
+        generated_tokens=_count(record["generated_tokens"]),
+        status=record["status"],
+    )
+
+
+def _number(text: str) -> float:
+    return float(text) if text else math.nan
+
+
+def _number_or_none(value: Any) -> float | None:
+    return None if value is None or value == "" else float(value)
+
+
+def _count(text: str) -> int:
+    # Counts of a mean over seeds may be written as floats, and those of a failed cell are empty.
+    return round(float(text)) if text else 0
+
+
+def _lists(values: list[list[str] | None]) -> tuple[frozenset[str], ...] | None:
+    if all(value is None for value in values):
+        return None
+    return tuple(frozenset(value or ()) for value in values)

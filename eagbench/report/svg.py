@@ -1,0 +1,111 @@
+"""The few shapes that the report's figures are drawn with. Text is escaped, coordinates are rounded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+# Okabe and Ito's colours (the purple darker, after Tol), which readers with a colour-vision deficiency can tell apart;
+# black is kept for references.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#56B4E9")
+MARKERS = ("circle", "square", "diamond", "triangle", "down", "cross")
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Data values on a line of pixels."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        span = self.high - self.low or 1.0
+        return self.start + (value - self.low) / span * (self.end - self.start)
+
+
+def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
+    """Round numbers (steps of 1, 2, 2.5 or 5 times a power of ten) that cover [low, high] from the inside."""
+    span = high - low
+    if not span > 0:
+        return [low]
+    raw = span / max(1, wanted)
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = min((m * power for m in (1, 2, 2.5, 5, 10)), key=lambda s: abs(s - raw))
+    first = math.ceil(low / step - 1e-9)
+    return [round(k * step, 10) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def tick_label(value: float) -> str:
+    """A tick's number without superfluous digits."""
+    return f"{value:g}".replace("-", "−")  # noqa: RUF001
+
+
+def _n(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def line(x1: float, y1: float, x2: float, y2: float, css: str, colour: str | None = None) -> str:
+    """A straight line."""
+    style = f' stroke="{colour}"' if colour else ""
+    return f'<line class="{css}" x1="{_n(x1)}" y1="{_n(y1)}" x2="{_n(x2)}" y2="{_n(y2)}"{style}/>'
+
+
+def path(points: Iterable[tuple[float, float]], css: str, colour: str) -> str:
+    """An open line through points."""
+    joined = " L".join(f"{_n(x)} {_n(y)}" for x, y in points)
+    return f'<path class="{css}" d="M{joined}" stroke="{colour}"/>'
+
+
+def band(xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], colour: str) -> str:
+    """The area between two lines."""
+    corners = [*zip(xs, highs, strict=True), *reversed(list(zip(xs, lows, strict=True)))]
+    joined = " L".join(f"{_n(x)} {_n(y)}" for x, y in corners)
+    return f'<path class="band" d="M{joined}Z" fill="{colour}"/>'
+
+
+def rectangle(x: float, y: float, width: float, height: float, css: str, colour: str | None = None) -> str:
+    """A filled rectangle."""
+    style = f' fill="{colour}"' if colour else ""
+    return f'<rect class="{css}" x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}"{style}/>'
+
+
+def text(x: float, y: float, content: str, css: str, anchor: str = "start") -> str:
+    """Text with its baseline at y."""
+    return f'<text class="{css}" x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}">{escape(content)}</text>'
+
+
+def turned_text(x: float, y: float, content: str, css: str) -> str:
+    """Text centred at a point and read from below."""
+    return f'<text class="{css}" text-anchor="middle" transform="translate({_n(x)} {_n(y)}) rotate(-90)">{escape(content)}</text>'
+
+
+def marker(x: float, y: float, shape: str, colour: str, size: float = 3.8) -> str:
+    """A point, told apart by shape as well as by colour."""
+    if shape == "circle":
+        return f'<circle class="marker" cx="{_n(x)}" cy="{_n(y)}" r="{_n(size)}" fill="{colour}"/>'
+    s = size
+    corners = {
+        "square": [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
+        "diamond": [(0, -1.25), (1.25, 0), (0, 1.25), (-1.25, 0)],
+        "triangle": [(0, -1.15), (1.1, 0.85), (-1.1, 0.85)],
+        "down": [(0, 1.15), (1.1, -0.85), (-1.1, -0.85)],
+        "cross": [
+            (-0.4, -1.2), (0.4, -1.2), (0.4, -0.4), (1.2, -0.4), (1.2, 0.4), (0.4, 0.4),
+            (0.4, 1.2), (-0.4, 1.2), (-0.4, 0.4), (-1.2, 0.4), (-1.2, -0.4), (-0.4, -0.4),
+        ],
+    }[shape]  # fmt: skip
+    joined = " ".join(f"{_n(x + s * dx)},{_n(y + s * dy)}" for dx, dy in corners)
+    return f'<polygon class="marker" points="{joined}" fill="{colour}"/>'
+
+
+def drawing(width: float, height: float, title: str, parts: Iterable[str]) -> str:
+    """The whole picture, as wide as its place allows and never wider than drawn."""
+    body = "".join(parts)
+    return (
+        f'<svg viewBox="0 0 {_n(width)} {_n(height)}" width="{_n(width)}" height="{_n(height)}" role="img" '
+        f'aria-label="{escape(title, quote=True)}"><title>{escape(title)}</title>{body}</svg>'
+    )

@@ -1,0 +1,317 @@
+"""The report's tables: what stands in them, and how they are written as Markdown, LaTeX and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from eagbench.report import wording
+from eagbench.report.run_folder import CLEAN, Cell, Group, ResultRow, RunFolder
+
+Format = Literal["md", "latex", "csv"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A table's cell: what it says, and beside it an interval or the like."""
+
+    text: str
+    note: str = ""
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A table's row; a reference is set apart from the methods."""
+
+    name: str
+    entries: tuple[Entry, ...]
+    reference: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with its caption. `columns` has a heading for the name and one for each entry."""
+
+    caption: str
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+    numeric: bool = True
+
+
+def entry(row: ResultRow | None) -> Entry:
+    """A result as a cell: the number with its interval, or why there is none."""
+    if row is None:
+        return Entry("–", quiet=True)  # noqa: RUF001
+    if row.status == "ok" and not math.isnan(row.value):
+        return Entry(wording.number(row.value, row.metric), wording.interval(row))
+    return Entry("n/a" if row.status == "not_applicable" else row.status.replace("ok", "undefined"), quiet=True)
+
+
+def interval_words(run: RunFolder) -> str:
+    """What the intervals of a run are."""
+    intervals = run.manifest["intervals"]
+    return (
+        f"{100 * run.level:g} % percentile bootstrap interval over patients "
+        f"({wording.count(int(intervals['resamples']))} resamples)"
+    )
+
+
+def seeds_words(run: RunFolder) -> str:
+    """Whether values are means over seeds."""
+    seeds = len(run.manifest["seeds"])
+    return f"Mean over {seeds} training seeds" if seeds > 1 else f"One training seed ({run.manifest['seeds'][0]})"
+
+
+def stamp(run: RunFolder) -> str:
+    """What every caption must say first; empty for a full run on real data."""
+    words = []
+    if run.synthetic:
+        words.append("SYNTHETIC DATA.")
+    if run.manifest.get("limit") is not None:
+        words.append(f"LIMITED TO {wording.count(int(run.manifest['limit']))} PATIENTS.")
+    if run.manifest.get("profile"):
+        words.append(f"PROFILE {run.manifest['profile']}.")
+    return " ".join(words)
+
+
+def counts_words(rows: Sequence[ResultRow]) -> str:
+    """Cases and events, if all rows share them."""
+    seen = {(row.n_cases, row.n_positive) for row in rows if row.n_cases}
+    if len(seen) != 1:
+        return "Numbers of cases differ between rows and stand in the table."
+    cases, positive = seen.pop()
+    return (
+        f"n = {wording.count(cases)} held-out cases, {wording.several(positive, 'event')} "
+        f"({wording.percent(positive / cases)})."
+    )
+
+
+def main_table(run: RunFolder, group: Group) -> Table:
+    """Methods and references by metrics, on unchanged records."""
+    cells = run.headline(group)
+    metrics = [m for m in run.metrics if any(key[1] == CLEAN and key[3] == m for key in cells)]
+    lines, used = [], []
+    for name in (*run.methods, *run.references):
+        rows = [cells.get((name, CLEAN, None, metric)) for metric in metrics]
+        found = [row for row in rows if row is not None]
+        used.extend(found)
+        n = next((row for row in found if row.n_cases), None)
+        n_entry = Entry(f"{wording.count(n.n_cases)} / {wording.count(n.n_positive)}" if n else "–")  # noqa: RUF001
+        lines.append(Line(name, (n_entry, *(entry(row) for row in rows)), reference=name in run.references))
+    headings = tuple(wording.metric_heading(metric) for metric in metrics)
+    rates = sorted({row.n_positive / row.n_cases for row in used if row.n_cases})
+    no_skill = (
+        f" Without skill: AUROC 0.5, AUPRC {rates[0]:.3f} (the event rate), "
+        f"Brier score {rates[0] * (1 - rates[0]):.3f} (always predicting the event rate)."
+        if len(rates) == 1
+        else ""
+    )
+    caption = (
+        f"Performance on unchanged records. {seeds_words(run)}, with the {interval_words(run)}. {counts_words(used)}"
+        f" Arrows point to the better end.{no_skill} Overlapping or separate intervals are no test of a difference."
+    )
+    return Table(caption, ("Method", "n / events", *headings), tuple(lines))
+
+
+def robustness_table(run: RunFolder, group: Group, perturbation: str, metric: str) -> Table:
+    """One metric over the severities of one perturbation."""
+    cells = run.headline(group)
+    severities = run.perturbations[perturbation]
+    lines, used = [], []
+    for method in run.methods:
+        rows = [
+            cells.get((method, CLEAN, None, metric)),
+            *(cells.get((method, perturbation, s, metric)) for s in severities),
+        ]
+        used.extend(row for row in rows if row is not None)
+        lines.append(Line(method, tuple(entry(row) for row in rows)))
+    caption = (
+        f"{wording.metric_heading(metric)} under {perturbation}, by severity. {seeds_words(run)}, with the "
+        f"{interval_words(run)}. {counts_words(used)}"
+    )
+    columns = ("Method", "clean", *(wording.amount(severity) or "on" for severity in severities))
+    return Table(caption, columns, tuple(lines))
+
+
+def unparsed_table(run: RunFolder, group: Group) -> Table | None:
+    """Metrics with unparsed answers filled in, left out, and counted as wrong; None if all answers were parsed."""
+    cells = run.headline(group)
+    lines = []
+    names = [m for m in run.metrics if any(key[3].startswith(f"{m}:") for key in cells)]
+    for method in run.methods:
+        for condition, severity in [(CLEAN, None), *((p, s) for p, ss in run.perturbations.items() for s in ss)]:
+            rows = [
+                cells.get((method, condition, severity, name + treatment))
+                for name in names
+                for treatment in ("", ":parsed_only", ":worst_case")
+            ]
+            known = next((row for row in rows if row is not None), None)
+            if known is None or not known.n_unparsed:
+                continue
+            label = method if condition == CLEAN else f"{method}, {wording.condition_label(condition, severity)}"
+            rate = cells.get((method, condition, severity, "unparsed_rate"))
+            share = entry(rate) if rate is not None else Entry(wording.count(known.n_unparsed))
+            lines.append(Line(label, (share, *(entry(row) for row in rows))))
+    if not lines:
+        return None
+    columns = ["Method", "Unparsed"]
+    for name in names:
+        columns.extend([f"{wording.metric_label(name)}, filled", "parsed only", "worst case"])
+    caption = (
+        "Answers that could not be read. Filled: scored with the training prevalence, as in all other tables. Parsed "
+        "only: those cases left out. Worst case: counted as confidently wrong. "
+        f"{seeds_words(run)}, with the {interval_words(run)}."
+    )
+    return Table(caption, tuple(columns), tuple(lines))
+
+
+def seed_table(run: RunFolder, group: Group, metric: str) -> Table | None:
+    """One metric for each seed on unchanged records; None for a run with one seed."""
+    by_seed = run.by_seed(group, metric)
+    seeds = [str(seed) for seed in run.manifest["seeds"]]
+    if len(seeds) < 2 or not by_seed:
+        return None
+    lines = []
+    for method in run.methods:
+        rows = [by_seed.get(method, {}).get(seed) for seed in seeds]
+        values = [row.value for row in rows if row is not None and not math.isnan(row.value)]
+        mean = sum(values) / len(values) if values else math.nan
+        spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else math.nan
+        deviation = Entry(wording.number(spread)) if values else Entry("–", quiet=True)  # noqa: RUF001
+        lines.append(Line(method, (*(entry(row) for row in rows), deviation)))
+    caption = (
+        f"{wording.metric_heading(metric)} of each training seed on unchanged records, with the {interval_words(run)}, "
+        "and the standard deviation between seeds, which the intervals of the means do not contain."
+    )
+    return Table(caption, ("Method", *(f"seed {seed}" for seed in seeds), "SD"), tuple(lines))
+
+
+def group_title(run: RunFolder, group: Group) -> str:
+    """What tells a group from the others of its run; empty if there is only one."""
+    if len(run.groups) == 1:
+        return ""
+    where = (
+        f"trained and evaluated on {group.domain_eval}"
+        if group.domain_train == group.domain_eval
+        else f"trained on {group.domain_train}, evaluated on {group.domain_eval}"
+    )
+    parts = [wording.words(group.task), where, wording.words(group.split)]
+    if group.calibration != "none":
+        parts.append(f"calibration {group.calibration}")
+    if group.subgroup != "all":
+        parts.append(f"subgroup {group.subgroup}")
+    return ", ".join(parts)
+
+
+def render(run_folder: Path, format: Format) -> str:
+    """The tables of a run.
+
+    Args:
+        run_folder: The folder of a finished run.
+        format: `md` or `latex` (one table for unchanged records, one per perturbation and metric, one for unparsed
+            answers), or `csv` (the same numbers as one table in long form, unrounded).
+
+    Raises:
+        UserError: The folder is not that of a run.
+    """
+    run = RunFolder(run_folder)
+    if format == "csv":
+        return _csv(run)
+    write = _markdown if format == "md" else _latex
+    blocks = []
+    for group in run.groups:
+        tables: list[Table | None] = [main_table(run, group)]
+        for perturbation in run.perturbations:
+            tables.extend(robustness_table(run, group, perturbation, m) for m in curve_metrics(run))
+        tables.append(unparsed_table(run, group))
+        opening = " ".join(part for part in (stamp(run), _sentence(group_title(run, group))) if part)
+        blocks.extend(write(table, opening) for table in tables if table is not None)
+    return "\n".join(blocks)
+
+
+def curve_metrics(run: RunFolder) -> tuple[str, ...]:
+    """The metrics followed over severities: AUROC and Brier score, or the run's first metric if it has neither."""
+    chosen = tuple(metric for metric in ("auroc", "brier") if metric in run.metrics)
+    return chosen or run.metrics[:1]
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}." if words else ""
+
+
+def _csv(run: RunFolder) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    keys = list(Group.__dataclass_fields__)
+    writer.writerow(
+        [*keys, "method", "condition", "severity", "metric", "value", "ci_low", "ci_high", "n_cases", "n_positive",
+         "n_unparsed", "status", "seeds", "stamp"]
+    )  # fmt: skip
+    for group in run.groups:
+        cells: Mapping[Cell, ResultRow] = run.headline(group)
+        for row in cells.values():
+            numbers = ["" if math.isnan(v) else repr(v) for v in (row.value, row.ci_low, row.ci_high)]
+            writer.writerow(
+                [*(getattr(group, key) for key in keys), row.method, row.condition, wording.amount(row.severity),
+                 row.metric, *numbers, row.n_cases, row.n_positive, row.n_unparsed, row.status, row.seed, stamp(run)]
+            )  # fmt: skip
+    return out.getvalue()
+
+
+def _markdown(table: Table, opening: str) -> str:
+    def safe(content: str) -> str:
+        # HTML inside Markdown is live in most viewers, and a bar would end the cell.
+        return content.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "\\|")
+
+    rows = [[line.name, *(f"{e.text} ({e.note})" if e.note else e.text for e in line.entries)] for line in table.lines]
+    body = "\n".join(f"| {' | '.join(map(safe, row))} |" for row in rows)
+    rule = " | ".join(["---", *(["---:" if table.numeric else "---"] * (len(table.columns) - 1))])
+    heading = " | ".join(map(safe, table.columns))
+    caption = safe(f"{opening} {table.caption}".strip())
+    return f"{caption}\n\n| {heading} |\n| {rule} |\n{body}\n"
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "–": "--", "−": "$-$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",  # noqa: RUF001
+}  # fmt: skip
+
+
+def _latex(table: Table, opening: str) -> str:
+    def safe(content: str) -> str:
+        return "".join(_LATEX.get(character, character) for character in content)
+
+    columns = "l" + ("r" if table.numeric else "l") * (len(table.columns) - 1)
+    body: list[str] = []
+    in_references = False
+    for line in table.lines:
+        if line.reference and not in_references:
+            body.append(r"\midrule")
+            in_references = True
+        cells = [safe(e.text) + (rf" {{\scriptsize ({safe(e.note)})}}" if e.note else "") for e in line.entries]
+        body.append(" & ".join([safe(line.name), *cells]) + r" \\")
+    heading = " & ".join(map(safe, table.columns)) + r" \\"
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{safe(f'{opening} {table.caption}'.strip())}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            heading,
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )

@@ -1,0 +1,446 @@
+"""The run folder: what a reader needs, copied out of the store. Columns and files are a contract (DESIGN.md section 4)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import eagbench
+from eagbench.cohort_files import read_cases, read_facts, read_labels
+from eagbench.errors import UserError
+from eagbench.plan import Cell, Plan, environment
+from eagbench.runner import Outcome, RunResult
+from eagbench.stage import Condition, StageNode, StageOutput
+from eagbench.stages.score import SCORED_SCHEMA
+from eagbench.stages.split import read_assignment, read_parts
+from eagbench.stats.bootstrap import percentile_interval
+from eagbench.store import Store, file_hash, write_text
+
+RESULT_COLUMNS = (
+    "benchmark", "task", "domain_train", "domain_eval", "split", "method", "seed", "condition", "severity",
+    "calibration", "subgroup", "metric", "value", "ci_low", "ci_high", "n_cases", "n_positive", "n_unparsed", "status",
+)  # fmt: skip
+COST_COLUMNS = ("stage", "kind", "label", "seed", "seconds", "peak_memory_mb", "generated_tokens", "status")
+KEY_COLUMNS = RESULT_COLUMNS[:9]
+MEAN = "mean"
+
+
+def check_out(folder: Path, benchmark: str) -> None:
+    """Refuses an output folder before any work: one that can't be written, or that holds something else.
+
+    Raises:
+        UserError: The folder is a file, is not writable, holds another benchmark's run, or other files.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError("the output is a file, not a folder", where=str(folder), mend="choose another --out")
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir() or not _can_write(existing):
+        raise UserError(
+            "the output folder can't be written", where=str(folder), mend="choose another --out, or change its rights"
+        )
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        raise UserError(
+            "the output folder holds files and is not a run folder", where=str(folder), mend="choose another --out"
+        )
+    name = json.loads(manifest.read_text())["name"]
+    if name != benchmark:
+        raise UserError(
+            f"the output folder holds a run of the benchmark '{name}', not of '{benchmark}'",
+            where=str(folder),
+            mend="choose another --out",
+        )
+
+
+def _can_write(folder: Path) -> bool:
+    # Tried, not asked: os.access tells a superuser that a read-only file system can be written.
+    probe = folder / f".eagbench-{os.getpid()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run folder.
+
+    Raises:
+        UserError: The folder is no run folder.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    except OSError as error:
+        raise UserError(
+            "this is not a run folder: it has no manifest.json",
+            where=str(folder),
+            mend="give the folder that `eagbench run` named at its end",
+        ) from error
+    return manifest
+
+
+def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) -> dict[str, Any]:
+    """Writes everything but the report. Each file appears whole; the manifest is written last.
+
+    Returns:
+        The manifest.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("predictions", "trajectories"):
+        (folder / name).mkdir(exist_ok=True)
+        for old in (folder / name).iterdir():
+            old.unlink()
+    writer = _Writer(plan, result, store)
+    write_text(folder / "results.csv", _csv(RESULT_COLUMNS, writer.results()))
+    write_text(folder / "costs.csv", _csv(COST_COLUMNS, writer.costs()))
+    for method in [m.label for m in plan.methods]:
+        writer.copy_predictions(method, folder)
+        writer.copy_trajectories(method, folder)
+    writer.copy_references(folder)
+    pq.write_table(read_assignment(store.folder(plan.split)), folder / "patients.parquet")
+    write_text(folder / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in result.log))
+    manifest = writer.manifest(folder)
+    write_text(folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True))
+    return manifest
+
+
+class _Writer:
+    def __init__(self, plan: Plan, result: RunResult, store: Store) -> None:
+        self.plan, self.result, self.store = plan, result, store
+        self.benchmark = plan.loaded.benchmark
+        self.facts = read_facts(store.folder(plan.cohort))
+        self.domain = domain_name(self.benchmark.data.name, plan.access)
+        self.split_name = "out_of_fold" if self.benchmark.split.folds else "held_out"
+        held_out = [p for p in read_parts(store.folder(plan.split)) if p["part"] == "held_out"]
+        self.n_cases = sum(p["n_cases"] for p in held_out)
+        self.n_positive = sum(p["n_positive"] for p in held_out)
+
+    # Rows
+
+    def keys(self, method: str, seed: int | str, condition: Condition) -> dict[str, Any]:
+        """The key columns of a row."""
+        return {
+            "benchmark": self.benchmark.name,
+            "task": self.facts["task"]["name"],
+            "domain_train": self.domain,
+            "domain_eval": self.domain,
+            "split": self.split_name,
+            "method": method,
+            "seed": seed,
+            "condition": condition.name,
+            "severity": "" if condition.severity is None else condition.severity,
+        }
+
+    def row(
+        self, keys: Mapping[str, Any], metric: str, numbers: Mapping[str, float], n_unparsed: int | str, status: str
+    ) -> dict[str, Any]:
+        """One row of results.csv. A number that is undefined is an empty field."""
+        row = {
+            **keys,
+            "calibration": "none",
+            "subgroup": "all",
+            "metric": metric,
+            "n_cases": self.n_cases,
+            "n_positive": self.n_positive,
+            "n_unparsed": n_unparsed,
+        }
+        for column in ("value", "ci_low", "ci_high"):
+            number = numbers.get(column, float("nan"))
+            row[column] = "" if np.isnan(number) else repr(float(number))
+        row["status"] = "undefined" if status == "ok" and row["value"] == "" else status
+        return row
+
+    def results(self) -> list[dict[str, Any]]:
+        """All rows: references, then per method each seed and the mean over seeds, clean first."""
+        rows = self._reference_rows()
+        for method in self.plan.methods:
+            for condition in self.plan.conditions:
+                cells = [c for c in self.plan.cells if c.method == method.label and c.condition is condition]
+                for cell in cells:
+                    rows.extend(self._cell_rows(cell))
+                rows.extend(self._mean_rows(method.label, condition, cells))
+        return rows
+
+    def _reference_rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for folder in self._reference_folders():
+            values = json.loads((folder / "values.json").read_text())
+            keys = self.keys(folder.name, MEAN, self.plan.conditions[0])
+            for metric, numbers in values["metrics"].items():
+                if not np.isnan(numbers["value"]):
+                    rows.append(self.row(keys, metric, numbers, 0, "ok"))
+        return rows
+
+    def _reference_folders(self) -> list[Path]:
+        return sorted(p for p in self.store.folder(self.plan.references).iterdir() if p.is_dir())
+
+    def _cell_rows(self, cell: Cell) -> list[dict[str, Any]]:
+        keys = self.keys(cell.method, cell.seed, cell.condition)
+        status = self._status(cell)
+        if status != "ok":
+            return [self.row(keys, use.name, {}, "", status) for use in self.plan.metrics]
+        assert cell.score is not None
+        values = json.loads((self.store.folder(cell.score) / "values.json").read_text())
+        return [
+            self.row(keys, metric, numbers, values["n_unparsed"], "ok") for metric, numbers in values["metrics"].items()
+        ]
+
+    def _status(self, cell: Cell) -> str:
+        if cell.score is None:
+            return "not_applicable"
+        return "ok" if self.outcome(cell.score).status in {"computed", "reused"} else "failed"
+
+    def outcome(self, node: StageNode) -> Outcome:
+        """How a stage ended."""
+        return self.result.outcomes[node.fingerprint]
+
+    def _mean_rows(self, method: str, condition: Condition, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+        """The mean over seeds; its interval from resamples of patients that all seeds share.
+
+        `n_unparsed` counts the unparsed answers of all seeds.
+        """
+        keys = self.keys(method, MEAN, condition)
+        statuses = {self._status(cell) for cell in cells}
+        if statuses != {"ok"}:
+            status = "failed" if "failed" in statuses else "not_applicable"
+            return [self.row(keys, use.name, {}, "", status) for use in self.plan.metrics]
+        folders = [self.store.folder(cell.score) for cell in cells if cell.score is not None]
+        values = [json.loads((folder / "values.json").read_text()) for folder in folders]
+        resamples = [pq.read_table(folder / "resamples.parquet") for folder in folders]
+        n_unparsed = sum(value["n_unparsed"] for value in values)
+        rows = []
+        for metric in mean_metrics([list(value["metrics"]) for value in values]):
+            points = [value["metrics"][_or_plain(metric, value["metrics"])]["value"] for value in values]
+            draws = np.mean([t[_or_plain(metric, t.column_names)].to_numpy() for t in resamples], axis=0)
+            low, high = percentile_interval(draws, self.benchmark.intervals.level)
+            numbers = {"value": float(np.mean(points)), "ci_low": low, "ci_high": high}
+            rows.append(self.row(keys, metric, numbers, n_unparsed, "ok"))
+        return rows
+
+    def costs(self) -> list[dict[str, Any]]:
+        """One row per stage of the plan: what it took when it was computed, now or in an earlier run."""
+        rows = []
+        for node in self.plan.nodes:
+            outcome = self.outcome(node)
+            facts = outcome.facts
+            rows.append(
+                {
+                    "stage": node.fingerprint,
+                    "kind": node.kind,
+                    "label": node.label,
+                    "seed": "" if node.seed is None else node.seed,
+                    "seconds": round(float(facts.get("seconds", outcome.seconds)), 3),
+                    "peak_memory_mb": round(float(facts["peak_memory_mb"]), 1) if facts else "",
+                    "generated_tokens": int(facts.get("costs", {}).get("generated_tokens", 0)),
+                    "status": outcome.status,
+                }
+            )
+        return rows
+
+    # Copies
+
+    def copy_predictions(self, method: str, folder: Path) -> None:
+        """All scored predictions of a method in one table."""
+        tables = []
+        for cell in self.plan.cells:
+            if cell.method == method and self._status(cell) == "ok":
+                assert cell.score is not None
+                tables.append(self._keyed(cell.score, self.keys(method, cell.seed, cell.condition)))
+        if tables:
+            pq.write_table(pa.concat_tables(tables), folder / "predictions" / f"{method}.parquet")
+
+    def copy_references(self, folder: Path) -> None:
+        """The predictions of each reference that came with the data."""
+        for reference in self._reference_folders():
+            keys = self.keys(reference.name, MEAN, self.plan.conditions[0])
+            table = _with_keys(pq.read_table(reference / "scored.parquet"), keys)
+            pq.write_table(table, folder / "predictions" / f"{reference.name}.parquet")
+
+    def _keyed(self, score: StageNode, keys: Mapping[str, Any]) -> pa.Table:
+        return _with_keys(pq.read_table(self.store.folder(score) / "scored.parquet"), keys)
+
+    def copy_trajectories(self, method: str, folder: Path) -> None:
+        """What a method wrote, one JSON object a line."""
+        lines: list[str] = []
+        for cell in self.plan.cells:
+            if cell.method != method or cell.score is None or self._status(cell) != "ok":
+                continue
+            keys = {"seed": cell.seed, "condition": cell.condition.name, "severity": cell.condition.severity}
+            for name, value in cell.score.inputs.items():
+                if name.startswith("predict") and isinstance(value, StageOutput):
+                    text = (self.store.folder(value.stage) / "trajectories.jsonl").read_text(encoding="utf-8")
+                    lines.extend(
+                        json.dumps({**keys, **json.loads(line)}, ensure_ascii=False) for line in text.splitlines()
+                    )
+        if lines:
+            write_text(folder / "trajectories" / f"{method}.jsonl", "\n".join(lines) + "\n")
+
+    # Manifest
+
+    def manifest(self, folder: Path) -> dict[str, Any]:
+        """Everything a reader needs to judge the run and to repeat it."""
+        plan, loaded = self.plan, self.plan.loaded
+        failed = []
+        for cell in plan.cells:
+            if cell.score is not None and self._status(cell) == "failed":
+                node, outcome = self._cause(cell.score)
+                failed.append(
+                    {
+                        "method": cell.method,
+                        "seed": cell.seed,
+                        "condition": cell.condition.name,
+                        "severity": cell.condition.severity,
+                        "stage": f"{node.kind} {node.label}",
+                        "reason": outcome.reason,
+                    }
+                )
+        return {
+            "eagbench_version": eagbench.__version__,
+            "name": self.benchmark.name,
+            "benchmark": loaded.resolved(),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "limit": plan.limit,
+            "profile": loaded.profile,
+            "synthetic": plan.access == "synthetic",
+            "access": plan.access,
+            "data": {self.domain: self._data()},
+            "split": self.benchmark.split.model_dump(mode="json"),
+            "parts": read_parts(self.store.folder(plan.split)),
+            "methods": [
+                {"label": m.label, "name": m.use.name, "reads": m.reads, "params": dict(m.use.params)}
+                for m in plan.methods
+            ],
+            "conditions": [{"name": c.name, "severity": c.severity} for c in plan.conditions],
+            "metrics": [{"name": use.name, "params": dict(use.params)} for use in plan.metrics],
+            "seeds": list(self.benchmark.seeds),
+            "intervals": self.benchmark.intervals.model_dump(mode="json"),
+            "stages": [self._stage(node) for node in plan.nodes],
+            "failed": failed,
+            "versions": environment(),
+            "git": git_state(),
+            "hardware": hardware(),
+            "files": {
+                path.relative_to(folder).as_posix(): file_hash(path)
+                for path in sorted(folder.rglob("*"))
+                if path.is_file() and path.suffix in {".csv", ".parquet", ".jsonl"} and path.name != "log.jsonl"
+            },
+        }
+
+    def _cause(self, node: StageNode) -> tuple[StageNode, Outcome]:
+        outcome = self.outcome(node)
+        if outcome.status == "skipped":
+            for upstream in node.upstream():
+                if self.outcome(upstream).status in {"failed", "skipped"}:
+                    return self._cause(upstream)
+        return node, outcome
+
+    def _data(self) -> dict[str, Any]:
+        cohort = self.store.folder(self.plan.cohort)
+        cases, labels = read_cases(cohort), read_labels(cohort)
+        provenance = self.facts["provenance"]
+        return {
+            **provenance,
+            "n_patients": len(set(cases.patient_ids)),
+            "n_cases": len(cases),
+            "n_positive": sum(labels.values()),
+            "features": [{key: f[key] for key in ("name", "label", "unit")} for f in self.facts["features"]],
+            "static_names": self.facts["static_names"],
+            "task": self.facts["task"],
+            "content": self.plan.cohort.content,
+        }
+
+    def _stage(self, node: StageNode) -> dict[str, Any]:
+        outcome = self.outcome(node)
+        inputs = {
+            name: list(value.identity()[2:]) if not isinstance(value, StageOutput) else value.stage.fingerprint
+            for name, value in node.inputs.items()
+        }
+        return {
+            "fingerprint": node.fingerprint,
+            "kind": node.kind,
+            "label": node.label,
+            "seed": node.seed,
+            "status": outcome.status,
+            "inputs": inputs,
+            "patients_sha256": outcome.facts.get("patients_sha256", {}),
+        }
+
+
+def mean_metrics(names: Sequence[Sequence[str]]) -> list[str]:
+    """Every metric that one of the seeds has, in order; a seed without unparsed answers has no variants of its own."""
+    seen: dict[str, None] = {}
+    for listed in names:
+        seen.update(dict.fromkeys(listed))
+    return list(seen)
+
+
+def _or_plain(metric: str, available: Any) -> str:
+    """The variant, or the plain metric, to which it is equal, for a seed in which every answer was parsed."""
+    return metric if metric in available else metric.partition(":")[0]
+
+
+def _with_keys(table: pa.Table, keys: Mapping[str, Any]) -> pa.Table:
+    columns: dict[str, Any] = {}
+    for key in KEY_COLUMNS:
+        if key == "severity":
+            value = None if keys[key] == "" else float(keys[key])
+            columns[key] = pa.array([value] * table.num_rows, type=pa.float64())
+        else:
+            columns[key] = pa.array([str(keys[key])] * table.num_rows, type=pa.string())
+    for field in SCORED_SCHEMA:
+        columns[field.name] = table[field.name]
+    return pa.table(columns)
+
+
+def domain_name(dataset: str, access: str) -> str:
+    """A data set's name in results; a synthetic one says so wherever its numbers appear."""
+    return f"{dataset} (SYNTHETIC)" if access == "synthetic" else dataset
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, fieldnames=columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the working folder and whether it has uncommitted changes; None outside a repository."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        status = subprocess.run(
+            ["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, memory and device."""
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "device": environment()["device"],
+    }

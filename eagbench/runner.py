@@ -1,0 +1,176 @@
+"""Carries out a plan: reuses what the store holds, computes the rest, keeps what succeeds when something fails."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from eagbench.errors import UserError
+from eagbench.executors import local
+from eagbench.inputs import resolve, training_patients
+from eagbench.plan import Plan
+from eagbench.progress import Reporter
+from eagbench.registry import load_registry
+from eagbench.stage import StageNode, StageRun, no_progress
+from eagbench.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a stage ended.
+
+    Attributes:
+        status: `computed`, `reused`, `failed`, or `skipped` because a stage before it failed.
+        seconds: Time spent now.
+        facts: The stage's manifest, for a finished one.
+        reason: Why it failed, in one line.
+        details: The traceback.
+        error: The user's error, if that is what it was.
+    """
+
+    status: str
+    seconds: float = 0.0
+    facts: dict[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    details: str | None = None
+    error: UserError | None = None
+
+
+class SharedStageError(Exception):
+    """A stage that every cell needs failed for a reason that is not the user's: a bug. Carries its traceback."""
+
+
+@dataclass(slots=True)
+class RunResult:
+    """Outcomes by fingerprint, and the log's lines."""
+
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run_plan(
+    plan: Plan,
+    store: Store,
+    reporter: Reporter,
+    *,
+    fresh: bool = False,
+    workers: int = 1,
+    trackers: Sequence[Any] = (),
+) -> RunResult:
+    """Computes every stage of a plan that the store does not hold.
+
+    A failed stage fails the cells that need it; the others go on.
+
+    Raises:
+        UserError: The data can't be loaded or divided, which is the user's to mend.
+        SharedStageError: The same, for a reason that is a bug.
+    """
+    result = RunResult()
+    shared = plan.shared()
+    total = len(plan.nodes)
+
+    def done(node: StageNode, outcome: object) -> bool:
+        final = outcome if isinstance(outcome, Outcome) else Outcome("skipped", reason="a stage before it failed")
+        result.outcomes[node.fingerprint] = final
+        entry = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "stage": node.fingerprint,
+            "kind": node.kind,
+            "label": node.label,
+            "seed": node.seed,
+            "status": final.status,
+            "seconds": round(final.seconds, 3),
+            **({"reason": final.reason} if final.reason else {}),
+            **({"traceback": final.details} if final.details else {}),
+        }
+        result.log.append(entry)
+        for tracker in trackers:
+            tracker.log(f"{node.kind}/{node.label}", len(result.log), {"seconds": final.seconds})
+        if final.status == "failed" and node.fingerprint in shared:
+            if final.error is not None:
+                raise final.error
+            raise SharedStageError(f"stage {node.kind} '{node.label}' failed\n\n{final.details}")
+        if final.status != "reused":
+            seed = "" if node.seed is None else f", seed {node.seed}"
+            reason = f": {final.reason}" if final.reason else ""
+            reporter.say(
+                f"[{len(result.outcomes)}/{total}] {node.kind:<12} {node.label}{seed}  "
+                f"{final.status}{reason}  {final.seconds:.1f} s"
+            )
+        return final.status in {"computed", "reused"}
+
+    # With worker processes there is one terminal and many stages: lines only.
+    progress: Callable[..., Any] = reporter.progress if workers == 1 else no_progress
+    local.execute(
+        plan.nodes, partial(compute_stage, store=store, fresh=fresh, progress=progress), done, workers
+    )
+    return result
+
+
+def compute_stage(node: StageNode, store: Store, *, fresh: bool, progress: Callable[..., Any]) -> Outcome:
+    """Does one stage, or finds it done. Never raises for what the stage does wrong: that is its outcome."""
+    started = time.monotonic()
+    with store.lock(node):
+        if store.is_complete(node) and not fresh:
+            return Outcome("reused", facts=store.manifest(node))
+        out = store.begin(node, anew=fresh)
+        try:
+            costs = _call(node, store, out, progress)
+        except Exception as error:  # noqa: BLE001 - whatever a stage raises fails its cells and is reported with its traceback
+            user_error = error if isinstance(error, UserError) else None
+            if user_error is not None:
+                store.discard(node)  # the cause lies outside; nothing of this attempt is of use
+            return Outcome(
+                "failed",
+                seconds=time.monotonic() - started,
+                reason=user_error.message if user_error else traceback.format_exception_only(error)[-1].strip(),
+                details=traceback.format_exc(),
+                error=user_error,
+            )
+        seconds = time.monotonic() - started
+        facts = {
+            "seconds": seconds,
+            "peak_memory_mb": peak_memory_mb(),
+            "costs": costs,
+            "patients_sha256": training_patients(node, store),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        return Outcome("computed", seconds=seconds, facts=store.commit(node, facts))
+
+
+def _call(node: StageNode, store: Store, out: Path, progress: Callable[..., Any]) -> dict[str, float]:
+    module, _, name = node.function.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    component = params = None
+    if node.component is not None:
+        registry, use = load_registry(), node.component
+        given = {**use.params, **use.locations}
+        component = registry.create(use.kind, use.name, given)
+        params = registry.params(use.kind, use.name, given)
+    run = StageRun(
+        params=json.loads(json.dumps(dict(node.params))),  # a stage can't change the plan
+        inputs=resolve(node, store),
+        seed=node.seed or 0,
+        out=out,
+        component=component,
+        component_params=params,
+        progress=progress,
+    )
+    function(run)
+    return run.costs
+
+
+def peak_memory_mb() -> float:
+    """Largest resident size this process has had, in MB. It never falls, so a later stage shows an earlier peak."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,11 @@
+"""Stage `expert`: fits one expert on the training part of one fold."""
+
+from __future__ import annotations
+
+from eagbench.stage import StageRun
+
+
+def fit(run: StageRun) -> None:
+    """Fits and saves the component."""
+    run.component.fit(run.inputs["training"], run)
+    run.component.save(run.out)

@@ -1,0 +1,66 @@
+"""Stage `predict`: one method, one fold, one condition. It is given cases without labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eagbench.stage import StageRun
+from eagbench.types import Cases, Prediction
+
+_SCHEMA = pa.schema(
+    [
+        ("case_id", pa.string()),
+        ("probability", pa.float64()),
+        ("answer_mode", pa.string()),
+        ("cited_features", pa.list_(pa.string())),
+    ]
+)
+
+
+def by_method(run: StageRun) -> None:
+    """Asks a method for its predictions."""
+    cases: Cases = run.inputs["cases"]
+    write_predictions(cases, run.component.predict(cases, run), run.out)
+
+
+def by_expert(run: StageRun) -> None:
+    """Asks a fitted expert for its probabilities."""
+    cases: Cases = run.inputs["cases"]
+    expert = type(run.component).load(run.component_params, run.inputs["expert"])
+    predictions = [
+        Prediction(case_id, float(p), "model") for case_id, p in zip(cases.case_ids, expert.predict(cases), strict=True)
+    ]
+    write_predictions(cases, predictions, run.out)
+
+
+def write_predictions(cases: Cases, predictions: Sequence[Prediction], folder: Path) -> None:
+    """Stores predictions after checking that every case has exactly one, and that probabilities are such.
+
+    Raises:
+        ValueError: The method broke its contract.
+    """
+    if [p.case_id for p in predictions] != list(cases.case_ids):
+        raise ValueError(f"{len(cases)} cases were asked, the {len(predictions)} predictions are not theirs in order")
+    for p in predictions:
+        if p.probability is not None and not 0 <= p.probability <= 1:
+            raise ValueError(f"case {p.case_id}: {p.probability} is not a probability")
+    rows = [
+        {
+            "case_id": p.case_id,
+            "probability": p.probability,
+            "answer_mode": p.answer_mode,
+            "cited_features": None if p.cited_features is None else list(p.cited_features),
+        }
+        for p in predictions
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), folder / "predictions.parquet")
+    with (folder / "trajectories.jsonl").open("w", encoding="utf-8") as stream:
+        for p in predictions:
+            for trajectory in p.trajectories:
+                stream.write(json.dumps(dataclasses.asdict(trajectory), sort_keys=True, ensure_ascii=False) + "\n")

@@ -1,0 +1,13 @@
+"""Stage `record_text`: fits how records become text (quantile edges, for example) on unlabelled training cases."""
+
+from __future__ import annotations
+
+from eagbench.prompting.record import RecordText, RecordTextParams
+from eagbench.stage import StageRun
+
+
+def fit(run: StageRun) -> None:
+    """Fits and saves the `RecordText` that all methods of the benchmark share."""
+    record_text = RecordText(RecordTextParams.model_validate(dict(run.params)))
+    record_text.fit(run.inputs["cases"])
+    record_text.save(run.out)

@@ -1,0 +1,95 @@
+"""Stages `salience`: an expert's weight per feature, of held-out cases (as a teacher to compare with) and, cross-fitted,
+of training cases (as a guide for search and rewards)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eagbench.stage import StageRun
+from eagbench.types import Cases, FloatArray, TrainingData
+
+
+def cross_fitted(run: StageRun) -> None:
+    """Writes the salience of every training case by an expert that was not trained on its patient.
+
+    The training patients are divided into `folds` parts; for each, an expert is fitted on the others (the tuning part
+    serves early stopping as always) and asked about it.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    data: TrainingData = run.inputs["training"]
+    cases, labels = data.train.cases, data.train.labels
+    splitter = StratifiedGroupKFold(run.params["folds"], shuffle=True, random_state=run.seed)
+    salience = np.zeros((len(cases), len(cases.features)))
+    probability = np.zeros(len(cases))
+    folds = list(splitter.split(np.zeros(len(cases)), labels, groups=list(cases.patient_ids)))
+    for k, (rest, asked) in enumerate(run.progress(folds, "cross-fit", len(folds))):
+        expert = type(run.component)(run.component_params)
+        folder = run.checkpoints / f"fold{k}"
+        folder.mkdir(exist_ok=True)
+        part = StageRun(params=run.params, inputs={}, seed=run.seed, out=folder)
+        expert.fit(TrainingData(data.train.select(rest), data.tuning), part)
+        asked_cases = cases.select(asked)
+        salience[asked] = expert.salience(asked_cases)
+        probability[asked] = expert.predict(asked_cases)
+    _write(cases, salience, probability, run.out)
+
+
+def _write(cases: Cases, salience: FloatArray, probability: FloatArray, folder: Path) -> None:
+    check_salience(salience, len(cases), len(cases.features))
+    columns: dict[str, object] = {"case_id": list(cases.case_ids), "probability": np.asarray(probability, float)}
+    for j, name in enumerate(cases.feature_names):
+        columns[f"salience:{name}"] = salience[:, j].astype(np.float64)
+    pq.write_table(pa.table(columns), folder / "salience.parquet")
+
+
+def check_salience(salience: FloatArray, n: int, n_features: int) -> None:
+    """Refuses an expert's salience that breaks its contract; that is a bug in the expert."""
+    if salience.shape != (n, n_features):
+        raise ValueError(f"salience has shape {salience.shape}, expected {(n, n_features)}")
+    if not np.isfinite(salience).all() or (salience < 0).any():
+        raise ValueError("salience holds negative or non-finite weights")
+    if n and not np.allclose(salience.sum(axis=1), 1, atol=1e-4):
+        raise ValueError("salience does not sum to 1 per case")
+
+
+def read_salience(folder: Path) -> dict[str, dict[str, float]]:
+    """Weight per feature, per case id."""
+    table = pq.read_table(folder / "salience.parquet")
+    names = [c for c in table.column_names if c.startswith("salience:")]
+    columns = {name.removeprefix("salience:"): table[name].to_pylist() for name in names}
+    return {
+        case_id: {name: values[i] for name, values in columns.items()}
+        for i, case_id in enumerate(table["case_id"].to_pylist())
+    }
+
+
+def top_observed(cases: Cases, weights: FloatArray, k: int) -> list[tuple[str, ...]]:
+    """For each case the `k` features of highest weight among those observed in it; ties by the canonical order.
+
+    Args:
+        cases: N cases.
+        weights: Shape (N, F), columns in canonical order.
+        k: How many at most.
+    """
+    column = {name: i for i, name in enumerate(cases.feature_names)}
+    return [
+        tuple(sorted(case.observed(), key=lambda name, w=row: (-w[column[name]], column[name]))[:k])  # type: ignore[misc]
+        for case, row in zip(cases, weights, strict=True)
+    ]
+
+
+def teacher(run: StageRun) -> None:
+    """Writes the reference expert's top features among those observed, per case, under one condition."""
+    cases: Cases = run.inputs["cases"]
+    weights = type(run.component).load(run.component_params, run.inputs["expert"]).salience(cases)
+    check_salience(weights, len(cases), len(cases.features))
+    top = top_observed(cases, weights, run.params["k"])
+    pq.write_table(
+        pa.table({"case_id": list(cases.case_ids), "teacher_features": [list(names) for names in top]}),
+        run.out / "teacher.parquet",
+    )

@@ -1,0 +1,119 @@
+"""Stage `split`: patients, not stays, go to training, tuning and held-out parts, stratified and seeded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eagbench.cohort_files import read_labels
+from eagbench.errors import UserError
+from eagbench.stage import StageRun
+from eagbench.types import IntArray
+
+PARTS = ("train", "tuning", "held_out")
+
+
+def assign(run: StageRun) -> None:
+    """Writes `parts.parquet` (fold, part, case_id, patient_id) and `parts.json` (counts, prevalence, patient hashes).
+
+    Raises:
+        UserError: A part would hold one class only, or there are too few patients.
+    """
+    cohort: Path = run.inputs["cohort"]
+    cases = pq.read_table(cohort / "cases.parquet", columns=["case_id", "patient_id"])
+    case_ids, patient_ids = cases["case_id"].to_pylist(), cases["patient_id"].to_pylist()
+    labels = read_labels(cohort)
+    patients = np.array(sorted(set(patient_ids)))
+    # A patient with several cases is positive if one of them is, so that events are spread evenly.
+    positive = {p for c, p in zip(case_ids, patient_ids, strict=True) if labels[c]}
+    if run.params["limit"] is not None:
+        order = np.random.default_rng([run.params["seed"], 1]).permutation(len(patients))
+        patients = patients[np.sort(order[: run.params["limit"]])]
+    strata = np.array([p in positive for p in patients], dtype=int)
+
+    rows: list[tuple[int, str, str, str]] = []
+    parts: list[dict[str, Any]] = []
+    for fold, assigned in enumerate(_divide(patients, strata, run.params)):
+        part_of = {patient: part for part in PARTS for patient in assigned[part]}
+        for part in PARTS:
+            mine = [(c, p) for c, p in zip(case_ids, patient_ids, strict=True) if part_of.get(p) == part]
+            n_positive = sum(labels[c] for c, _ in mine)
+            if n_positive in (0, len(mine)):
+                raise UserError(
+                    f"the {part.replace('_', '-')} part{_of_fold(fold, run.params)} would hold {len(mine)} cases, "
+                    f"{n_positive} of them positive: one class only",
+                    where="split",
+                    mend="take more patients (--limit), another share or fewer folds, or another `split.seed`",
+                )
+            rows.extend((fold, part, c, p) for c, p in mine)
+            parts.append(
+                {
+                    "fold": fold,
+                    "part": part,
+                    "n_cases": len(mine),
+                    "n_patients": len({p for _, p in mine}),
+                    "n_positive": int(n_positive),
+                    "patients_sha256": patient_set_hash(p for _, p in mine),
+                }
+            )
+    columns = list(zip(*rows, strict=True))
+    names = ["fold", "part", "case_id", "patient_id"]
+    pq.write_table(
+        pa.table({name: list(c) for name, c in zip(names, columns, strict=True)}), run.out / "parts.parquet"
+    )
+    (run.out / "parts.json").write_text(json.dumps(parts, indent=1))
+
+
+def _of_fold(fold: int, params: Mapping[str, Any]) -> str:
+    return f" of fold {fold}" if params["folds"] is not None else ""
+
+
+def _divide(patients: Any, strata: IntArray, params: Mapping[str, Any]) -> Iterable[dict[str, list[str]]]:
+    from sklearn.model_selection import StratifiedKFold, train_test_split
+
+    seed = params["seed"]
+    try:
+        if params["folds"] is None:
+            rest, held_out = train_test_split(
+                np.arange(len(patients)), test_size=params["held_out"], stratify=strata, random_state=seed
+            )
+            share = params["tuning"] / (params["tuning"] + params["train"])
+            folds = [(rest, held_out, share)]
+        else:
+            splitter = StratifiedKFold(params["folds"], shuffle=True, random_state=seed)
+            folds = [(rest, held_out, params["tuning"]) for rest, held_out in splitter.split(patients, strata)]
+        result = []
+        for rest, held_out, share in folds:
+            train, tuning = train_test_split(rest, test_size=share, stratify=strata[rest], random_state=seed)
+            indices = {"train": train, "tuning": tuning, "held_out": held_out}
+            result.append({part: [str(p) for p in patients[np.sort(i)]] for part, i in indices.items()})
+        return result
+    except ValueError as error:  # scikit-learn says what is too few, in its own words
+        raise UserError(
+            f"{len(patients)} patients, {int(strata.sum())} of them with the outcome, can't be divided: {error}",
+            where="split",
+            mend="take more patients (--limit), other shares or fewer folds",
+        ) from error
+
+
+def patient_set_hash(patients: Iterable[str]) -> str:
+    """SHA-256 of a set of patients, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(set(patients))).encode()).hexdigest()
+
+
+def read_parts(folder: Path) -> list[dict[str, Any]]:
+    """Counts, and hashes of the patient sets, per fold and part."""
+    parts: list[dict[str, Any]] = json.loads((folder / "parts.json").read_text())
+    return parts
+
+
+def read_assignment(folder: Path) -> pa.Table:
+    """The table of fold, part, case_id, patient_id."""
+    return pq.read_table(folder / "parts.parquet")

@@ -1,0 +1,1 @@
+"""Statistics on metrics: intervals by resampling patients."""

@@ -1,0 +1,223 @@
+"""`eagbench verify`: a run's numbers and its leakage proof, recomputed from what the run folder holds.
+
+Point values of the known metrics are recomputed with scikit-learn and NumPy alone, not with eagbench's own metrics;
+intervals with eagbench's bootstrap from the stored predictions. Nothing is read from the store.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from eagbench.run_folder import KEY_COLUMNS, MEAN, read_manifest
+from eagbench.stages.score import evaluate
+from eagbench.stages.split import patient_set_hash
+from eagbench.stats.bootstrap import percentile_interval
+from eagbench.store import file_hash
+from eagbench.types import FloatArray
+
+POINT_TOLERANCE = 1e-9
+INTERVAL_TOLERANCE = 1e-9
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was checked, and what did not hold."""
+
+    checked: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything held."""
+        return not self.problems
+
+    def count(self, what: str, n: int = 1) -> None:
+        """Notes that something was checked."""
+        self.checked[what] = self.checked.get(what, 0) + n
+
+    def text(self) -> str:
+        """For people."""
+        lines = [f"{n} {what}" for what, n in self.checked.items()]
+        lines += [f"PROBLEM: {problem}" for problem in self.problems]
+        return "\n".join([*lines, "verified" if self.passed else f"not verified: {len(self.problems)} problems"])
+
+
+def verify(folder: Path) -> Findings:
+    """Checks files, numbers, intervals and the separation of patients.
+
+    Raises:
+        UserError: The folder is no run folder.
+    """
+    manifest = read_manifest(folder)
+    findings = Findings()
+    _check_files(folder, manifest, findings)
+    if findings.passed:
+        _check_numbers(folder, manifest, findings)
+        _check_patients(folder, manifest, findings)
+    return findings
+
+
+def _check_files(folder: Path, manifest: Mapping[str, Any], findings: Findings) -> None:
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            findings.problems.append(f"{name} is missing")
+        elif file_hash(path) != expected:
+            findings.problems.append(f"{name} was changed after the run")
+        findings.count("files unchanged")
+
+
+def _check_numbers(folder: Path, manifest: Mapping[str, Any], findings: Findings) -> None:
+    with (folder / "results.csv").open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["status"] in {"ok", "undefined"}]
+    cells: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for row in rows:
+        cells.setdefault(tuple(row[key] for key in KEY_COLUMNS), []).append(row)
+    predictions = {path.stem: pq.read_table(path).to_pylist() for path in (folder / "predictions").glob("*.parquet")}
+    evaluated: dict[tuple[str, ...], tuple[dict[str, float], dict[str, FloatArray]]] = {}
+
+    def evaluated_cell(key: tuple[str, ...], records: list[dict[str, Any]]) -> tuple[dict[str, float], Any]:
+        if key not in evaluated:
+            points, resamples = evaluate(records, manifest["metrics"], manifest["intervals"])
+            for metric in points:
+                reference = reference_value(metric, records, manifest["metrics"])
+                points[metric] = points[metric] if reference is None else reference
+            evaluated[key] = points, resamples
+        return evaluated[key]
+
+    by_cell: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for method, records in predictions.items():
+        for record in records:
+            severity = "" if record["severity"] is None else str(record["severity"])
+            key = tuple(severity if k == "severity" else str(record[k]) for k in KEY_COLUMNS)
+            by_cell.setdefault(key, []).append(record)
+        findings.count("prediction files read", int(method is not None))
+    seed_index = KEY_COLUMNS.index("seed")
+    for key, cell_rows in cells.items():
+        if key in by_cell:
+            parts = [evaluated_cell(key, by_cell[key])]
+        else:
+            same = [k for k in by_cell if _without(k, seed_index) == _without(key, seed_index)]
+            parts = [evaluated_cell(k, by_cell[k]) for k in same] if key[seed_index] == MEAN else []
+        if not parts:
+            findings.problems.append(f"no predictions for the results of {' / '.join(filter(None, key))}")
+            continue
+        for row in cell_rows:
+            _compare(row, parts, manifest["intervals"]["level"], findings)
+
+
+def _without(key: tuple[str, ...], index: int) -> tuple[str, ...]:
+    return key[:index] + key[index + 1 :]
+
+
+def _compare(
+    row: Mapping[str, str], parts: Sequence[tuple[dict[str, float], Any]], level: float, findings: Findings
+) -> None:
+    metric = row["metric"]
+    plain = metric.partition(":")[0]
+    point = float(np.mean([points.get(metric, points[plain]) for points, _ in parts]))
+    draws = np.mean([resamples.get(metric, resamples[plain]) for _, resamples in parts], axis=0)
+    low, high = percentile_interval(draws, level)
+    where = f"{row['method']}, seed {row['seed']}, {row['condition']} {row['severity']}: {metric}"
+    for column, expected, tolerance in (
+        ("value", point, POINT_TOLERANCE),
+        ("ci_low", low, INTERVAL_TOLERANCE),
+        ("ci_high", high, INTERVAL_TOLERANCE),
+    ):
+        stored = float(row[column]) if row[column] else float("nan")
+        if not np.isclose(stored, expected, rtol=0, atol=tolerance, equal_nan=True):
+            findings.problems.append(f"{where}: {column} is {stored!r}, recomputed {expected!r}")
+        findings.count("point values recomputed" if column == "value" else "interval ends recomputed")
+
+
+def reference_value(
+    metric: str, records: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]]
+) -> float | None:
+    """A metric by scikit-learn and NumPy, None for a metric that only its own plugin knows."""
+    from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
+
+    plain, _, suffix = metric.partition(":")
+    chosen = [r for r in records if r["parsed"]] if suffix == "parsed_only" else list(records)
+    label = np.array([r["label"] for r in chosen], dtype=int)
+    probability = np.array([r["probability"] for r in chosen], dtype=float)
+    parsed = np.array([r["parsed"] for r in chosen], dtype=bool)
+    if suffix == "worst_case":
+        probability = np.where(parsed, probability, 1 - label)
+    params = next((use["params"] for use in metrics if use["name"] == plain), {})
+    one_class = len(set(label.tolist())) < 2
+    functions: dict[str, Callable[[], float]] = {
+        "auroc": lambda: float("nan") if one_class else float(roc_auc_score(label, probability)),
+        "auprc": lambda: float("nan") if label.sum() == 0 else float(average_precision_score(label, probability)),
+        "brier": lambda: float("nan") if not len(label) else float(brier_score_loss(label, probability)),
+        "ece": lambda: _ece(label, probability, int(params["bins"])),
+        "unparsed_rate": lambda: float(np.mean(~parsed)),
+        "attention_jaccard": lambda: _jaccard(chosen),
+    }
+    return functions[plain]() if plain in functions else None
+
+
+def _ece(label: Any, probability: FloatArray, bins: int) -> float:
+    if not len(label):
+        return float("nan")
+    bin_of = np.minimum((probability * bins).astype(int), bins - 1)
+    total = 0.0
+    for b in range(bins):
+        mine = bin_of == b
+        if mine.any():
+            total += mine.mean() * abs(probability[mine].mean() - label[mine].mean())
+    return float(total)
+
+
+def _jaccard(records: Sequence[Mapping[str, Any]]) -> float:
+    if all(r["cited_features"] is None for r in records) or all(r["teacher_features"] is None for r in records):
+        return float("nan")
+    values = []
+    for r in records:
+        cited, teacher = set(r["cited_features"] or ()), set(r["teacher_features"] or ())
+        values.append(len(cited & teacher) / len(cited | teacher) if cited | teacher else 0.0)
+    return float(np.mean(values))
+
+
+def _check_patients(folder: Path, manifest: Mapping[str, Any], findings: Findings) -> None:
+    """No patient of a fold's held-out part is in the set that any training stage of that fold recorded."""
+    table = pq.read_table(folder / "patients.parquet").to_pylist()
+    patients: dict[tuple[int, str], set[str]] = {}
+    for row in table:
+        patients.setdefault((row["fold"], row["part"]), set()).add(row["patient_id"])
+    for part in manifest["parts"]:
+        if patient_set_hash(patients.get((part["fold"], part["part"]), ())) != part["patients_sha256"]:
+            findings.problems.append(f"patients.parquet does not match the split: fold {part['fold']}, {part['part']}")
+    for fold in sorted({fold for fold, _ in patients}):
+        trained = patients[(fold, "train")] | patients[(fold, "tuning")]
+        both = trained & patients[(fold, "held_out")]
+        if both:
+            findings.problems.append(f"fold {fold}: {len(both)} patients are both trained on and held out")
+        if patients[(fold, "train")] & patients[(fold, "tuning")]:
+            findings.problems.append(f"fold {fold}: patients are in both the training and the tuning part")
+        findings.count("folds with disjoint patients")
+    expected = {}
+    for fold in sorted({fold for fold, _ in patients}):
+        expected[("training", fold)] = patient_set_hash(patients[(fold, "train")] | patients[(fold, "tuning")])
+        for part_name in ("train", "tuning", "held_out"):
+            expected[(part_name, fold)] = patient_set_hash(patients[(fold, part_name)])
+    for stage in manifest["stages"]:
+        for name, recorded in stage["patients_sha256"].items():
+            declared = stage["inputs"][name]
+            key = ("training", declared[0]) if len(declared) == 1 else (declared[1], declared[0])
+            if expected[key] != recorded:
+                findings.problems.append(f"stage {stage['kind']} {stage['label']} saw other patients than declared")
+            if key[0] == "held_out" and stage["kind"] not in {"predict", "teacher"}:
+                findings.problems.append(f"stage {stage['kind']} {stage['label']} saw held-out patients")
+            findings.count("patient sets of stages checked")
+    held_out = {row["case_id"]: row["fold"] for row in table if row["part"] == "held_out"}
+    for path in (folder / "predictions").glob("*.parquet"):
+        predicted = pq.read_table(path, columns=["case_id", "fold", "patient_id"]).to_pylist()
+        if any(held_out.get(r["case_id"]) != r["fold"] for r in predicted):
+            findings.problems.append(f"{path.name} predicts cases outside the held-out part")

@@ -1,0 +1,288 @@
+"""The clinical vocabulary: what each quantity is called, its unit, what is plausible, and where data sets keep it.
+
+The table itself is `concepts.yaml` beside this file. Unit conversion and cleaning do not depend on its `sources`, so
+that a data set of another package can bring its own mapping and still end in the same concepts and units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from eagbench.errors import UserError
+from eagbench.types import Feature, FloatArray
+
+# Below this many values a median outside the plausible range may be a few artefacts and not a wrong unit.
+_VALUES_FOR_MEDIAN = 5
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Conversion(_Table):
+    """An affine map into the canonical unit: `factor * value + offset`."""
+
+    factor: Annotated[float, Field(gt=0)]
+    offset: float = 0.0
+
+
+class MixedUnit(_Table):
+    """Numbers in [low, high] that stand in `unit` although their place declares another one."""
+
+    unit: str
+    low: float
+    high: float
+
+
+class SourceItem(_Table):
+    """One place in a data set that holds a concept.
+
+    Attributes:
+        concept: The concept's name.
+        unit: The unit in which the place holds its values, unless a row names its own.
+        keys: What finds the place, for example `{"table": "labevents", "itemid": 50931}` or `{"column": "glucose"}`.
+        values: Numbers for text values, for places that hold text.
+        mixed: A range of numbers that are in another unit.
+    """
+
+    concept: str
+    unit: str
+    keys: dict[str, str | int]
+    values: dict[str, float] = Field(default_factory=dict)
+    mixed: MixedUnit | None = None
+
+
+class Concept(_Table):
+    """A clinical quantity; the attributes are those of `eagbench.types.Feature` and what the table says of it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    label: str
+    loinc: Annotated[str, Field(pattern=r"^[0-9]{1,5}-[0-9]$")] | None
+    unit: str
+    plausible: tuple[float, float]
+    reference: tuple[float | None, float | None]
+    synonyms: tuple[str, ...] = ()
+    conversions: dict[str, Conversion] = Field(default_factory=dict)
+    sources: dict[str, tuple[SourceItem, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_keys(cls, data: Any) -> Any:
+        # The table writes a place flat ({table, itemid, unit}); what is not unit, values or mixed finds the place.
+        if not isinstance(data, dict):
+            return data
+        known = {"unit", "values", "mixed"}
+        sources = {
+            source: [
+                {name: item[name] for name in known & item.keys()}
+                | {"concept": data.get("name"), "keys": {key: item[key] for key in item if key not in known}}
+                for item in items
+            ]
+            for source, items in data.get("sources", {}).items()
+        }
+        return {**data, "sources": sources}
+
+    @field_validator("plausible")
+    @classmethod
+    def _increasing(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] >= value[1]:
+            raise ValueError(f"plausible range {value} is empty")
+        return value
+
+    @model_validator(mode="after")
+    def _reference_is_plausible(self) -> Self:
+        for limit in self.reference:
+            if limit is not None and not self.plausible[0] <= limit <= self.plausible[1]:
+                raise ValueError(f"{self.name}: reference limit {limit} lies outside the plausible range")
+        return self
+
+    def feature(self) -> Feature:
+        """The concept as a feature of a cohort."""
+        return Feature(
+            name=self.name,
+            label=self.label,
+            unit=self.unit,
+            plausible=self.plausible,
+            reference=self.reference,
+            synonyms=self.synonyms,
+            loinc=self.loinc,
+        )
+
+
+def _spelling(unit: str) -> str:
+    # Micro sign and Greek mu both stand for 10^-6; case and spaces differ between laboratories' systems.
+    return "".join(unit.split()).replace("µ", "u").replace("μ", "u").casefold()
+
+
+class Vocabulary:
+    """The concepts by name, with unit conversion and cleaning.
+
+    Args:
+        concepts: The entries of the table.
+        unit_aliases: For a unit its other spellings, valid for every concept that permits the unit.
+
+    Raises:
+        ValueError: The table contradicts itself: a name, synonym or place used twice, or a source in a unit that its
+            concept can't convert.
+    """
+
+    def __init__(self, concepts: Sequence[Concept], unit_aliases: Mapping[str, Sequence[str]]) -> None:
+        self._concepts = {concept.name: concept for concept in concepts}
+        if len(self._concepts) != len(concepts):
+            raise ValueError("two concepts share a name")
+        self._units = {concept.name: _conversions(concept, unit_aliases) for concept in concepts}
+        _check_names(concepts)
+        _check_sources(concepts, self._units)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all concepts, in the table's order."""
+        return tuple(self._concepts)
+
+    def concept(self, name: str) -> Concept:
+        """The concept called `name`.
+
+        Raises:
+            KeyError: There is none.
+        """
+        return self._concepts[name]
+
+    def feature(self, name: str) -> Feature:
+        """The concept as a feature of a cohort."""
+        return self.concept(name).feature()
+
+    def features(self, names: Sequence[str]) -> tuple[Feature, ...]:
+        """The concepts as features, in the order of `names`."""
+        return tuple(self.feature(name) for name in names)
+
+    def source(self, name: str) -> tuple[SourceItem, ...]:
+        """Every place in data set `name` that holds a concept: concepts in the table's order, places by precedence."""
+        return tuple(item for concept in self._concepts.values() for item in concept.sources.get(name, ()))
+
+    def to_canonical(self, concept: str, values: npt.ArrayLike, unit: str) -> FloatArray:
+        """Values in the concept's canonical unit.
+
+        Args:
+            concept: The concept's name.
+            values: Numbers in `unit`, any shape; NaN stays NaN.
+            unit: The unit found; case and spaces do not matter.
+
+        Returns:
+            The same shape, float64.
+
+        Raises:
+            UserError: No conversion from `unit` is known.
+        """
+        units = self._units[concept]
+        conversion = units.get(_spelling(unit))
+        if conversion is None:
+            known = self.concept(concept)
+            permitted = ", ".join([known.unit, *known.conversions])
+            raise UserError(
+                f"{concept} is given in '{unit}', from which no conversion to {known.unit} is known",
+                mend=f"Give {concept} in one of: {permitted}; or check that the column holds {known.label}.",
+            )
+        return np.asarray(values, dtype=np.float64) * conversion.factor + conversion.offset
+
+    def from_source(self, item: SourceItem, values: npt.ArrayLike, unit: str | None = None) -> FloatArray:
+        """Values of one place in the concept's canonical unit, its mixed units told apart.
+
+        Args:
+            item: The place.
+            values: Numbers as they stand there.
+            unit: The unit that the rows name; None or blank where they name none: the place's own is taken.
+
+        Returns:
+            The same shape, float64.
+
+        Raises:
+            UserError: No conversion from `unit` is known.
+        """
+        raw = np.asarray(values, dtype=np.float64)
+        converted = self.to_canonical(item.concept, raw, unit if unit and unit.strip() else item.unit)
+        if item.mixed is None:
+            return converted
+        other = self.to_canonical(item.concept, raw, item.mixed.unit)
+        return np.where((raw >= item.mixed.low) & (raw <= item.mixed.high), other, converted)
+
+    def clean(self, concept: str, values: npt.ArrayLike, where: str | None = None) -> tuple[FloatArray, int]:
+        """Removes what can't be real in a living patient.
+
+        Args:
+            concept: The concept's name.
+            values: All values of the concept (or of one place of it) in the canonical unit, any shape.
+            where: The file or column, for the message.
+
+        Returns:
+            The values with implausible ones set to NaN (float64, a new array), and how many these were.
+
+        Raises:
+            UserError: The median lies outside the plausible range, as it does when the unit is another one than said
+                (not judged on fewer than 5 values).
+        """
+        known = self.concept(concept)
+        low, high = known.plausible
+        cleaned = np.array(values, dtype=np.float64)
+        measured = cleaned[~np.isnan(cleaned)]
+        if measured.size >= _VALUES_FOR_MEDIAN:
+            median = float(np.median(measured))
+            if not low <= median <= high:
+                raise UserError(
+                    f"{concept}: the median of {measured.size} values is {median:g}, which no living patient has in "
+                    f"{known.unit} (plausible: {low:g} to {high:g}), so the values are in another unit",
+                    where=where,
+                    mend=f"Expected unit: {known.unit}. Convert the values, or name their unit in the data set.",
+                )
+        implausible = (cleaned < low) | (cleaned > high)
+        cleaned[implausible] = np.nan
+        return cleaned, int(implausible.sum())
+
+
+def _conversions(concept: Concept, unit_aliases: Mapping[str, Sequence[str]]) -> dict[str, Conversion]:
+    units: dict[str, Conversion] = {}
+    for unit, conversion in {concept.unit: Conversion(factor=1.0), **concept.conversions}.items():
+        for spelling in (unit, *unit_aliases.get(unit, ())):
+            if units.setdefault(_spelling(spelling), conversion) != conversion:
+                raise ValueError(f"{concept.name}: '{spelling}' has two conversions")
+    return units
+
+
+def _check_names(concepts: Sequence[Concept]) -> None:
+    owner: dict[str, str] = {}
+    for concept in concepts:
+        for name in (concept.name, concept.name.replace("_", " "), concept.label, *concept.synonyms):
+            first = owner.setdefault(name.casefold(), concept.name)
+            if first != concept.name:
+                raise ValueError(f"'{name}' names both {first} and {concept.name}")
+
+
+def _check_sources(concepts: Sequence[Concept], units: Mapping[str, Mapping[str, Conversion]]) -> None:
+    owner: dict[tuple[str, tuple[tuple[str, str | int], ...]], str] = {}
+    for concept in concepts:
+        for source, items in concept.sources.items():
+            for item in items:
+                for unit in [item.unit, *([item.mixed.unit] if item.mixed else [])]:
+                    if _spelling(unit) not in units[concept.name]:
+                        raise ValueError(f"{concept.name}: {source} holds it in '{unit}', which has no conversion")
+                place = (source, tuple(sorted(item.keys.items())))
+                first = owner.setdefault(place, concept.name)
+                if first != concept.name:
+                    raise ValueError(f"{source} {item.keys} stands for both {first} and {concept.name}")
+
+
+@cache
+def vocabulary() -> Vocabulary:
+    """The vocabulary of `concepts.yaml`, read once per process."""
+    # libyaml's loader is ten times as fast; PyYAML is built without it on some platforms.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = files("eagbench.vocabulary").joinpath("concepts.yaml").read_text(encoding="utf-8")
+    table = yaml.load(text, Loader=loader)
+    return Vocabulary([Concept.model_validate(entry) for entry in table["concepts"]], table["unit_aliases"])

@@ -1,0 +1,234 @@
+"""YAML that remembers where every value stands, with `extends`, `${VAR:-default}` and `--set`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eagbench.errors import UserError
+
+KeyPath = tuple[str | int, ...]
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+@dataclass(slots=True)
+class Source:
+    """A tree of plain values and the place of each.
+
+    Attributes:
+        tree: Mapping as read.
+        places: `file:line` (or `--set path`) for each path in the tree.
+    """
+
+    tree: dict[str, Any] = field(default_factory=dict)
+    places: dict[KeyPath, str] = field(default_factory=dict)
+
+    def place(self, path: KeyPath) -> str:
+        """Where the value at `path` stands, or its nearest parent."""
+        for end in range(len(path), -1, -1):
+            if path[:end] in self.places:
+                return self.places[path[:end]]
+        return "benchmark"
+
+
+def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> Source:
+    """Reads a YAML mapping, the files it extends first; later keys win, lists are replaced whole.
+
+    Raises:
+        UserError: The file is missing, is not YAML, is not a mapping, repeats a key, extends itself, or names an
+            environment variable that is unset and has no default.
+    """
+    path = Path(path)
+    if path.resolve() in seen:
+        raise UserError("the file extends itself", where=str(path), mend="remove the circle from `extends`")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"the file can't be read: {error.strerror}", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise UserError("the file is not UTF-8 text", where=str(path)) from error
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"this is not YAML: {error.problem}", where=f"{path}{line}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"this is not YAML: {error}", where=str(path)) from error
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(
+            "a benchmark is a mapping of keys to values",
+            where=str(path),
+            mend="begin with `name: ...`; `eagbench schema` prints all keys",
+        )
+    own = Source()
+    own.tree = _value(node, (), str(path), own.places)
+    extends = own.tree.pop("extends", [])
+    if isinstance(extends, str):
+        extends = [extends]
+    if not isinstance(extends, list) or not all(isinstance(e, str) for e in extends):
+        raise UserError("`extends` is a list of file names", where=own.place(("extends",)))
+    merged = Source()
+    for name in extends:
+        merge(merged, read_yaml(path.parent / name, (*seen, path.resolve())))
+    merge(merged, own)
+    return merged
+
+
+def _value(node: yaml.Node, path: KeyPath, file: str, places: dict[KeyPath, str]) -> Any:
+    place = f"{file}:{node.start_mark.line + 1}"
+    places.setdefault(path, place)
+    if isinstance(node, yaml.MappingNode):
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key_place = f"{file}:{key_node.start_mark.line + 1}"
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise UserError("a key must be plain text", where=key_place)
+            key = str(key_node.value)
+            if key in mapping:
+                raise UserError(f"the key '{key}' stands here twice", where=key_place)
+            places[(*path, key)] = key_place
+            mapping[key] = _value(value_node, (*path, key), file, places)
+        return mapping
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, (*path, i), file, places) for i, item in enumerate(node.value)]
+    text = str(node.value)
+    if _VARIABLE.search(text):
+        text = _expand(text, place)
+        # An unquoted variable takes the type of what it holds; a quoted one stays text.
+        return text if node.style in ("'", '"') else yaml.safe_load(text)
+    # Anchors and tags resolve as SafeLoader does.
+    constructor = yaml.SafeLoader("")
+    try:
+        return constructor.construct_object(node)  # type: ignore[no-untyped-call]
+    except yaml.YAMLError as error:
+        raise UserError(f"this value can't be read: {error}", where=place) from error
+
+
+def _expand(text: str, place: str) -> str:
+    def replace(match: re.Match[str]) -> str:
+        name, default = match.group(1), match.group(2)
+        value = os.environ.get(name)
+        if value:
+            return value
+        if default is None:
+            raise UserError(
+                f"the environment variable {name} is not set",
+                where=place,
+                mend=f"export {name}=..., or write ${{{name}:-default}}",
+            )
+        return default
+
+    return _VARIABLE.sub(replace, text)
+
+
+def merge(base: Source, over: Source) -> None:
+    """Lays `over` on `base`: mappings are merged, everything else is replaced."""
+    _merge_mapping(base.tree, over.tree, (), base, over)
+    if () in over.places:
+        base.places[()] = over.places[()]
+
+
+def _merge_mapping(
+    base: dict[str, Any], over: Mapping[str, Any], path: KeyPath, base_source: Source, over_source: Source
+) -> None:
+    for key, value in over.items():
+        here = (*path, key)
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            # A component that is exchanged for another one does not inherit the other's parameters.
+            if "name" in value and base[key].get("name") not in (None, value["name"]):
+                _replace(base, key, value, here, base_source, over_source)
+                continue
+            base_source.places[here] = over_source.place(here)
+            _merge_mapping(base[key], value, here, base_source, over_source)
+        else:
+            _replace(base, key, value, here, base_source, over_source)
+
+
+def _replace(base: dict[str, Any], key: str, value: Any, here: KeyPath, base_source: Source, over: Source) -> None:
+    base[key] = _copy(value)
+    for old in [p for p in base_source.places if p[: len(here)] == here]:
+        del base_source.places[old]
+    base_source.places.update({p: place for p, place in over.places.items() if p[: len(here)] == here})
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _copy(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_copy(v) for v in value]
+    return value
+
+
+def apply_set(source: Source, assignment: str) -> None:
+    """Carries out one `--set path.to.key=value`. A method, a condition or a list item is addressed by its label.
+
+    Raises:
+        UserError: There is no `=`, or the path leads through something that is not there.
+    """
+    dotted, equals, text = assignment.partition("=")
+    where = f"--set {assignment}"
+    if not equals or not dotted.strip():
+        raise UserError("--set takes path.to.key=value", where=where)
+    try:
+        value = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError as error:
+        raise UserError(f"the value is not YAML: {text!r}", where=where) from error
+    segments = dotted.strip().split(".")
+    here: Any = source.tree
+    path: KeyPath = ()
+    for segment in segments[:-1]:
+        here, path = _step(here, segment, path, where)
+    last = segments[-1]
+    if isinstance(here, list):
+        index = _index(here, last, where)
+        here[index] = value
+        path = (*path, index)
+    else:
+        here[last] = value
+        path = (*path, last)
+    for old in [p for p in source.places if p[: len(path)] == path]:
+        del source.places[old]
+    source.places[path] = where
+
+
+def _step(here: Any, segment: str, path: KeyPath, where: str) -> tuple[Any, KeyPath]:
+    if isinstance(here, list):
+        index = _index(here, segment, where)
+        if isinstance(here[index], str):
+            here[index] = {"name": here[index]}
+        here, path = here[index], (*path, index)
+    else:
+        child = here.setdefault(segment, {})
+        if isinstance(child, str):
+            child = here[segment] = {"name": child}
+        here, path = child, (*path, segment)
+    if not isinstance(here, dict | list):
+        raise UserError(f"'{segment}' holds a single value and has nothing below it", where=where)
+    return here, path
+
+
+def _index(items: Sequence[Any], segment: str, where: str) -> int:
+    labels = [item_label(item) for item in items]
+    if segment in labels:
+        return labels.index(segment)
+    if segment.isdigit() and int(segment) < len(items):
+        return int(segment)
+    near = difflib.get_close_matches(segment, [label for label in labels if label], n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    raise UserError(
+        f"no item here is called '{segment}'", where=where, mend=hint + "choices: " + ", ".join(filter(None, labels))
+    )
+
+
+def item_label(item: Any) -> str:
+    """The label of a list item of the YAML: `as`, else `name`, else the text itself."""
+    if isinstance(item, Mapping):
+        return str(item.get("as") or item.get("name") or "")
+    return str(item)

@@ -1,0 +1,1 @@
+"""The built-in plugins, found through the entry points that third parties use."""

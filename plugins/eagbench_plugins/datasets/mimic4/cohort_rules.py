@@ -1,0 +1,135 @@
+"""Which admissions of MIMIC-IV are cases, what is observed of them, and what their label is.
+
+Both tasks follow the field's usual definitions; where the sources are silent the choice is ours and stands in
+docs/datasets/mimic4.md. Everything is a vectorised expression over whole tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+READMISSION_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRules:
+    """The cases of a task before their measurements are read.
+
+    Attributes:
+        cases: One row per case: `case_id`, `patient_id`, `hadm_id`, `icu_type`, `origin` (hour zero), `start` and `end`
+            (observed from start until just before end), `age`, `sex`, `label`.
+        exclusions: (reason, number of cases), in the order applied.
+    """
+
+    cases: pl.DataFrame
+    exclusions: tuple[tuple[str, int], ...]
+
+
+def admissions_with_icu(patients: pl.DataFrame, admissions: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
+    """ICU stays with the admission and patient that they belong to, and age in years at admission.
+
+    The patient's age is known for one year, the anchor year; MIMIC-IV's dates are shifted by whole years per patient,
+    so that the difference of years carries over.
+    """
+    return (
+        stays.join(admissions, on=["patient_id", "hadm_id"], how="inner")
+        .join(patients, on="patient_id", how="inner")
+        .with_columns(
+            (pl.col("anchor_age") + pl.col("admittime").dt.year() - pl.col("anchor_year")).cast(pl.Float64).alias("age"),
+            pl.col("gender").replace_strict({"M": 1.0, "F": 0.0}, default=None, return_dtype=pl.Float64).alias("sex"),
+            ((pl.col("hospital_expire_flag") == 1) | pl.col("deathtime").is_not_null()).alias("died"),
+        )
+    )
+
+
+def in_hospital_mortality(stays: pl.DataFrame, window_hours: float, min_age: float) -> CaseRules:
+    """First ICU stay of an admission, its first hours, and whether the patient leaves the hospital alive.
+
+    Args:
+        stays: What `admissions_with_icu` gives.
+        window_hours: Length of the observation window from ICU admission; its end is the prediction time.
+        min_age: Youngest age in years.
+    """
+    first = stays.sort("patient_id", "hadm_id", "intime", "stay_id").unique("hadm_id", keep="first", maintain_order=True)
+    cases = first.with_columns(
+        pl.col("stay_id").alias("case_id"),
+        pl.col("intime").alias("origin"),
+        pl.col("intime").alias("start"),
+        (pl.col("intime") + _hours(window_hours)).alias("end"),
+        pl.min_horizontal("outtime", "dischtime", "deathtime").alias("stay_end"),
+        pl.col("died").cast(pl.Int64).alias("label"),
+    )
+    return _excluding(
+        cases,
+        [
+            (f"younger than {min_age:g} years", pl.col("age") < min_age),
+            ("ICU stay ended at or before the prediction time", pl.col("stay_end") <= pl.col("end")),
+        ],
+    )
+
+
+def readmission_30_days(
+    stays: pl.DataFrame, admissions: pl.DataFrame, window_hours: float, min_age: float
+) -> CaseRules:
+    """The last hours of an admission's last ICU stay, and a new admission or death within 30 days of discharge.
+
+    Hour zero lies `window_hours` before the end of the stay; of a shorter stay the first hours are empty. The
+    prediction time is the discharge from hospital.
+
+    Args:
+        stays: What `admissions_with_icu` gives.
+        admissions: All admissions, also those without an ICU stay: each counts as a readmission.
+        window_hours: Length of the observation window.
+        min_age: Youngest age in years.
+    """
+    last = stays.sort("patient_id", "hadm_id", "intime", "stay_id").unique("hadm_id", keep="last", maintain_order=True)
+    returns = admissions.select("patient_id", pl.col("admittime").alias("next_admission")).sort("next_admission")
+    known = last.filter(pl.col("dischtime").is_not_null() & pl.col("outtime").is_not_null())
+    followed = known.sort("dischtime").join_asof(
+        returns,
+        left_on="dischtime",
+        right_on="next_admission",
+        by="patient_id",
+        strategy="forward",
+        allow_exact_matches=False,
+        check_sortedness=False,  # both are sorted above; polars can't check it within groups
+    )
+    limit = pl.duration(days=READMISSION_DAYS)
+    came_back = (pl.col("next_admission") <= pl.col("dischtime") + limit).fill_null(False)
+    # The day of death has no time of day, so days are compared.
+    dead = (pl.col("dod") <= pl.col("dischtime").dt.date() + limit).fill_null(False)
+    cases = followed.with_columns(
+        pl.col("hadm_id").alias("case_id"),
+        (pl.col("outtime") - _hours(window_hours)).alias("origin"),
+        pl.max_horizontal(pl.col("intime"), pl.col("outtime") - _hours(window_hours)).alias("start"),
+        pl.col("outtime").alias("end"),
+        (came_back | dead).cast(pl.Int64).alias("label"),
+    )
+    rules = _excluding(
+        cases,
+        [
+            (f"younger than {min_age:g} years", pl.col("age") < min_age),
+            ("died in hospital", pl.col("died")),
+            ("discharged to a hospice", (pl.col("discharge_location") == "HOSPICE").fill_null(False)),
+        ],
+    )
+    return CaseRules(rules.cases, (("no time of discharge", len(last) - len(known)), *rules.exclusions))
+
+
+def _hours(hours: float) -> pl.Expr:
+    return pl.duration(seconds=round(hours * 3600))
+
+
+def _excluding(cases: pl.DataFrame, reasons: list[tuple[str, pl.Expr]]) -> CaseRules:
+    exclusions = []
+    for reason, condition in reasons:
+        kept = cases.filter(~condition)
+        exclusions.append((reason, len(cases) - len(kept)))
+        cases = kept
+    columns = ("case_id", "patient_id", "hadm_id", "first_careunit", "origin", "start", "end", "age", "sex", "label")
+    ordered = cases.select(columns).rename({"first_careunit": "icu_type"})
+    return CaseRules(ordered.sort(pl.col("patient_id").cast(pl.Int64), "start", "case_id"), tuple(exclusions))
+
+

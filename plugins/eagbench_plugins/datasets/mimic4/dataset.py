@@ -1,0 +1,84 @@
+"""The data set component `mimic4`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from eagbench.api import Access, Cohort, StageRun, StrictParams
+
+SYNTHETIC = "synthetic"
+
+
+class Mimic4Params(StrictParams):
+    """Parameters of `mimic4`.
+
+    Attributes:
+        root: The folder of MIMIC-IV that holds hosp/ and icu/, or `synthetic`.
+        task: `in_hospital_mortality` or `readmission_30_days`.
+        window_hours: Length of the observation window in hours.
+        min_age: Youngest age in years at admission.
+        synthetic_patients: Size of the synthetic hospital. 1,500 leave about 1,050 patients in either task.
+        synthetic_seed: Its seed.
+    """
+
+    root: Annotated[str, Field(min_length=1)]
+    task: Literal["in_hospital_mortality", "readmission_30_days"] = "in_hospital_mortality"
+    window_hours: Annotated[float, Field(gt=0)] = 48.0
+    min_age: Annotated[float, Field(ge=0)] = 18.0
+    synthetic_patients: Annotated[int, Field(ge=10, le=100_000)] = 1500
+    synthetic_seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Mimic4:
+    """MIMIC-IV v3.1: laboratory results and charted vital signs of ICU stays, read through PyHealth.
+
+    With `root: synthetic` a generator writes a hospital in the same form, which is then read in the same way.
+    """
+
+    name: ClassVar[str] = "mimic4"
+    Params: ClassVar[type[Mimic4Params]] = Mimic4Params
+
+    def __init__(self, params: Mimic4Params) -> None:
+        self.params = params
+
+    def access(self) -> Access:
+        """Credentialed, unless the records are the generator's."""
+        return "synthetic" if self.params.root == SYNTHETIC else "credentialed"
+
+    def files(self) -> Sequence[Path]:
+        """The five files that are read; none if the generator writes them.
+
+        Raises:
+            UserError: The root or a file is missing, can't be read, or lacks a column.
+        """
+        if self.params.root == SYNTHETIC:
+            return ()
+        from eagbench_plugins.datasets.mimic4.source_files import source_files
+
+        return source_files(self._root())
+
+    def generate(self, run: StageRun) -> None:
+        """Writes the synthetic hospital into `run.out`."""
+        from eagbench_plugins.datasets.mimic4.synthetic import write_hospital
+
+        write_hospital(run.out, self.params.synthetic_patients, self.params.synthetic_seed)
+
+    def load(self, generated: Path | None, run: StageRun) -> Cohort:
+        """Reads the cohort.
+
+        Raises:
+            UserError: Something is wrong with the files or with the units in them.
+        """
+        from eagbench_plugins.datasets.mimic4.loader import load_cohort
+
+        root = self._root() if generated is None else generated
+        return load_cohort(
+            root, self.params.task, self.params.window_hours, self.params.min_age, self.access(), run
+        )
+
+    def _root(self) -> Path:
+        return Path(self.params.root).expanduser()

@@ -1,0 +1,159 @@
+"""MIMIC-IV's files to a cohort: PyHealth reads, the rules choose, the vocabulary converts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from eagbench.api import Access, Cases, Cohort, FloatArray, Provenance, StageRun, Task, UserError, vocabulary
+from eagbench_plugins.datasets.mimic4.cohort_rules import (
+    CaseRules,
+    admissions_with_icu,
+    in_hospital_mortality,
+    readmission_30_days,
+)
+from eagbench_plugins.datasets.mimic4.measurements import Measurements, observed, records
+from eagbench_plugins.datasets.mimic4.pyhealth_tables import read_tables
+from eagbench_plugins.datasets.mimic4.source_files import source_files
+from eagbench_plugins.datasets.mimic4.tables import TABLES, TRUTH_FILE
+
+TaskName = Literal["in_hospital_mortality", "readmission_30_days"]
+
+CITATION = (
+    "Johnson et al., MIMIC-IV (version 3.1), PhysioNet 2024, and MIMIC-IV, a freely accessible electronic health "
+    "record dataset, Scientific Data 2023; PhysioNet Credentialed Health Data License 1.5.0. Not to be shared."
+)
+SYNTHETIC_CITATION = "SYNTHETIC records from eagbench's generator in the form of MIMIC-IV; no real patient."
+
+_OUTCOMES: Mapping[TaskName, str] = {
+    "in_hospital_mortality": "die before leaving the hospital",
+    "readmission_30_days": "be readmitted to the hospital or die within 30 days of discharge",
+}
+_TRUTH: Mapping[TaskName, str] = {
+    "in_hospital_mortality": "probability_in_hospital_death",
+    "readmission_30_days": "probability_readmission_or_death_30_days",
+}
+_NOTES: Mapping[TaskName, tuple[str, ...]] = {
+    "in_hospital_mortality": (
+        "Case: the first ICU stay of a hospital admission. Observed: the first hours of the stay. Label: death before "
+        "leaving the hospital.",
+    ),
+    "readmission_30_days": (
+        "Case: a hospital admission with an ICU stay that the patient left alive and not for a hospice. Observed: the "
+        "last hours of its last ICU stay. Predicted at discharge. Label: a new admission (planned or not) or death "
+        "within 30 days.",
+        "MIMIC-IV's dates are shifted, so admissions less than 30 days before the end of data collection can't be told "
+        "apart; admissions to other hospitals are unknown.",
+    ),
+}
+
+
+def load_cohort(
+    root: Path, task: TaskName, window_hours: float, min_age: float, access: Access, run: StageRun
+) -> Cohort:
+    """Reads the cohort.
+
+    Args:
+        root: The folder that holds hosp/ and icu/.
+        task: Which question.
+        window_hours: Length of the observation window.
+        min_age: Youngest age in years.
+        access: `synthetic` if the generator wrote `root`; the generator's probabilities are read then.
+        run: Folder and progress.
+
+    Raises:
+        UserError: Something is wrong with the files or with the units in them.
+    """
+    words = vocabulary()
+    places = words.source("mimic4")
+    itemids: dict[str, set[int]] = {"chartevents": set(), "labevents": set()}
+    for place in places:
+        itemids[str(place.keys["table"])].add(int(place.keys["itemid"]))
+    tables = read_tables(root, source_files(root), itemids, run)
+
+    patients = _typed(tables["patients"], "patients", numbers=("anchor_age", "anchor_year"), dates=("dod",))
+    admissions = _typed(
+        tables["admissions"].rename({"timestamp": "admittime"}),
+        "admissions",
+        numbers=("hospital_expire_flag",),
+        times=("dischtime", "deathtime"),
+    )
+    stays = _typed(tables["icustays"].rename({"timestamp": "intime"}), "icustays", times=("outtime",))
+    with_icu = admissions_with_icu(patients, admissions, stays)
+    rules = (
+        in_hospital_mortality(with_icu, window_hours, min_age)
+        if task == "in_hospital_mortality"
+        else readmission_30_days(with_icu, admissions, window_hours, min_age)
+    )
+    chosen = rules.cases.with_row_index("case").with_columns(pl.col("case").cast(pl.Int64))
+    events = {name: tables[name] for name in ("chartevents", "labevents")}
+    measurements = observed(chosen, events, places, words)
+    features = tuple(dict.fromkeys(place.concept for place in places))
+    items = records(chosen, measurements.rows, features)
+    measured = chosen.filter(pl.col("case").is_in(measurements.rows["case"].unique().implode()))
+    described = Task(task, _OUTCOMES[task], "an intensive care physician", window_hours)
+    return Cohort(
+        cases=Cases(words.features(features), ("age", "sex"), described, tuple(items)),
+        labels=measured["label"].to_numpy().astype(np.int64),
+        provenance=_provenance(task, access, patients, rules, len(chosen) - len(measured), measurements),
+        groups={"icu_type": tuple(measured["icu_type"].fill_null("unknown"))},
+        reference_probabilities=_oracle(root, task, measured) if access == "synthetic" else {},
+    )
+
+
+def _provenance(
+    task: TaskName,
+    access: Access,
+    patients: pl.DataFrame,
+    rules: CaseRules,
+    unmeasured: int,
+    measurements: Measurements,
+) -> Provenance:
+    notes = _NOTES[task]
+    if measurements.stray_units:
+        counts = ", ".join(f"{count} of {name}" for name, count in sorted(measurements.stray_units.items()))
+        notes = (*notes, f"Values removed because their unit is unknown and rare: {counts}.")
+    return Provenance(
+        source="mimic4",
+        access=access,
+        citation=SYNTHETIC_CITATION if access == "synthetic" else CITATION,
+        patient_is_stay=False,
+        n_patients_read=patients["patient_id"].n_unique(),
+        exclusions=(*rules.exclusions, ("no measurement in the observation window", unmeasured)),
+        implausible=measurements.implausible,
+        notes=notes,
+    )
+
+
+def _oracle(root: Path, task: TaskName, cases: pl.DataFrame) -> dict[str, FloatArray]:
+    """The generator's own probability per case: the best that any method could do."""
+    truth = pl.read_csv(root / TRUTH_FILE, schema_overrides={"hadm_id": pl.String})
+    joined = cases.join(truth.select("hadm_id", _TRUTH[task]), on="hadm_id", how="left", maintain_order="left")
+    return {"oracle": joined[_TRUTH[task]].to_numpy().astype(np.float64)}
+
+
+def _typed(
+    events: pl.LazyFrame,
+    table: str,
+    *,
+    numbers: tuple[str, ...] = (),
+    times: tuple[str, ...] = (),
+    dates: tuple[str, ...] = (),
+) -> pl.DataFrame:
+    frame = events.drop("event_type", "row").with_columns(
+        *(pl.col(name).cast(pl.Int64) for name in numbers),
+        *(pl.col(name).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="ms") for name in times),
+        *(pl.col(name).str.slice(0, 10).str.to_date("%Y-%m-%d") for name in dates),
+    )
+    try:
+        return frame.collect()
+    except pl.exceptions.InvalidOperationError as error:
+        raise UserError(
+            f"MIMIC-IV's {table} holds a value that can't be read: {str(error).splitlines()[0]}",
+            where=TABLES[table].file,
+            mend=f"Times are written as 2150-01-31 13:45:00, {', '.join((*numbers, *times, *dates))} as in MIMIC-IV.",
+        ) from error

@@ -1,0 +1,169 @@
+"""From MIMIC-IV's events to records: concepts in their units, at their times, one row per time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from eagbench.api import Case, FloatArray, SourceItem, UserError, Vocabulary
+from eagbench_plugins.datasets.mimic4.tables import TABLES
+
+# A few results of millions carry a stray unit; they are removed and counted. More means that something is wrong.
+STRAY_UNITS = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """Values in canonical units.
+
+    Attributes:
+        rows: `case` (row in the cases), `hours`, `feature` (column), `value`; sorted by case, hours, feature, one each.
+        implausible: Values removed per feature because no living patient has them.
+        stray_units: Values removed per feature because of their unit.
+    """
+
+    rows: pl.DataFrame
+    implausible: Mapping[str, int]
+    stray_units: Mapping[str, int]
+
+
+def observed(
+    cases: pl.DataFrame, events: Mapping[str, pl.LazyFrame], places: Sequence[SourceItem], vocabulary: Vocabulary
+) -> Measurements:
+    """The measurements of every case in its window.
+
+    Values are matched by patient and time, because part of MIMIC-IV's laboratory results lack the admission's id. Of
+    several values of a concept at the same time the place listed first in the vocabulary is kept, in it the value
+    stored last.
+
+    Args:
+        cases: `case` (0, 1, ...), `patient_id`, `origin`, `start`, `end`.
+        events: chartevents and labevents as PyHealth gives them.
+        places: Where the vocabulary says that concepts are.
+        vocabulary: Converts and cleans.
+
+    Raises:
+        UserError: A concept is in a unit without conversion, or its values can't be in the unit named.
+    """
+    found = pl.concat([_in_window(cases, events[table], table, places) for table in sorted(events)])
+    found = found.sort("place", "valueuom", maintain_order=True)
+    values, implausible, stray = _canonical(found, places, vocabulary)
+    features = list(dict.fromkeys(place.concept for place in places))
+    column = np.array([features.index(place.concept) for place in places], dtype=np.int64)
+    rows = (
+        found.with_columns(pl.Series("value", values), pl.Series("feature", column[found["place"].to_numpy()]))
+        .filter(pl.col("value").is_not_nan())
+        # Places of lower precedence first, then earlier stored: the last of each group is the one to keep.
+        .sort(
+            "case", "hours", "feature", "place", "storetime", "row",
+            descending=[False, False, False, True, False, False], nulls_last=False,
+        )  # fmt: skip
+        .unique(["case", "hours", "feature"], keep="last", maintain_order=True)
+        .select("case", "hours", "feature", "value")
+    )
+    return Measurements(rows, implausible, stray)
+
+
+def _in_window(
+    cases: pl.DataFrame, events: pl.LazyFrame, table: str, places: Sequence[SourceItem]
+) -> pl.DataFrame:
+    here = [(index, place) for index, place in enumerate(places) if place.keys["table"] == table]
+    items = pl.LazyFrame(
+        {"itemid": [str(place.keys["itemid"]) for _, place in here], "place": [index for index, _ in here]},
+        schema={"itemid": pl.String, "place": pl.Int64},
+    )
+    texts = [(index, text, number) for index, place in here for text, number in place.values.items()]
+    translations = pl.LazyFrame(
+        texts, schema={"place": pl.Int64, "value": pl.String, "translated": pl.Float64}, orient="row"
+    )
+    windows = cases.lazy().select("case", "patient_id", "origin", "start", "end")
+    frame = (
+        events.join(items, on="itemid")
+        .join(windows, on="patient_id")
+        .filter((pl.col("timestamp") >= pl.col("start")) & (pl.col("timestamp") < pl.col("end")))
+        .join(translations, on=["place", "value"], how="left")
+        .with_columns(
+            pl.coalesce(pl.col("translated"), pl.col("valuenum").cast(pl.Float64)).alias("number"),
+            ((pl.col("timestamp") - pl.col("origin")).dt.total_seconds() / 3600.0).alias("hours"),
+        )
+        .filter(pl.col("number").is_not_null() & pl.col("number").is_finite())
+        .select("case", "hours", "place", "number", "valueuom", "storetime", "row")
+    )
+    try:
+        return frame.collect()
+    except pl.exceptions.InvalidOperationError as error:
+        raise UserError(
+            f"column valuenum of MIMIC-IV's {table} holds something that is no number "
+            f"({str(error).splitlines()[0]})",
+            where=TABLES[table].file,
+        ) from error
+
+
+def _canonical(
+    found: pl.DataFrame, places: Sequence[SourceItem], vocabulary: Vocabulary
+) -> tuple[FloatArray, dict[str, int], dict[str, int]]:
+    """Values in canonical units (NaN where removed), in the order of `found`, which is sorted by place and unit."""
+    values = np.full(len(found), np.nan)
+    raw = found["number"].to_numpy()
+    implausible: dict[str, int] = {}
+    stray: dict[str, int] = {}
+    counts = found.group_by("place", "valueuom", maintain_order=True).len()
+    of_place = dict(found.group_by("place").len().iter_rows())
+    begin, first_of_place = 0, {}
+    for index, unit, count in counts.iter_rows():
+        first_of_place.setdefault(index, begin)
+        try:
+            values[begin : begin + count] = vocabulary.from_source(places[index], raw[begin : begin + count], unit)
+        except UserError:
+            if count > STRAY_UNITS * of_place[index]:
+                raise
+            concept = places[index].concept
+            stray[concept] = stray.get(concept, 0) + count
+        begin += count
+    for index, begin in first_of_place.items():
+        part = slice(begin, begin + of_place[index])
+        place = places[index]
+        where = f"MIMIC-IV's {place.keys['table']}, itemid {place.keys['itemid']}"
+        values[part], removed = vocabulary.clean(place.concept, values[part], where=where)
+        if removed:
+            implausible[place.concept] = implausible.get(place.concept, 0) + removed
+    return values, implausible, stray
+
+
+def records(cases: pl.DataFrame, rows: pl.DataFrame, features: tuple[str, ...]) -> list[Case]:
+    """A record per case.
+
+    Args:
+        cases: `case`, `case_id`, `patient_id`, `age`, `sex`.
+        rows: What `observed` gives; a case without rows is left out.
+        features: Names of the columns.
+    """
+    case, hours = rows["case"].to_numpy(), rows["hours"].to_numpy()
+    new = np.ones(len(rows), dtype=bool)
+    new[1:] = (case[1:] != case[:-1]) | (hours[1:] != hours[:-1])
+    line = np.cumsum(new) - 1
+    table = np.full((int(new.sum()), len(features)), np.nan, dtype=np.float32)  # all records below each other
+    table[line, rows["feature"].to_numpy()] = rows["value"].to_numpy()
+    time, owner = hours[new].astype(np.float64), case[new]
+    begin = np.searchsorted(owner, cases["case"].to_numpy(), side="left")
+    end = np.searchsorted(owner, cases["case"].to_numpy(), side="right")
+    described = cases.select("case_id", "patient_id", "age", "sex").iter_rows()
+    return [
+        Case(
+            case_id=case_id,
+            patient_id=patient_id,
+            features=features,
+            times=time[first:last],
+            values=table[first:last],
+            static={"age": _known(age), "sex": _known(sex)},
+        )
+        for (case_id, patient_id, age, sex), first, last in zip(described, begin, end, strict=True)
+        if last > first
+    ]
+
+
+def _known(value: float | None) -> float:
+    return float("nan") if value is None else float(value)

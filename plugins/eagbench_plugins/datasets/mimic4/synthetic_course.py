@@ -1,0 +1,322 @@
+"""Who the synthetic patients are, how ill they become, and what happens to them.
+
+Everything here is SYNTHETIC. Each number is our choice, loosely after what is published about MIMIC-IV (age, length of
+stay, mortality, readmission); none is estimated from its records.
+
+The model. A patient has a frailty and a chronic burden in each of six organ systems. An ICU admission adds an acute
+severity per organ, which shares a common factor over organs, and a response to treatment, which bends its course over
+the first four days. Death in hospital and readmission are drawn from probabilities that depend on this hidden state, on
+age, on products of organs, and on something that nothing measures. The length of the ICU stay depends on the hidden
+state alone: given that state it is independent of the outcome, so that the probability stays the true one for all who
+are still in the unit at a prediction time, whatever the benchmark's window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+ORGANS = ("cardiovascular", "respiratory", "renal", "hepatic", "metabolic", "neurological")
+CARDIOVASCULAR, RESPIRATORY, RENAL, HEPATIC, METABOLIC, NEUROLOGICAL = range(6)
+
+HOUR = 60  # times are whole minutes since 2100-01-01 00:00
+DAY = 24 * HOUR
+MAX_ADMISSIONS = 5
+
+IN_HOSPITAL_MORTALITY = 0.125  # of admissions with an ICU stay
+READMISSION_OR_DEATH = 0.21  # within 30 days, of those discharged alive
+COMMON_LOADING = 0.55  # share of acute severity that all organs have in common
+SPECIFIC_LOADING = 0.75
+CHRONIC_LOADING = 0.40
+
+# Weight of each organ's state at 36 hours in the log odds of death, and of what comes on top.
+MORTALITY_ORGAN_WEIGHTS = np.array([0.38, 0.42, 0.32, 0.22, 0.38, 0.48])
+MORTALITY_AGE_WEIGHT = 0.40  # per standard deviation
+MORTALITY_FRAILTY_WEIGHT = 0.20
+MORTALITY_SHOCK_KIDNEY_WEIGHT = 0.25  # product of the positive parts: cardiovascular x renal
+MORTALITY_LUNG_ACIDOSIS_WEIGHT = 0.25  # respiratory x metabolic
+MORTALITY_COMA_AGE_WEIGHT = 0.25  # neurological x age
+MORTALITY_UNMEASURED_WEIGHT = 0.35
+
+READMISSION_FRAILTY_WEIGHT = 0.95
+READMISSION_CHRONIC_WEIGHTS = np.array([0.45, 0.35, 0.55, 0.20, 0.30, 0.10])
+READMISSION_RESIDUAL_WEIGHT = 0.55  # mean positive severity when leaving the last ICU stay
+READMISSION_AGE_WEIGHT = 0.20
+READMISSION_UNMEASURED_WEIGHT = 0.50
+
+
+@dataclass(frozen=True, slots=True)
+class Patients:
+    """N patients.
+
+    Attributes:
+        subject_id: Unique, shape (N,).
+        is_male: Shape (N,).
+        age: Age in the anchor year, shape (N,).
+        anchor_year: Shifted year of the first admission, shape (N,).
+        frailty: Standard normal, shape (N,).
+        chronic: Chronic burden per organ, shape (N, 6).
+        died_minute: When the patient died, -1 if not known to have died, shape (N,).
+    """
+
+    subject_id: Ints
+    is_male: Bools
+    age: Ints
+    anchor_year: Ints
+    frailty: Floats
+    chronic: Floats
+    died_minute: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Admissions:
+    """M hospital admissions, in order of patient and time.
+
+    Attributes:
+        patient: Row in `Patients`, shape (M,).
+        hadm_id: Unique, shape (M,).
+        admit, discharge: Minutes, shape (M,).
+        has_icu: Whether there is an ICU stay, shape (M,).
+        died: Death in hospital (at the minute of discharge), shape (M,).
+        in_icu_died: Death in the ICU, shape (M,).
+        hospice: Discharged to a hospice, shape (M,).
+        acute: Severity per organ at ICU admission, shape (M, 6).
+        trend: Change of severity per day over the first four days, shape (M, 6).
+        death_probability, readmission_probability: The true probabilities, shape (M,).
+    """
+
+    patient: Ints
+    hadm_id: Ints
+    admit: Ints
+    discharge: Ints
+    has_icu: Bools
+    died: Bools
+    in_icu_died: Bools
+    hospice: Bools
+    acute: Floats
+    trend: Floats
+    death_probability: Floats
+    readmission_probability: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Stays:
+    """K ICU stays, in order of admission and time.
+
+    Attributes:
+        admission: Row in `Admissions`, shape (K,).
+        stay_id: Unique, shape (K,).
+        start, end: Minutes, shape (K,).
+        offset: Minutes since the start of the admission's first ICU stay, shape (K,).
+    """
+
+    admission: Ints
+    stay_id: Ints
+    start: Ints
+    end: Ints
+    offset: Ints
+
+
+def severity(acute: Floats, trend: Floats, hours: Floats) -> Floats:
+    """The smooth course of severity: a trend that flattens over four days.
+
+    Args:
+        acute: Severity at ICU admission, shape (R, 6).
+        trend: Change per day, shape (R, 6).
+        hours: Hours since ICU admission, shape (R,).
+
+    Returns:
+        Shape (R, 6).
+    """
+    days = 2.0 * (1.0 - np.exp(-hours / 48.0))  # about the day count at first, two in the end
+    return np.asarray(acute + trend * days[:, None])
+
+
+def _calibrated(log_odds: Floats, mean: float) -> Floats:
+    """Probabilities with the given mean: the intercept is found by bisection."""
+    low, high = -15.0, 15.0
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        if float(np.mean(_sigmoid(log_odds + middle))) < mean:
+            low = middle
+        else:
+            high = middle
+    return _sigmoid(log_odds + low)
+
+
+def _sigmoid(x: Floats) -> Floats:
+    return np.asarray(1.0 / (1.0 + np.exp(-x)))
+
+
+def _positive(x: Floats) -> Floats:
+    return np.maximum(x, 0.0)
+
+
+def _unique_ids(rng: np.random.Generator, low: int, count: int) -> Ints:
+    """Distinct eight-digit identifiers in random order, starting with the digit that MIMIC-IV gives the kind."""
+    return np.asarray(low + rng.choice(9_999_999, size=count, replace=False), dtype=np.int64)
+
+
+def _draw_patients(rng: np.random.Generator, count: int) -> Patients:
+    true_age = np.clip(rng.normal(64.0, 16.0, count), 18.0, 100.0)
+    frailty = 0.35 * (true_age - 64.0) / 16.0 + np.sqrt(1 - 0.35**2) * rng.normal(size=count)
+    chronic = 0.5 * frailty[:, None] + np.sqrt(1 - 0.5**2) * rng.normal(size=(count, 6))
+    age = true_age.astype(np.int64)
+    return Patients(
+        subject_id=np.sort(_unique_ids(rng, 10_000_000, count)),
+        is_male=rng.random(count) < 0.56,
+        age=np.where(age > 89, 91, age),  # as MIMIC-IV does
+        anchor_year=rng.integers(2110, 2201, count),
+        frailty=frailty,
+        chronic=chronic,
+        died_minute=np.full(count, -1, dtype=np.int64),
+    )
+
+
+def _death_log_odds(
+    rng: np.random.Generator, acute: Floats, trend: Floats, age: Floats, frailty: Floats
+) -> Floats:
+    state = severity(acute, trend, np.full(len(acute), 36.0))  # (M, 6)
+    return np.asarray(
+        state @ MORTALITY_ORGAN_WEIGHTS
+        + MORTALITY_AGE_WEIGHT * age
+        + MORTALITY_FRAILTY_WEIGHT * frailty
+        + MORTALITY_SHOCK_KIDNEY_WEIGHT * _positive(state[:, CARDIOVASCULAR]) * _positive(state[:, RENAL])
+        + MORTALITY_LUNG_ACIDOSIS_WEIGHT * _positive(state[:, RESPIRATORY]) * _positive(state[:, METABOLIC])
+        + MORTALITY_COMA_AGE_WEIGHT * _positive(state[:, NEUROLOGICAL]) * _positive(age)
+        + MORTALITY_UNMEASURED_WEIGHT * rng.normal(size=len(acute))
+    )
+
+
+def simulate(patients: int, seed: int) -> tuple[Patients, Admissions, Stays]:
+    """Draws patients, their admissions and ICU stays.
+
+    Admissions are drawn in rounds, the n-th admission of all patients who have one at once.
+
+    Args:
+        patients: Number of patients, each with at least one ICU stay.
+        seed: Seed; the same seed gives the same hospital.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
+    people = _draw_patients(rng, patients)
+    age_score = (people.age - 64.0) / 16.0
+    who = np.arange(patients)
+    admit = _minute_of_year(people.anchor_year) + rng.integers(0, 365 * DAY, patients)
+    rounds: list[dict[str, npt.NDArray[np.generic]]] = []
+    for number in range(MAX_ADMISSIONS):
+        n = len(who)
+        common, response = rng.normal(size=n), rng.normal(size=n)
+        acute = (
+            COMMON_LOADING * common[:, None]
+            + SPECIFIC_LOADING * rng.normal(size=(n, 6))
+            + CHRONIC_LOADING * people.chronic[who]
+        )
+        trend = -0.20 + 0.28 * response[:, None] + 0.22 * rng.normal(size=(n, 6))
+        has_icu = np.ones(n, dtype=bool) if number == 0 else rng.random(n) < 0.7
+        log_odds = _death_log_odds(rng, acute, trend, age_score[who], people.frailty[who])
+        death = np.where(has_icu, 0.0, 0.02)
+        if has_icu.any():
+            death[has_icu] = _calibrated(log_odds[has_icu], IN_HOSPITAL_MORTALITY)
+        died = rng.random(n) < death
+
+        # Time in hospital; medians: 5 h before the ICU, 68 h in it, 3 days after it.
+        before = np.exp(rng.normal(np.log(5 * HOUR), 1.0, n)).clip(15, 5 * DAY).astype(np.int64)
+        first_icu = _icu_minutes(rng, np.log(68.0) + 0.22 * common + 0.12 * response, 0.60)
+        has_second = has_icu & (rng.random(n) < 0.08)
+        gap = rng.integers(10 * HOUR, 4 * DAY, n)
+        second_icu = np.where(has_second, _icu_minutes(rng, np.log(40.0) + 0.2 * common, 0.5), 0)
+        icu_end = admit + before + first_icu + np.where(has_second, gap + second_icu, 0)
+        ward = np.exp(rng.normal(np.log(3 * DAY), 0.7, n)).clip(6 * HOUR, 40 * DAY).astype(np.int64)
+        in_icu_died = has_icu & died & (rng.random(n) < 0.75)
+        discharge = np.where(has_icu, np.where(in_icu_died, icu_end, icu_end + ward), admit + before + ward)
+
+        hours_at_end = (icu_end - admit - before) / HOUR
+        residual = _positive(severity(acute, trend, hours_at_end)).mean(axis=1) * has_icu
+        readmission = _calibrated(
+            READMISSION_FRAILTY_WEIGHT * people.frailty[who]
+            + people.chronic[who] @ READMISSION_CHRONIC_WEIGHTS
+            + READMISSION_RESIDUAL_WEIGHT * residual
+            + READMISSION_AGE_WEIGHT * age_score[who]
+            + READMISSION_UNMEASURED_WEIGHT * rng.normal(size=n),
+            READMISSION_OR_DEATH,
+        )
+        hospice = ~died & (rng.random(n) < _sigmoid(-4.6 + 0.8 * people.frailty[who] + 0.6 * residual))
+        event = ~died & (rng.random(n) < readmission)
+        last_round = number == MAX_ADMISSIONS - 1
+        dies_at_home = event & ((rng.random(n) < 0.25) | hospice | last_round)
+        comes_back_soon = event & ~dies_at_home
+        later = ~died & ~event & ~hospice
+        comes_back_late = later & (rng.random(n) < 0.25) & (not last_round)
+        dies_late = ~died & ~event & ~comes_back_late & (rng.random(n) < np.where(hospice, 0.8, 0.06))
+        until_death = np.where(dies_at_home, rng.integers(1, 29, n), rng.integers(33, 360, n)) * DAY
+        known_dead = died | dies_at_home | dies_late
+        people.died_minute[who[known_dead]] = np.where(died, discharge, discharge + until_death)[known_dead]
+
+        rounds.append(
+            {
+                "patient": who,
+                "admit": admit,
+                "discharge": discharge,
+                "has_icu": has_icu,
+                "died": died,
+                "in_icu_died": in_icu_died,
+                "hospice": hospice,
+                "acute": acute,
+                "trend": trend,
+                "death_probability": death,
+                "readmission_probability": readmission,
+                "icu_start": admit + before,
+                "first_icu": first_icu,
+                "second_start": np.where(has_second, admit + before + first_icu + gap, -1),
+                "second_icu": second_icu,
+            }
+        )
+        back = comes_back_soon | comes_back_late
+        if not back.any():
+            break
+        until_return = np.where(comes_back_soon, rng.integers(DAY, 29 * DAY, n), rng.integers(33 * DAY, 700 * DAY, n))
+        who, admit = who[back], (discharge + until_return)[back]
+
+    drawn = {name: np.concatenate([part[name] for part in rounds]) for name in rounds[0]}
+    order = np.lexsort((drawn["admit"], drawn["patient"]))
+    drawn = {name: values[order] for name, values in drawn.items()}
+    admissions = Admissions(
+        hadm_id=_unique_ids(rng, 20_000_000, len(order)),
+        **{name: drawn[name] for name in Admissions.__dataclass_fields__ if name != "hadm_id"},  # type: ignore[arg-type]
+    )
+    return people, admissions, _stays(rng, drawn)
+
+
+def _icu_minutes(rng: np.random.Generator, log_hours: Floats, spread: float) -> Ints:
+    hours = np.exp(rng.normal(log_hours, spread)).clip(8.0, 14 * 24.0)
+    return np.asarray((hours * HOUR).astype(np.int64))
+
+
+def _stays(rng: np.random.Generator, drawn: dict[str, npt.NDArray[np.generic]]) -> Stays:
+    first = np.flatnonzero(drawn["has_icu"])
+    second = np.flatnonzero(drawn["second_start"].astype(np.int64) >= 0)
+    value: Callable[[str], Ints] = lambda name: drawn[name].astype(np.int64)  # noqa: E731
+    admission = np.concatenate([first, second])
+    start = np.concatenate([value("icu_start")[first], value("second_start")[second]])
+    length = np.concatenate([value("first_icu")[first], value("second_icu")[second]])
+    order = np.lexsort((start, admission))
+    admission, start, length = admission[order], start[order], length[order]
+    return Stays(
+        admission=admission,
+        stay_id=_unique_ids(rng, 30_000_000, len(order)),
+        start=start,
+        end=start + length,
+        offset=start - value("icu_start")[admission],
+    )
+
+
+def _minute_of_year(year: Ints) -> Ints:
+    dates = (year - 1970).astype("datetime64[Y]")
+    return np.asarray((dates - np.datetime64("2100-01-01")).astype("timedelta64[m]").astype(np.int64))

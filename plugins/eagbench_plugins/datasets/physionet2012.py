@@ -1,0 +1,278 @@
+"""PhysioNet/Computing in Cardiology Challenge 2012, set A: the first 48 hours of 4,000 adult ICU stays.
+
+One text file per stay (`Time,Parameter,Value`, -1 for a missing value); six descriptors stand at 00:00 before the
+measurements. Silva et al., Predicting in-hospital mortality of ICU patients, Computing in Cardiology 39, 2012.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from eagbench.api import (
+    Access,
+    Case,
+    Cases,
+    Cohort,
+    Provenance,
+    StageRun,
+    StrictParams,
+    Task,
+    UserError,
+    vocabulary,
+)
+from eagbench_plugins.datasets.measurements import series_by_stay
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_ARCHIVE = "set-a.tar.gz"
+_OUTCOMES = "Outcomes-a.txt"
+_HEADER = "Time,Parameter,Value"
+_UNITS = {1: "CCU", 2: "CSRU", 3: "MICU", 4: "SICU"}
+_DESCRIPTORS = ("RecordID", "Age", "Gender", "Height", "ICUType", "Weight")
+_STATIC = ("age", "sex", "height", "admission_weight", "icu_type")
+_MISSING = -1.0
+
+
+class PhysioNet2012Params(StrictParams):
+    """Parameters of `physionet2012`.
+
+    Attributes:
+        root: The folder with `set-a.tar.gz` and `Outcomes-a.txt`.
+        task: In-hospital mortality is the challenge's outcome.
+        window_hours: Length of the observation window, from ICU admission; the records end at 48 hours.
+    """
+
+    root: Path
+    task: Literal["in_hospital_mortality"] = "in_hospital_mortality"
+    window_hours: Annotated[float, Field(gt=0, le=48)] = 48.0
+
+    @field_validator("root")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser()
+
+
+class PhysioNet2012:
+    """Set A of the challenge: 4,000 stays of as many patients in four ICUs."""
+
+    name: ClassVar[str] = "physionet2012"
+    Params: ClassVar[type[PhysioNet2012Params]] = PhysioNet2012Params
+
+    def __init__(self, params: PhysioNet2012Params) -> None:
+        self.params = params
+
+    def access(self) -> Access:
+        """Open: published under ODC-BY 1.0."""
+        return "open"
+
+    def files(self) -> Sequence[Path]:
+        """The archive of records and the table of outcomes.
+
+        Raises:
+            UserError: The root or one of its files is missing.
+        """
+        root = self.params.root
+        mend = f"Set data.root to the folder with '{_ARCHIVE}' and '{_OUTCOMES}' (physionet.org, challenge-2012)."
+        if not root.exists():
+            raise UserError(f"data root '{root}' does not exist", where="data.root", mend=mend)
+        for name in (_ARCHIVE, _OUTCOMES):
+            if not (root / name).is_file():
+                raise UserError(f"there is no '{name}' in '{root}'", where="data.root", mend=mend)
+        return (root / _ARCHIVE, root / _OUTCOMES)
+
+    def generate(self, run: StageRun) -> None:  # noqa: ARG002
+        """Never called: the data set has files."""
+        raise RuntimeError("physionet2012 reads published files and generates none")
+
+    def load(self, generated: Path | None, run: StageRun) -> Cohort:
+        """Reads the cohort: one case per record with a measurement in the window.
+
+        Raises:
+            UserError: A file is not readable, lacks a column, misses a record's outcome, or is in other units.
+        """
+        del generated, run
+        archive, outcomes = self.files()
+        rows = _read_records(archive)
+        descriptors, measurements = _split(rows)
+        ids = descriptors["record"].to_numpy()  # (N,) increasing
+        labels = _read_labels(outcomes, ids)
+
+        vocab = vocabulary()
+        items = vocab.source("physionet2012")
+        names = tuple(dict.fromkeys(item.concept for item in items))
+        places = Counter[str]()
+        implausible = Counter[str]()
+        parts: list[tuple[Any, ...]] = []
+        by_parameter = measurements.partition_by("parameter", as_dict=True)
+        for item in items:
+            place, places[item.concept] = places[item.concept], places[item.concept] + 1
+            found = by_parameter.get((item.keys["parameter"],))
+            if found is None:
+                continue
+            values = vocab.from_source(item, found["value"].to_numpy())
+            values, _ = vocab.clean(item.concept, values, f"{archive.name}, parameter {item.keys['parameter']}")
+            hours = found["hours"].to_numpy()
+            in_window = hours <= self.params.window_hours
+            implausible[item.concept] += int((np.isnan(values) & in_window).sum())
+            kept = in_window & ~np.isnan(values)
+            stay = np.searchsorted(ids, found["record"].to_numpy()[kept])
+            feature = np.full(len(stay), names.index(item.concept))
+            parts.append((stay, hours[kept], feature, values[kept], np.full(len(stay), place)))
+        stay, hours, feature, values, precedence = (np.concatenate(column) for column in zip(*parts, strict=True))
+        series = series_by_stay(stay, hours, feature, values, precedence, len(ids), len(names))
+
+        static, removed = _static(descriptors)
+        implausible.update(removed)
+        chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
+        cases = tuple(
+            Case(
+                case_id=str(ids[i]),
+                patient_id=str(ids[i]),
+                features=names,
+                times=series[i][0],
+                values=series[i][1],
+                static={name: float(static[name][i]) for name in _STATIC},
+            )
+            for i in chosen
+        )
+        task = Task(
+            name=self.params.task,
+            outcome="die before leaving the hospital",
+            role="an intensive care physician",
+            window_hours=self.params.window_hours,
+        )
+        return Cohort(
+            cases=Cases(vocab.features(names), _STATIC, task, cases),
+            labels=labels[chosen],
+            groups={"icu_type": tuple(_UNITS[int(static["icu_type"][i])] for i in chosen)},
+            provenance=Provenance(
+                source=self.name,
+                access="open",
+                citation=(
+                    "Silva I, Moody G, Scott DJ, Celi LA, Mark RG. Predicting in-hospital mortality of ICU patients: "
+                    "the PhysioNet/Computing in Cardiology Challenge 2012. Computing in Cardiology 39, 245-248 (2012). "
+                    "Data: PhysioNet, ODC-BY 1.0."
+                ),
+                patient_is_stay=True,
+                n_patients_read=len(ids),
+                exclusions=(("no measurement in the window", len(ids) - len(chosen)),),
+                implausible={name: count for name, count in implausible.items() if count},
+                notes=(
+                    "The source holds one stay per record, adults, stays of at least 48 hours; it has no patient id.",
+                    "Arterial and cuff blood pressure are one feature; at the same time the arterial value is kept.",
+                    "Of several values of a parameter at the same time the last is kept.",
+                ),
+            ),
+        )
+
+
+def _read_records(archive: Path) -> pl.DataFrame:
+    """All rows of all records: `record` (int), `hours`, `parameter`, `value`, in the records' order."""
+    import polars as pl
+
+    mend = "Fetch the archive again from its origin."
+    texts: list[bytes] = []
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in tar:
+                content = tar.extractfile(member) if member.name.endswith(".txt") else None
+                if content is not None:
+                    texts.append(content.read().rstrip(b"\r\n"))
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise UserError(f"is corrupt or no gzip archive ({error})", where=str(archive), mend=mend) from error
+    for text in texts:
+        header = text.split(b"\n", 1)[0].strip().decode(errors="replace")
+        if header != _HEADER:
+            missing = [name for name in _HEADER.split(",") if name not in header.split(",")]
+            what = f"column '{missing[0]}' is missing" if missing else "the columns are in another order"
+            raise UserError(f"{what} in a record's header '{header}'", where=str(archive), mend=mend)
+    if not texts:
+        raise UserError("holds no record", where=str(archive), mend=mend)
+    try:
+        rows = (
+            pl.read_csv(
+                b"\n".join(texts), has_header=False, schema=dict.fromkeys(("time", "parameter", "value"), pl.String)
+            )
+            .filter(pl.col("time") != "Time")
+            .with_columns(
+                pl.col("value").str.strip_chars().cast(pl.Float64),
+                pl.col("time").str.split_exact(":", 1).struct.unnest(),
+            )
+            .with_columns(hours=pl.col("field_0").cast(pl.Int64) + pl.col("field_1").cast(pl.Int64) / 60)
+        )
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"a record can't be read ({error})", where=str(archive), mend=mend) from error
+    # A record's rows follow the one that names it.
+    named = pl.when(pl.col("parameter") == "RecordID").then(pl.col("value")).forward_fill().cast(pl.Int64)
+    rows = rows.with_columns(record=named).select("record", "hours", "parameter", "value")
+    ids = rows.filter(pl.col("parameter") == "RecordID")["record"]
+    if ids.n_unique() != len(texts) or len(ids) != len(texts) or rows["record"].null_count():
+        raise UserError("not every record names its own RecordID once, first", where=str(archive), mend=mend)
+    return rows
+
+
+def _split(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Descriptors, one row per record in order of `record`, and the measurements with missing values left out.
+
+    The weight at 00:00 that belongs to the descriptors is the first of a record; later ones are measurements.
+    """
+    import polars as pl
+
+    first = pl.col("parameter").cum_count().over("record", "parameter") == 1
+    is_descriptor = pl.col("parameter").is_in(_DESCRIPTORS) & first & (pl.col("hours") == 0)
+    rows = rows.with_columns(is_descriptor=is_descriptor)
+    descriptors = rows.filter("is_descriptor").pivot("parameter", index="record", values="value").sort("record")
+    measurements = rows.filter(~pl.col("is_descriptor") & (pl.col("value") != _MISSING)).drop("is_descriptor")
+    return descriptors, measurements
+
+
+def _static(descriptors: pl.DataFrame) -> tuple[dict[str, Any], dict[str, int]]:
+    """The static facts by name, each of shape (N,), and how many implausible ones were removed."""
+    import polars as pl
+
+    vocab = vocabulary()
+    known = {
+        name: descriptors[name].replace(_MISSING, None).cast(pl.Float64).fill_null(np.nan).to_numpy()
+        for name in _DESCRIPTORS
+    }
+    height, heights = vocab.clean("height", known["Height"], f"{_ARCHIVE}, descriptor Height")
+    weight, weights = vocab.clean("weight", known["Weight"], f"{_ARCHIVE}, descriptor Weight")
+    static = {
+        "age": known["Age"],
+        "sex": known["Gender"],  # 1 male, 0 female in the source as well
+        "height": height,
+        "admission_weight": weight,
+        "icu_type": known["ICUType"],
+    }
+    return static, {"height": heights, "admission_weight": weights}
+
+
+def _read_labels(path: Path, ids: Any) -> Any:
+    """0 or 1 per record of `ids`, shape (N,)."""
+    import polars as pl
+
+    mend = f"Use the published '{_OUTCOMES}'."
+    try:
+        table = pl.read_csv(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"can't be read as CSV ({error})", where=str(path), mend=mend) from error
+    table.columns = [column.strip() for column in table.columns]
+    for column in ("RecordID", "In-hospital_death"):
+        if column not in table.columns:
+            raise UserError(f"column '{column}' is missing", where=str(path), mend=mend)
+    died = dict(zip(table["RecordID"].to_list(), table["In-hospital_death"].to_list(), strict=True))
+    lacking = [record for record in ids.tolist() if died.get(record) not in (0, 1)]
+    if lacking:
+        raise UserError(
+            f"{len(lacking)} records have no outcome, the first is {lacking[0]}", where=str(path), mend=mend
+        )
+    return np.array([died[record] for record in ids.tolist()], dtype=np.int64)

@@ -1,0 +1,14 @@
+"""Registers the built-in data sets."""
+
+from __future__ import annotations
+
+from eagbench.api import Register, hookimpl
+from eagbench_plugins.datasets.physionet2012 import PhysioNet2012
+from eagbench_plugins.datasets.tjh import Tjh
+
+
+@hookimpl
+def register_datasets(register: Register) -> None:
+    """Offers the open data sets and the credentialed ones."""
+    register(PhysioNet2012)
+    register(Tjh)

@@ -1,0 +1,221 @@
+"""TJH: blood tests of COVID-19 patients of Tongji hospital, Wuhan (Yan et al., Nature Machine Intelligence 2020).
+
+The published Excel file has one row per time of measurement, and the patient's number only on a patient's first row.
+Column names are the file's own, its units those of the hospital's laboratory (see the vocabulary).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from xml.etree.ElementTree import ParseError
+from zipfile import BadZipFile
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from eagbench.api import (
+    Access,
+    Case,
+    Cases,
+    Cohort,
+    Provenance,
+    StageRun,
+    StrictParams,
+    Task,
+    UserError,
+    vocabulary,
+)
+from eagbench_plugins.datasets.measurements import series_by_stay
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FILE = "time_series_375_prerpocess_en.xlsx"
+_DATES = ("RE_DATE", "Admission time", "Discharge time")
+_NUMBERS = ("PATIENT_ID", "age", "gender", "outcome")
+_STATIC = ("age", "sex")
+
+
+class TjhParams(StrictParams):
+    """Parameters of `tjh`.
+
+    Attributes:
+        root: The folder with the published Excel file, or the file itself.
+        task: In-hospital mortality is the only outcome in the file.
+        window_hours: Length of the observation window, from admission; prediction is at its end.
+    """
+
+    root: Path
+    task: Literal["in_hospital_mortality"] = "in_hospital_mortality"
+    window_hours: Annotated[float, Field(gt=0)] = 24.0
+
+    @field_validator("root")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser()
+
+
+class Tjh:
+    """The TJH data set: 375 patients, blood tests during the whole stay."""
+
+    name: ClassVar[str] = "tjh"
+    Params: ClassVar[type[TjhParams]] = TjhParams
+
+    def __init__(self, params: TjhParams) -> None:
+        self.params = params
+
+    def access(self) -> Access:
+        """Open: published under the MIT licence."""
+        return "open"
+
+    def files(self) -> Sequence[Path]:
+        """The Excel file.
+
+        Raises:
+            UserError: The root or the file is missing.
+        """
+        root = self.params.root
+        if not root.exists():
+            raise UserError(f"data root '{root}' does not exist", where="data.root", mend=_WHERE_FROM)
+        path = root / _FILE if root.is_dir() else root
+        if not path.is_file():
+            raise UserError(f"there is no '{_FILE}' in '{root}'", where="data.root", mend=_WHERE_FROM)
+        return (path,)
+
+    def generate(self, run: StageRun) -> None:  # noqa: ARG002
+        """Never called: the data set has files."""
+        raise RuntimeError("tjh reads published files and generates none")
+
+    def load(self, generated: Path | None, run: StageRun) -> Cohort:
+        """Reads the cohort: one case per patient with a measurement in the window who is still in hospital at its end.
+
+        Raises:
+            UserError: The file is not readable, lacks a column, holds text where numbers belong, or is in other units.
+        """
+        del generated, run
+        (path,) = self.files()
+        table = _read(path)
+        stays = table.drop_duplicates("PATIENT_ID").reset_index(drop=True)
+        window = self.params.window_hours
+        # A float in hours; NaN where the row has no date.
+        table["hours"] = _hours(table["RE_DATE"] - table["Admission time"])
+        after = table["RE_DATE"] > table["Discharge time"]
+        undated = table["hours"].isna()
+        in_window = ((table["hours"] >= 0) & (table["hours"] <= window)).to_numpy()  # (M,)
+
+        vocab = vocabulary()
+        items = vocab.source("tjh")
+        names = tuple(dict.fromkeys(item.concept for item in items))
+        implausible: Counter[str] = Counter()
+        parts: list[tuple[Any, ...]] = []
+        row_stay = stays["PATIENT_ID"].searchsorted(table["PATIENT_ID"])  # (M,)
+        row_hours = table["hours"].to_numpy()  # (M,)
+        for item in items:
+            column = str(item.keys["column"])
+            found = vocab.from_source(item, table[column].to_numpy())
+            # Cleaned as a whole, so that a short window does not change the verdict on the unit.
+            values, _ = vocab.clean(item.concept, found, f"{path.name}, column '{column}'")
+            implausible[item.concept] += int((in_window & ~np.isnan(found) & np.isnan(values)).sum())
+            kept = in_window & ~np.isnan(values)
+            feature = np.full(int(kept.sum()), names.index(item.concept))
+            parts.append((row_stay[kept], row_hours[kept], feature, values[kept]))
+        stay, hours, feature, values = (np.concatenate(column) for column in zip(*parts, strict=True))
+        series = series_by_stay(stay, hours, feature, values, np.zeros_like(stay), len(stays), len(names))
+
+        measured = np.array([len(times) > 0 for times, _ in series])
+        remains = (_hours(stays["Discharge time"] - stays["Admission time"]) > window).to_numpy()
+        chosen = np.flatnonzero(measured & remains)
+        cases = tuple(
+            Case(
+                case_id=str(int(stays["PATIENT_ID"][i])),
+                patient_id=str(int(stays["PATIENT_ID"][i])),
+                features=names,
+                times=series[i][0],
+                values=series[i][1],
+                # The file codes 1 male, 2 female.
+                static={"age": float(stays["age"][i]), "sex": float(stays["gender"][i] == 1)},
+            )
+            for i in chosen
+        )
+        return Cohort(
+            cases=Cases(vocab.features(names), _STATIC, _task(self.params), cases),
+            labels=stays["outcome"].to_numpy(dtype=np.int64)[chosen],
+            provenance=Provenance(
+                source=self.name,
+                access="open",
+                citation=(
+                    "Yan L, et al. An interpretable mortality prediction model for COVID-19 patients. Nature Machine "
+                    "Intelligence 2, 283-288 (2020). Data: GitHub HAIRLAB/Pre_Surv_COVID_19, MIT licence."
+                ),
+                patient_is_stay=False,
+                n_patients_read=len(stays),
+                exclusions=(
+                    ("no measurement in the window", int((~measured).sum())),
+                    ("stay ended at or before the prediction time", int((measured & ~remains).sum())),
+                ),
+                implausible={name: count for name, count in implausible.items() if count},
+                notes=(
+                    f"{int(undated.sum())} rows without a date are not read; {int(after.sum())} lie after discharge "
+                    "and so outside every case.",
+                    "Column '2019-nCoV nucleic acid detection' is not read: it holds the same code in every row.",
+                    "Column 'PH value' mixes blood gases with urinalysis and is kept apart from blood pH.",
+                ),
+            ),
+        )
+
+
+_WHERE_FROM = f"Set data.root to the folder that holds '{_FILE}' (GitHub HAIRLAB/Pre_Surv_COVID_19, folder data)."
+
+
+def _task(params: TjhParams) -> Task:
+    return Task(
+        name=params.task,
+        outcome="die before leaving the hospital",
+        role="a physician on a COVID-19 ward",
+        window_hours=params.window_hours,
+    )
+
+
+def _hours(difference: pd.Series[pd.Timedelta]) -> pd.Series[float]:
+    return difference.dt.total_seconds() / 3600
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """The rows with the patient's number filled in, ordered by patient; dates as timestamps, the rest as numbers."""
+    import pandas as pd
+
+    try:
+        table = pd.read_excel(path, engine="openpyxl")
+    except (BadZipFile, ParseError, KeyError, ValueError, OSError, EOFError) as error:
+        raise UserError(
+            f"can't be read as an Excel file ({error})", where=str(path), mend="Fetch the file again from its origin."
+        ) from error
+    table.columns = [str(column).strip() for column in table.columns]
+    labs = [str(item.keys["column"]) for item in vocabulary().source("tjh")]
+    for column in (*_DATES, *_NUMBERS, *labs):
+        if column not in table.columns:
+            raise UserError(f"column '{column}' is missing", where=str(path), mend=f"Use the published '{_FILE}'.")
+    if table.empty:
+        raise UserError("the table has no rows", where=str(path), mend=f"Use the published '{_FILE}'.")
+    for column in _DATES:
+        table[column] = _converted(table[column], pd.to_datetime, "dates", path)
+    for column in (*_NUMBERS, *labs):
+        table[column] = _converted(table[column], pd.to_numeric, "numbers", path)
+    # The number stands on a patient's first row only.
+    table["PATIENT_ID"] = table["PATIENT_ID"].ffill()
+    needed = ["PATIENT_ID", "age", "gender", "outcome", "Admission time", "Discharge time"]
+    for column in needed:
+        if table[column].isna().any():
+            line = int(table[column].isna().to_numpy().argmax()) + 2
+            raise UserError(f"column '{column}' is empty in row {line}", where=str(path), mend="Fill it in.")
+    return table.sort_values(["PATIENT_ID", "RE_DATE"], kind="stable").reset_index(drop=True)
+
+
+def _converted(column: pd.Series[Any], convert: Any, what: str, path: Path) -> pd.Series[Any]:
+    try:
+        return convert(column)  # type: ignore[no-any-return]
+    except (ValueError, TypeError) as error:
+        raise UserError(f"column '{column.name}' must hold {what} ({error})", where=str(path)) from error

@@ -1,0 +1,97 @@
+"""A record as channels over equal time steps, standardised and without gaps, for recurrent networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from eagbench.api import Cases, FloatArray, time_grid
+
+# Standardised values beyond this are cut: one outlier must not saturate a channel.
+LARGEST = 6.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Channels:
+    """How records become network input. Features and static facts are found by name.
+
+    Attributes:
+        features: Names of the F features.
+        static_names: Names of the S static facts.
+        mean: Mean of each feature over the filled steps of the training cases, shape (F,).
+        scale: Standard deviation likewise; infinite for a feature that does not vary. Shape (F,).
+        static_mean: Mean of each static fact over the training cases, shape (S,).
+        static_scale: Standard deviation likewise, shape (S,).
+    """
+
+    features: tuple[str, ...]
+    static_names: tuple[str, ...]
+    mean: FloatArray
+    scale: FloatArray
+    static_mean: FloatArray
+    static_scale: FloatArray
+
+    @classmethod
+    def fit(cls, cases: Cases, periods: int) -> Self:
+        """Learns the scales from unlabelled training cases."""
+        carried = _carried_forward(time_grid(cases, periods)).reshape(-1, len(cases.features))  # (N * P, F)
+        mean, scale = _moments(carried.astype(np.float64))
+        static_mean, static_scale = _moments(_static(cases, cases.static_names))
+        return cls(cases.feature_names, cases.static_names, mean, scale, static_mean, static_scale)
+
+    def values(self, cases: Cases, periods: int) -> FloatArray:
+        """Standardised values, the last observation carried forward, 0 (the training mean) before the first one.
+
+        Args:
+            cases: N cases.
+            periods: Number of time steps P.
+
+        Returns:
+            Shape (N, P, F) in the order of `features`, float32, without NaN.
+        """
+        grid = time_grid(cases, periods)  # (N, P, features of the cases)
+        column = {name: i for i, name in enumerate(cases.feature_names)}
+        own = np.full((len(cases), periods, len(self.features)), np.nan)  # (N, P, F)
+        for j, name in enumerate(self.features):
+            if name in column:
+                own[:, :, j] = grid[:, :, column[name]]
+        return _standardised(_carried_forward(own), self.mean, self.scale)
+
+    def static(self, cases: Cases) -> FloatArray:
+        """Standardised static facts, 0 where unknown. Shape (N, S), float32."""
+        return _standardised(_static(cases, self.static_names), self.static_mean, self.static_scale)
+
+
+def _carried_forward(grid: FloatArray) -> FloatArray:
+    """Fills each gap with the value before it, along the second axis of (N, P, F)."""
+    n_periods = grid.shape[1]
+    step = np.where(np.isnan(grid), 0, np.arange(n_periods)[None, :, None])  # (N, P, F)
+    # Before the first value this points at step 0, which is NaN there: the gap stays.
+    return np.take_along_axis(grid, np.maximum.accumulate(step, axis=1), axis=1)
+
+
+def _moments(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation of each column's values; (0, inf) for a column without a value."""
+    n_columns = rows.shape[1]
+    mean, scale = np.zeros(n_columns), np.full(n_columns, np.inf)
+    for j in range(n_columns):
+        seen = rows[~np.isnan(rows[:, j]), j]
+        if len(seen):
+            mean[j] = seen.mean()
+            spread = seen.std()
+            # A column that does not vary becomes 0, not rounding noise divided by itself.
+            scale[j] = spread if spread > 1e-6 * max(abs(mean[j]), 1.0) else np.inf
+    return mean, scale
+
+
+def _standardised(values: FloatArray, mean: FloatArray, scale: FloatArray) -> FloatArray:
+    """(values - mean) / scale, cut at +-LARGEST, 0 where missing, float32."""
+    return np.nan_to_num(np.clip((values - mean) / scale, -LARGEST, LARGEST), nan=0.0).astype(np.float32)
+
+
+def _static(cases: Cases, names: tuple[str, ...]) -> FloatArray:
+    """Static facts by name, NaN where unknown. Shape (N, len(names)), float64."""
+    rows = [[case.static.get(name, np.nan) for name in names] for case in cases]
+    return np.array(rows, dtype=np.float64).reshape(len(cases), len(names))

@@ -1,0 +1,129 @@
+"""Logistic regression on summary statistics: the linear expert that any other has to beat."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
+
+import numpy as np
+from pydantic import Field
+
+from eagbench.api import Cases, FloatArray, StageRun, StrictParams, TrainingData, UserError
+from eagbench_plugins.experts.salience import as_salience
+from eagbench_plugins.experts.summary import RecordSummary, Statistic
+
+
+class LogisticRegression:
+    """L2-penalised logistic regression (scikit-learn, lbfgs) on standardised statistics of the window.
+
+    Missing values are filled with the training median, and one indicator per feature says whether it was measured at
+    all. Salience is the sum of |coefficient x standardised value| over a feature's columns, its indicator included.
+    """
+
+    name: ClassVar[str] = "logistic_regression"
+
+    class Params(StrictParams):
+        """Parameters.
+
+        Attributes:
+            summary: Statistics taken of each feature over the window.
+            inverse_penalty: scikit-learn's `C`: a smaller value shrinks coefficients more.
+            max_iterations: Upper bound on iterations of the optimiser.
+        """
+
+        summary: Annotated[tuple[Statistic, ...], Field(min_length=1)] = ("mean", "min", "max", "last", "count")
+        inverse_penalty: Annotated[float, Field(gt=0)] = 0.01
+        max_iterations: Annotated[int, Field(ge=1)] = 2000
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def fit(self, data: TrainingData, run: StageRun) -> None:
+        """Fits on the training cases. Nothing is drawn or stopped: neither the seed nor a tuning case matters."""
+        del run
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
+
+        cases, labels = data.train.cases, data.train.labels
+        if len(np.unique(labels)) < 2:
+            raise UserError(
+                "logistic_regression needs both outcomes among its training cases",
+                mend="Use more patients, or another split seed.",
+            )
+        self.summary = RecordSummary(cases.feature_names, cases.static_names, self.params.summary)
+        table = self.summary.table(cases)  # (N, C)
+        measured = ~np.isnan(table)
+        self.median = np.array(
+            [
+                float(np.median(column[seen])) if seen.any() else 0.0
+                for column, seen in zip(table.T, measured.T, strict=True)
+            ]
+        )
+        columns = self._columns(cases)  # (N, C + F)
+        self.mean = columns.mean(axis=0)
+        spread = columns.std(axis=0)
+        # A constant column carries nothing: its standardised value is 0, not rounding noise divided by itself.
+        self.scale = np.where(spread > 1e-9 * np.maximum(np.abs(self.mean), 1.0), spread, np.inf)
+        model = SklearnLogisticRegression(C=self.params.inverse_penalty, max_iter=self.params.max_iterations)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ConvergenceWarning)
+            try:
+                model.fit((columns - self.mean) / self.scale, labels)
+            except ConvergenceWarning as error:
+                raise UserError(
+                    f"logistic_regression did not converge in {self.params.max_iterations} iterations",
+                    mend="Raise max_iterations or lower inverse_penalty.",
+                ) from error
+        self.coefficient = np.asarray(model.coef_[0], dtype=np.float64)
+        self.intercept = float(model.intercept_[0])
+
+    def predict(self, cases: Cases) -> FloatArray:
+        """Probability of the outcome. Shape (N,)."""
+        logit = self._contributions(cases).sum(axis=1) + self.intercept
+        return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logit)))  # the logistic function, without overflow
+
+    def salience(self, cases: Cases) -> FloatArray:
+        """Sum of absolute contributions to the log odds per feature, normalised. Shape (N, F)."""
+        size = np.abs(self._contributions(cases))  # (N, C + F)
+        n_features = len(self.summary.features)
+        feature = np.concatenate([self.summary.feature_of_column, np.arange(n_features)])
+        weights = np.stack([size[:, feature == f].sum(axis=1) for f in range(n_features)], axis=1)  # (N, F)
+        return as_salience(weights, self.summary.features, cases)
+
+    def save(self, folder: Path) -> None:
+        """Writes `logistic_regression.json`; JSON keeps every float64 to the bit."""
+        content = {
+            "summary": self.summary.as_json(),
+            "median": self.median.tolist(),
+            "mean": self.mean.tolist(),
+            # JSON has no infinity: a column that was constant in training has no scale.
+            "scale": [value if np.isfinite(value) else None for value in self.scale.tolist()],
+            "coefficient": self.coefficient.tolist(),
+            "intercept": self.intercept,
+        }
+        (folder / "logistic_regression.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, params: Params, folder: Path) -> Self:
+        """The fitted expert that `save` wrote."""
+        content = json.loads((folder / "logistic_regression.json").read_text(encoding="utf-8"))
+        expert = cls(params)
+        expert.summary = RecordSummary.from_json(content["summary"])
+        expert.median = np.array(content["median"])
+        expert.mean = np.array(content["mean"])
+        expert.scale = np.array([np.inf if value is None else value for value in content["scale"]])
+        expert.coefficient = np.array(content["coefficient"])
+        expert.intercept = float(content["intercept"])
+        return expert
+
+    def _columns(self, cases: Cases) -> FloatArray:
+        """Filled statistics, then one indicator per feature: 1 where it was measured. Shape (N, C + F)."""
+        table = self.summary.table(cases)  # (N, C)
+        counts = RecordSummary(self.summary.features, (), ("count",)).table(cases)  # (N, F)
+        return np.hstack([np.where(np.isnan(table), self.median, table), (counts > 0).astype(np.float64)])
+
+    def _contributions(self, cases: Cases) -> FloatArray:
+        """Coefficient times standardised value. Shape (N, C + F)."""
+        return np.asarray(self.coefficient * ((self._columns(cases) - self.mean) / self.scale))

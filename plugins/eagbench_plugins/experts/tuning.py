@@ -1,0 +1,42 @@
+"""Which labelled cases decide when training stops.
+
+Tuning cases do, if there are enough of them. Otherwise training cases are divided by patient, because a handful of
+tuning cases would stop training at random.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eagbench.api import IntArray, LabelledCases
+
+MIN_CASES = 100
+MIN_EVENTS = 20
+N_FOLDS = 5
+
+
+def is_large_enough(cases: LabelledCases) -> bool:
+    """Whether tuning cases may decide: at least 100 cases, with at least 20 events and 20 non-events."""
+    events = int(cases.labels.sum())
+    return len(cases) >= MIN_CASES and min(events, len(cases) - events) >= MIN_EVENTS
+
+
+def patient_folds(cases: LabelledCases, seed: int) -> list[tuple[IntArray, IntArray]] | None:
+    """Divides training cases into five folds by patient, stratified by label.
+
+    Args:
+        cases: Training cases.
+        seed: Seed of the division.
+
+    Returns:
+        Positions of (remaining, left out) cases per fold; None where fewer than 20 patients have an event, or fewer
+        than 20 have none: too few to decide anything on a fifth of them.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    patients = np.array(cases.cases.patient_ids)
+    for label in (0, 1):
+        if len(np.unique(patients[cases.labels == label])) < MIN_EVENTS:
+            return None
+    folds = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=seed % 2**32)
+    return list(folds.split(np.zeros(len(cases)), cases.labels, groups=patients))

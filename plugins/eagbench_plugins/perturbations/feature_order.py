@@ -1,0 +1,100 @@
+"""Features in another order: with their names (what a reader of names sees), or without (what the paper does).
+
+Fang et al., EAG-RL (arXiv 2508.13579), section "robustness": 20, 40, 60 and 100 % of the features in another order. A
+clinic meets both: a laboratory sheet that lists its tests in another order, and an interface whose columns moved while
+the model still reads them by position. They are different questions, so they are two perturbations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
+from eagbench.api import Case, Cases, IntArray, Reads, StrictParams
+from eagbench_plugins.perturbations.severity import check_share
+
+
+def reordering(n_features: int, severity: float, seed: int) -> IntArray:
+    """For each position the feature that stands there afterwards.
+
+    A random list of all features is drawn; the first round(severity * F) of it are moved in a cycle, each to the place
+    of another one, so none of them stays. As one feature alone can't be moved, a share that comes to one moves two. A
+    higher severity takes a longer part of the same list, so it moves every position that a lower one moves.
+
+    Args:
+        n_features: F.
+        severity: Share of the features that move.
+        seed: Seed of the case.
+
+    Returns:
+        A permutation of 0 ... F - 1, shape (F,).
+    """
+    order = np.arange(n_features)
+    n_moved = round(severity * n_features)
+    if n_moved == 1:
+        n_moved = min(2, n_features)
+    moved = np.random.default_rng(seed).permutation(n_features)[:n_moved]
+    order[moved] = np.roll(moved, 1)
+    return order
+
+
+class FeatureOrder:
+    """A share of the features is listed in another order; names travel with their values.
+
+    Stands for a record system or a laboratory sheet that lists its measurements differently. It changes what a reader
+    of text sees. A model that finds its columns by name is unchanged by it, and that is a result: such a model is
+    immune to this change.
+    """
+
+    name: ClassVar[str] = "feature_order"
+    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
+    levels: ClassVar[tuple[float, float, float, float, float]] = (0.2, 0.4, 0.6, 0.8, 1.0)
+
+    class Params(StrictParams):
+        """None."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def check_severity(self, severity: float) -> None:
+        """A share of the features, from 0 to 1."""
+        check_share(severity)
+
+    def fit(self, cases: Cases) -> None:
+        """Nothing is learnt."""
+
+    def apply(self, case: Case, severity: float, seed: int) -> Case:
+        """The case with `severity` of its features in another order, values and all."""
+        order = reordering(len(case.features), severity, seed)
+        return replace(case, features=tuple(case.features[i] for i in order), values=case.values[:, order])
+
+
+class FeatureOrderPositional:
+    """The same change of order, but the names stay where they were: values arrive under another feature's name.
+
+    Stands for an interface whose columns moved without the model being told, and is what the EAG-RL paper does to its
+    expert. It means nothing for a reader of text, who is given names: that would be a record full of wrong values.
+    """
+
+    name: ClassVar[str] = "feature_order_positional"
+    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns"})
+    levels: ClassVar[tuple[float, float, float, float, float]] = (0.2, 0.4, 0.6, 0.8, 1.0)
+
+    class Params(StrictParams):
+        """None."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def check_severity(self, severity: float) -> None:
+        """A share of the features, from 0 to 1."""
+        check_share(severity)
+
+    def fit(self, cases: Cases) -> None:
+        """Nothing is learnt."""
+
+    def apply(self, case: Case, severity: float, seed: int) -> Case:
+        """The case with the columns of `severity` of its features exchanged under unchanged names."""
+        return replace(case, values=case.values[:, reordering(len(case.features), severity, seed)])

@@ -1,0 +1,1 @@
+"""Policies: language models that read a case as text."""

@@ -1,0 +1,96 @@
+"""`hf`: any causal language model of transformers that lies on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from eagbench.api import Cases, LanguageModel, RecordText, StageRun, StrictParams, UserError
+
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class HuggingFacePolicy:
+    """A local model folder, or a hub id whose files are in the local Hugging Face cache. Nothing is downloaded."""
+
+    name: ClassVar[str] = "hf"
+
+    class Params(StrictParams):
+        """Where the model is and how it runs.
+
+        Attributes:
+            path: Model folder, or the hub id of a model that is in the local cache.
+            dtype: Precision of the weights; `auto` is bfloat16 on a GPU and float32 on a CPU.
+            device: A torch device; `auto` is a GPU if there is one.
+            batch_size: Texts that are written at once.
+        """
+
+        path: str
+        dtype: DType = "auto"
+        device: str = "auto"
+        batch_size: int = Field(default=16, ge=1)
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def content(self) -> str:
+        """Hash over the names and bytes of the model's files."""
+        folder = self._folder()
+        digest = hashlib.sha256()
+        for file in sorted(path for path in folder.iterdir() if path.is_file()):
+            with file.open("rb") as stream:
+                digest.update(f"{file.name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+        return digest.hexdigest()
+
+    def prepare(self, cases: Cases, record_text: RecordText, run: StageRun) -> None:
+        """Checks that the model is there. The policy folder only points to it."""
+        del cases, record_text, run
+        self._folder()
+
+    def open(self, folder: Path) -> LanguageModel:
+        """Opens the model that training wrote into `folder`, else the one that the parameters name."""
+        from eagbench_plugins.policies.transformers_model import TransformersModel
+
+        trained = (folder / "config.json").is_file()
+        return TransformersModel.load(
+            folder if trained else self._folder(),
+            dtype=self.params.dtype,
+            device=self.params.device,
+            batch_size=self.params.batch_size,
+        )
+
+    def _folder(self) -> Path:
+        folder = Path(self.params.path).expanduser()
+        if not folder.exists():
+            folder = _cached(self.params.path)
+        if not folder.is_dir() or not (folder / "config.json").is_file():
+            raise UserError(
+                "this is no model folder: it has no config.json",
+                where=f"policy hf, path {self.params.path}",
+                mend="Give the folder that holds config.json, the weights and the tokenizer's files.",
+            )
+        if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+            raise UserError(
+                "this model folder has no weights (*.safetensors or pytorch_model*.bin)",
+                where=f"policy hf, path {self.params.path}",
+                mend="Download the weights into the folder; large files may have been left out of a copy.",
+            )
+        return folder
+
+
+def _cached(hub_id: str) -> Path:
+    """The snapshot of a hub id in the local cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        raise UserError(
+            "there is no such folder, and no model of this name in the local Hugging Face cache",
+            where=f"policy hf, path {hub_id}",
+            mend="Give the path of a local model folder, or download the model first (`hf download`).",
+        ) from error

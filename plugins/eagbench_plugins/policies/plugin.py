@@ -1,0 +1,14 @@
+"""Registers the built-in policies."""
+
+from __future__ import annotations
+
+from eagbench.api import Register, hookimpl
+from eagbench_plugins.policies.hf import HuggingFacePolicy
+from eagbench_plugins.policies.tiny.policy import TinyPolicy
+
+
+@hookimpl
+def register_policies(register: Register) -> None:
+    """The policies that come with eagbench."""
+    register(TinyPolicy)
+    register(HuggingFacePolicy)

@@ -1,0 +1,1 @@
+"""`tiny`: a language model of about a million parameters, built and pre-trained for format on the CPU in seconds."""

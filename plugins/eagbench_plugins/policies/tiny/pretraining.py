@@ -1,0 +1,146 @@
+"""Builds the tiny policy and pre-trains it for format.
+
+One flat pass: texts, tokenizer, model, loop, save. The loss is on the answer only. No label is read: there is none in
+`Cases`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from eagbench.api import Cases, RecordText, StageRun, UserError, quiet_transformers
+from eagbench_plugins.policies.tiny.format_examples import FormatExample, FormatExamples
+from eagbench_plugins.policies.tiny.tokenizer import train_tokenizer
+
+if TYPE_CHECKING:
+    from eagbench_plugins.policies.tiny.policy import TinyPolicy
+
+_TOKENIZER_TEXTS = 3000
+_WARM_UP = 0.1
+_CHECKPOINT_EVERY = 50
+_IGNORED = -100  # the label that the loss leaves out
+
+
+def pretrain(cases: Cases, record_text: RecordText, params: TinyPolicy.Params, run: StageRun) -> None:
+    """Writes config.json, model.safetensors and the tokenizer's files into `run.out`.
+
+    Args:
+        cases: Training cases, unlabelled.
+        record_text: The fitted record text.
+        params: Shape and pre-training.
+        run: Folder, seed, progress; continues from `run.checkpoints` after a kill.
+
+    Raises:
+        UserError: A record is longer than `max_length`.
+    """
+    examples = FormatExamples(cases, record_text)
+    rng = np.random.default_rng([run.seed, 0])
+    drawn = [examples.draw(rng) for _ in range(_TOKENIZER_TEXTS)]
+    tokenizer = train_tokenizer((e.prompt + e.answer for e in drawn), params.vocabulary_size)
+    _refuse_long_records(tokenizer, drawn, params.max_length)
+    model = _build(tokenizer, params, run.seed)
+    _train(model, tokenizer, examples, params, run)
+    model.save_pretrained(run.out)
+    tokenizer.save_pretrained(run.out)
+
+
+def _refuse_long_records(tokenizer: Any, drawn: Sequence[FormatExample], max_length: int) -> None:
+    longest = max(len(ids) for ids in tokenizer([e.prompt + e.answer for e in drawn])["input_ids"])
+    if longest > max_length:
+        raise UserError(
+            f"a record with its answer takes {longest} tokens, more than max_length {max_length}",
+            where="policy tiny",
+            mend="Show less of the record (record_text: periods, values: quantile, instructions: short) or raise "
+            "max_length.",
+        )
+
+
+def _build(tokenizer: Any, params: TinyPolicy.Params, seed: int) -> Any:
+    transformers = quiet_transformers()
+    # Llama's shape and not Qwen2's: for Qwen2 transformers 5 puts its own pre-tokenizer in place of the saved one
+    # (AutoTokenizer, MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS). The two differ in the biases of the attention.
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=params.hidden_dim,
+        intermediate_size=params.intermediate_dim,
+        num_hidden_layers=params.layers,
+        num_attention_heads=params.heads,
+        num_key_value_heads=params.heads,
+        max_position_embeddings=params.max_length,
+        attention_bias=True,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return transformers.LlamaForCausalLM(config)
+
+
+def _train(model: Any, tokenizer: Any, examples: FormatExamples, params: TinyPolicy.Params, run: StageRun) -> None:
+    model.train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=params.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
+    warm_up = max(1, round(_WARM_UP * params.steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: min((step + 1) / warm_up, (params.steps - step) / max(1, params.steps - warm_up))
+    )
+    checkpoint = run.checkpoints / "pretraining.pt"
+    first = _resume(checkpoint, model, optimiser, schedule)
+    for step in run.progress(range(first, params.steps), "pre-train", params.steps - first):
+        # Each step draws from its own stream, so that a resumed run sees what an unbroken one would have seen.
+        rng = np.random.default_rng([run.seed, 1, step])
+        batch = [examples.draw(rng) for _ in range(params.batch_size)]
+        tokens, labels = _batch(tokenizer, batch)  # (B, L), (B, L)
+        loss = model(input_ids=tokens, attention_mask=(tokens != tokenizer.pad_token_id).long(), labels=labels).loss
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        if (step + 1) % _CHECKPOINT_EVERY == 0 and step + 1 < params.steps:
+            _save_checkpoint(checkpoint, step + 1, model, optimiser, schedule)
+    model.eval()
+
+
+def _batch(tokenizer: Any, examples: Sequence[FormatExample]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens and labels, padded on the right, (B, L); prompts carry no loss."""
+    prompts = tokenizer([e.prompt for e in examples])["input_ids"]
+    answers = tokenizer([e.answer for e in examples])["input_ids"]
+    rows = [p + a + [tokenizer.eos_token_id] for p, a in zip(prompts, answers, strict=True)]
+    longest = max(map(len, rows))
+    tokens = torch.full((len(rows), longest), tokenizer.pad_token_id)
+    labels = torch.full((len(rows), longest), _IGNORED)
+    for i, (prompt, row) in enumerate(zip(prompts, rows, strict=True)):
+        tokens[i, : len(row)] = torch.tensor(row)
+        labels[i, len(prompt) : len(row)] = torch.tensor(row[len(prompt) :])
+    return tokens, labels
+
+
+def _save_checkpoint(path: Path, step: int, model: Any, optimiser: Any, schedule: Any) -> None:
+    state = {
+        "step": step,
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "schedule": schedule.state_dict(),
+    }
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def _resume(path: Path, model: Any, optimiser: Any, schedule: Any) -> int:
+    """Loads a checkpoint if there is one; returns the step to go on with."""
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    schedule.load_state_dict(state["schedule"])
+    step: int = state["step"]
+    return step

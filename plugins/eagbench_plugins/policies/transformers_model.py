@@ -1,0 +1,251 @@
+"""A causal language model of transformers, opened from a folder, as a `LanguageModel`.
+
+Writing is a loop of its own and not `model.generate`, for one reason: every text draws from its own random stream,
+seeded by the seed, the prompt and how often the prompt occurred before, so that a sampled text depends on neither the
+batch nor the order of the prompts. (Rounding may still differ between batch shapes: in float32 that decides only a
+draw or a tie that lies within the last bits; in half precision it happens more often.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from eagbench.api import Generation, Sampling, quiet_transformers
+
+# Once this share of a batch has finished, the rest goes on without it.
+_COMPACT_BELOW = 0.5
+
+
+class TransformersModel:
+    """A causal language model with its tokenizer.
+
+    Attributes:
+        model: The transformers model, in evaluation mode.
+        tokenizer: Its tokenizer.
+        batch_size: Texts that are written at once.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, batch_size: int) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.batch_size = batch_size
+        ends = model.generation_config.eos_token_id
+        if ends is None:
+            ends = tokenizer.eos_token_id
+        self._ends = frozenset([ends] if isinstance(ends, int) else ends or ())
+        self._pad = next(t for t in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if t is not None)
+
+    @classmethod
+    def load(
+        cls, folder: Path, *, dtype: str = "auto", device: str = "auto", batch_size: int = 64
+    ) -> TransformersModel:
+        """Opens a folder that `save_pretrained` wrote (or one downloaded from a hub).
+
+        Args:
+            folder: The model folder.
+            dtype: `float32`, `bfloat16`, `float16`, or `auto`: bfloat16 on a GPU, float32 on a CPU.
+            device: A torch device, or `auto`: a GPU if there is one.
+            batch_size: Texts that are written at once.
+        """
+        transformers = quiet_transformers()
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if dtype == "auto":
+            dtype = "bfloat16" if device.startswith("cuda") else "float32"
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, dtype), local_files_only=True
+        )
+        return cls(model.to(device).eval(), tokenizer, batch_size)
+
+    def as_input(self, prompt: str) -> str:
+        """The text that the model really reads: the prompt in the model's chat template, if it has one."""
+        if not self.tokenizer.chat_template:
+            return prompt
+        message = [{"role": "user", "content": prompt}]
+        text: str = self.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
+        return text
+
+    def generate(self, prompts: Sequence[str], sampling: Sampling, seed: int) -> list[Generation]:
+        """One text per prompt, batched by length. The same prompts and seed give the same texts."""
+        ids = self._encode([self.as_input(prompt) for prompt in prompts])
+        streams = _streams(prompts, seed)
+        results: list[Generation | None] = [None] * len(prompts)
+        for rows in self._batches(ids, self.batch_size):
+            draws = None
+            if sampling.temperature > 0:
+                draws = np.stack([streams[i].random(sampling.max_new_tokens) for i in rows])  # (B, steps)
+            written = self._write([ids[i] for i in rows], sampling, draws)
+            for i, tokens in zip(rows, written, strict=True):
+                results[i] = self._generation(tokens, sampling.stop)
+        return [result for result in results if result is not None]
+
+    def continuation_probabilities(
+        self, prompts: Sequence[str], written: Sequence[str], candidates: Sequence[str]
+    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Probability of each candidate as the next text, normalised over candidates.
+
+        A candidate's probability is the product over its tokens, tokenised by themselves. One pass scores candidates
+        of one token; longer ones share the pass over prompt + written and are scored side by side after it.
+
+        Returns:
+            Shape (len(prompts), len(candidates)), rows summing to 1.
+        """
+        texts = [self.as_input(prompt) + text for prompt, text in zip(prompts, written, strict=True)]
+        ids = self._encode(texts)
+        tokens = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in candidates]
+        single = all(len(candidate) == 1 for candidate in tokens)
+        batch_size = self.batch_size if single else max(1, self.batch_size // len(candidates))
+        scores = np.empty((len(prompts), len(candidates)))
+        for rows in self._batches(ids, batch_size):
+            scores[rows] = self._score([ids[i] for i in rows], tokens)
+        weights: np.ndarray[Any, np.dtype[np.float64]] = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return weights / weights.sum(axis=1, keepdims=True)
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        # A chat template brings its own special tokens.
+        special = not self.tokenizer.chat_template
+        encoded: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=special)["input_ids"]
+        return encoded
+
+    @staticmethod
+    def _batches(ids: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
+        """Positions in batches of similar length, the longest first, so that memory peaks at the start."""
+        order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))
+        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+    def _padded(self, ids: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Left-padded tokens and their mask, both (B, L)."""
+        longest = max(len(row) for row in ids)
+        tokens = [[self._pad] * (longest - len(row)) + list(row) for row in ids]
+        mask = [[0] * (longest - len(row)) + [1] * len(row) for row in ids]
+        device = self.model.device
+        return torch.tensor(tokens, device=device), torch.tensor(mask, device=device)
+
+    def _prefill(self, ids: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, Any]:
+        """Logits of the next token (B, V) in float32, mask (B, L), and the cache after reading `ids`."""
+        tokens, mask = self._padded(ids)
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        out = self.model(
+            input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1
+        )
+        return out.logits[:, -1].float(), mask, out.past_key_values
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def _write(
+        self, ids: Sequence[Sequence[int]], sampling: Sampling, draws: np.ndarray[Any, Any] | None
+    ) -> list[list[int]]:
+        """The tokens written after each prompt, the end token included."""
+        written: list[list[int]] = [[] for _ in ids]
+        logits, mask, cache = self._prefill(ids)
+        rows = list(range(len(ids)))  # which prompt each row of the batch belongs to
+        done = [False] * len(ids)
+        for step in range(sampling.max_new_tokens):
+            draw = None if draws is None else torch.from_numpy(draws[rows, step]).to(logits.device)
+            chosen = _choose(logits, sampling, draw)  # (B,)
+            for i, token in zip(rows, chosen.tolist(), strict=True):
+                if not done[i]:
+                    written[i].append(token)
+                    done[i] = token in self._ends or self._stopped(written[i], sampling.stop)
+            alive = [position for position, i in enumerate(rows) if not done[i]]
+            if not alive or step + 1 == sampling.max_new_tokens:
+                break
+            if len(alive) <= _COMPACT_BELOW * len(rows):
+                keep = torch.tensor(alive, device=logits.device)
+                cache.batch_select_indices(keep)
+                chosen, mask = chosen[keep], mask[keep]
+                rows = [rows[position] for position in alive]
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+            out = self.model(
+                input_ids=chosen[:, None],
+                attention_mask=mask,
+                position_ids=mask.sum(dim=1, keepdim=True) - 1,
+                past_key_values=cache,
+                use_cache=True,
+            )
+            logits = out.logits[:, -1].float()
+        return written
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def _score(self, ids: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> np.ndarray[Any, Any]:
+        """Log-probability of each candidate after each row, shape (B, C)."""
+        logits, mask, cache = self._prefill(ids)
+        first = torch.tensor([candidate[0] for candidate in candidates], device=logits.device)
+        scores = logits.log_softmax(dim=-1)[:, first]  # (B, C)
+        longest = max(len(candidate) for candidate in candidates)
+        if longest > 1:
+            n, c = len(ids), len(candidates)
+            cache.batch_repeat_interleave(c)
+            # Candidates are padded on the right: a causal model's earlier tokens don't see the padding.
+            padded = [list(candidate) + [self._pad] * (longest - len(candidate)) for candidate in candidates]
+            real = [[1] * len(candidate) + [0] * (longest - len(candidate)) for candidate in candidates]
+            tokens = torch.tensor(padded, device=logits.device).repeat(n, 1)  # (B * C, longest)
+            counted = torch.tensor(real, device=logits.device).repeat(n, 1)  # (B * C, longest)
+            seen = torch.cat([mask.repeat_interleave(c, dim=0), counted[:, :-1]], dim=1)
+            out = self.model(
+                input_ids=tokens[:, :-1],
+                attention_mask=seen,
+                position_ids=(seen.cumsum(dim=1) - 1)[:, -(longest - 1) :],
+                past_key_values=cache,
+                use_cache=True,
+            )
+            rest = out.logits.float().log_softmax(dim=-1).gather(2, tokens[:, 1:, None]).squeeze(2)
+            scores = scores + (rest * counted[:, 1:]).sum(dim=1).view(n, c)
+        result: np.ndarray[Any, Any] = scores.double().cpu().numpy()
+        return result
+
+    def _stopped(self, tokens: Sequence[int], stop: Sequence[str]) -> bool:
+        if not stop:
+            return False
+        # A stop string of n characters lies within the last n tokens, and one more for a token cut at the front.
+        tail = self.tokenizer.decode(tokens[-(max(map(len, stop)) + 1) :], skip_special_tokens=True)
+        return any(text in tail for text in stop)
+
+    def _generation(self, tokens: Sequence[int], stop: Sequence[str]) -> Generation:
+        kept = tokens[:-1] if tokens and tokens[-1] in self._ends else tokens
+        text = self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        ends = [text.find(string) + len(string) for string in stop if string in text]
+        return Generation(text[: min(ends)] if ends else text, len(tokens))
+
+
+def _choose(logits: torch.Tensor, sampling: Sampling, draw: torch.Tensor | None) -> torch.Tensor:
+    """The next token of each row: the likeliest, or the one at the row's draw in the cumulative distribution.
+
+    Args:
+        logits: (B, V).
+        sampling: Temperature and nucleus.
+        draw: Uniform numbers in [0, 1), (B,); None for greedy.
+
+    Returns:
+        (B,), int64.
+    """
+    if draw is None:
+        return logits.argmax(dim=-1)
+    probabilities = (logits / sampling.temperature).softmax(dim=-1).double()
+    ordered, token = probabilities.sort(dim=-1, descending=True, stable=True)
+    cumulative = ordered.cumsum(dim=-1)  # (B, V)
+    # The nucleus is the shortest head of the order that holds at least top_p; its mass is what the draw is scaled to.
+    size = ((cumulative - ordered) < sampling.top_p).sum(dim=-1, keepdim=True)  # (B, 1)
+    mass = cumulative.gather(1, size - 1)
+    position = torch.searchsorted(cumulative, draw[:, None] * mass, right=True).clamp(max=size - 1)
+    return token.gather(1, position).squeeze(1)
+
+
+def _streams(prompts: Sequence[str], seed: int) -> list[np.random.Generator]:
+    """A random stream per prompt, from the seed, the prompt, and how often it occurred before."""
+    occurred: Counter[str] = Counter()
+    streams = []
+    for prompt in prompts:
+        key = hashlib.sha256(f"{seed}\0{occurred[prompt]}\0{prompt}".encode()).digest()
+        streams.append(np.random.default_rng(int.from_bytes(key[:16], "little")))
+        occurred[prompt] += 1
+    return streams
