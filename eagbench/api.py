@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from eagbench.arrays import time_grid
 from eagbench.errors import UserError
 from eagbench.hookspecs import Register, hookimpl
@@ -26,8 +28,11 @@ from eagbench.protocols import (
     SearchTask,
     StrictParams,
     Tracker,
+    TrainableLanguageModel,
 )
-from eagbench.stage import StageNode, StageRun
+from eagbench.registry import create_component
+from eagbench.stage import ComponentUse, StageNode, StageRun
+from eagbench.stages.salience import read_salience
 from eagbench.types import (
     Access,
     Case,
@@ -47,6 +52,9 @@ from eagbench.types import (
 )
 from eagbench.vocabulary import SourceItem, Vocabulary, vocabulary
 
+if TYPE_CHECKING:
+    from eagbench.plan import MethodPlan as MethodPlan
+
 __all__ = [
     "ANSWER_LEVELS",
     "STYLES",
@@ -55,6 +63,7 @@ __all__ = [
     "Case",
     "Cases",
     "Cohort",
+    "ComponentUse",
     "Dataset",
     "Expert",
     "Feature",
@@ -88,6 +97,7 @@ __all__ = [
     "StyleName",
     "Task",
     "Tracker",
+    "TrainableLanguageModel",
     "TrainingData",
     "Trajectory",
     "UserError",
@@ -95,6 +105,7 @@ __all__ = [
     "answer_cases",
     "answer_prompts",
     "compose_prompt",
+    "create_component",
     "hookimpl",
     "open_policy",
     "probability_text",
@@ -102,6 +113,7 @@ __all__ = [
     "question",
     "quiet_transformers",
     "read_answer",
+    "read_salience",
     "time_grid",
     "vocabulary",
     "write_answer",

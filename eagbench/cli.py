@@ -23,14 +23,18 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 plugins_app = typer.Typer(help="Components and the packages they come from.", no_args_is_help=True)
-data_app = typer.Typer(help="Data sets: what there is, what one needs, whether yours can be read.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="Data sets: what there is, what one needs, whether yours can be read.", no_args_is_help=True
+)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(data_app, name="data")
 
 BenchmarkFile = Annotated[Path, typer.Argument(help="The benchmark's YAML file.", show_default=False)]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change a value, e.g. data.root=/data or methods.lightgbm.seed=1."),
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Change a value, e.g. data.root=/data or methods.lightgbm.seed=1."
+    ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Take N patients before the split; the run is stamped.")]
 Profile = Annotated[str | None, typer.Option(help="Lay one of the benchmark's profiles on it, e.g. quick.")]

@@ -120,5 +120,3 @@ def read_reference_probabilities(folder: Path) -> dict[str, dict[str, float]]:
 def labels_of(case_ids: Sequence[str], labels: dict[str, int]) -> IntArray:
     """Labels in the order of `case_ids`. Shape (N,)."""
     return np.array([labels[case_id] for case_id in case_ids], dtype=np.int8)
-
-

@@ -77,9 +77,7 @@ def _held_out_labels(cohort: Path, split: Path) -> HeldOutLabels:
         patient={row["case_id"]: row["patient_id"] for row in rows},
         fold={row["case_id"]: row["fold"] for row in rows},
         training_prevalence={
-            part["fold"]: part["n_positive"] / part["n_cases"]
-            for part in read_parts(split)
-            if part["part"] == "train"
+            part["fold"]: part["n_positive"] / part["n_cases"] for part in read_parts(split) if part["part"] == "train"
         },
         reference_probabilities=read_reference_probabilities(cohort),
     )
@@ -101,5 +99,3 @@ def _perturbed(cases: Cases, training: Cases, condition: Condition, seed: int) -
 def case_seed(stem: str, case_id: str) -> int:
     """A seed of 32 bits for one case."""
     return int.from_bytes(hashlib.sha256(f"{stem}:{case_id}".encode()).digest()[:4], "big")
-
-

@@ -187,9 +187,7 @@ class _Planner:
             locations={key: values[key] for key in places},
         )
 
-    def validated(
-        self, kind: str, name: str, params: Mapping[str, Any], path: KeyPath
-    ) -> tuple[Registered, BaseModel]:
+    def validated(self, kind: str, name: str, params: Mapping[str, Any], path: KeyPath) -> tuple[Registered, BaseModel]:
         """The registered component and its validated parameters."""
         where = self.loaded.source.place((*path, "name"))
         registered = self.registry.get(kind, name, where=where)

@@ -7,7 +7,7 @@ strict pydantic model (`eagbench.api.StrictParams`) that is validated while plan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -142,8 +142,18 @@ class Generation:
 class LanguageModel(Protocol):
     """An opened policy. Prompts are plain text; a chat template, if there is one, is the model's own business."""
 
-    def generate(self, prompts: Sequence[str], sampling: Sampling, seed: int) -> list[Generation]:
-        """One text per prompt, batched. The same prompts and seed give the same texts, whatever the batch size."""
+    def generate(
+        self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
+    ) -> list[Generation]:
+        """One text per prompt, batched. The same prompts and seed give the same texts, whatever the batch size.
+
+        Args:
+            prompts: What is asked.
+            sampling: How to write.
+            seed: Seed of the draws.
+            written: For each prompt the beginning of the answer that is to be continued; what is returned begins
+                after it.
+        """
         ...
 
     def continuation_probabilities(
@@ -154,6 +164,23 @@ class LanguageModel(Protocol):
         Returns:
             Shape (len(prompts), len(candidates)), rows summing to 1.
         """
+        ...
+
+
+@runtime_checkable
+class TrainableLanguageModel(LanguageModel, Protocol):
+    """A language model whose weights are here, as transformers' objects: what a training stage needs.
+
+    Attributes:
+        model: A transformers causal language model.
+        tokenizer: Its (fast) tokenizer.
+    """
+
+    model: Any
+    tokenizer: Any
+
+    def as_input(self, prompt: str) -> str:
+        """The text that the model really reads: the prompt in the model's chat template, if it has one."""
         ...
 
 
@@ -195,7 +222,11 @@ class Policy(Protocol):
 
 @runtime_checkable
 class Reward(Protocol):
-    """A number for a trajectory, given the label and the expert's salience of its case."""
+    """A number for a trajectory, given the label and the expert's salience of its case.
+
+    A reward that can't do without salience says so by a class attribute `needs_salience = True`; a benchmark that uses
+    it without an expert is then refused while planning.
+    """
 
     name: ClassVar[str]
     Params: ClassVar[type[BaseModel]]
@@ -223,12 +254,18 @@ class SearchTask:
     Attributes:
         case: The training case.
         prompt: The text the policy continues.
-        reward: Total reward of a trajectory.
+        reward: Gives a trajectory's named parts and their `total`.
+        stop: Strings that end an answer.
+        max_new_tokens: Bound on the tokens of one whole answer.
+        salience: The cross-fitted expert's weight per feature of this case, None if the method has no expert.
     """
 
     case: Case
     prompt: str
-    reward: Any  # Callable[[Trajectory], Mapping[str, float]]
+    reward: Callable[[Trajectory], Mapping[str, float]]
+    stop: tuple[str, ...] = ()
+    max_new_tokens: int = 512
+    salience: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +289,12 @@ class SearchResult:
 
 @runtime_checkable
 class Search(Protocol):
-    """Looks for trajectories of high reward on training cases, within a token budget per case."""
+    """Looks for trajectories of high reward on training cases, within a token budget per case.
+
+    It has to be a function of its arguments and of what the model writes, and of nothing else: an interrupted search is
+    continued by running it again on a journal of what the model wrote. Two optional class attributes say what it needs:
+    `needs_salience = True` (an expert), `needs_steps = True` (the style `question_decomposition`, which has steps).
+    """
 
     name: ClassVar[str]
     Params: ClassVar[type[BaseModel]]
@@ -337,7 +379,6 @@ class Metric(Protocol):
     name: ClassVar[str]
     Params: ClassVar[type[BaseModel]]
     better: ClassVar[Literal["higher", "lower", "neither"]]
-    reads_probability: ClassVar[bool]
     reads_probability: ClassVar[bool]
 
     def __init__(self, params: Any) -> None: ...

@@ -189,6 +189,15 @@ def _check_component(component: Any, kind: str, protocol: type) -> None:
         raise TypeError(f"{component.__qualname__} is no {kind}: it lacks {', '.join(missing)}")
 
 
+def create_component(identity: Mapping[str, Any]) -> Any:
+    """The component that a `ComponentUse.identity()` describes, for a stage whose parameters name one.
+
+    Args:
+        identity: `kind`, `name` and validated `params`; its `code` is there for the fingerprint only.
+    """
+    return load_registry().create(identity["kind"], identity["name"], identity["params"])
+
+
 @functools.cache
 def code_version(component: Any, distribution: str) -> str:
     """Version of the code behind a component class or a stage's function: its distribution's version and the hash of its package's source.

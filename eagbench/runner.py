@@ -111,9 +111,7 @@ def run_plan(
 
     # With worker processes there is one terminal and many stages: lines only.
     progress: Callable[..., Any] = reporter.progress if workers == 1 else no_progress
-    local.execute(
-        plan.nodes, partial(compute_stage, store=store, fresh=fresh, progress=progress), done, workers
-    )
+    local.execute(plan.nodes, partial(compute_stage, store=store, fresh=fresh, progress=progress), done, workers)
     return result
 
 

@@ -59,7 +59,9 @@ class Store:
             ) from error
         if not os.access(folder, os.W_OK):
             raise UserError(
-                "the store can't be written", where=str(folder), mend="set EAGBENCH_STORE to a folder that you can write"
+                "the store can't be written",
+                where=str(folder),
+                mend="set EAGBENCH_STORE to a folder that you can write",
             )
         return cls(folder)
 

@@ -230,10 +230,16 @@ def reliability(panels: Sequence[ReliabilityPanel], look: Mapping[str, Look]) ->
         parts.append(line(x_scale(0), y_scale(0), x_scale(1), y_scale(1), "baseline"))
         for mean, rate in panel.points:
             if not math.isnan(rate.low):
-                parts.append(line(x_scale(mean), y_scale(rate.low), x_scale(mean), y_scale(rate.high), "whisker", colour))
+                parts.append(
+                    line(x_scale(mean), y_scale(rate.low), x_scale(mean), y_scale(rate.high), "whisker", colour)
+                )
         parts.append(path([(x_scale(m), y_scale(r.value)) for m, r in panel.points], "curve thin", colour))
         for mean, rate in panel.points:
-            parts.append(marker(x_scale(mean), y_scale(rate.value), drawn.marker if drawn else "diamond", colour))
+            shape = drawn.marker if drawn else "diamond"
+            is_hollow = math.isnan(rate.low)
+            parts.append(marker(x_scale(mean), y_scale(rate.value), shape, colour))
+            if is_hollow:
+                parts.append(marker(x_scale(mean), y_scale(rate.value), shape, "#fff", 2.2))
         base, most = y0 + plot + 10 + bars, max(panel.counts)
         width = plot / len(panel.counts)
         for b, answers in enumerate(panel.counts):
@@ -259,7 +265,7 @@ class CitationPanel:
 
 def citations(panels: Sequence[CitationPanel], features: Sequence[str], look: Mapping[str, Look]) -> str:
     """For each feature the share of answers that cite it, beside the share in which the expert ranks it on top."""
-    left, top, row_height, gap = 176.0, 44.0, 21.0, 26.0
+    left, top, row_height, gap = 176.0, 44.0, 21.0, 36.0
     per_row = 3
     width = (WIDTH - left - 10 - gap * (per_row - 1)) / per_row
     cell_height = top + row_height * len(features) + 52
@@ -273,7 +279,8 @@ def citations(panels: Sequence[CitationPanel], features: Sequence[str], look: Ma
         parts.append(text(start, y0 - 12, _short(panel.method, 38), "panel-title"))
         for tick in (0, 0.25, 0.5, 0.75, 1):
             parts.append(line(scale(tick), y0, scale(tick), bottom, "grid"))
-            parts.append(text(scale(tick), bottom + 16, f"{100 * tick:g}", "tick", "middle"))
+            if tick in (0, 0.5, 1):
+                parts.append(text(scale(tick), bottom + 16, f"{100 * tick:g}", "tick", "middle"))
         parts.append(text(start + width / 2, bottom + 33, "share of answers, %", "axis-title", "middle"))
         for i, feature in enumerate(features):
             y = y0 + row_height * (i + 0.5)

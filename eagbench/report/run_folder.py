@@ -20,11 +20,13 @@ CLEAN = "clean"
 MEAN_SEED = "mean"
 
 _MEND = "give the folder of a finished run (what `eagbench run --out` wrote)"
+_GROUP_COLUMNS = ("benchmark", "task", "domain_train", "domain_eval", "split", "calibration", "subgroup")
 _RESULT_COLUMNS = (
-    "benchmark,task,domain_train,domain_eval,split,method,seed,condition,severity,calibration,subgroup,metric,"
-    "value,ci_low,ci_high,n_cases,n_positive,n_unparsed,status"
-).split(",")
-_COST_COLUMNS = "stage,kind,label,seconds,peak_memory_mb,generated_tokens,status".split(",")
+    *_GROUP_COLUMNS,
+    *("method", "seed", "condition", "severity", "metric"),
+    *("value", "ci_low", "ci_high", "n_cases", "n_positive", "n_unparsed", "status"),
+)
+_COST_COLUMNS = ("stage", "kind", "label", "seconds", "peak_memory_mb", "generated_tokens", "status")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -152,7 +154,7 @@ class RunFolder:
         chosen: dict[Cell, ResultRow] = {}
         for cell, rows in by_cell.items():
             means = [row for row in rows if row.seed == MEAN_SEED]
-            if means or len(rows) == 1:
+            if means or (len(rows) == 1 and len(self.manifest["seeds"]) == 1):
                 chosen[cell] = (means or rows)[0]
             elif len({row.status for row in rows}) == 1 and rows[0].status != "ok":
                 chosen[cell] = rows[0]
@@ -217,7 +219,7 @@ def _records(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
 
 def _result(record: Mapping[str, str]) -> ResultRow:
     return ResultRow(
-        group=Group(**{name: record[name] for name in Group.__dataclass_fields__}),
+        group=Group(**{name: record[name] for name in _GROUP_COLUMNS}),
         method=record["method"],
         seed=record["seed"],
         condition=record["condition"],

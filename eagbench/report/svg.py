@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-# Okabe and Ito's colours (the purple darker, after Tol), which readers with a colour-vision deficiency can tell apart;
-# black is kept for references.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#56B4E9")
+# Readers with a colour-vision deficiency can tell these apart: Okabe and Ito's colours, but Tol's purple and indigo for
+# the two that are pale on white. Black is kept for references.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#332288")
 MARKERS = ("circle", "square", "diamond", "triangle", "down", "cross")
 
 
@@ -23,6 +23,7 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
+        """The pixel of a value."""
         span = self.high - self.low or 1.0
         return self.start + (value - self.low) / span * (self.end - self.start)
 
@@ -41,7 +42,7 @@ def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
 
 def tick_label(value: float) -> str:
     """A tick's number without superfluous digits."""
-    return f"{value:g}".replace("-", "−")  # noqa: RUF001
+    return f"{value:g}".replace("-", "\u2212")
 
 
 def _n(value: float) -> str:
@@ -80,7 +81,8 @@ def text(x: float, y: float, content: str, css: str, anchor: str = "start") -> s
 
 def turned_text(x: float, y: float, content: str, css: str) -> str:
     """Text centred at a point and read from below."""
-    return f'<text class="{css}" text-anchor="middle" transform="translate({_n(x)} {_n(y)}) rotate(-90)">{escape(content)}</text>'
+    turn = f"translate({_n(x)} {_n(y)}) rotate(-90)"
+    return f'<text class="{css}" text-anchor="middle" transform="{turn}">{escape(content)}</text>'
 
 
 def marker(x: float, y: float, shape: str, colour: str, size: float = 3.8) -> str:

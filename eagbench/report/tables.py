@@ -47,9 +47,11 @@ class Table:
 def entry(row: ResultRow | None) -> Entry:
     """A result as a cell: the number with its interval, or why there is none."""
     if row is None:
-        return Entry("–", quiet=True)  # noqa: RUF001
+        return Entry(wording.EN_DASH, quiet=True)
     if row.status == "ok" and not math.isnan(row.value):
         return Entry(wording.number(row.value, row.metric), wording.interval(row))
+    if row.metric == "attention_jaccard" and row.status == "undefined":
+        return Entry(wording.EN_DASH, quiet=True)  # cites nothing by construction
     return Entry("n/a" if row.status == "not_applicable" else row.status.replace("ok", "undefined"), quiet=True)
 
 
@@ -87,7 +89,7 @@ def counts_words(rows: Sequence[ResultRow]) -> str:
         return "Numbers of cases differ between rows and stand in the table."
     cases, positive = seen.pop()
     return (
-        f"n = {wording.count(cases)} held-out cases, {wording.several(positive, 'event')} "
+        f"n = {wording.count(cases)} evaluated cases, {wording.several(positive, 'event')} "
         f"({wording.percent(positive / cases)})."
     )
 
@@ -96,13 +98,14 @@ def main_table(run: RunFolder, group: Group) -> Table:
     """Methods and references by metrics, on unchanged records."""
     cells = run.headline(group)
     metrics = [m for m in run.metrics if any(key[1] == CLEAN and key[3] == m for key in cells)]
-    lines, used = [], []
+    lines: list[Line] = []
+    used: list[ResultRow] = []
     for name in (*run.methods, *run.references):
         rows = [cells.get((name, CLEAN, None, metric)) for metric in metrics]
         found = [row for row in rows if row is not None]
         used.extend(found)
         n = next((row for row in found if row.n_cases), None)
-        n_entry = Entry(f"{wording.count(n.n_cases)} / {wording.count(n.n_positive)}" if n else "–")  # noqa: RUF001
+        n_entry = Entry(f"{wording.count(n.n_cases)} / {wording.count(n.n_positive)}" if n else wording.EN_DASH)
         lines.append(Line(name, (n_entry, *(entry(row) for row in rows)), reference=name in run.references))
     headings = tuple(wording.metric_heading(metric) for metric in metrics)
     rates = sorted({row.n_positive / row.n_cases for row in used if row.n_cases})
@@ -123,7 +126,8 @@ def robustness_table(run: RunFolder, group: Group, perturbation: str, metric: st
     """One metric over the severities of one perturbation."""
     cells = run.headline(group)
     severities = run.perturbations[perturbation]
-    lines, used = [], []
+    lines: list[Line] = []
+    used: list[ResultRow] = []
     for method in run.methods:
         rows = [
             cells.get((method, CLEAN, None, metric)),
@@ -139,13 +143,17 @@ def robustness_table(run: RunFolder, group: Group, perturbation: str, metric: st
     return Table(caption, columns, tuple(lines))
 
 
-def unparsed_table(run: RunFolder, group: Group) -> Table | None:
-    """Metrics with unparsed answers filled in, left out, and counted as wrong; None if all answers were parsed."""
+def unparsed_table(run: RunFolder, group: Group, conditions: Sequence[tuple[str, float | None]]) -> Table | None:
+    """AUROC and Brier score with unparsed answers filled in, left out, and counted as wrong.
+
+    Returns:
+        A row per method and condition with unparsed answers; None if there is none.
+    """
     cells = run.headline(group)
-    lines = []
-    names = [m for m in run.metrics if any(key[3].startswith(f"{m}:") for key in cells)]
+    lines: list[Line] = []
+    names = [m for m in curve_metrics(run) if any(key[3].startswith(f"{m}:") for key in cells)]
     for method in run.methods:
-        for condition, severity in [(CLEAN, None), *((p, s) for p, ss in run.perturbations.items() for s in ss)]:
+        for condition, severity in conditions:
             rows = [
                 cells.get((method, condition, severity, name + treatment))
                 for name in names
@@ -154,19 +162,20 @@ def unparsed_table(run: RunFolder, group: Group) -> Table | None:
             known = next((row for row in rows if row is not None), None)
             if known is None or not known.n_unparsed:
                 continue
-            label = method if condition == CLEAN else f"{method}, {wording.condition_label(condition, severity)}"
             rate = cells.get((method, condition, severity, "unparsed_rate"))
             share = entry(rate) if rate is not None else Entry(wording.count(known.n_unparsed))
-            lines.append(Line(label, (share, *(entry(row) for row in rows))))
+            where = Entry(wording.condition_label(condition, severity))
+            lines.append(Line(method, (where, share, *(entry(row) for row in rows))))
     if not lines:
         return None
-    columns = ["Method", "Unparsed"]
+    columns = ["Method", "Condition", "Unparsed"]
     for name in names:
-        columns.extend([f"{wording.metric_label(name)}, filled", "parsed only", "worst case"])
+        columns.extend([f"{wording.metric_heading(name)} filled", "parsed only", "worst case"])
     caption = (
         "Answers that could not be read. Filled: scored with the training prevalence, as in all other tables. Parsed "
         "only: those cases left out. Worst case: counted as confidently wrong. "
-        f"{seeds_words(run)}, with the {interval_words(run)}."
+        f"{seeds_words(run)}, with the {interval_words(run)}. n counts all cases, parsed or not: "
+        f"{counts_words([row for row in cells.values() if row.n_cases])}"
     )
     return Table(caption, tuple(columns), tuple(lines))
 
@@ -183,7 +192,7 @@ def seed_table(run: RunFolder, group: Group, metric: str) -> Table | None:
         values = [row.value for row in rows if row is not None and not math.isnan(row.value)]
         mean = sum(values) / len(values) if values else math.nan
         spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else math.nan
-        deviation = Entry(wording.number(spread)) if values else Entry("–", quiet=True)  # noqa: RUF001
+        deviation = Entry(wording.number(spread)) if values else Entry(wording.EN_DASH, quiet=True)
         lines.append(Line(method, (*(entry(row) for row in rows), deviation)))
     caption = (
         f"{wording.metric_heading(metric)} of each training seed on unchanged records, with the {interval_words(run)}, "
@@ -224,12 +233,13 @@ def render(run_folder: Path, format: Format) -> str:
     if format == "csv":
         return _csv(run)
     write = _markdown if format == "md" else _latex
-    blocks = []
+    blocks: list[str] = []
     for group in run.groups:
         tables: list[Table | None] = [main_table(run, group)]
         for perturbation in run.perturbations:
             tables.extend(robustness_table(run, group, perturbation, m) for m in curve_metrics(run))
-        tables.append(unparsed_table(run, group))
+        everywhere = [(CLEAN, None), *((p, s) for p, severities in run.perturbations.items() for s in severities)]
+        tables.append(unparsed_table(run, group, everywhere))
         opening = " ".join(part for part in (stamp(run), _sentence(group_title(run, group))) if part)
         blocks.extend(write(table, opening) for table in tables if table is not None)
     return "\n".join(blocks)
@@ -280,7 +290,7 @@ def _markdown(table: Table, opening: str) -> str:
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "–": "--", "−": "$-$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",  # noqa: RUF001
+    wording.EN_DASH: "--", wording.MINUS: "$-$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
 }  # fmt: skip
 
 

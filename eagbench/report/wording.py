@@ -7,6 +7,9 @@ import math
 from eagbench.metrics.plugin import register_metrics
 from eagbench.report.run_folder import ResultRow
 
+EN_DASH = "\u2013"
+MINUS = "\u2212"
+
 _METRIC_LABELS = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
@@ -52,14 +55,15 @@ def number(value: float, metric: str = "") -> str:
         return "undefined"
     if metric.partition(":")[0] in _SHARES:
         return percent(value)
-    return f"{value:.3f}".replace("-", "−")  # noqa: RUF001
+    return f"{value:.3f}".replace("-", MINUS)
 
 
 def interval(row: ResultRow) -> str:
-    """The interval as "0.801–0.880", empty if undefined."""
+    """The interval as low, en dash, high; empty if undefined."""
     if math.isnan(row.ci_low) or math.isnan(row.ci_high):
         return ""
-    return f"{number(row.ci_low, row.metric)}–{number(row.ci_high, row.metric)}"  # noqa: RUF001
+    low = number(row.ci_low, row.metric).removesuffix(" %")
+    return f"{low}{EN_DASH}{number(row.ci_high, row.metric)}"
 
 
 def percent(share: float) -> str:
@@ -93,11 +97,19 @@ def duration(seconds: float) -> str:
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"
 
 
-def several(n: int, singular: str, plural: str | None = None) -> str:
+_SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def in_words(n: int, singular: str) -> str:
+    """A count with its noun in running text: "one seed", "six methods", "12 methods"."""
+    return f"{_SMALL[n] if n < len(_SMALL) else count(n)} {singular if n == 1 else singular + 's'}"
+
+
+def several(n: int, singular: str) -> str:
     """A count with its noun: "1 seed", "3 seeds"."""
-    return f"{count(n)} {singular if n == 1 else plural or singular + 's'}"
+    return f"{count(n)} {singular if n == 1 else singular + 's'}"
 
 
 def enumeration(items: list[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
+    """The items as in a sentence: "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""

@@ -65,9 +65,7 @@ def assign(run: StageRun) -> None:
             )
     columns = list(zip(*rows, strict=True))
     names = ["fold", "part", "case_id", "patient_id"]
-    pq.write_table(
-        pa.table({name: list(c) for name, c in zip(names, columns, strict=True)}), run.out / "parts.parquet"
-    )
+    pq.write_table(pa.table({name: list(c) for name, c in zip(names, columns, strict=True)}), run.out / "parts.parquet")
     (run.out / "parts.json").write_text(json.dumps(parts, indent=1))
 
 
@@ -81,17 +79,20 @@ def _divide(patients: Any, strata: IntArray, params: Mapping[str, Any]) -> Itera
     seed = params["seed"]
     try:
         if params["folds"] is None:
+            n_held_out, n_tuning = (round(params[part] * len(patients)) for part in ("held_out", "tuning"))
             rest, held_out = train_test_split(
-                np.arange(len(patients)), test_size=params["held_out"], stratify=strata, random_state=seed
+                np.arange(len(patients)), test_size=n_held_out, stratify=strata, random_state=seed
             )
-            share = params["tuning"] / (params["tuning"] + params["train"])
-            folds = [(rest, held_out, share)]
+            folds = [(rest, held_out, n_tuning)]
         else:
             splitter = StratifiedKFold(params["folds"], shuffle=True, random_state=seed)
-            folds = [(rest, held_out, params["tuning"]) for rest, held_out in splitter.split(patients, strata)]
+            folds = [
+                (rest, held_out, round(params["tuning"] * len(rest)))
+                for rest, held_out in splitter.split(patients, strata)
+            ]
         result = []
-        for rest, held_out, share in folds:
-            train, tuning = train_test_split(rest, test_size=share, stratify=strata[rest], random_state=seed)
+        for rest, held_out, n_tuning in folds:
+            train, tuning = train_test_split(rest, test_size=n_tuning, stratify=strata[rest], random_state=seed)
             indices = {"train": train, "tuning": tuning, "held_out": held_out}
             result.append({part: [str(p) for p in patients[np.sort(i)]] for part, i in indices.items()})
         return result

@@ -103,6 +103,9 @@ class PhysioNet2012:
         archive, outcomes = self.files()
         rows = _read_records(archive)
         descriptors, measurements = _split(rows)
+        for name in _DESCRIPTORS:
+            if name not in descriptors.columns or descriptors[name].null_count():
+                raise UserError(f"a record lacks its descriptor '{name}' at 00:00", where=str(archive))
         ids = descriptors["record"].to_numpy()  # (N,) increasing
         labels = _read_labels(outcomes, ids)
 
@@ -120,13 +123,15 @@ class PhysioNet2012:
                 continue
             values = vocab.from_source(item, found["value"].to_numpy())
             values, _ = vocab.clean(item.concept, values, f"{archive.name}, parameter {item.keys['parameter']}")
-            hours = found["hours"].to_numpy()
+            hours = found["minutes"].to_numpy() / 60  # by NumPy, whose division is rounded correctly
             in_window = hours <= self.params.window_hours
             implausible[item.concept] += int((np.isnan(values) & in_window).sum())
             kept = in_window & ~np.isnan(values)
             stay = np.searchsorted(ids, found["record"].to_numpy()[kept])
             feature = np.full(len(stay), names.index(item.concept))
             parts.append((stay, hours[kept], feature, values[kept], np.full(len(stay), place)))
+        if not parts:
+            raise UserError("no record holds a measurement", where=str(archive))
         stay, hours, feature, values, precedence = (np.concatenate(column) for column in zip(*parts, strict=True))
         series = series_by_stay(stay, hours, feature, values, precedence, len(ids), len(names))
 
@@ -176,7 +181,7 @@ class PhysioNet2012:
 
 
 def _read_records(archive: Path) -> pl.DataFrame:
-    """All rows of all records: `record` (int), `hours`, `parameter`, `value`, in the records' order."""
+    """All rows of all records: `record`, `minutes` (ints), `parameter`, `value`, in the records' order."""
     import polars as pl
 
     mend = "Fetch the archive again from its origin."
@@ -207,13 +212,13 @@ def _read_records(archive: Path) -> pl.DataFrame:
                 pl.col("value").str.strip_chars().cast(pl.Float64),
                 pl.col("time").str.split_exact(":", 1).struct.unnest(),
             )
-            .with_columns(hours=pl.col("field_0").cast(pl.Int64) + pl.col("field_1").cast(pl.Int64) / 60)
+            .with_columns(minutes=pl.col("field_0").cast(pl.Int64) * 60 + pl.col("field_1").cast(pl.Int64))
         )
     except pl.exceptions.PolarsError as error:
         raise UserError(f"a record can't be read ({error})", where=str(archive), mend=mend) from error
     # A record's rows follow the one that names it.
     named = pl.when(pl.col("parameter") == "RecordID").then(pl.col("value")).forward_fill().cast(pl.Int64)
-    rows = rows.with_columns(record=named).select("record", "hours", "parameter", "value")
+    rows = rows.with_columns(record=named).select("record", "minutes", "parameter", "value")
     ids = rows.filter(pl.col("parameter") == "RecordID")["record"]
     if ids.n_unique() != len(texts) or len(ids) != len(texts) or rows["record"].null_count():
         raise UserError("not every record names its own RecordID once, first", where=str(archive), mend=mend)
@@ -228,7 +233,7 @@ def _split(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     import polars as pl
 
     first = pl.col("parameter").cum_count().over("record", "parameter") == 1
-    is_descriptor = pl.col("parameter").is_in(_DESCRIPTORS) & first & (pl.col("hours") == 0)
+    is_descriptor = pl.col("parameter").is_in(_DESCRIPTORS) & first & (pl.col("minutes") == 0)
     rows = rows.with_columns(is_descriptor=is_descriptor)
     descriptors = rows.filter("is_descriptor").pivot("parameter", index="record", values="value").sort("record")
     measurements = rows.filter(~pl.col("is_descriptor") & (pl.col("value") != _MISSING)).drop("is_descriptor")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eagbench.api import Register, hookimpl
+from eagbench_plugins.datasets.mimic4.dataset import Mimic4
 from eagbench_plugins.datasets.physionet2012 import PhysioNet2012
 from eagbench_plugins.datasets.tjh import Tjh
 
@@ -10,5 +11,6 @@ from eagbench_plugins.datasets.tjh import Tjh
 @hookimpl
 def register_datasets(register: Register) -> None:
     """Offers the open data sets and the credentialed ones."""
+    register(Mimic4)
     register(PhysioNet2012)
     register(Tjh)

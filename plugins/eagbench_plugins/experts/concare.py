@@ -46,13 +46,13 @@ class ConCare:
             batch_size: Cases per optimisation step.
             learning_rate: Of AdamW.
             weight_decay: Of AdamW.
-            decorrelation: Weight of the layer's DeCov loss, which keeps the features' contexts apart.
+            decorrelation: Weight of the layer's DeCov loss, which keeps the features' contexts apart; 1 as in PyHealth.
             class_weights: `none`, or `balanced`: both outcomes weigh the same in the loss, which raises the predicted
                 probabilities of a rare outcome.
         """
 
         periods: Annotated[int, Field(ge=1, le=400)] = 12
-        hidden_dim: Annotated[int, Field(ge=1)] = 16
+        hidden_dim: Annotated[int, Field(ge=1)] = 32
         heads: Annotated[int, Field(ge=1)] = 4
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
         epochs: Annotated[int, Field(ge=1)] = 30
@@ -60,7 +60,7 @@ class ConCare:
         batch_size: Annotated[int, Field(ge=1)] = 64
         learning_rate: Annotated[float, Field(gt=0)] = 3e-3
         weight_decay: Annotated[float, Field(ge=0)] = 1e-3
-        decorrelation: Annotated[float, Field(ge=0)] = 0.1
+        decorrelation: Annotated[float, Field(ge=0)] = 1.0
         class_weights: Literal["none", "balanced"] = "none"
 
         @model_validator(mode="after")

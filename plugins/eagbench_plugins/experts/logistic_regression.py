@@ -66,7 +66,7 @@ class LogisticRegression:
         spread = columns.std(axis=0)
         # A constant column carries nothing: its standardised value is 0, not rounding noise divided by itself.
         self.scale = np.where(spread > 1e-9 * np.maximum(np.abs(self.mean), 1.0), spread, np.inf)
-        model = SklearnLogisticRegression(C=self.params.inverse_penalty, max_iter=self.params.max_iterations)
+        model = SklearnLogisticRegression(C=self.params.inverse_penalty, max_iter=self.params.max_iterations, tol=1e-6)
         with warnings.catch_warnings():
             warnings.simplefilter("error", ConvergenceWarning)
             try:

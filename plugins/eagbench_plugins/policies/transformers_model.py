@@ -73,17 +73,20 @@ class TransformersModel:
         text: str = self.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
         return text
 
-    def generate(self, prompts: Sequence[str], sampling: Sampling, seed: int) -> list[Generation]:
-        """One text per prompt, batched by length. The same prompts and seed give the same texts."""
-        ids = self._encode([self.as_input(prompt) for prompt in prompts])
-        streams = _streams(prompts, seed)
+    def generate(
+        self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
+    ) -> list[Generation]:
+        """One text per prompt, batched by length. The same prompts, beginnings and seed give the same texts."""
+        begun = [""] * len(prompts) if written is None else written
+        ids = self._encode([self.as_input(prompt) + text for prompt, text in zip(prompts, begun, strict=True)])
+        streams = _streams([prompt + text for prompt, text in zip(prompts, begun, strict=True)], seed)
         results: list[Generation | None] = [None] * len(prompts)
         for rows in self._batches(ids, self.batch_size):
             draws = None
             if sampling.temperature > 0:
                 draws = np.stack([streams[i].random(sampling.max_new_tokens) for i in rows])  # (B, steps)
-            written = self._write([ids[i] for i in rows], sampling, draws)
-            for i, tokens in zip(rows, written, strict=True):
+            batch = self._write([ids[i] for i in rows], sampling, draws)
+            for i, tokens in zip(rows, batch, strict=True):
                 results[i] = self._generation(tokens, sampling.stop)
         return [result for result in results if result is not None]
 

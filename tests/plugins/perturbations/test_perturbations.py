@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import make_case, make_cases
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from builders import make_case, make_cases
 from eagbench.api import Case, Perturbation
 from eagbench_plugins.perturbations.feature_order import FeatureOrder, FeatureOrderPositional, reordering
 from eagbench_plugins.perturbations.missing_values import MissingValues

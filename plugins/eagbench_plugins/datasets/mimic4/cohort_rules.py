@@ -37,7 +37,9 @@ def admissions_with_icu(patients: pl.DataFrame, admissions: pl.DataFrame, stays:
         stays.join(admissions, on=["patient_id", "hadm_id"], how="inner")
         .join(patients, on="patient_id", how="inner")
         .with_columns(
-            (pl.col("anchor_age") + pl.col("admittime").dt.year() - pl.col("anchor_year")).cast(pl.Float64).alias("age"),
+            (pl.col("anchor_age") + pl.col("admittime").dt.year() - pl.col("anchor_year"))
+            .cast(pl.Float64)
+            .alias("age"),
             pl.col("gender").replace_strict({"M": 1.0, "F": 0.0}, default=None, return_dtype=pl.Float64).alias("sex"),
             ((pl.col("hospital_expire_flag") == 1) | pl.col("deathtime").is_not_null()).alias("died"),
         )
@@ -52,7 +54,9 @@ def in_hospital_mortality(stays: pl.DataFrame, window_hours: float, min_age: flo
         window_hours: Length of the observation window from ICU admission; its end is the prediction time.
         min_age: Youngest age in years.
     """
-    first = stays.sort("patient_id", "hadm_id", "intime", "stay_id").unique("hadm_id", keep="first", maintain_order=True)
+    first = stays.sort("patient_id", "hadm_id", "intime", "stay_id").unique(
+        "hadm_id", keep="first", maintain_order=True
+    )
     cases = first.with_columns(
         pl.col("stay_id").alias("case_id"),
         pl.col("intime").alias("origin"),
@@ -131,5 +135,3 @@ def _excluding(cases: pl.DataFrame, reasons: list[tuple[str, pl.Expr]]) -> CaseR
     columns = ("case_id", "patient_id", "hadm_id", "first_careunit", "origin", "start", "end", "age", "sex", "label")
     ordered = cases.select(columns).rename({"first_careunit": "icu_type"})
     return CaseRules(ordered.sort(pl.col("patient_id").cast(pl.Int64), "start", "case_id"), tuple(exclusions))
-
-

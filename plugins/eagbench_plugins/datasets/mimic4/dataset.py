@@ -6,11 +6,61 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from eagbench.api import Access, Cohort, StageRun, StrictParams
+from eagbench.api import Access, Cohort, StageRun, StrictParams, vocabulary
 
 SYNTHETIC = "synthetic"
+
+# Charted vital signs and the panels that most ICU patients have; all of the vocabulary's other MIMIC-IV concepts
+# can be asked for, at the price of a longer record.
+DEFAULT_CONCEPTS = (
+    "heart_rate",
+    "systolic_blood_pressure",
+    "diastolic_blood_pressure",
+    "mean_blood_pressure",
+    "respiratory_rate",
+    "oxygen_saturation",
+    "temperature",
+    "gcs_eye",
+    "gcs_verbal",
+    "gcs_motor",
+    "fraction_inspired_oxygen",
+    "capillary_refill",
+    "weight",
+    "height",
+    "ph",
+    "pao2",
+    "paco2",
+    "arterial_oxygen_saturation",
+    "base_excess",
+    "lactate",
+    "glucose",
+    "sodium",
+    "potassium",
+    "chloride",
+    "bicarbonate",
+    "anion_gap",
+    "urea_nitrogen",
+    "creatinine",
+    "calcium",
+    "ionized_calcium",
+    "magnesium",
+    "phosphate",
+    "albumin",
+    "bilirubin_total",
+    "alanine_aminotransferase",
+    "aspartate_aminotransferase",
+    "alkaline_phosphatase",
+    "troponin_t",
+    "white_blood_cells",
+    "hemoglobin",
+    "hematocrit",
+    "platelets",
+    "inr",
+    "prothrombin_time",
+    "partial_thromboplastin_time",
+)
 
 
 class Mimic4Params(StrictParams):
@@ -21,7 +71,8 @@ class Mimic4Params(StrictParams):
         task: `in_hospital_mortality` or `readmission_30_days`.
         window_hours: Length of the observation window in hours.
         min_age: Youngest age in years at admission.
-        synthetic_patients: Size of the synthetic hospital. 1,500 leave about 1,050 patients in either task.
+        concepts: Names of the vocabulary's concepts that make up the record, in this order.
+        synthetic_patients: Size of the synthetic hospital. 1,500 leave about 1,150 patients for mortality.
         synthetic_seed: Its seed.
     """
 
@@ -29,8 +80,20 @@ class Mimic4Params(StrictParams):
     task: Literal["in_hospital_mortality", "readmission_30_days"] = "in_hospital_mortality"
     window_hours: Annotated[float, Field(gt=0)] = 48.0
     min_age: Annotated[float, Field(ge=0)] = 18.0
+    concepts: Annotated[tuple[str, ...], Field(min_length=1)] = DEFAULT_CONCEPTS
     synthetic_patients: Annotated[int, Field(ge=10, le=100_000)] = 1500
     synthetic_seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("concepts")
+    @classmethod
+    def _are_in_mimic4(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("a concept is named twice")
+        offered = list(dict.fromkeys(place.concept for place in vocabulary().source("mimic4")))
+        unknown = [name for name in value if name not in offered]
+        if unknown:
+            raise ValueError(f"MIMIC-IV has no {', '.join(unknown)}; concepts: {', '.join(offered)}")
+        return value
 
 
 class Mimic4:
@@ -77,7 +140,13 @@ class Mimic4:
 
         root = self._root() if generated is None else generated
         return load_cohort(
-            root, self.params.task, self.params.window_hours, self.params.min_age, self.access(), run
+            root,
+            self.params.task,
+            self.params.window_hours,
+            self.params.min_age,
+            self.params.concepts,
+            self.access(),
+            run,
         )
 
     def _root(self) -> Path:

@@ -53,7 +53,13 @@ _NOTES: Mapping[TaskName, tuple[str, ...]] = {
 
 
 def load_cohort(
-    root: Path, task: TaskName, window_hours: float, min_age: float, access: Access, run: StageRun
+    root: Path,
+    task: TaskName,
+    window_hours: float,
+    min_age: float,
+    concepts: tuple[str, ...],
+    access: Access,
+    run: StageRun,
 ) -> Cohort:
     """Reads the cohort.
 
@@ -62,6 +68,7 @@ def load_cohort(
         task: Which question.
         window_hours: Length of the observation window.
         min_age: Youngest age in years.
+        concepts: What the record is made of, in this order.
         access: `synthetic` if the generator wrote `root`; the generator's probabilities are read then.
         run: Folder and progress.
 
@@ -69,7 +76,7 @@ def load_cohort(
         UserError: Something is wrong with the files or with the units in them.
     """
     words = vocabulary()
-    places = words.source("mimic4")
+    places = tuple(place for place in words.source("mimic4") if place.concept in concepts)
     itemids: dict[str, set[int]] = {"chartevents": set(), "labevents": set()}
     for place in places:
         itemids[str(place.keys["table"])].add(int(place.keys["itemid"]))
@@ -90,14 +97,13 @@ def load_cohort(
         else readmission_30_days(with_icu, admissions, window_hours, min_age)
     )
     chosen = rules.cases.with_row_index("case").with_columns(pl.col("case").cast(pl.Int64))
-    events = {name: tables[name] for name in ("chartevents", "labevents")}
-    measurements = observed(chosen, events, places, words)
-    features = tuple(dict.fromkeys(place.concept for place in places))
-    items = records(chosen, measurements.rows, features)
+    events = {name: tables[name] for name in sorted(itemids) if name in tables}
+    measurements = observed(chosen, events, places, concepts, words)
+    items = records(chosen, measurements.rows, concepts)
     measured = chosen.filter(pl.col("case").is_in(measurements.rows["case"].unique().implode()))
     described = Task(task, _OUTCOMES[task], "an intensive care physician", window_hours)
     return Cohort(
-        cases=Cases(words.features(features), ("age", "sex"), described, tuple(items)),
+        cases=Cases(words.features(concepts), ("age", "sex"), described, tuple(items)),
         labels=measured["label"].to_numpy().astype(np.int64),
         provenance=_provenance(task, access, patients, rules, len(chosen) - len(measured), measurements),
         groups={"icu_type": tuple(measured["icu_type"].fill_null("unknown"))},

@@ -31,7 +31,11 @@ class Measurements:
 
 
 def observed(
-    cases: pl.DataFrame, events: Mapping[str, pl.LazyFrame], places: Sequence[SourceItem], vocabulary: Vocabulary
+    cases: pl.DataFrame,
+    events: Mapping[str, pl.LazyFrame],
+    places: Sequence[SourceItem],
+    concepts: Sequence[str],
+    vocabulary: Vocabulary,
 ) -> Measurements:
     """The measurements of every case in its window.
 
@@ -42,7 +46,8 @@ def observed(
     Args:
         cases: `case` (0, 1, ...), `patient_id`, `origin`, `start`, `end`.
         events: chartevents and labevents as PyHealth gives them.
-        places: Where the vocabulary says that concepts are.
+        places: Where the vocabulary says that the concepts are, by precedence.
+        concepts: The features, in the order of the record's columns.
         vocabulary: Converts and cleans.
 
     Raises:
@@ -51,25 +56,20 @@ def observed(
     found = pl.concat([_in_window(cases, events[table], table, places) for table in sorted(events)])
     found = found.sort("place", "valueuom", maintain_order=True)
     values, implausible, stray = _canonical(found, places, vocabulary)
-    features = list(dict.fromkeys(place.concept for place in places))
-    column = np.array([features.index(place.concept) for place in places], dtype=np.int64)
+    column = np.array([concepts.index(place.concept) for place in places], dtype=np.int64)
     rows = (
         found.with_columns(pl.Series("value", values), pl.Series("feature", column[found["place"].to_numpy()]))
         .filter(pl.col("value").is_not_nan())
         # Places of lower precedence first, then earlier stored: the last of each group is the one to keep.
-        .sort(
-            "case", "hours", "feature", "place", "storetime", "row",
-            descending=[False, False, False, True, False, False], nulls_last=False,
-        )  # fmt: skip
+        .with_columns((-pl.col("place")).alias("precedence"))
+        .sort("case", "hours", "feature", "precedence", "storetime", "row", nulls_last=False)
         .unique(["case", "hours", "feature"], keep="last", maintain_order=True)
         .select("case", "hours", "feature", "value")
     )
     return Measurements(rows, implausible, stray)
 
 
-def _in_window(
-    cases: pl.DataFrame, events: pl.LazyFrame, table: str, places: Sequence[SourceItem]
-) -> pl.DataFrame:
+def _in_window(cases: pl.DataFrame, events: pl.LazyFrame, table: str, places: Sequence[SourceItem]) -> pl.DataFrame:
     here = [(index, place) for index, place in enumerate(places) if place.keys["table"] == table]
     items = pl.LazyFrame(
         {"itemid": [str(place.keys["itemid"]) for _, place in here], "place": [index for index, _ in here]},
@@ -96,8 +96,7 @@ def _in_window(
         return frame.collect()
     except pl.exceptions.InvalidOperationError as error:
         raise UserError(
-            f"column valuenum of MIMIC-IV's {table} holds something that is no number "
-            f"({str(error).splitlines()[0]})",
+            f"column valuenum of MIMIC-IV's {table} holds something that is no number ({str(error).splitlines()[0]})",
             where=TABLES[table].file,
         ) from error
 
@@ -112,7 +111,8 @@ def _canonical(
     stray: dict[str, int] = {}
     counts = found.group_by("place", "valueuom", maintain_order=True).len()
     of_place = dict(found.group_by("place").len().iter_rows())
-    begin, first_of_place = 0, {}
+    begin = 0
+    first_of_place: dict[int, int] = {}
     for index, unit, count in counts.iter_rows():
         first_of_place.setdefault(index, begin)
         try:
@@ -127,7 +127,7 @@ def _canonical(
         part = slice(begin, begin + of_place[index])
         place = places[index]
         where = f"MIMIC-IV's {place.keys['table']}, itemid {place.keys['itemid']}"
-        values[part], removed = vocabulary.clean(place.concept, values[part], where=where)
+        values[part], removed = vocabulary.clean(place.concept, values[part], where)
         if removed:
             implausible[place.concept] = implausible.get(place.concept, 0) + removed
     return values, implausible, stray

@@ -64,7 +64,7 @@ def read_tables(
     Args:
         root: The folder that holds hosp/ and icu/.
         paths: Their files, in the order of `READ_TABLES`, for messages.
-        itemids: Wanted item ids per event table.
+        itemids: Wanted item ids per event table; a table with none is not read.
         run: Its checkpoints folder holds PyHealth's files until the stage is complete.
 
     Returns:
@@ -77,18 +77,20 @@ def read_tables(
     events: dict[str, pl.LazyFrame] = {}
     with _quiet_pyhealth(), dask.config.set(scheduler="threads"):
         dataset = FilteredMimic4(root, itemids, run.checkpoints / "pyhealth")
-        tables = zip(READ_TABLES, paths, strict=True)
-        for table, path in run.progress(tables, "read MIMIC-IV", len(READ_TABLES)):
+        wanted = [
+            (table, path) for table, path in zip(READ_TABLES, paths, strict=True) if itemids.get(table.name, True)
+        ]
+        for table, path in run.progress(wanted, "read MIMIC-IV", len(wanted)):
             folder = run.checkpoints / f"{table.name}.parquet"
             try:
                 dataset.load_table(table.name).to_parquet(folder, write_index=False, overwrite=True)
             except (ValueError, OSError, EOFError) as error:  # damaged archive, broken CSV, a time that is none
                 raise unreadable(path, error) from error
+            dataset.clean_tmpdir()  # its copy of the CSV file
             parts = sorted(folder.glob("part.*.parquet"), key=lambda part: int(part.name.split(".")[1]))
             frame = pl.scan_parquet(parts, row_index_name="row")
             prefix = f"{table.name}/"
             events[table.name] = frame.rename(lambda name, prefix=prefix: name.removeprefix(prefix))
-        dataset.clean_tmpdir()  # its copies of the CSV files
     return events
 
 

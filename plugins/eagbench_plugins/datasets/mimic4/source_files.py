@@ -59,8 +59,8 @@ def _find(root: Path, table: Table) -> Path:
 
 def _header(path: Path) -> list[str]:
     try:
-        opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-        with opened as lines:
-            return next(csv.reader(lines), [])
+        with path.open("rb") as raw:
+            lines = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+            return next(csv.reader([lines.readline().decode("utf-8")]), [])
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise unreadable(path, error) from error

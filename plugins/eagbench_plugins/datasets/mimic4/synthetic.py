@@ -53,8 +53,14 @@ def write_hospital(folder: Path, patients: int, seed: int) -> None:
     _write(folder, TABLES["patients"], _patients(rng, people))
     _write(folder, TABLES["admissions"], _admissions(rng, people, admissions))
     _write(folder, TABLES["icustays"], _icustays(rng, people, admissions, stays))
-    _write(folder, TABLES["chartevents"], _chartevents(rng, chart(seed, people, admissions, stays, grid), people, admissions, stays))
-    _write(folder, TABLES["labevents"], _labevents(rng, measure(seed, people, admissions, stays, grid), people, admissions))
+    _write(
+        folder,
+        TABLES["chartevents"],
+        _chartevents(rng, chart(seed, people, admissions, stays, grid), people, admissions, stays),
+    )
+    _write(
+        folder, TABLES["labevents"], _labevents(rng, measure(seed, people, admissions, stays, grid), people, admissions)
+    )
     _write(folder, TABLES["d_items"], _d_items())
     _write(folder, TABLES["d_labitems"], _d_labitems())
     truth = pl.DataFrame(
@@ -135,8 +141,10 @@ def _admissions(rng: np.random.Generator, people: Patients, admissions: Admissio
                 rng, ("MARRIED", "SINGLE", "WIDOWED", "DIVORCED"), (0.46, 0.30, 0.15, 0.09), count
             ),
             "race": _choice(
-                rng, ("WHITE", "BLACK/AFRICAN AMERICAN", "HISPANIC OR LATINO", "ASIAN", "UNKNOWN"),
-                (0.68, 0.11, 0.05, 0.04, 0.12), count,
+                rng,
+                ("WHITE", "BLACK/AFRICAN AMERICAN", "HISPANIC OR LATINO", "ASIAN", "UNKNOWN"),
+                (0.68, 0.11, 0.05, 0.04, 0.12),
+                count,
             ),
             "hospital_expire_flag": admissions.died.astype(np.int64),
         }
@@ -152,18 +160,22 @@ def _admissions(rng: np.random.Generator, people: Patients, admissions: Admissio
 
 def _icustays(rng: np.random.Generator, people: Patients, admissions: Admissions, stays: Stays) -> pl.DataFrame:
     unit = rng.choice(np.array(_CARE_UNITS), size=len(stays.stay_id), p=_CARE_UNIT_SHARES)
-    return pl.DataFrame(
-        {
-            "subject_id": people.subject_id[admissions.patient[stays.admission]],
-            "hadm_id": admissions.hadm_id[stays.admission],
-            "stay_id": stays.stay_id,
-            "first_careunit": unit,
-            "last_careunit": unit,
-            "in": stays.start,
-            "out": stays.end,
-            "los": (stays.end - stays.start) / DAY,
-        }
-    ).with_columns(_time("in").alias("intime"), _time("out").alias("outtime")).sort("subject_id", "hadm_id", "stay_id")
+    return (
+        pl.DataFrame(
+            {
+                "subject_id": people.subject_id[admissions.patient[stays.admission]],
+                "hadm_id": admissions.hadm_id[stays.admission],
+                "stay_id": stays.stay_id,
+                "first_careunit": unit,
+                "last_careunit": unit,
+                "in": stays.start,
+                "out": stays.end,
+                "los": (stays.end - stays.start) / DAY,
+            }
+        )
+        .with_columns(_time("in").alias("intime"), _time("out").alias("outtime"))
+        .sort("subject_id", "hadm_id", "stay_id")
+    )
 
 
 def _chartevents(
@@ -216,17 +228,21 @@ def _labevents(
 
 
 def _d_items() -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "itemid": [item.itemid for item in CHARTED.values()],
-            "label": [item.label for item in CHARTED.values()],
-            "abbreviation": [item.abbreviation for item in CHARTED.values()],
-            "linksto": ["chartevents"] * len(CHARTED),
-            "category": [item.category for item in CHARTED.values()],
-            "unitname": [item.unit or None for item in CHARTED.values()],
-            "param_type": [item.kind for item in CHARTED.values()],
-        }
-    ).with_columns(*_empty("lownormalvalue", "highnormalvalue")).sort("itemid")
+    return (
+        pl.DataFrame(
+            {
+                "itemid": [item.itemid for item in CHARTED.values()],
+                "label": [item.label for item in CHARTED.values()],
+                "abbreviation": [item.abbreviation for item in CHARTED.values()],
+                "linksto": ["chartevents"] * len(CHARTED),
+                "category": [item.category for item in CHARTED.values()],
+                "unitname": [item.unit or None for item in CHARTED.values()],
+                "param_type": [item.kind for item in CHARTED.values()],
+            }
+        )
+        .with_columns(*_empty("lownormalvalue", "highnormalvalue"))
+        .sort("itemid")
+    )
 
 
 def _d_labitems() -> pl.DataFrame:

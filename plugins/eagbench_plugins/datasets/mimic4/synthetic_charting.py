@@ -83,7 +83,9 @@ def _sigmoid(x: Floats) -> Floats:
     return np.asarray(1.0 / (1.0 + np.exp(-x)))
 
 
-def _events(stay: Ints, minute: Ints, item: Item, values: Floats, text: Mapping[int, str] | None = None) -> pl.DataFrame:
+def _events(
+    stay: Ints, minute: Ints, item: Item, values: Floats, text: Mapping[int, str] | None = None
+) -> pl.DataFrame:
     """Rows of one item: `value` as text, `valuenum` as its number, both as they stand in the CSV file."""
     rounded = np.round(values, item.decimals)
     number = pl.Series("valuenum", rounded.astype(np.int64) if item.decimals == 0 else rounded).cast(pl.String)
@@ -124,9 +126,7 @@ def _some(rng: np.random.Generator, probability: Floats) -> Ints:
     return np.flatnonzero(rng.random(len(probability)) < probability)
 
 
-def _haemodynamics(
-    rng: np.random.Generator, patients: Patients, person: Ints, grid: Grid
-) -> list[pl.DataFrame]:
+def _haemodynamics(rng: np.random.Generator, patients: Patients, person: Ints, grid: Grid) -> list[pl.DataFrame]:
     rows = len(grid.stay)
     cardiac, metabolic = grid.state[:, CARDIOVASCULAR], grid.state[:, METABOLIC]
     age = (patients.age[person][grid.stay] - 64.0) / 16.0
@@ -197,9 +197,7 @@ def _consciousness(rng: np.random.Generator, grid: Grid) -> list[pl.DataFrame]:
     return [
         _events(stay, minute, CHARTED["gcs_eye"], eye.astype(float), GCS_EYE_TEXT),
         _events(stay, minute, CHARTED["gcs_motor"], motor.astype(float), GCS_MOTOR_TEXT),
-        _events(
-            stay[talking], minute[talking], CHARTED["gcs_verbal"], verbal[talking].astype(float), GCS_VERBAL_TEXT
-        ),
+        _events(stay[talking], minute[talking], CHARTED["gcs_verbal"], verbal[talking].astype(float), GCS_VERBAL_TEXT),
         _events(stay[silent], minute[silent], CHARTED["gcs_verbal"], ones, {1: GCS_VERBAL_INTUBATED}),
     ]
 
@@ -222,9 +220,7 @@ def _refill_and_fingerstick(
         parts.append(events.with_columns(valuenum=pl.lit(None, dtype=pl.String)))  # text only, as in MIMIC-IV
     sugar = _glucose(rng, patients, person[grid.stay], grid.state[:, METABOLIC])
     pricked = np.flatnonzero(rng.random(rows) < 0.07 + 0.10 * (patients.chronic[person[grid.stay], METABOLIC] > 0.8))
-    parts.append(
-        _events(grid.stay[pricked], grid.minute[pricked] + 20, CHARTED["fingerstick_glucose"], sugar[pricked])
-    )
+    parts.append(_events(grid.stay[pricked], grid.minute[pricked] + 20, CHARTED["fingerstick_glucose"], sugar[pricked]))
     return parts
 
 
@@ -340,7 +336,9 @@ def _laboratory_values(
     hemoglobin = 11.0 - 0.85 * frailty - 0.35 * chronic[:, RENAL] + personal(1.1) + noise(0.35)
     clotting = np.exp(0.18 + 0.13 * liver + personal(0.10) + noise(0.04))
     enzymes = 3.35 + 0.55 * liver + 0.12 * heart + personal(0.45)
-    creatinine = np.exp(-0.02 + 0.36 * kidney + 0.40 * np.maximum(chronic[:, RENAL], -0.5) + personal(0.12) + noise(0.06))
+    creatinine = np.exp(
+        -0.02 + 0.36 * kidney + 0.40 * np.maximum(chronic[:, RENAL], -0.5) + personal(0.12) + noise(0.06)
+    )
     urea = np.exp(2.98 + 0.30 * kidney + 0.20 * chronic[:, RENAL] + 0.12 * frailty + personal(0.18) + noise(0.07))
     return {
         50983: sodium.clip(105, 175),

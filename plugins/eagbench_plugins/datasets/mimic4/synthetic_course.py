@@ -30,24 +30,24 @@ HOUR = 60  # times are whole minutes since 2100-01-01 00:00
 DAY = 24 * HOUR
 MAX_ADMISSIONS = 5
 
-IN_HOSPITAL_MORTALITY = 0.125  # of admissions with an ICU stay
-READMISSION_OR_DEATH = 0.21  # within 30 days, of those discharged alive
+IN_HOSPITAL_MORTALITY = 0.12  # of admissions with an ICU stay
+READMISSION_OR_DEATH = 0.22  # within 30 days, of those discharged alive
 COMMON_LOADING = 0.55  # share of acute severity that all organs have in common
 SPECIFIC_LOADING = 0.75
 CHRONIC_LOADING = 0.40
 
 # Weight of each organ's state at 36 hours in the log odds of death, and of what comes on top.
-MORTALITY_ORGAN_WEIGHTS = np.array([0.38, 0.42, 0.32, 0.22, 0.38, 0.48])
-MORTALITY_AGE_WEIGHT = 0.40  # per standard deviation
+MORTALITY_ORGAN_WEIGHTS = np.array([0.32, 0.36, 0.27, 0.18, 0.32, 0.40])
+MORTALITY_AGE_WEIGHT = 0.35  # per standard deviation
 MORTALITY_FRAILTY_WEIGHT = 0.20
 MORTALITY_SHOCK_KIDNEY_WEIGHT = 0.25  # product of the positive parts: cardiovascular x renal
 MORTALITY_LUNG_ACIDOSIS_WEIGHT = 0.25  # respiratory x metabolic
 MORTALITY_COMA_AGE_WEIGHT = 0.25  # neurological x age
-MORTALITY_UNMEASURED_WEIGHT = 0.35
+MORTALITY_UNMEASURED_WEIGHT = 0.45
 
-READMISSION_FRAILTY_WEIGHT = 0.95
-READMISSION_CHRONIC_WEIGHTS = np.array([0.45, 0.35, 0.55, 0.20, 0.30, 0.10])
-READMISSION_RESIDUAL_WEIGHT = 0.55  # mean positive severity when leaving the last ICU stay
+READMISSION_FRAILTY_WEIGHT = 0.70
+READMISSION_CHRONIC_WEIGHTS = np.array([0.30, 0.25, 0.40, 0.15, 0.20, 0.05])
+READMISSION_RESIDUAL_WEIGHT = 0.45  # mean positive severity when leaving the last ICU stay
 READMISSION_AGE_WEIGHT = 0.20
 READMISSION_UNMEASURED_WEIGHT = 0.50
 
@@ -180,9 +180,7 @@ def _draw_patients(rng: np.random.Generator, count: int) -> Patients:
     )
 
 
-def _death_log_odds(
-    rng: np.random.Generator, acute: Floats, trend: Floats, age: Floats, frailty: Floats
-) -> Floats:
+def _death_log_odds(rng: np.random.Generator, acute: Floats, trend: Floats, age: Floats, frailty: Floats) -> Floats:
     state = severity(acute, trend, np.full(len(acute), 36.0))  # (M, 6)
     return np.asarray(
         state @ MORTALITY_ORGAN_WEIGHTS
@@ -206,7 +204,7 @@ def simulate(patients: int, seed: int) -> tuple[Patients, Admissions, Stays]:
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
     people = _draw_patients(rng, patients)
-    age_score = (people.age - 64.0) / 16.0
+    age_score = np.asarray((people.age - 64.0) / 16.0, dtype=np.float64)
     who = np.arange(patients)
     admit = _minute_of_year(people.anchor_year) + rng.integers(0, 365 * DAY, patients)
     rounds: list[dict[str, npt.NDArray[np.generic]]] = []

@@ -52,11 +52,9 @@ CHARTED: dict[str, Item] = {
     "gcs_verbal": Item(223900, "GCS - Verbal Response", "", 0, _NEURO, "Verbal Response", "Text"),
     "gcs_motor": Item(223901, "GCS - Motor Response", "", 0, _NEURO, "Motor Response", "Text"),
     "inspired_oxygen": Item(223835, "Inspired O2 Fraction", "", 0, _RESP, "FiO2"),
-    "capillary_refill_right": Item(
-        223951, "Capillary Refill R", "", 0, "Cardiovascular", "Capillary Refill R", "Text"
-    ),
+    "capillary_refill_right": Item(223951, "Capillary Refill R", "", 0, "Cardiovascular", "Capillary Refill R", "Text"),
     "capillary_refill_left": Item(224308, "Capillary Refill L", "", 0, "Cardiovascular", "Capillary Refill L", "Text"),
-    "fingerstick_glucose": Item(225664, "Glucose finger stick (range 70-100)", "mg/dL", 0, "Labs", "Glucose FS"),
+    "fingerstick_glucose": Item(225664, "Glucose finger stick (range 70-100)", "", 0, "Labs", "Glucose FS"),
     "admission_weight_kg": Item(226512, "Admission Weight (Kg)", "kg", 1, _GENERAL, "Admission Weight (Kg)"),
     "admission_weight_lb": Item(226531, "Admission Weight (lbs.)", "", 1, _GENERAL, "Admission Weight (lbs.)"),
     "daily_weight": Item(224639, "Daily Weight", "kg", 1, _GENERAL, "Daily Weight"),

@@ -29,7 +29,8 @@ class TinyPolicy:
             heads: Number of attention heads; must divide `hidden_dim`.
             vocabulary_size: Upper bound on the tokenizer's vocabulary.
             steps: Optimisation steps of pre-training.
-            batch_size: Texts per step, and texts written at once.
+            batch_size: Texts per step.
+            generation_batch_size: Texts that are written at once.
             learning_rate: Peak learning rate (AdamW, linear warm-up and decay).
             max_length: Longest text in tokens.
         """
@@ -40,7 +41,8 @@ class TinyPolicy:
         heads: int = Field(default=4, ge=1)
         vocabulary_size: int = Field(default=4096, ge=512, le=8192)
         steps: int = Field(default=200, ge=1)
-        batch_size: int = Field(default=32, ge=1)
+        batch_size: int = Field(default=8, ge=1)
+        generation_batch_size: int = Field(default=128, ge=1)
         learning_rate: float = Field(default=3e-3, gt=0)
         max_length: int = Field(default=1024, ge=64)
 
@@ -66,4 +68,4 @@ class TinyPolicy:
         """Opens the model on the CPU or GPU, in float32: at this size nothing is gained by less."""
         from eagbench_plugins.policies.transformers_model import TransformersModel
 
-        return TransformersModel.load(folder, dtype="float32", batch_size=4 * self.params.batch_size)
+        return TransformersModel.load(folder, dtype="float32", batch_size=self.params.generation_batch_size)

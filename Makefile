@@ -1,0 +1,36 @@
+# Two commands on a fresh machine: `make demo` and `make test`. They need make and a Python 3.12 or 3.13.
+
+VENV ?= .venv
+REQUIREMENTS := pyproject.toml constraints.txt
+# The stamp carries the hash of what is to be installed: a changed dependency is installed, an unchanged one is not.
+STAMP = $(VENV)/.installed-$(shell cat $(REQUIREMENTS) | (sha256sum 2>/dev/null || shasum -a 256) | cut -c1-16)
+BIN = $(VENV)/bin
+DEMO_OUT ?= runs/demo
+
+.PHONY: demo test test-slow lint types docs-check environment clean
+
+demo: environment
+	$(BIN)/eagbench run benchmarks/mimic_robustness.yaml --profile quick --out $(DEMO_OUT)
+
+test: environment
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+test-slow: environment
+	$(BIN)/python -m pytest -m slow
+
+lint: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: environment
+	$(BIN)/mypy
+
+environment: $(STAMP)
+
+$(STAMP):
+	@python=$$(PYTHON="$(PYTHON)" sh scripts/find-python) && $$python -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@rm -f $(VENV)/.installed-* && touch $@
+
+clean:
+	rm -rf $(VENV) build dist

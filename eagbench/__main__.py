@@ -1,0 +1,5 @@
+"""`python -m eagbench`."""
+
+from eagbench.cli import main
+
+main()

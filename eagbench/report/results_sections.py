@@ -1,0 +1,392 @@
+"""What the page says about results: performance, robustness, calibration, citations, unparsed and missing cells."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eagbench.metrics.attention import jaccard
+from eagbench.metrics.calibration import bin_of
+from eagbench.metrics.weighted import ratio
+from eagbench.report import figures, tables, wording
+from eagbench.report.blocks import Block, FigureBlock, Folded, Heading, Prose, Section, TableBlock
+from eagbench.report.figures import Estimate
+from eagbench.report.run_folder import CLEAN, Answers, Group, ResultRow, RunFolder
+from eagbench.report.tables import Entry, Line, Table
+from eagbench.stats.bootstrap import bootstrap, percentile_interval
+from eagbench.types import FloatArray
+
+FOREST_METRICS = ("auroc", "auprc", "brier", "ece")
+RELIABILITY_BINS = 10
+FEW_PATIENTS = 10
+SHOWN_FEATURES = 12
+CURVES_PER_FIGURE = 6
+
+
+def performance(run: RunFolder, group: Group) -> Section:
+    """Methods on unchanged records."""
+    blocks: list[Block] = [TableBlock(tables.main_table(run, group))]
+    forest = _forest(run, group)
+    if forest is not None:
+        blocks.append(forest)
+    spread = [tables.seed_table(run, group, metric) for metric in run.metrics[:2]]
+    folded = tuple(TableBlock(table) for table in spread if table is not None)
+    if folded:
+        blocks.append(Folded("Each training seed", folded))
+    return Section("performance", "Performance on unchanged records", tuple(blocks))
+
+
+def _forest(run: RunFolder, group: Group) -> FigureBlock | None:
+    cells = run.headline(group)
+    metrics = [m for m in FOREST_METRICS if m in run.metrics] or list(run.metrics[:1])
+    rows = [n for n in (*run.methods, *run.references) if any((n, CLEAN, None, m) in cells for m in metrics)]
+    if not rows:
+        return None
+    found = [row for name in rows for m in metrics if (row := cells.get((name, CLEAN, None, m))) is not None]
+    rates = {row.n_positive / row.n_cases for row in found if row.n_cases}
+    no_skill: dict[str, tuple[float, str]] = {"auroc": (0.5, "no skill")}
+    if len(rates) == 1:
+        rate = rates.pop()
+        no_skill |= {"auprc": (rate, "no skill"), "brier": (rate * (1 - rate), "no skill")}
+    panels = [
+        figures.ForestPanel(
+            wording.metric_heading(metric),
+            {name: _estimate(cells.get((name, CLEAN, None, metric))) for name in rows},
+            no_skill.get(metric),
+        )
+        for metric in metrics
+    ]
+    caption = (
+        f"The figures of the table above: point estimates with the {tables.interval_words(run)}. "
+        f"{tables.seeds_words(run)}. {tables.counts_words(found)} Axes do not start at 0. Dotted: a prediction without "
+        "skill (AUROC 0.5; AUPRC the event rate; Brier score of always predicting the event rate)."
+    )
+    if run.references:
+        caption += f" Grey: {_references_words(run)}."
+    return FigureBlock(figures.forest(rows, figures.looks(run.methods), panels), caption)
+
+
+def _estimate(row: ResultRow | None) -> Estimate | None:
+    return None if row is None or row.status != "ok" else Estimate(row.value, row.ci_low, row.ci_high)
+
+
+def _references_words(run: RunFolder) -> str:
+    names = wording.enumeration(list(run.references))
+    return f"{names}, a reference that no method made (its probabilities came with the data)"
+
+
+def robustness(run: RunFolder, group: Group) -> Section | None:
+    """A figure and tables per perturbation, never two in one: they ask different things."""
+    if not run.perturbations:
+        return None
+    metrics = tables.curve_metrics(run)
+    blocks: list[Block] = [
+        Prose(
+            "Each perturbation changes the held-out records at prediction time; nothing is trained again. Severity 0 "
+            "is the clean record. The changes are drawn per case and are the same for every method. Each perturbation "
+            "asks a question of its own, so no figure, table or number here combines two of them."
+        )
+    ]
+    extents = {metric: _extent(run, group, metric) for metric in metrics}
+    for perturbation in run.perturbations:
+        blocks.append(Heading(perturbation))
+        blocks.extend(_curves(run, group, perturbation, extents))
+        blocks.extend(TableBlock(tables.robustness_table(run, group, perturbation, metric)) for metric in metrics[:1])
+        others = [m for m in run.metrics if m not in metrics[:1] and _has_numbers(run, group, perturbation, m)]
+        if others:
+            folded = tuple(TableBlock(tables.robustness_table(run, group, perturbation, m)) for m in others)
+            blocks.append(Folded(f"Other metrics under {perturbation}", folded))
+    return Section("robustness", "Robustness", tuple(blocks))
+
+
+def _has_numbers(run: RunFolder, group: Group, perturbation: str, metric: str) -> bool:
+    return any(
+        key[1] == perturbation and key[3] == metric and row.status == "ok" for key, row in run.headline(group).items()
+    )
+
+
+def _extent(run: RunFolder, group: Group, metric: str) -> tuple[float, float]:
+    """One axis for all curves of a metric, so that slopes can be compared between figures."""
+    values = [0.5] if metric == "auroc" else []
+    for (_, _, _, name), row in run.headline(group).items():
+        if name == metric and row.status == "ok":
+            values.extend(v for v in (row.value, row.ci_low, row.ci_high) if not math.isnan(v))
+    return figures.padded(values)
+
+
+def _description(run: RunFolder, perturbation: str) -> str:
+    for condition in run.manifest["conditions"]:
+        if condition["name"] == perturbation and condition.get("description"):
+            return f" {str(condition['description']).strip().rstrip('.')}."
+    return ""
+
+
+def _curves(
+    run: RunFolder, group: Group, perturbation: str, extents: dict[str, tuple[float, float]]
+) -> list[FigureBlock]:
+    cells = run.headline(group)
+    severities = run.perturbations[perturbation]
+    drawn: list[str] = []
+    missing: list[str] = []
+    for method in run.methods:
+        rows = [cells.get((method, perturbation, s, m)) for s in severities for m in extents]
+        (drawn if any(row is not None and row.status == "ok" for row in rows) else missing).append(method)
+    blocks = []
+    for start in range(0, len(drawn), CURVES_PER_FIGURE):
+        shown = drawn[start : start + CURVES_PER_FIGURE]
+        panels: list[figures.CurvePanel] = []
+        used: list[ResultRow] = []
+        for metric, extent in extents.items():
+            curves = []
+            for method in shown:
+                points = [(0.0, cells.get((method, CLEAN, None, metric)))]
+                # A perturbation without an amount is drawn one step away from clean.
+                points += [(1.0 if s is None else s, cells.get((method, perturbation, s, metric))) for s in severities]
+                traced = [(x, row, _estimate(row)) for x, row in points]
+                used.extend(row for _, row, estimate in traced if row is not None and estimate is not None)
+                known = [(x, estimate) for x, _, estimate in traced if estimate is not None]
+                curves.append(figures.Curve(method, [x for x, _ in known], [e for _, e in known]))
+            references = {
+                name: row.value
+                for name in run.references
+                if (row := cells.get((name, CLEAN, None, metric))) is not None and row.status == "ok"
+            }
+            rates = {row.n_positive / row.n_cases for row in used}
+            baseline = 0.5 if metric == "auroc" else None
+            if metric == "brier" and len(rates) == 1:
+                rate = rates.pop()
+                baseline = rate * (1 - rate)
+            panels.append(
+                figures.CurvePanel(
+                    wording.metric_heading(metric),
+                    [curve for curve in curves if curve.xs],
+                    references,
+                    baseline,
+                    extent,
+                )
+            )
+        look = figures.looks(run.methods)
+        caption = f"{perturbation}.{_description(run, perturbation)} {tables.seeds_words(run)}; the bands are the "
+        caption += f"{tables.interval_words(run)}. {tables.counts_words(used)} The axes are the same in all figures of "
+        caption += "this section and do not start at 0."
+        caption += " Dotted: a prediction without skill."
+        if run.references:
+            caption += f" Dashed: {wording.enumeration(list(run.references))}, on clean records."
+        if missing:
+            caption += f" Without a number here (see the section on missing cells): {wording.enumeration(missing)}."
+        if len(drawn) > CURVES_PER_FIGURE:
+            part = start // CURVES_PER_FIGURE + 1
+            caption += f" Part {part} of {math.ceil(len(drawn) / CURVES_PER_FIGURE)}: {len(drawn)} methods in all."
+        legend: list[tuple[figures.Look | None, str]] = [(look[method], method) for method in shown]
+        legend.extend((None, name) for name in run.references)
+        svg = figures.curves(panels, look, f"severity of {perturbation}")
+        blocks.append(FigureBlock(svg, caption, tuple(legend)))
+    return blocks
+
+
+def calibration(run: RunFolder, group: Group) -> Section | None:
+    """A reliability diagram per method."""
+    panels, left_out = [], 0
+    for method in (*run.methods, *run.references):
+        answers = run.answers(group, method)
+        if answers is None or not answers.parsed.any():
+            continue
+        left_out += int((~answers.parsed).sum())
+        panels.append(_reliability(run, method, answers))
+    if not panels:
+        return None
+    caption = (
+        f"Reliability on unchanged records: event rate over mean predicted probability in {RELIABILITY_BINS} bins of "
+        "equal width, answers of all seeds pooled; on the diagonal, probabilities mean what they say. Bars on the "
+        f"points: {tables.interval_words(run)}, all answers about a patient drawn together. Below: how many answers "
+        "fall into each bin (each panel scaled to its fullest bin). Hollow, without an interval: fewer than "
+        f"{FEW_PATIENTS} patients in the bin."
+    )
+    if left_out:
+        caption += f" {wording.several(left_out, 'unparsed answer')} left out."
+    svg = figures.reliability(panels, figures.looks(run.methods))
+    return Section("calibration", "Calibration", (FigureBlock(svg, caption),))
+
+
+def _reliability(run: RunFolder, method: str, answers: Answers) -> figures.ReliabilityPanel:
+    kept = np.flatnonzero(answers.parsed)
+    probability, label = answers.probability[kept], answers.label[kept]
+    bins = bin_of(probability, RELIABILITY_BINS)
+    counts = np.bincount(bins, minlength=RELIABILITY_BINS)
+    member = (bins[:, None] == np.arange(RELIABILITY_BINS)).astype(np.float64)  # (N, M)
+    events = member * label[:, None]
+    intervals = run.manifest["intervals"]
+
+    def rates(weights: FloatArray) -> FloatArray:
+        in_bin = (weights @ member).T  # (M, b)
+        return ratio((weights @ events).T, in_bin)
+
+    patients = [answers.patient_id[i] for i in kept]
+    resampled = bootstrap(rates, patients, int(intervals["resamples"]), int(intervals["seed"]))  # (M, B)
+    points = []
+    for b in np.flatnonzero(counts):
+        inside = bins == b
+        low, high = percentile_interval(resampled[b], run.level)
+        if len({patient for patient, is_in in zip(patients, inside, strict=True) if is_in}) < FEW_PATIENTS:
+            low = high = math.nan  # a bootstrap of so few patients says too little, and nothing if all had the event
+        points.append((float(probability[inside].mean()), Estimate(float(label[inside].mean()), low, high)))
+    note = f"{wording.several(len(kept), 'answer')}, {wording.several(int(label.sum()), 'event')}"
+    return figures.ReliabilityPanel(method, note, points, [int(c) for c in counts])
+
+
+def citations(run: RunFolder, group: Group) -> Section | None:
+    """What answers cite, beside what the reference expert attends to."""
+    found: list[tuple[str, Answers]] = []
+    for method in run.methods:
+        answers = run.answers(group, method)
+        if answers is not None and answers.cited is not None and answers.teacher is not None:
+            found.append((method, answers))
+    if not found:
+        return None
+    cells = run.headline(group)
+    lines, panels, rank = [], [], Counter[str]()
+    for method, answers in found:
+        cited, teacher = answers.cited or (), answers.teacher or ()
+        per_cited, per_teacher = _shares(cited), _shares(teacher)
+        for feature in {*per_cited, *per_teacher}:
+            rank[feature] = max(rank[feature], per_cited.get(feature, 0.0), per_teacher.get(feature, 0.0))  # type: ignore[assignment]
+        panels.append(figures.CitationPanel(method, per_cited, per_teacher))
+        lines.append(
+            Line(
+                method,
+                (
+                    tables.entry(cells.get((method, CLEAN, None, "attention_jaccard"))),
+                    Entry(f"{_overlap_with_another_patient(cited, teacher, answers.patient_id):.3f}"),
+                    Entry(f"{np.mean([len(c) for c in cited]):.1f}"),
+                    Entry(f"{np.mean([len(t) for t in teacher]):.1f}"),
+                    Entry(wording.count(len(cited))),
+                ),
+            )
+        )
+    expert = run.manifest.get("benchmark", {}).get("reference_expert")
+    name = expert.get("name") if isinstance(expert, dict) else expert
+    expert_words = f"the reference expert ({name})" if name else "the reference expert"
+    table = Table(
+        f"Overlap (mean Jaccard index) of the features that an answer cites with the top features of {expert_words} "
+        f"for the same case, on unchanged records. {tables.seeds_words(run)}, with the {tables.interval_words(run)}. "
+        "Another patient's list: the same overlap with the expert's list of another case; only the excess over it "
+        "speaks for attention to this patient. That column and those to its right pool the answers of all seeds.",
+        ("Method", "Overlap", "Another patient's list", "Features cited", "Expert's features", "Answers"),
+        tuple(lines),
+    )
+    features = [feature for feature, _ in sorted(rank.items(), key=lambda item: (-item[1], item[0]))[:SHOWN_FEATURES]]
+    look = figures.looks(run.methods)
+    figure = FigureBlock(
+        figures.citations(panels, features, look),
+        f"How often an answer cites a feature (circle, in the method's colour) and how often it is among the expert's "
+        f"top features (dark diamond), in % of the answers, seeds pooled; the {len(features)} features that are most "
+        "frequent in either. Shares over all answers, without intervals: equal shares do not mean the same cases.",
+    )
+    return Section("citations", "What the answers cite", (TableBlock(table), figure))
+
+
+def _shares(lists: Sequence[frozenset[str]]) -> dict[str, float]:
+    counted = Counter(feature for features in lists for feature in features)
+    return {feature: n / len(lists) for feature, n in counted.items()}
+
+
+def _overlap_with_another_patient(
+    cited: Sequence[frozenset[str]], teacher: Sequence[frozenset[str]], patients: Sequence[str]
+) -> float:
+    """Mean Jaccard of each answer with the list of a case half the table away, skipping cases of the same patient."""
+    total, used, n = 0.0, 0, len(cited)
+    for i in range(n):
+        for step in range(n):
+            j = (i + n // 2 + step) % n
+            if patients[j] != patients[i]:
+                total, used = total + jaccard(cited[i], teacher[j]), used + 1
+                break
+    return total / used if used else math.nan
+
+
+def unparsed(run: RunFolder, group: Group) -> Section | None:
+    """Answers that could not be read."""
+    clean = tables.unparsed_table(run, group, [(CLEAN, None)])
+    perturbed = tables.unparsed_table(
+        run, group, [(p, s) for p, severities in run.perturbations.items() for s in severities]
+    )
+    if clean is None and perturbed is None:
+        return None
+    blocks: list[Block] = [
+        Prose(
+            "An answer without a readable probability is kept and scored with the training prevalence, which flatters "
+            "calibration. The other two columns show how much hangs on that choice."
+        )
+    ]
+    blocks.append(Prose("All answers on unchanged records could be read.") if clean is None else TableBlock(clean))
+    if perturbed is not None:
+        blocks.append(Folded("The same under perturbations", (TableBlock(perturbed),)))
+    return Section("unparsed", "Answers that could not be read", tuple(blocks))
+
+
+def missing(run: RunFolder, group: Group) -> Section:
+    """Planned cells without a number, gathered by their reason."""
+    gathered: dict[tuple[str, str, str], _Gap] = {}
+
+    def note(status: str, what: str, reason: str, method: str, seed: str, condition: str) -> None:
+        gap = gathered.setdefault((status, what, reason), _Gap({}, {}, {}))
+        gap.methods[method] = gap.seeds[seed] = gap.conditions[condition] = None
+
+    failed = set()
+    for failure in run.manifest.get("failed", []):
+        severity = failure.get("severity")
+        where = wording.condition_label(str(failure["condition"]), None if severity is None else float(severity))
+        method = str(failure["method"])
+        failed.add((method, where))
+        note("failed", "all metrics", f"{failure['stage']}: {failure['reason']}", method, str(failure["seed"]), where)
+    reads = {str(m["label"]): str(m.get("reads") or "something else") for m in run.manifest["methods"]}
+    for (method, condition, severity, metric), row in run.headline(group).items():
+        where = wording.condition_label(condition, severity)
+        if row.status == "ok" and not math.isnan(row.value):
+            continue
+        if row.status == "failed":
+            if (method, where) not in failed:
+                note("failed", "all metrics", "see log.jsonl", method, "all", where)
+        elif row.status == "not_applicable":
+            reason = f"{condition} means nothing for a method that reads {reads.get(method, 'something else')}"
+            note("not applicable", "all metrics", reason, method, "all", where)
+        else:
+            note("undefined", wording.metric_label(metric), _why_undefined(metric, row), method, "all", where)
+    if not gathered:
+        return Section("missing", "Cells without a number", (Prose("None: every planned cell has its number."),))
+    everywhere = 1 + sum(len(severities) for severities in run.perturbations.values())
+    lines = []
+    for (status, what, reason), gap in gathered.items():
+        conditions = "all" if len(gap.conditions) == everywhere > 1 else ", ".join(gap.conditions)
+        entries = (what, ", ".join(gap.methods), conditions, ", ".join(gap.seeds), reason)
+        lines.append(Line(status, tuple(Entry(text) for text in entries)))
+    table = Table(
+        "Planned cells without a number, and why. Nothing was filled in for them.",
+        ("Status", "Number", "Methods", "Conditions", "Seeds", "Reason"),
+        tuple(lines),
+        numeric=False,
+    )
+    return Section("missing", "Cells without a number", (TableBlock(table),))
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """Where numbers are missing for one reason; the keys of each mapping, in order of appearance."""
+
+    methods: dict[str, None]
+    seeds: dict[str, None]
+    conditions: dict[str, None]
+
+
+def _why_undefined(metric: str, row: ResultRow) -> str:
+    if metric == "attention_jaccard":
+        return "the method cites no features, or the benchmark has no reference expert"
+    if metric.endswith(":parsed_only"):
+        return "no parsed answers, or only one class among them"
+    if row.n_positive in (0, row.n_cases):
+        return "only one class among the cases"
+    return "the metric is undefined on these cases"

@@ -1,0 +1,27 @@
+"""Registers the searches, rewards and methods of EAG-RL."""
+
+from __future__ import annotations
+
+from eagbench.api import Register, hookimpl
+from eagbench_plugins.eagrl.rewards.attention_jaccard import AttentionJaccardReward
+from eagbench_plugins.eagrl.rewards.brier import BrierReward
+from eagbench_plugins.eagrl.rewards.classification import ClassificationReward
+from eagbench_plugins.eagrl.rewards.eag import EAGReward
+from eagbench_plugins.eagrl.searches.best_of_n import BestOfN
+from eagbench_plugins.eagrl.searches.greedy import Greedy
+
+
+@hookimpl
+def register_searches(register: Register) -> None:
+    """Registers `greedy` and `best_of_n`."""
+    register(Greedy)
+    register(BestOfN)
+
+
+@hookimpl
+def register_rewards(register: Register) -> None:
+    """Registers `eag`, `classification`, `attention_jaccard` and `brier`."""
+    register(EAGReward)
+    register(ClassificationReward)
+    register(AttentionJaccardReward)
+    register(BrierReward)

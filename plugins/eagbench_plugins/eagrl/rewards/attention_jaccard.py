@@ -1,0 +1,47 @@
+"""`attention_jaccard`: R_att of EAG-RL (arXiv 2508.13579) alone: does the answer cite what the expert attends to?
+
+Plain overlap favours a list of the right length over a right answer, and says nothing of the outcome: use it to look at
+alignment by itself. K = 5 among the observed features, as in `eag`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field
+
+from eagbench.api import Case, StrictParams, Trajectory
+from eagbench_plugins.eagrl.rewards.parts import UNPARSED, expert_features, jaccard
+
+
+class AttentionJaccardReward:
+    """Overlap of the cited features with the expert's top features."""
+
+    name: ClassVar[str] = "attention_jaccard"
+    needs_salience: ClassVar[bool] = True
+
+    class Params(StrictParams):
+        """Size of the expert's list.
+
+        Attributes:
+            k: Number of expert features.
+        """
+
+        k: int = Field(default=5, ge=1)
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def __call__(
+        self, case: Case, label: int, trajectory: Trajectory, salience: Mapping[str, float] | None
+    ) -> Mapping[str, float]:
+        """The parts `attention` (0 to 1) and `unparsed` (0 or -1), and their sum `total`."""
+        del label
+        if salience is None:
+            raise ValueError("the reward attention_jaccard compares with an expert and was given no salience")
+        parsed = trajectory.probability is not None
+        cited = trajectory.cited_features or ()
+        attention = jaccard(cited, expert_features(case, salience, self.params.k)) if parsed else 0.0
+        unparsed = 0.0 if parsed else UNPARSED
+        return {"attention": attention, "unparsed": unparsed, "total": attention + unparsed}

@@ -1,0 +1,42 @@
+"""`classification`: R_cls of EAG-RL (arXiv 2508.13579) alone; see `eag` for the formula and its departures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field
+
+from eagbench.api import Case, StrictParams, Trajectory
+from eagbench_plugins.eagrl.rewards.parts import LOWEST, UNPARSED, log_likelihood, margin
+
+
+class ClassificationReward:
+    """Correct and confident answers; needs no expert."""
+
+    name: ClassVar[str] = "classification"
+
+    class Params(StrictParams):
+        """Weights.
+
+        Attributes:
+            beta: Weight of the margin on the right side of 0.5.
+        """
+
+        beta: float = Field(default=0.5, ge=0)
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def __call__(
+        self, case: Case, label: int, trajectory: Trajectory, salience: Mapping[str, float] | None
+    ) -> Mapping[str, float]:
+        """The parts `classification` and `unparsed` (0 or -1), and their sum `total`."""
+        del case, salience
+        if trajectory.probability is None:
+            classification, unparsed = log_likelihood(1, LOWEST), UNPARSED
+        else:
+            classification = log_likelihood(label, trajectory.probability)
+            classification += self.params.beta * margin(label, trajectory.probability)
+            unparsed = 0.0
+        return {"classification": classification, "unparsed": unparsed, "total": classification + unparsed}

@@ -1,0 +1,81 @@
+"""`eag`: the trajectory reward of EAG-RL (Fang et al., arXiv 2508.13579).
+
+    R       = w_cls * R_cls + w_att * R_att
+    R_cls   = log(y p + (1 - y)(1 - p)) + beta * margin,  margin = |p - 0.5| on the label's side of 0.5, else 0
+    R_att   = |F_policy & F_expert| / |F_policy | F_expert|  (both empty: 0)
+
+Preset `paper`: w_cls = lambda, w_att = 1 - lambda, lambda = 0.6. Preset `released_code`: w_cls = 1, w_att = 0.1, and
+the bonus on the right side weighs 0.5, as beta does.
+
+Departures, where the sources are silent:
+1. beta = 0.5 and K = 5 expert features, taken among the features observed in the case.
+2. p is clipped to [0.01, 0.99], since the logarithm is unbounded.
+3. An answer that can't be read has the worst R_cls (log 0.01), R_att = 0 whatever it cites, and loses 1 more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from eagbench.api import Case, StrictParams, Trajectory
+from eagbench_plugins.eagrl.rewards.parts import LOWEST, UNPARSED, expert_features, jaccard, log_likelihood, margin
+
+
+class EAGReward:
+    """Correct and confident answers, and citations that agree with the expert."""
+
+    name: ClassVar[str] = "eag"
+    needs_salience: ClassVar[bool] = True
+
+    class Params(StrictParams):
+        """Weights.
+
+        Attributes:
+            preset: `paper` or `released_code`.
+            weight: lambda of the preset `paper`, 0.6 unless given.
+            beta: Weight of the margin within R_cls.
+            k: Number of expert features.
+        """
+
+        preset: Literal["paper", "released_code"] = "paper"
+        weight: float | None = Field(default=None, ge=0, le=1)
+        beta: float = Field(default=0.5, ge=0)
+        k: int = Field(default=5, ge=1)
+
+        @model_validator(mode="after")
+        def _weight_is_the_papers(self) -> EAGReward.Params:
+            if self.weight is not None and self.preset != "paper":
+                raise ValueError("weight belongs to the preset 'paper'; the weights of 'released_code' are 1 and 0.1")
+            return self
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        if params.preset == "paper":
+            share = 0.6 if params.weight is None else params.weight
+            self._weights = (share, 1 - share)
+        else:
+            self._weights = (1.0, 0.1)
+
+    def __call__(
+        self, case: Case, label: int, trajectory: Trajectory, salience: Mapping[str, float] | None
+    ) -> Mapping[str, float]:
+        """The parts `classification`, `attention`, `unparsed` (0 or -1), and their weighted `total`."""
+        if salience is None:
+            raise ValueError("the reward eag compares with an expert and was given no salience")
+        if trajectory.probability is None:
+            classification, attention, unparsed = log_likelihood(1, LOWEST), 0.0, UNPARSED
+        else:
+            classification = log_likelihood(label, trajectory.probability)
+            classification += self.params.beta * margin(label, trajectory.probability)
+            attention = jaccard(trajectory.cited_features or (), expert_features(case, salience, self.params.k))
+            unparsed = 0.0
+        for_class, for_attention = self._weights
+        return {
+            "classification": classification,
+            "attention": attention,
+            "unparsed": unparsed,
+            "total": for_class * classification + for_attention * attention + unparsed,
+        }

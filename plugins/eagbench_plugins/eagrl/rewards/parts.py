@@ -1,0 +1,44 @@
+"""What the rewards are made of: likelihood, margin, overlap with the expert."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from math import log
+
+from eagbench.api import Case
+
+# A log-likelihood is unbounded: a written 0 or 1 is taken for 0.01 or 0.99.
+LOWEST, HIGHEST = 0.01, 0.99
+
+# What an answer that can't be read loses beside the worst values of all parts.
+UNPARSED = -1.0
+
+
+def log_likelihood(label: int, probability: float) -> float:
+    """log(y p + (1 - y)(1 - p)) with p clipped to [0.01, 0.99]; from -4.61 to -0.01."""
+    clipped = min(max(probability, LOWEST), HIGHEST)
+    return log(clipped if label else 1 - clipped)
+
+
+def margin(label: int, probability: float) -> float:
+    """How far the answer lies on the right side of 0.5, else 0. With p clipped; from 0 to 0.49."""
+    clipped = min(max(probability, LOWEST), HIGHEST)
+    return max(0.0, clipped - 0.5 if label else 0.5 - clipped)
+
+
+def expert_features(case: Case, salience: Mapping[str, float], k: int) -> tuple[str, ...]:
+    """The `k` features of highest weight among those observed in the case, fewer if fewer are.
+
+    Args:
+        case: The case.
+        salience: Weight per feature, in canonical order, by which ties are broken.
+        k: How many.
+    """
+    place = {name: i for i, name in enumerate(salience)}
+    return tuple(sorted(case.observed(), key=lambda name: (-salience[name], place[name]))[:k])
+
+
+def jaccard(first: Collection[str], second: Collection[str]) -> float:
+    """Size of the intersection over that of the union; 0 if both are empty."""
+    a, b = set(first), set(second)
+    return len(a & b) / len(a | b) if a | b else 0.0

@@ -1,0 +1,124 @@
+"""From texts to predictions, with a language model that says what it was told to (the real ones are tested below
+tests/plugins/policies)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from eagbench.api import (
+    ANSWER_LEVELS,
+    STYLES,
+    AnswerMode,
+    Case,
+    Cases,
+    Feature,
+    Generation,
+    RecordText,
+    RecordTextParams,
+    Sampling,
+    Task,
+    answer_cases,
+    prompt_text,
+)
+
+TASK = Task("mortality", "die", "a physician", 24.0)
+CASES = Cases(
+    (Feature("ph", "pH", "1", (6, 8)),),
+    ("age", "sex"),
+    TASK,
+    tuple(
+        Case(f"c{i}", f"c{i}", ("ph",), np.array([1.0]), np.array([[7.0 + i / 10]], np.float32), {"age": 50, "sex": 0})
+        for i in range(3)
+    ),
+)
+TEXT = RecordText(RecordTextParams())
+
+
+class ScriptedModel:
+    """Writes a script's texts in turn, up to the first stop string, and prefers one answer level."""
+
+    def __init__(self, script: Sequence[str], level: str = "0.30") -> None:
+        self.script = script
+        self.level = level
+        self.asked: list[tuple[str, str]] = []
+
+    def generate(self, prompts: Sequence[str], sampling: Sampling, seed: int) -> list[Generation]:
+        texts = []
+        for i in range(len(prompts)):
+            text = self.script[i % len(self.script)]
+            ends = [text.index(stop) + len(stop) for stop in sampling.stop if stop in text]
+            texts.append(Generation(text[: min(ends)] if ends else text, 5))
+        return texts
+
+    def continuation_probabilities(
+        self, prompts: Sequence[str], written: Sequence[str], candidates: Sequence[str]
+    ) -> np.ndarray:
+        self.asked += list(zip(prompts, written, strict=True))
+        weights = np.array([3.0 if candidate == self.level else 1.0 for candidate in candidates])
+        return np.tile(weights / weights.sum(), (len(prompts), 1))
+
+
+def test_greedy_keeps_unparsed_answers_unparsed() -> None:
+    model = ScriptedModel(["<answer>0.20</answer>", "<answer>85</answer>", "no idea"])
+    predictions = answer_cases(model, CASES, TEXT, STYLES["vanilla"], AnswerMode(), seed=0, max_new_tokens=9)
+    assert [p.probability for p in predictions] == [0.2, None, None]
+    assert [p.case_id for p in predictions] == ["c0", "c1", "c2"]
+    assert [p.answer_mode for p in predictions] == ["greedy"] * 3
+    assert [p.trajectories[0].generated_tokens for p in predictions] == [5, 5, 5]
+
+
+def test_mean_of_n_is_over_the_parsed_samples_of_each_case() -> None:
+    script = ["<answer>0.20</answer>", "<answer>0.50</answer>", "x", "y", "z", "w"] + ["<answer>1</answer>", "?"]
+    answer = AnswerMode(mode="mean_of_n", samples=4)
+    two = CASES.select([0, 1])
+    predictions = answer_cases(ScriptedModel(script), two, TEXT, STYLES["vanilla"], answer, seed=0, max_new_tokens=9)
+    assert predictions[0].probability == pytest.approx(0.35)
+    assert predictions[1].probability == 1.0
+    assert [len(p.trajectories) for p in predictions] == [4, 4]
+    nothing = answer_cases(ScriptedModel(["x"]), two, TEXT, STYLES["vanilla"], answer, seed=0, max_new_tokens=9)
+    assert [p.probability for p in nothing] == [None, None]
+
+
+def test_expectation_weighs_the_levels_after_the_written_reasoning() -> None:
+    reasoning = "<Subquestion> a<Answer> b<Important Features> ph<Final answer>"
+    model = ScriptedModel([reasoning + "0.95</Final answer>", "nothing at all"])
+    style = STYLES["question_decomposition"]
+    answer = AnswerMode.model_validate("expectation")
+    predictions = answer_cases(model, CASES, TEXT, style, answer, seed=0, max_new_tokens=9)
+    levels = np.array([float(level) for level in ANSWER_LEVELS])
+    expected = (levels.sum() + 2 * 0.30) / (len(levels) + 2)
+    assert predictions[0].probability == pytest.approx(expected)
+    assert predictions[1].probability is None
+    assert predictions[0].cited_features == ("ph",)
+    assert predictions[0].trajectories[0].text == reasoning
+    assert predictions[0].trajectories[0].probability == predictions[0].probability
+    prompt = prompt_text(style, CASES.items[0], CASES, TEXT)
+    assert model.asked[0] == (prompt, reasoning)
+    assert len(model.asked) == 2  # the case that never began an answer is not asked
+
+
+def test_expectation_does_not_take_a_tag_inside_open_reasoning_for_the_answer() -> None:
+    model = ScriptedModel(["<think> I could write <answer>0.2</answer>"])
+    answer = AnswerMode(mode="expectation")
+    predictions = answer_cases(model, CASES, TEXT, STYLES["think_answer"], answer, seed=0, max_new_tokens=9)
+    assert [p.probability for p in predictions] == [None] * 3
+
+
+@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+def test_the_full_prompt_says_role_record_question_and_every_tag(style) -> None:
+    prompt = prompt_text(style, CASES.items[0], CASES, TEXT)
+    record = TEXT.render(CASES.items[0], CASES)
+    places = [prompt.index(part) for part in ("You are a physician.", record, "will die?", style.tags[0])]
+    assert places == sorted(places)
+    assert all(tag in prompt for tag in style.tags)
+
+
+def test_short_prompts_differ_between_styles_only_in_the_format() -> None:
+    short = RecordText(RecordTextParams(instructions="short"))
+    prompts = {name: prompt_text(style, CASES.items[0], CASES, short) for name, style in STYLES.items()}
+    heads = {prompt.rsplit("Format: ", 1)[0] for prompt in prompts.values()}
+    assert len(heads) == 1
+    assert {prompt.rsplit("Format: ", 1)[1].strip() for prompt in prompts.values()} == set(STYLES)

@@ -1,0 +1,137 @@
+"""The record as text, on a case small enough to write its text down."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eagbench.api import Case, Cases, Feature, RecordText, RecordTextParams, Task
+
+TASK = Task("in_hospital_mortality", "die before leaving the hospital", "an intensive care physician", 48.0)
+FEATURES = (
+    Feature("heart_rate", "Heart rate", "bpm", (0, 300), (60, 100), ("pulse",)),
+    Feature("lactate", "Lactate", "mmol/L", (0, 50), (None, 2)),
+    Feature("ph", "pH", "1", (6, 8), (7.35, 7.45)),
+    Feature("fio2", "Inspired oxygen", "%", (0, 100)),
+)
+NAN = float("nan")
+
+
+def case(
+    values: list[list[float]],
+    times: list[float],
+    features: tuple[str, ...] = ("heart_rate", "lactate", "ph", "fio2"),
+    age: float = 65.0,
+    sex: float = 1.0,
+) -> Case:
+    array = np.array(values, dtype=np.float32).reshape(len(times), len(features))
+    return Case("c", "p", features, np.array(times, dtype=float), array, {"age": age, "sex": sex})
+
+
+def cohort(*items: Case) -> Cases:
+    return Cases(FEATURES, ("age", "sex"), TASK, items)
+
+
+CASE = case([[55, 1.25, NAN, NAN], [120, NAN, 7.4, NAN], [80, 3.5, NAN, NAN]], [0.5, 20, 30])
+
+
+def test_raw_record_has_sex_and_age_first_then_a_line_per_feature() -> None:
+    assert RecordText(RecordTextParams()).render(CASE, cohort(CASE)).splitlines() == [
+        "Sex: male",
+        "Age: 65 years",
+        "Hours since the start of observation (the first 48 hours are shown): 0.5, 20, 30",
+        "heart_rate (bpm; reference 60 to 100): 55, 120, 80",
+        "lactate (mmol/L; reference at most 2): 1.25, NaN, 3.5",
+        "ph (reference 7.35 to 7.45): NaN, 7.4, NaN",
+        "fio2 (%): NaN, NaN, NaN",
+    ]
+
+
+def test_flagged_values_stand_against_the_reference_range() -> None:
+    params = RecordTextParams(values="flagged", units=False, reference_ranges=False)
+    assert RecordText(params).render(CASE, cohort(CASE)).splitlines()[3:] == [
+        "heart_rate: 55 L, 120 H, 80 N",
+        "lactate: 1.25 N, NaN, 3.5 H",
+        "ph: NaN, 7.4 N, NaN",
+        "fio2: NaN, NaN, NaN",
+    ]
+
+
+def test_periods_show_the_last_value_of_each() -> None:
+    lines = RecordText(RecordTextParams(periods=2)).render(CASE, cohort(CASE)).splitlines()
+    assert lines[2].endswith("(the last value in each part is shown): 0 to 24, 24 to 48")
+    assert lines[3].endswith(": 120, 80")
+    assert lines[4].endswith(": 1.25, 3.5")
+
+
+def test_record_follows_the_order_of_the_case() -> None:
+    turned = case([[NAN, 7.4, 2.0, 55]], [1.0], ("fio2", "ph", "lactate", "heart_rate"))
+    names = [line.split(" ")[0] for line in RecordText(RecordTextParams()).render(turned, cohort(CASE)).splitlines()]
+    assert names[3:] == ["fio2", "ph", "lactate", "heart_rate"]
+    fitted = RecordText(RecordTextParams(values="quantile", periods=1, instructions="short")).fit(cohort(turned, CASE))
+    units = fitted.render(turned, cohort(turned)).split()
+    assert [unit.split("=")[0] for unit in units] == ["sex", "age", "ph", "lactate", "heart_rate"]
+
+
+def test_unknown_sex_and_age_and_no_measurement_are_written_as_such() -> None:
+    empty = case([], [], age=NAN, sex=NAN)
+    lines = RecordText(RecordTextParams()).render(empty, cohort(empty)).splitlines()
+    assert lines[:2] == ["Sex: unknown", "Age: unknown"]
+    assert lines[2].endswith(": none")
+    assert lines[3].endswith(": NaN")
+    short = RecordText(RecordTextParams(values="quantile", instructions="short")).fit(cohort(CASE))
+    assert short.render(empty, cohort(empty)) == "sex=unknown age=unknown"
+
+
+def test_numbers_keep_four_significant_digits_and_no_exponent() -> None:
+    odd = case([[0.1, 123456.0, 0.000012345, 1000.0]], [1.0])
+    lines = RecordText(RecordTextParams(units=False, reference_ranges=False)).render(odd, cohort(odd)).splitlines()
+    assert [line.split(": ")[1] for line in lines[3:]] == ["0.1", "123500", "0.00001234", "1000"]
+
+
+def test_quantile_bins_are_those_of_numpy_on_the_training_values() -> None:
+    rng = np.random.default_rng(0)
+    training = cohort(*(case([[v, NAN, NAN, NAN]], [1.0]) for v in rng.normal(80, 10, 200)))
+    values = np.array([c.values[0, 0] for c in training], dtype=float)
+    edges = np.quantile(values, np.arange(1, 10) / 10)
+    text = RecordText(RecordTextParams(values="quantile", periods=1, instructions="short")).fit(training)
+    for shown in (-5.0, 500.0, *values):
+        (unit,) = text.feature_texts(case([[shown, NAN, NAN, NAN]], [1.0]), training).values()
+        assert unit == f"heart_rate=q{np.searchsorted(edges, np.float32(shown), side='right')}"
+
+
+def test_quantile_units_hold_name_period_and_bin_without_white_space() -> None:
+    fitted = RecordText(RecordTextParams(values="quantile", periods=2, bins=4, instructions="short")).fit(cohort(CASE))
+    texts = fitted.feature_texts(CASE, cohort(CASE))
+    assert list(texts) == ["heart_rate", "lactate", "ph"]  # fio2 was never measured
+    assert texts["heart_rate"].split(" ") == ["heart_rate@24h=q3", "heart_rate@48h=q0"]
+    assert fitted.render(CASE, cohort(CASE)) == "sex=male age=q3 " + " ".join(texts.values())
+
+
+def test_a_feature_without_training_values_is_left_out_of_the_quantile_form() -> None:
+    fitted = RecordText(RecordTextParams(values="quantile", periods=1)).fit(cohort(case([[70, 1, NAN, NAN]], [1.0])))
+    assert "ph" not in fitted.feature_texts(CASE, cohort(CASE))
+
+
+@pytest.mark.parametrize("values", ["raw", "flagged", "quantile"])
+def test_a_saved_record_text_writes_the_same(tmp_path: Path, values: str) -> None:
+    fitted = RecordText(RecordTextParams.model_validate({"values": values, "periods": 3})).fit(cohort(CASE))
+    fitted.save(tmp_path)
+    assert RecordText.load(tmp_path).render(CASE, cohort(CASE)) == fitted.render(CASE, cohort(CASE))
+    assert set(json.loads((tmp_path / "record_text.json").read_text())) == {"params", "edges"}
+
+
+@given(st.lists(st.floats(-1e5, 1e5, width=32), min_size=2, max_size=60), st.integers(2, 12))
+def test_bins_rise_with_the_value(values: list[float], bins: int) -> None:
+    training = cohort(*(case([[v, NAN, NAN, NAN]], [1.0]) for v in values))
+    fitted = RecordText(RecordTextParams(values="quantile", periods=1, bins=bins)).fit(training)
+    ordered = sorted(values)
+    shown = [fitted.feature_texts(case([[v, NAN, NAN, NAN]], [1.0]), training)["heart_rate"] for v in ordered]
+    numbers = [int(text.rsplit("q", 1)[1]) for text in shown]
+    assert numbers == sorted(numbers)
+    assert 0 <= numbers[0] and numbers[-1] == bins - 1

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from builders import make_cases, make_training_data
+from eagbench.api import Cases, FloatArray, StageRun, TrainingData, UserError
+from eagbench_plugins.experts.logistic_regression import LogisticRegression
+from eagbench_plugins.experts.summary import RecordSummary
+
+STATISTICS = ("mean", "min", "max", "last", "count")
+DRIVERS = {"lactate": 2.0, "urea": -1.5}
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    return make_training_data(make_cases(300, DRIVERS, n_times=2, missing=0.6), 0)
+
+
+def fit(data: TrainingData, folder: Path, **params: object) -> LogisticRegression:
+    expert = LogisticRegression(LogisticRegression.Params(**params))
+    expert.fit(data, StageRun(params={}, inputs={}, seed=0, out=folder))
+    return expert
+
+
+def test_agrees_with_a_scikit_learn_pipeline(data: TrainingData, tmp_path: Path) -> None:
+    expert = fit(data, tmp_path, inverse_penalty=0.5)
+    cases = data.train.cases
+
+    def columns(cases: Cases) -> tuple[FloatArray, np.ndarray]:
+        table = RecordSummary(cases.feature_names, cases.static_names, STATISTICS).table(cases)
+        measured = np.array([[name in case.observed() for name in cases.feature_names] for case in cases])
+        return table, measured
+
+    table, measured = columns(cases)
+    imputer = SimpleImputer(strategy="median").fit(table)
+    pipeline = make_pipeline(StandardScaler(), SklearnLogisticRegression(C=0.5, max_iter=5000, tol=1e-8))
+    pipeline.fit(np.hstack([imputer.transform(table), measured]), data.train.labels)
+    held_out = make_cases(100, DRIVERS, n_times=2, missing=0.6, seed=5).cases
+    table, measured = columns(held_out)
+    expected = pipeline.predict_proba(np.hstack([imputer.transform(table), measured]))[:, 1]
+    np.testing.assert_allclose(expert.predict(held_out), expected, atol=2e-4)
+
+
+def test_salience_is_the_share_of_absolute_contributions(data: TrainingData, tmp_path: Path) -> None:
+    """With one column per feature, salience follows from differences of log odds alone."""
+    expert = fit(data, tmp_path, summary=["mean"])
+    cases = data.train.cases.select(range(20))
+    contributions = np.abs(expert._contributions(cases))  # (N, F + S + F)
+    n_features = len(cases.features)
+    per_feature = contributions[:, :n_features] + contributions[:, -n_features:]
+    np.testing.assert_allclose(expert.salience(cases), per_feature / per_feature.sum(axis=1, keepdims=True))
+
+
+def test_too_few_iterations_are_said(data: TrainingData, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did not converge"):
+        fit(data, tmp_path, max_iterations=1)

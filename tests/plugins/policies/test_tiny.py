@@ -1,0 +1,145 @@
+"""The tiny policy: well-formed in every style, ignorant of the outcome, the same bytes for the same seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from eagbench_plugins.policies.tiny.policy import TinyPolicy
+from eagbench_plugins.policies.transformers_model import TransformersModel
+from pydantic import ValidationError
+from transformers import AutoTokenizer
+
+from eagbench.api import (
+    ANSWER_LEVELS,
+    STYLES,
+    AnswerMode,
+    RecordText,
+    RecordTextParams,
+    StageRun,
+    UserError,
+    answer_cases,
+    prompt_text,
+)
+
+from .conftest import TINY, make_cases
+
+SHORT = TINY.model_copy(update={"steps": 60, "batch_size": 4})
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.iterdir() if path.is_file() and path.name != "policy.json"]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _prepare(folder: Path, record_text: RecordText, seed: int = 0, **stage: object) -> dict[str, str]:
+    folder.mkdir(exist_ok=True)
+    TinyPolicy(SHORT).prepare(make_cases(50, seed=1), record_text, StageRun({}, {}, seed, folder, **stage))
+    return _hashes(folder)
+
+
+@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize("mode", ["greedy", "mean_of_n", "expectation"])
+def test_answers_are_well_formed_in_every_style_and_mode(prepared, style, mode) -> None:
+    model = TinyPolicy(TINY).open(prepared.folder)
+    answer = AnswerMode(mode=mode, samples=2)
+    predictions = answer_cases(
+        model, prepared.held_out, prepared.record_text, style, answer, seed=0, max_new_tokens=150
+    )
+    trajectories = [trajectory for prediction in predictions for trajectory in prediction.trajectories]
+    assert np.mean([trajectory.probability is None for trajectory in trajectories]) < 0.1
+    assert sum(trajectory.hallucinated_features for trajectory in trajectories) <= 0.1 * len(trajectories)
+    if style.cites_features:
+        assert np.mean([bool(t.cited_features) and bool(t.steps) for t in trajectories]) > 0.9
+    else:
+        assert all("<Subquestion>" not in t.text for t in trajectories[:1])
+
+
+def test_every_level_tag_and_value_is_one_token_and_text_survives(prepared) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(prepared.folder)
+    tags = [tag for style in STYLES.values() for tag in style.tags]
+    units = {unit for case in prepared.training for text in _texts(prepared, case) for unit in text.split()}
+    assert len(units) > 100
+    for text in (*ANSWER_LEVELS, *tags, *(f" {unit}" for unit in units), *(f" {n}" for n in _names(prepared))):
+        assert len(tokenizer(text)["input_ids"]) == 1, text
+    for text in ("odd  spaces\n\n and, (signs) <b> 0.351", "µmol/l °C", prompt_text(
+        STYLES["vanilla"], prepared.held_out.items[0], prepared.held_out, prepared.record_text
+    )):  # fmt: skip
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+def _texts(prepared, case):
+    return prepared.record_text.feature_texts(case, prepared.training).values()
+
+
+def _names(prepared):
+    return prepared.training.feature_names
+
+
+def test_same_seed_same_bytes_another_seed_another_model(tmp_path: Path, record_text) -> None:
+    first = _prepare(tmp_path / "a", record_text)
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(first)
+    assert _prepare(tmp_path / "b", record_text) == first
+    assert _prepare(tmp_path / "c", record_text, seed=1)["model.safetensors"] != first["model.safetensors"]
+
+
+def test_a_killed_pretraining_goes_on_to_the_same_bytes(tmp_path: Path, record_text) -> None:
+    unbroken = _prepare(tmp_path / "a", record_text)
+    steps_taken = []
+
+    def killed_after_55_steps(items, label, total):
+        for i, item in enumerate(items):
+            if i == 55:
+                raise KeyboardInterrupt
+            yield item
+
+    def counting(items, label, total):
+        for item in items:
+            steps_taken.append(item)
+            yield item
+
+    with pytest.raises(KeyboardInterrupt):
+        _prepare(tmp_path / "b", record_text, progress=killed_after_55_steps)
+    assert _prepare(tmp_path / "b", record_text, progress=counting) == unbroken
+    assert steps_taken == list(range(50, SHORT.steps))
+
+
+def test_default_size_is_below_five_million_parameters() -> None:
+    largest = TinyPolicy.Params(hidden_dim=256, intermediate_dim=512, layers=4, vocabulary_size=4096)
+    for params in (TinyPolicy.Params(), largest):
+        attention = 4 * params.hidden_dim**2 + 4 * params.hidden_dim
+        layer = attention + 3 * params.hidden_dim * params.intermediate_dim + 2 * params.hidden_dim
+        total = params.vocabulary_size * params.hidden_dim + params.layers * layer + params.hidden_dim
+        assert total < 5_000_000
+
+
+def test_parameters_that_make_no_model_are_refused() -> None:
+    with pytest.raises(ValidationError, match="multiple of heads"):
+        TinyPolicy.Params(hidden_dim=100, heads=16)
+
+
+def test_a_record_that_is_too_long_says_how_to_shorten_it(tmp_path: Path) -> None:
+    cases = make_cases(20, seed=1)
+    raw = RecordText(RecordTextParams()).fit(cases)
+    params = TINY.model_copy(update={"max_length": 64})
+    with pytest.raises(UserError, match="max_length 64") as raised:
+        TinyPolicy(params).prepare(cases, raw, StageRun({}, {}, 0, tmp_path))
+    assert "periods" in raised.value.message
+
+
+def test_raw_values_and_full_instructions_are_learnt_as_well(tmp_path: Path) -> None:
+    cases = make_cases(60, seed=1)
+    raw = RecordText(RecordTextParams(values="flagged", periods=2)).fit(cases)
+    TinyPolicy(TINY).prepare(cases, raw, StageRun({}, {}, 0, tmp_path))
+    model = TransformersModel.load(tmp_path, batch_size=32)
+    predictions = answer_cases(model, cases, raw, STYLES["think_answer"], AnswerMode(), seed=0, max_new_tokens=150)
+    assert np.mean([prediction.probability is None for prediction in predictions]) < 0.1
+
+
+def test_written_files_name_no_path_of_this_machine(prepared) -> None:
+    for path in prepared.folder.glob("*.json"):
+        assert str(prepared.folder) not in path.read_text()
+        json.loads(path.read_text())

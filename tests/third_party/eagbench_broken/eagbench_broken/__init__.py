@@ -1,0 +1,1 @@
+"""A package whose plugin fails when it is imported."""

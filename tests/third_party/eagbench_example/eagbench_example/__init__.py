@@ -1,0 +1,1 @@
+"""An expert, a search and a reward from outside eagbench."""
