@@ -15,8 +15,8 @@ EXIT_DONE, EXIT_CELLS_FAILED, EXIT_USER_ERROR, EXIT_BUG = 0, 1, 2, 70
 
 app = typer.Typer(
     name="eagbench",
-    help="Benchmarks for language models that read health records: does a method read them better, more robustly, or in "
-    "another hospital?",
+    help="Benchmarks for language models that read health records: does a method read them better, more robustly, or "
+    "in another hospital?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,

@@ -31,13 +31,13 @@ def write_cohort(cohort: Cohort, folder: Path) -> None:
         "case": np.repeat(np.arange(len(cases), dtype=np.int32), [len(case.times) for case in cases]),
         "time": np.concatenate([case.times for case in cases]) if len(cases) else np.zeros(0),
     }
-    values = (
+    stacked = (
         np.concatenate([case.values_in_order(names) for case in cases])
         if len(cases)
         else np.zeros((0, len(names)), np.float32)
     )
     for j, name in enumerate(names):
-        columns[f"value:{name}"] = values[:, j]
+        columns[f"value:{name}"] = stacked[:, j]
     pq.write_table(pa.table(columns), folder / "measurements.parquet", compression="zstd")
 
     labels: dict[str, Any] = {"case_id": list(cases.case_ids), "label": np.asarray(cohort.labels, dtype=np.int8)}

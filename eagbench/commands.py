@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from eagbench.config import LoadedBenchmark, load_benchmark
 from eagbench.errors import UserError
 from eagbench.plan import Plan, make_plan
 from eagbench.progress import Reporter
 from eagbench.registry import load_registry
-from eagbench.run_folder import check_out, write_run_folder
+from eagbench.run_writer import check_out, write_run_folder
 from eagbench.runner import run_plan
 from eagbench.store import Store
 from eagbench.tracking import start_trackers
@@ -76,11 +76,11 @@ def run(request: Request, out: Path | None, *, fresh: bool, workers: int, quiet:
     for tracker in trackers:
         tracker.finish()
     from eagbench.report.html import write_report
-    from eagbench.report.tables import render
+    from eagbench.report.tables import headline
 
     page = write_report(folder)
     count = {status: sum(o.status == status for o in result.outcomes.values()) for status in ("computed", "reused")}
-    lines = [render(folder, "md"), "", f"stages: {count['computed']} computed, {count['reused']} reused"]
+    lines = [headline(folder), "", f"stages: {count['computed']} computed, {count['reused']} reused"]
     for failure in manifest["failed"]:
         lines.append(f"failed: {_cell_name(failure)}: {failure['stage']}: {failure['reason']}")
     lines.append(f"run folder: {folder}")
@@ -123,12 +123,13 @@ def plan_text(plan: Plan, store: Store) -> str:
 def report(folder: Path, format: str) -> str:
     """Writes the HTML report again, or renders the main table."""
     from eagbench.report.html import write_report
-    from eagbench.report.tables import render
-    from eagbench.run_folder import read_manifest
+    from eagbench.report.tables import Format, render
+    from eagbench.run_contract import read_manifest
 
     read_manifest(folder)
     if format == "html":
         return f"report: {write_report(folder)}"
-    if format not in {"md", "latex", "csv"}:
-        raise UserError(f"there is no format '{format}'", where="--format", mend="choices: html, md, latex, csv")
-    return render(folder, format)
+    if format not in get_args(Format):
+        choices = ", ".join(("html", *get_args(Format)))
+        raise UserError(f"there is no format '{format}'", where="--format", mend=f"choices: {choices}")
+    return render(folder, cast(Format, format))

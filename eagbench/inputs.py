@@ -85,7 +85,8 @@ def _held_out_labels(cohort: Path, split: Path) -> HeldOutLabels:
 
 def _perturbed(cases: Cases, training: Cases, condition: Condition, seed: int) -> Cases:
     use = condition.perturbation
-    assert use is not None and condition.severity is not None
+    assert use is not None
+    assert condition.severity is not None
     perturbation = load_registry().create("perturbation", use.name, use.params)
     perturbation.fit(training)
     # The seed of a case depends on the perturbation and not on its severity, so that a higher severity adds to what a

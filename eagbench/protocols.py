@@ -364,7 +364,8 @@ class Perturbation(Protocol):
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The changed case; the input is left untouched. Severity 0 changes nothing; the same seed at a higher severity
-        changes at least what a lower one does."""
+        changes at least what a lower one does.
+        """
         ...
 
 

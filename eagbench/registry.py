@@ -200,7 +200,9 @@ def create_component(identity: Mapping[str, Any]) -> Any:
 
 @functools.cache
 def code_version(component: Any, distribution: str) -> str:
-    """Version of the code behind a component class or a stage's function: its distribution's version and the hash of its package's source.
+    """Version of the code behind a component class or a stage's function.
+
+    It is the version of its distribution and the hash of its package's source.
 
     The source is hashed whether the plugin is editable or not, so that a patched copy never passes for the original.
     """

@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-Item = TypeVar("Item")
+from typing import Any, Literal
 
 
 def content_hash(value: Any) -> str:
@@ -171,7 +169,7 @@ class StageNode:
         return tuple(nodes)
 
 
-def no_progress(items: Iterable[Item], label: str, total: int | None = None) -> Iterable[Item]:
+def no_progress[Item](items: Iterable[Item], label: str, total: int | None = None) -> Iterable[Item]:
     """Progress that shows nothing."""
     del label, total
     return items

@@ -303,7 +303,7 @@ class ScoredCases:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOutLabels:
-    """What only `score` sees: label, patient and fold of each held-out case, and what an unparsed answer is scored with.
+    """What only `score` sees: the held-out cases' labels, and what an unparsed answer is scored with.
 
     Attributes:
         label: By case id.

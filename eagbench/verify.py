@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from eagbench.run_folder import KEY_COLUMNS, MEAN, read_manifest
+from eagbench.run_contract import KEY_COLUMNS, MEAN_SEED, read_manifest
 from eagbench.stages.score import evaluate
 from eagbench.stages.split import patient_set_hash
 from eagbench.stats.bootstrap import percentile_interval
@@ -105,7 +105,7 @@ def _check_numbers(folder: Path, manifest: Mapping[str, Any], findings: Findings
             parts = [evaluated_cell(key, by_cell[key])]
         else:
             same = [k for k in by_cell if _without(k, seed_index) == _without(key, seed_index)]
-            parts = [evaluated_cell(k, by_cell[k]) for k in same] if key[seed_index] == MEAN else []
+            parts = [evaluated_cell(k, by_cell[k]) for k in same] if key[seed_index] == MEAN_SEED else []
         if not parts:
             findings.problems.append(f"no predictions for the results of {' / '.join(filter(None, key))}")
             continue
@@ -150,7 +150,7 @@ def reference_value(
     parsed = np.array([r["parsed"] for r in chosen], dtype=bool)
     if suffix == "worst_case":
         probability = np.where(parsed, probability, 1 - label)
-    params = next((use["params"] for use in metrics if use["name"] == plain), {})
+    params: Mapping[str, Any] = next((use["params"] for use in metrics if use["name"] == plain), {})
     one_class = len(set(label.tolist())) < 2
     functions: dict[str, Callable[[], float]] = {
         "auroc": lambda: float("nan") if one_class else float(roc_auc_score(label, probability)),

@@ -102,7 +102,8 @@ def _value(node: yaml.Node, path: KeyPath, file: str, places: dict[KeyPath, str]
     if _VARIABLE.search(text):
         text = _expand(text, place)
         # An unquoted variable takes the type of what it holds; a quoted one stays text.
-        return text if node.style in ("'", '"') else yaml.safe_load(text)
+        quoted = isinstance(node, yaml.ScalarNode) and node.style in ("'", '"')
+        return text if quoted else yaml.safe_load(text)
     # Anchors and tags resolve as SafeLoader does.
     constructor = yaml.SafeLoader("")
     try:

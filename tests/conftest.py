@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +113,7 @@ def run_command() -> Callable[..., Finished]:
 
 
 @pytest.fixture(scope="session")
-def third_party(shared_folder: Path) -> Iterator[dict[str, str]]:
+def third_party(shared_folder: Path) -> dict[str, str]:
     """The packages below tests/third_party, installed by pip beside the environment; the variables that add them."""
     target = shared_folder / "third_party"
     with FileLock(shared_folder / "third_party.lock"):
@@ -122,4 +122,4 @@ def third_party(shared_folder: Path) -> Iterator[dict[str, str]]:
             command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
             subprocess.run([*command, "--target", str(target), *packages], check=True, timeout=300)
     paths = [str(target), *filter(None, [os.environ.get("PYTHONPATH")])]
-    yield {"PYTHONPATH": os.pathsep.join(paths)}
+    return {"PYTHONPATH": os.pathsep.join(paths)}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from types import ModuleType
+from typing import Any
 
 
-def quiet_transformers() -> ModuleType:
+def quiet_transformers() -> Any:
     """Imports transformers with its progress bars and warnings off.
 
     Tokenizers stay single-threaded: stages run beside each other, and forked workers would warn.

@@ -130,7 +130,7 @@ class CurvePanel:
         curves: One per method.
         references: Values under clean that no method made.
         baseline: What a ranking without skill gets.
-        extent: The axis, the same in all panels of a metric.
+        extent: The ends of the axis.
     """
 
     title: str
@@ -198,7 +198,8 @@ class ReliabilityPanel:
     Attributes:
         method: Its label.
         note: Number of answers, written below the label.
-        points: (mean probability, event rate with interval) of each bin that holds an answer.
+        points: (mean probability, event rate with interval) of each bin that holds an answer. A point without an
+            interval is drawn hollow and off the line.
         counts: Answers per bin, all bins.
     """
 
@@ -233,7 +234,9 @@ def reliability(panels: Sequence[ReliabilityPanel], look: Mapping[str, Look]) ->
                 parts.append(
                     line(x_scale(mean), y_scale(rate.low), x_scale(mean), y_scale(rate.high), "whisker", colour)
                 )
-        parts.append(path([(x_scale(m), y_scale(r.value)) for m, r in panel.points], "curve thin", colour))
+        firm = [(x_scale(m), y_scale(r.value)) for m, r in panel.points if not math.isnan(r.low)]
+        if len(firm) > 1:
+            parts.append(path(firm, "curve thin", colour))
         for mean, rate in panel.points:
             shape = drawn.marker if drawn else "diamond"
             is_hollow = math.isnan(rate.low)

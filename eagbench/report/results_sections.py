@@ -15,8 +15,9 @@ from eagbench.metrics.weighted import ratio
 from eagbench.report import figures, tables, wording
 from eagbench.report.blocks import Block, FigureBlock, Folded, Heading, Prose, Section, TableBlock
 from eagbench.report.figures import Estimate
-from eagbench.report.run_folder import CLEAN, Answers, Group, ResultRow, RunFolder
+from eagbench.report.run_folder import Answers, Group, ResultRow, RunFolder
 from eagbench.report.tables import Entry, Line, Table
+from eagbench.run_contract import CLEAN
 from eagbench.stats.bootstrap import bootstrap, percentile_interval
 from eagbench.types import FloatArray
 
@@ -91,9 +92,9 @@ def robustness(run: RunFolder, group: Group) -> Section | None:
             "asks a question of its own, so no figure, table or number here combines two of them."
         )
     ]
-    extents = {metric: _extent(run, group, metric) for metric in metrics}
     for perturbation in run.perturbations:
         blocks.append(Heading(perturbation))
+        extents = {metric: _extent(run, group, metric, perturbation) for metric in metrics}
         blocks.extend(_curves(run, group, perturbation, extents))
         blocks.extend(TableBlock(tables.robustness_table(run, group, perturbation, metric)) for metric in metrics[:1])
         others = [m for m in run.metrics if m not in metrics[:1] and _has_numbers(run, group, perturbation, m)]
@@ -109,11 +110,15 @@ def _has_numbers(run: RunFolder, group: Group, perturbation: str, metric: str) -
     )
 
 
-def _extent(run: RunFolder, group: Group, metric: str) -> tuple[float, float]:
-    """One axis for all curves of a metric, so that slopes can be compared between figures."""
+def _extent(run: RunFolder, group: Group, metric: str, perturbation: str) -> tuple[float, float]:
+    """The axis of a metric's curves.
+
+    That of AUROC is the same for all perturbations, so that slopes can be compared between figures. An unbounded loss
+    has one for each, because a method that breaks down under one perturbation would flatten all other curves.
+    """
     values = [0.5] if metric == "auroc" else []
-    for (_, _, _, name), row in run.headline(group).items():
-        if name == metric and row.status == "ok":
+    for (_, condition, _, name), row in run.headline(group).items():
+        if name == metric and row.status == "ok" and (metric == "auroc" or condition in (CLEAN, perturbation)):
             values.extend(v for v in (row.value, row.ci_low, row.ci_high) if not math.isnan(v))
     return figures.padded(values)
 
@@ -171,8 +176,8 @@ def _curves(
             )
         look = figures.looks(run.methods)
         caption = f"{perturbation}.{_description(run, perturbation)} {tables.seeds_words(run)}; the bands are the "
-        caption += f"{tables.interval_words(run)}. {tables.counts_words(used)} The axes are the same in all figures of "
-        caption += "this section and do not start at 0."
+        caption += f"{tables.interval_words(run)}. {tables.counts_words(used)} Axes do not start at 0"
+        caption += "; that of AUROC is the same in all figures of this section." if "auroc" in extents else "."
         caption += " Dotted: a prediction without skill."
         if run.references:
             caption += f" Dashed: {wording.enumeration(list(run.references))}, on clean records."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,19 +13,11 @@ from typing import Any
 import numpy as np
 
 from eagbench.errors import UserError
+from eagbench.run_contract import CLEAN, COST_COLUMNS, MEAN_SEED, RESULT_COLUMNS, read_manifest
 from eagbench.types import BoolArray, FloatArray, IntArray
-
-CLEAN = "clean"
-MEAN_SEED = "mean"
 
 _MEND = "give the folder of a finished run (what `eagbench run --out` wrote)"
 _GROUP_COLUMNS = ("benchmark", "task", "domain_train", "domain_eval", "split", "calibration", "subgroup")
-_RESULT_COLUMNS = (
-    *_GROUP_COLUMNS,
-    *("method", "seed", "condition", "severity", "metric"),
-    *("value", "ci_low", "ci_high", "n_cases", "n_positive", "n_unparsed", "status"),
-)
-_COST_COLUMNS = ("stage", "kind", "label", "seconds", "peak_memory_mb", "generated_tokens", "status")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -101,9 +92,9 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.manifest: Mapping[str, Any] = _manifest(path / "manifest.json")
-        self.results = tuple(_result(record) for record in _records(path / "results.csv", _RESULT_COLUMNS))
-        self.costs = tuple(_cost(record) for record in _records(path / "costs.csv", _COST_COLUMNS))
+        self.manifest: Mapping[str, Any] = read_manifest(path)
+        self.results = tuple(_result(record) for record in _records(path / "results.csv", RESULT_COLUMNS))
+        self.costs = tuple(_cost(record) for record in _records(path / "costs.csv", COST_COLUMNS))
 
     @property
     def synthetic(self) -> bool:
@@ -147,17 +138,23 @@ class RunFolder:
 
     def headline(self, group: Group) -> Mapping[Cell, ResultRow]:
         """The row of each cell that stands for all seeds: the mean over seeds, or the only seed."""
-        by_cell: dict[Cell, list[ResultRow]] = {}
+        return self._headlines[group]
+
+    @cached_property
+    def _headlines(self) -> Mapping[Group, Mapping[Cell, ResultRow]]:
+        by_cell: dict[Group, dict[Cell, list[ResultRow]]] = {}
         for row in self.results:
-            if row.group == group:
-                by_cell.setdefault((row.method, row.condition, row.severity, row.metric), []).append(row)
-        chosen: dict[Cell, ResultRow] = {}
-        for cell, rows in by_cell.items():
-            means = [row for row in rows if row.seed == MEAN_SEED]
-            if means or (len(rows) == 1 and len(self.manifest["seeds"]) == 1):
-                chosen[cell] = (means or rows)[0]
-            elif len({row.status for row in rows}) == 1 and rows[0].status != "ok":
-                chosen[cell] = rows[0]
+            cells = by_cell.setdefault(row.group, {})
+            cells.setdefault((row.method, row.condition, row.severity, row.metric), []).append(row)
+        has_one_seed = len(self.manifest["seeds"]) == 1
+        chosen: dict[Group, dict[Cell, ResultRow]] = {group: {} for group in by_cell}
+        for group, cells in by_cell.items():
+            for cell, rows in cells.items():
+                means = [row for row in rows if row.seed == MEAN_SEED]
+                if means or (len(rows) == 1 and has_one_seed):
+                    chosen[group][cell] = (means or rows)[0]
+                elif len({row.status for row in rows}) == 1 and rows[0].status != "ok":
+                    chosen[group][cell] = rows[0]
         return chosen
 
     def by_seed(self, group: Group, metric: str) -> Mapping[str, Mapping[str, ResultRow]]:
@@ -170,16 +167,20 @@ class RunFolder:
 
     def answers(self, group: Group, method: str, condition: str = CLEAN) -> Answers | None:
         """The predictions behind a table's row, None where the run left none (a failed or inapplicable cell)."""
-        import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
         path = self.path / "predictions" / f"{method}.parquet"
         if not path.is_file():
             return None
-        table = pq.read_table(path)
-        keys = {"domain_train": group.domain_train, "domain_eval": group.domain_eval, "split": group.split}
-        for column, wanted in {**keys, "task": group.task, "condition": condition}.items():
-            table = table.filter(pc.equal(table[column], wanted))
+        keys = {
+            "task": group.task,
+            "domain_train": group.domain_train,
+            "domain_eval": group.domain_eval,
+            "split": group.split,
+            "condition": condition,
+        }
+        columns = ["patient_id", "probability", "label", "parsed", "cited_features", "teacher_features"]
+        table = pq.read_table(path, columns=columns, filters=[(key, "==", value) for key, value in keys.items()])
         if not table.num_rows:
             return None
         return Answers(
@@ -190,20 +191,6 @@ class RunFolder:
             cited=_lists(table["cited_features"].to_pylist()),
             teacher=_lists(table["teacher_features"].to_pylist()),
         )
-
-
-def _manifest(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise UserError("there is no manifest.json", where=str(path.parent), mend=_MEND)
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"this is not JSON: {error}", where=str(path), mend=_MEND) from None
-    needed = ("name", "methods", "conditions", "data", "intervals", "seeds")
-    missing = [key for key in needed if not isinstance(manifest, dict) or key not in manifest]
-    if missing:
-        raise UserError(f"it lacks {', '.join(missing)}", where=str(path), mend=_MEND)
-    return dict(manifest)
 
 
 def _records(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:

@@ -9,8 +9,9 @@ from typing import Any
 
 from eagbench.report import wording
 from eagbench.report.blocks import Block, Code, Facts, Folded, Prose, Section, TableBlock
-from eagbench.report.run_folder import CLEAN, CostRow, Group, ResultRow, RunFolder
+from eagbench.report.run_folder import CostRow, Group, ResultRow, RunFolder
 from eagbench.report.tables import Entry, Line, Table, curve_metrics, interval_words
+from eagbench.run_contract import CLEAN
 
 
 def opening(run: RunFolder) -> tuple[str, ...]:
@@ -18,7 +19,11 @@ def opening(run: RunFolder) -> tuple[str, ...]:
     manifest = run.manifest
     description = str(manifest.get("benchmark", {}).get("description") or "").strip()
     paragraphs = [description] if description else []
-    paragraphs.append(" ".join(_data_sentence(domain) for domain in manifest["data"].values()))
+    sentences = [_data_sentence(domain) for domain in manifest["data"].values()]
+    used, available = (sum(part["n_cases"] for part in parts) for parts in (_used(manifest), manifest["data"].values()))
+    if used and used < available:
+        sentences.append(f"Of these, {wording.count(used)} cases were used.")
+    paragraphs.append(" ".join(sentences))
     paragraphs.append(_done(run))
     paragraphs.extend(sentence for group in run.groups[:1] if (sentence := _found(run, group)))
     return tuple(paragraphs)
@@ -85,13 +90,13 @@ def _found(run: RunFolder, group: Group) -> str:
         if row is not None and row.status == "ok":
             text += f" The reference {reference} reaches {wording.number(row.value)}."
     falls = [
-        (before.value - row.value, before, row)
+        (wording.loss(metric, before.value, row.value), before, row)
         for (method, condition, _, name), row in cells.items()
         if name == metric and condition != CLEAN and row.status == "ok"
         if (before := cells.get((method, CLEAN, None, metric))) is not None and before.status == "ok"
     ]
-    if falls:
-        _, before, after = max(falls, key=lambda fall: fall[0])
+    lost, before, after = max(falls, key=lambda fall: fall[0], default=(0.0, None, None))
+    if lost > 0 and before is not None and after is not None:
         text += (
             f" The largest loss under a perturbation is that of {after.method}, from "
             f"{wording.number(before.value)} to {wording.number(after.value)}, at "
@@ -107,18 +112,24 @@ def _with_interval(row: ResultRow) -> str:
 
 def tiles(run: RunFolder) -> tuple[tuple[str, str], ...]:
     """The sizes that a reader looks for first."""
-    data = run.manifest["data"].values()
-    cases, events = sum(d["n_cases"] for d in data), sum(d["n_positive"] for d in data)
+    used = _used(run.manifest)
+    cases, events = sum(p["n_cases"] for p in used), sum(p["n_positive"] for p in used)
     held_out = [part for part in run.manifest.get("parts", []) if part["part"] == "held_out"]
     evaluated, evaluated_events = sum(p["n_cases"] for p in held_out), sum(p["n_positive"] for p in held_out)
     return (
-        ("cases", wording.count(cases)),
+        ("cases used", wording.count(cases)),
         ("events", f"{wording.count(events)} ({100 * events / cases:.1f} %)" if cases else "0"),
         ("evaluated cases", wording.count(evaluated)),
         ("evaluated events", wording.count(evaluated_events)),
         ("methods", wording.count(len(run.methods))),
         ("seeds", wording.count(len(run.manifest["seeds"]))),
     )
+
+
+def _used(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The parts of one fold, which together hold each used case once."""
+    parts = manifest.get("parts", [])
+    return [part for part in parts if part["fold"] == parts[0]["fold"]]
 
 
 def data(run: RunFolder) -> Section:

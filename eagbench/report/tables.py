@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from eagbench.report import wording
-from eagbench.report.run_folder import CLEAN, Cell, Group, ResultRow, RunFolder
+from eagbench.report.run_folder import Cell, Group, ResultRow, RunFolder
+from eagbench.run_contract import CLEAN
 
 Format = Literal["md", "latex", "csv"]
 
@@ -242,6 +243,16 @@ def render(run_folder: Path, format: Format) -> str:
         tables.append(unparsed_table(run, group, everywhere))
         opening = " ".join(part for part in (stamp(run), _sentence(group_title(run, group))) if part)
         blocks.extend(write(table, opening) for table in tables if table is not None)
+    return "\n".join(blocks)
+
+
+def headline(run_folder: Path) -> str:
+    """The tables for unchanged records alone, as Markdown: what `eagbench run` prints at its end."""
+    run = RunFolder(run_folder)
+    blocks = []
+    for group in run.groups:
+        opening = " ".join(part for part in (stamp(run), _sentence(group_title(run, group))) if part)
+        blocks.append(_markdown(main_table(run, group), opening))
     return "\n".join(blocks)
 
 

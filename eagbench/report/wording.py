@@ -44,6 +44,12 @@ def metric_heading(metric: str) -> str:
     return metric_label(metric) + _ARROWS[_DIRECTIONS.get(metric.partition(":")[0], "neither")]
 
 
+def loss(metric: str, before: float, after: float) -> float:
+    """By how much a metric of the core got worse; NaN for one whose better end is unknown."""
+    sign = {"higher": 1.0, "lower": -1.0}.get(_DIRECTIONS.get(metric, ""), math.nan)
+    return sign * (before - after)
+
+
 def words(name: str) -> str:
     """A snake_case name as words."""
     return name.replace("_", " ")

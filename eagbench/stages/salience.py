@@ -1,5 +1,6 @@
-"""Stages `salience`: an expert's weight per feature, of held-out cases (as a teacher to compare with) and, cross-fitted,
-of training cases (as a guide for search and rewards)."""
+"""Stages `teacher` and `salience`: an expert's weight per feature of held-out cases, to compare citations with, and of
+training cases, cross-fitted, to guide search and rewards.
+"""
 
 from __future__ import annotations
 

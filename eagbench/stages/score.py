@@ -104,7 +104,7 @@ def _predictions(inputs: Mapping[str, Any], prefix: str) -> list[dict[str, Any]]
 
 
 def scored_cases(rows: Sequence[Mapping[str, Any]]) -> ScoredCases:
-    """Rows of a scored table as arrays. A method cites if any of its answers has a list; one without counts as empty."""
+    """Rows of a scored table as arrays. A method cites if any answer has a list; one without counts as empty."""
     cites = any(row["cited_features"] is not None for row in rows)
     taught = any(row["teacher_features"] is not None for row in rows)
     return ScoredCases(

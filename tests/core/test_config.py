@@ -44,7 +44,7 @@ def test_profile_and_seeds_are_laid_on_top(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
     assert load_benchmark(path, profile="quick").benchmark.seeds == (0,)
     assert load_benchmark(path, profile="quick", seeds=(4, 5)).benchmark.seeds == (4, 5)
-    with pytest.raises(UserError, match="no profile 'quik'.*\n.*quick"):
+    with pytest.raises(UserError, match=r"no profile 'quik'.*\n.*quick"):
         load_benchmark(path, profile="quik")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from eagbench.run_folder import RESULT_COLUMNS
+from eagbench.run_contract import RESULT_COLUMNS
 from eagbench.verify import reference_value, verify
 from tests.conftest import Finished
 

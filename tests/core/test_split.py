@@ -95,7 +95,7 @@ def test_limit_takes_patients(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("n", "share"), [(100, 0.0), (100, 1.0), (100, 0.01)])
 def test_a_part_of_one_class_is_the_users_to_mend(tmp_path: Path, n: int, share: float) -> None:
-    with pytest.raises(UserError, match="one class only|can't be divided"):
+    with pytest.raises(UserError, match=r"one class only|can't be divided"):
         split(tmp_path, cohort(n, 1, share))
 
 

@@ -9,6 +9,7 @@ from eagbench_plugins.eagrl.rewards.classification import ClassificationReward
 from eagbench_plugins.eagrl.rewards.eag import EAGReward
 from eagbench_plugins.eagrl.searches.best_of_n import BestOfN
 from eagbench_plugins.eagrl.searches.greedy import Greedy
+from eagbench_plugins.eagrl.trajectory_distillation import TrajectoryDistillation
 
 
 @hookimpl
@@ -25,3 +26,9 @@ def register_rewards(register: Register) -> None:
     register(ClassificationReward)
     register(AttentionJaccardReward)
     register(BrierReward)
+
+
+@hookimpl
+def register_methods(register: Register) -> None:
+    """Registers `trajectory_distillation`."""
+    register(TrajectoryDistillation)

@@ -71,7 +71,7 @@ def test_greedy_keeps_unparsed_answers_unparsed() -> None:
 
 
 def test_mean_of_n_is_over_the_parsed_samples_of_each_case() -> None:
-    script = ["<answer>0.20</answer>", "<answer>0.50</answer>", "x", "y", "z", "w"] + ["<answer>1</answer>", "?"]
+    script = ["<answer>0.20</answer>", "<answer>0.50</answer>", "x", "y", "z", "w", "<answer>1</answer>", "?"]
     answer = AnswerMode(mode="mean_of_n", samples=4)
     two = CASES.select([0, 1])
     predictions = answer_cases(ScriptedModel(script), two, TEXT, STYLES["vanilla"], answer, seed=0, max_new_tokens=9)

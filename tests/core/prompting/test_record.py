@@ -134,4 +134,5 @@ def test_bins_rise_with_the_value(values: list[float], bins: int) -> None:
     shown = [fitted.feature_texts(case([[v, NAN, NAN, NAN]], [1.0]), training)["heart_rate"] for v in ordered]
     numbers = [int(text.rsplit("q", 1)[1]) for text in shown]
     assert numbers == sorted(numbers)
-    assert 0 <= numbers[0] and numbers[-1] == bins - 1
+    assert numbers[0] >= 0
+    assert numbers[-1] == bins - 1

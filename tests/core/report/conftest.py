@@ -27,8 +27,9 @@ FEATURES = (
     ("heart_rate", "Heart rate", "beats/min"), ("systolic_blood_pressure", "Systolic blood pressure", "mmHg"),
     ("respiratory_rate", "Respiratory rate", "breaths/min"), ("oxygen_saturation", "Oxygen saturation", "%"),
     ("temperature", "Temperature", "°C"), ("gcs_total", "Glasgow Coma Scale", "1"), ("lactate", "Lactate", "mmol/L"),
-    ("creatinine", "Creatinine", "mg/dL"), ("urea_nitrogen", "Urea nitrogen", "mg/dL"), ("platelets", "Platelets", "K/uL"),
-    ("white_cells", "White blood cells", "K/uL"), ("haemoglobin", "Haemoglobin", "g/dL"), ("bilirubin", "Bilirubin", "mg/dL"),
+    ("creatinine", "Creatinine", "mg/dL"), ("urea_nitrogen", "Urea nitrogen", "mg/dL"),
+    ("platelets", "Platelets", "K/uL"), ("white_cells", "White blood cells", "K/uL"),
+    ("haemoglobin", "Haemoglobin", "g/dL"), ("bilirubin", "Bilirubin", "mg/dL"),
     ("sodium", "Sodium", "mmol/L"), ("potassium", "Potassium", "mmol/L"), ("glucose", "Glucose", "mg/dL"),
 )  # fmt: skip
 METRICS = {
@@ -45,14 +46,14 @@ METHODS = (
 )
 CONDITIONS = (
     ("clean", None, ""),
-    *(("feature_order", s, "A share of the features is listed in another order; names travel with their values") for s in (0.2, 0.4, 0.6, 1.0)),
-    *(("feature_order_positional", s, "The same change of order, but the names stay where they were") for s in (0.2, 0.4, 0.6, 1.0)),
+    *(("feature_order", s, "The features are listed in another order, with their names") for s in (0.2, 0.4, 0.6, 1.0)),
+    *(("feature_order_positional", s, "The same change of order, but the names stay") for s in (0.2, 0.4, 0.6, 1.0)),
     *(("missing_values", s, "A share of the measured values is removed") for s in (0.1, 0.3, 0.5)),
 )  # fmt: skip
 COLUMNS = (
-    "benchmark,task,domain_train,domain_eval,split,method,seed,condition,severity,calibration,subgroup,metric,"
-    "value,ci_low,ci_high,n_cases,n_positive,n_unparsed,status"
-).split(",")
+    "benchmark", "task", "domain_train", "domain_eval", "split", "method", "seed", "condition", "severity",
+    "calibration", "subgroup", "metric", "value", "ci_low", "ci_high", "n_cases", "n_positive", "n_unparsed", "status",
+)  # fmt: skip
 
 
 class SimulatedRun:
@@ -91,7 +92,7 @@ class SimulatedRun:
             names = [name for name, _, _ in FEATURES]
             same = 0.55 if label == "eag_rl" else 0.2
             cited = tuple(
-                frozenset([f for f in sorted(t) if rng.random() < same] + list(rng.choice(names[:9], 3))) if ok else frozenset()
+                frozenset([f for f in sorted(t) if rng.random() < same] + list(rng.choice(names[:9], 3)) if ok else ())
                 for t, ok in zip(self.teacher, parsed, strict=True)
             )  # fmt: skip
         probability = np.where(parsed, probability, 0.125)
@@ -112,7 +113,8 @@ class SimulatedRun:
             self.rows.append(
                 {**key, "calibration": "none", "subgroup": "all", "metric": metric}
                 | {name: "" if np.isnan(v) else repr(float(v)) for name, v in numbers.items()}
-                | {"n_cases": len(self.label), "n_positive": int(self.label.sum()), "n_unparsed": unparsed, "status": status}
+                | {"n_cases": len(self.label), "n_positive": int(self.label.sum())}
+                | {"n_unparsed": unparsed, "status": status}
             )  # fmt: skip
 
     def score(self, scored: ScoredCases) -> tuple[dict[str, np.ndarray], dict[str, float]]:
@@ -176,8 +178,9 @@ class SimulatedRun:
         for seed in (*self.seeds, "mean"):
             for metric in METRICS:
                 self.rows.append(
-                    {**self.key(label, seed, condition, severity), "calibration": "none", "subgroup": "all", "metric": metric,
-                     "value": "", "ci_low": "", "ci_high": "", "n_cases": "", "n_positive": "", "n_unparsed": "",
+                    {**self.key(label, seed, condition, severity), "calibration": "none", "subgroup": "all",
+                     "metric": metric, "value": "", "ci_low": "", "ci_high": "", "n_cases": "", "n_positive": "",
+                     "n_unparsed": "",
                      "status": status}
                 )  # fmt: skip
 
@@ -200,7 +203,7 @@ class SimulatedRun:
             "created": "2026-11-22T12:00:00+00:00",
             "benchmark": {
                 "name": "mimic_robustness",
-                "description": "Does a language model that reads health records lose less than an expert when records change shape?",
+                "description": "Does a language model lose less than an expert when records change shape?",
                 "data": {"name": "mimic4", "root": "synthetic", "task": "in_hospital_mortality", "window_hours": 48},
                 "reference_expert": "concare",
                 "methods": [m[0] for m in self.methods],
@@ -213,13 +216,13 @@ class SimulatedRun:
                 "mimic4": {
                     "source": "MIMIC-IV (generated)" if synthetic else "MIMIC-IV",
                     "access": "synthetic" if synthetic else "credentialed",
-                    "citation": "Johnson et al., MIMIC-IV, PhysioNet 2024. Records generated by eagbench, no licence needed.",
+                    "citation": "Johnson et al., MIMIC-IV, PhysioNet 2024. Generated by eagbench.",
                     "patient_is_stay": False,
                     "n_patients_read": 2100,
                     "n_patients": round(n / 0.2 * 0.6),
                     "n_cases": round(n / 0.2),
                     "n_positive": round(events / 0.2),
-                    "exclusions": [["younger than 18 years", 31], ["stay shorter than 48 h", 412], ["no measurement in the window", 9]],
+                    "exclusions": [["younger than 18 years", 31], ["stay shorter than 48 h", 412]],
                     "implausible": {"temperature": 12, "heart_rate": 3},
                     "notes": ["Stays of one patient stay together in every part."],
                     "features": [{"name": a, "label": b, "unit": c} for a, b, c in FEATURES],
@@ -240,7 +243,7 @@ class SimulatedRun:
                  "stage": "predict", "reason": "RuntimeError: the context of 2,048 tokens is too short for 3 cases"}
                 for seed in self.seeds
             ],
-            "versions": {"python": "3.12.8", "torch": "2.15.0", "transformers": "5.23.0", "trl": "1.16.0", "numpy": "2.5.5"},
+            "versions": {"python": "3.12.8", "torch": "2.15.0", "transformers": "5.23.0", "trl": "1.16.0"},
             "git": {"commit": "3f1c9d0a5b7e4c2288aa90d1e6f7b3c4d5e6f708", "dirty": False},
             "hardware": {"cpu": "AMD EPYC", "cores": 2, "memory_gb": 23, "gpu": None},
             "intervals": {"resamples": self.resamples, "level": 0.95, "seed": 0},
@@ -260,13 +263,13 @@ class SimulatedRun:
             pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "predictions" / f"{method}.parquet")
         with (folder / "costs.csv").open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["stage", "kind", "label", "seconds", "peak_memory_mb", "generated_tokens", "status"])
-            writer.writerow(["a1", "cohort", "mimic4", 21.5, 910.2, 0, "computed"])
+            writer.writerow(["stage", "kind", "label", "seed", "seconds", "peak_memory_mb", "generated_tokens", "status"])
+            writer.writerow(["a1", "cohort", "mimic4", 0, 21.5, 910.2, 0, "computed"])
             for label, reads, *_ in self.methods:
-                writer.writerow(["b", "expert", label, 14.25, 700, 0, "computed"])
-                writer.writerow(["c", "predict", label, 33.0, 1200, 52_000 if reads == "text" else 0, "computed"])
-                writer.writerow(["d", "score", label, "", "", "", "reused"])
-            writer.writerow(["e", "predict", "prompt_think_answer", 3.0, 1200, 800, "failed"])
+                writer.writerow(["b", "expert", label, 0, 14.25, 700, 0, "computed"])
+                writer.writerow(["c", "predict", label, 0, 33.0, 1200, 52_000 if reads == "text" else 0, "computed"])
+                writer.writerow(["d", "score", label, 0, "", "", "", "reused"])
+            writer.writerow(["e", "predict", "prompt_think_answer", 0, 3.0, 1200, 800, "failed"])
         (folder / "manifest.json").write_text(json.dumps(self.manifest(synthetic) | changes), encoding="utf-8")
         return folder
 

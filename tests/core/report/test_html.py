@@ -100,10 +100,8 @@ def test_the_main_table_shows_the_numbers_of_results_csv(simulated_run, tmp_path
     folder = simulated_run.write(tmp_path / "run")
     page = Page(write_report(folder).read_text(encoding="utf-8"))
     with (folder / "results.csv").open(newline="") as stream:
-        rows = [
-            row for row in csv.DictReader(stream)
-            if row["seed"] == "mean" and row["condition"] == "clean" and row["metric"] in {"auroc", "auprc", "brier", "ece"}
-        ]  # fmt: skip
+        means = [row for row in csv.DictReader(stream) if (row["seed"], row["condition"]) == ("mean", "clean")]
+    rows = [row for row in means if row["metric"] in {"auroc", "auprc", "brier", "ece"}]
     assert len(rows) == 7 * 4
     main = page.words[page.words.index("Table 1.") : page.words.index("Figure 1.")]
     for row in rows:
@@ -240,3 +238,15 @@ def test_a_damaged_run_is_refused_with_its_file(simulated_run, tmp_path):
     (folder / "manifest.json").write_text("{")
     with pytest.raises(UserError, match=r"manifest\.json"):
         write_report(folder)
+
+
+def test_a_limited_run_says_how_many_cases_it_used(simulated_run, tmp_path):
+    folder = simulated_run.write(tmp_path / "run")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    used = sum(part["n_cases"] for part in manifest["parts"])
+    manifest["data"]["mimic4"]["n_cases"] = used + 1000
+    manifest["limit"] = 900
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    assert f"Of these, {used:,} cases were used." in page.words
+    assert f"{used:,} cases used" in page.words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +118,18 @@ def generated_items() -> list[tuple[str, Item]]:
     return charted + [("labevents", item) for panel in LABS.values() for item, _ in panel]
 
 
+@cache
 def read(root: Path, name: str) -> pl.DataFrame:
     return pl.read_csv(
         root / f"{TABLES[name].file}.gz", infer_schema_length=None, schema_overrides={"value": pl.String}
     )
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("small_hospital")
+    write_hospital(root, patients=400, seed=2)
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -161,9 +170,9 @@ def test_every_default_concept_is_generated() -> None:
     assert found == set(DEFAULT_CONCEPTS)
 
 
-def test_columns_are_those_documented(hospital: Path) -> None:
+def test_columns_are_those_documented(small: Path) -> None:
     for name, fact in FACTS["columns"].items():
-        with gzip.open(hospital / f"{TABLES[name].file}.gz", "rt", encoding="utf-8") as lines:
+        with gzip.open(small / f"{TABLES[name].file}.gz", "rt", encoding="utf-8") as lines:
             assert lines.readline().strip().split(",") == fact["names"]
     assert set(FACTS["columns"]) == set(TABLES)
     assert all(set(table.required) <= set(FACTS["columns"][table.name]["names"]) for table in READ_TABLES)
@@ -183,10 +192,10 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
     assert contents[0] != contents[2]
 
 
-def test_tables_are_consistent(hospital: Path) -> None:
-    patients, admissions, stays = (read(hospital, name) for name in ("patients", "admissions", "icustays"))
-    charted, labs = read(hospital, "chartevents"), read(hospital, "labevents")
-    assert len(patients) == 1500
+def test_tables_are_consistent(small: Path) -> None:
+    patients, admissions, stays = (read(small, name) for name in ("patients", "admissions", "icustays"))
+    charted, labs = read(small, "chartevents"), read(small, "labevents")
+    assert len(patients) == 400
     assert patients["subject_id"].is_unique().all()
     assert patients["anchor_year"].is_between(2110, 2200).all()
     assert set(patients["anchor_age"].unique()) <= {*range(18, 90), 91}
@@ -234,9 +243,9 @@ def test_tables_are_consistent(hospital: Path) -> None:
     ).is_empty()
 
 
-def test_the_hospital_is_varied(hospital: Path) -> None:
-    admissions, stays = read(hospital, "admissions"), read(hospital, "icustays")
-    charted = read(hospital, "chartevents")
+def test_the_hospital_is_varied(small: Path) -> None:
+    admissions, stays = read(small, "admissions"), read(small, "icustays")
+    charted = read(small, "chartevents")
     assert (admissions.group_by("subject_id").len()["len"] > 1).mean() > 0.15
     assert (stays.group_by("hadm_id").len()["len"] > 1).mean() > 0.03
     assert set(admissions["hadm_id"]) - set(stays["hadm_id"])  # admissions without an ICU stay
@@ -266,7 +275,7 @@ def last_values(hospital: Path, stays: pl.DataFrame, start: str, end: str) -> tu
             value.max().alias("max"),
             value.last().alias("last"),
             value.count().alias("count"),
-        )  # fmt: skip
+        )
         .pivot("itemid", index="hadm_id", sort_columns=True)
     )
     rows = stays.select("hadm_id", "subject_id").join(wide, on="hadm_id", how="left", maintain_order="left")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eagbench_plugins.policies.tiny.policy import TinyPolicy
 
 from eagbench.api import Case, Cases, Feature, RecordText, RecordTextParams, StageRun, Task
+from eagbench_plugins.policies.tiny.policy import TinyPolicy
 
 FEATURES = ("heart_rate", "lactate", "ph", "glucose", "sodium", "creatinine")
-TINY = TinyPolicy.Params(steps=150, hidden_dim=64, intermediate_dim=128, layers=2, batch_size=16)
+TINY = TinyPolicy.Params(steps=200, hidden_dim=64, intermediate_dim=128, layers=2, batch_size=15)
 
 
 def make_cases(n_cases: int, seed: int) -> Cases:

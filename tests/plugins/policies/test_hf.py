@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from eagbench_plugins.policies.hf import HuggingFacePolicy
-from eagbench_plugins.policies.tiny.policy import TinyPolicy
 
 from eagbench.api import STYLES, AnswerMode, StageRun, UserError, answer_cases, open_policy
+from eagbench_plugins.policies.hf import HuggingFacePolicy
+from eagbench_plugins.policies.tiny.policy import TinyPolicy
 
 from .conftest import TINY
 

@@ -8,9 +8,9 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from eagbench_plugins.policies.transformers_model import TransformersModel
 
 from eagbench.api import ANSWER_LEVELS, STYLES, Sampling, prompt_text
+from eagbench_plugins.policies.transformers_model import TransformersModel
 
 CLOSE = "</Final answer>"
 
@@ -23,7 +23,8 @@ def model(prepared) -> TransformersModel:
 @pytest.fixture(scope="module")
 def prompts(prepared) -> list[str]:
     style = STYLES["question_decomposition"]
-    return [prompt_text(style, case, prepared.held_out, prepared.record_text) for case in prepared.held_out]
+    cases = prepared.held_out.select(range(24))
+    return [prompt_text(style, case, cases, prepared.record_text) for case in cases]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -33,10 +34,10 @@ def test_texts_depend_on_neither_batch_size_nor_order(model, prompts, temperatur
     assert len({text.text for text in together}) > (1 if temperature else 0)
     small = TransformersModel(model.model, model.tokenizer, batch_size=5).generate(prompts, sampling, seed=3)
     backwards = model.generate(prompts[::-1], sampling, seed=3)[::-1]
-    alone = [model.generate([prompt], sampling, seed=3)[0] for prompt in prompts[:5]]
+    alone = [model.generate([prompt], sampling, seed=3)[0] for prompt in prompts[:3]]
     assert small == together
     assert backwards == together
-    assert alone == together[:5]
+    assert alone == together[:3]
 
 
 def test_seed_and_repetition_give_other_samples(model, prompts) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eagbench_plugins.policies.tiny.policy import TinyPolicy
-from eagbench_plugins.prompting.prompt import Prompt
 from pydantic import ValidationError
 
 from eagbench.api import Case, Cases, Feature, RecordText, RecordTextParams, StageRun, Task
+from eagbench_plugins.policies.tiny.policy import TinyPolicy
+from eagbench_plugins.prompting.prompt import Prompt
 
 FEATURES = ("heart_rate", "lactate", "ph")
 
@@ -36,7 +36,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     record_text = RecordText(RecordTextParams(values="quantile", periods=1, instructions="short")).fit(cases)
     text_folder, policy_folder = tmp_path_factory.mktemp("text"), tmp_path_factory.mktemp("policy")
     record_text.save(text_folder)
-    params = TinyPolicy.Params(steps=120, hidden_dim=32, intermediate_dim=64, layers=2, batch_size=16)
+    params = TinyPolicy.Params(steps=150, hidden_dim=64, intermediate_dim=64, layers=2, batch_size=15)
     TinyPolicy(params).prepare(cases, record_text, StageRun({}, {}, 0, policy_folder))
     (policy_folder / "policy.json").write_text(json.dumps({"name": "tiny", "params": params.model_dump(mode="json")}))
     return {"policy": policy_folder, "record_text": text_folder, "cases": cases}

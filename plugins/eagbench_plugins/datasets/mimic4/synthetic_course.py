@@ -13,7 +13,6 @@ are still in the unit at a prediction time, whatever the benchmark's window.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -300,7 +299,10 @@ def _icu_minutes(rng: np.random.Generator, log_hours: Floats, spread: float) -> 
 def _stays(rng: np.random.Generator, drawn: dict[str, npt.NDArray[np.generic]]) -> Stays:
     first = np.flatnonzero(drawn["has_icu"])
     second = np.flatnonzero(drawn["second_start"].astype(np.int64) >= 0)
-    value: Callable[[str], Ints] = lambda name: drawn[name].astype(np.int64)  # noqa: E731
+
+    def value(name: str) -> Ints:
+        return drawn[name].astype(np.int64)
+
     admission = np.concatenate([first, second])
     start = np.concatenate([value("icu_start")[first], value("second_start")[second]])
     length = np.concatenate([value("first_icu")[first], value("second_icu")[second]])

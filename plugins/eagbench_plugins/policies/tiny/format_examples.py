@@ -6,11 +6,11 @@ features from those observed, and a subquestion's answer repeats what the record
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from eagbench.api import ANSWER_LEVELS, STYLES, Case, Cases, RecordText, compose_prompt, question, write_answer
+from eagbench.api import ANSWER_LEVELS, Case, Cases, RecordText, Style, prompt_text, question, write_answer
 
 _SUBQUESTIONS = ("What does the record say about {}?", "How is {}?", "Is {} of concern?")
 _MOST_STEPS = 3
@@ -37,29 +37,31 @@ class FormatExamples:
         self._cases = cases
         self._record_text = record_text
         self._question = question(cases.task)
-        self._read: dict[int, tuple[str, dict[str, str]]] = {}
 
-    def record(self, index: int) -> str:
-        """The record of the case at `index`."""
-        return self._reading(index)[0]
+    def draw(self, style: Style, rng: np.random.Generator, most_features: int | None = None) -> FormatExample:
+        """An example about a random case.
 
-    def draw(self, rng: np.random.Generator) -> FormatExample:
-        """An example in a random style about a random case."""
-        index = int(rng.integers(len(self._cases)))
-        case: Case = self._cases.items[index]
-        record, feature_texts = self._reading(index)
-        style = list(STYLES.values())[int(rng.integers(len(STYLES)))]
+        Args:
+            style: The format of the answer.
+            rng: What is random.
+            most_features: If given, the record shows at most that many of the case's observed features.
+        """
+        case: Case = self._cases.items[int(rng.integers(len(self._cases)))]
+        if most_features is not None:
+            case = _with_some_features(case, int(rng.integers(_MOST_CITED, most_features + 1)), rng)
+        feature_texts = self._record_text.feature_texts(case, self._cases)
         observed = [name for name in case.observed() if name in feature_texts]
         asked = rng.permutation(observed)[: int(rng.integers(1, _MOST_STEPS + 1))]
         cited = rng.permutation(observed)[: int(rng.integers(1, _MOST_CITED + 1))]
         steps = [(_SUBQUESTIONS[int(rng.integers(len(_SUBQUESTIONS)))].format(n), feature_texts[n]) for n in asked]
         level = float(ANSWER_LEVELS[int(rng.integers(len(ANSWER_LEVELS)))])
-        prompt = compose_prompt(style, record, self._cases.task, self._record_text.params.instructions)
+        prompt = prompt_text(style, case, self._cases, self._record_text)
         return FormatExample(prompt, write_answer(style, steps, list(cited), level, self._question))
 
-    def _reading(self, index: int) -> tuple[str, dict[str, str]]:
-        if index not in self._read:
-            case = self._cases.items[index]
-            texts = self._record_text.feature_texts(case, self._cases)
-            self._read[index] = (self._record_text.render(case, self._cases), texts)
-        return self._read[index]
+
+def _with_some_features(case: Case, n_features: int, rng: np.random.Generator) -> Case:
+    """The case with `n_features` of its observed features (all, if it has fewer), in the record's order."""
+    observed = set(case.observed())
+    columns = [column for column, name in enumerate(case.features) if name in observed]
+    kept = np.sort(rng.permutation(columns)[:n_features]).astype(int)
+    return replace(case, features=tuple(case.features[i] for i in kept), values=case.values[:, kept])

@@ -29,7 +29,7 @@ class TinyPolicy:
             heads: Number of attention heads; must divide `hidden_dim`.
             vocabulary_size: Upper bound on the tokenizer's vocabulary.
             steps: Optimisation steps of pre-training.
-            batch_size: Texts per step.
+            batch_size: Texts per step, shared by the three styles.
             generation_batch_size: Texts that are written at once.
             learning_rate: Peak learning rate (AdamW, linear warm-up and decay).
             max_length: Longest text in tokens.
@@ -40,8 +40,8 @@ class TinyPolicy:
         layers: int = Field(default=4, ge=1, le=8)
         heads: int = Field(default=4, ge=1)
         vocabulary_size: int = Field(default=4096, ge=512, le=8192)
-        steps: int = Field(default=200, ge=1)
-        batch_size: int = Field(default=8, ge=1)
+        steps: int = Field(default=240, ge=1)
+        batch_size: int = Field(default=15, ge=3)
         generation_batch_size: int = Field(default=128, ge=1)
         learning_rate: float = Field(default=3e-3, gt=0)
         max_length: int = Field(default=1024, ge=64)

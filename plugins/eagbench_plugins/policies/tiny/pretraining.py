@@ -2,6 +2,10 @@
 
 One flat pass: texts, tokenizer, model, loop, save. The loss is on the answer only. No label is read: there is none in
 `Cases`.
+
+What costs time at this size is the number of tokens, so the styles of a batch pass separately (texts of like length
+need little padding), the first three quarters of the steps show records of a few features, and logits are made for the
+answers' tokens alone.
 """
 
 from __future__ import annotations
@@ -13,15 +17,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from eagbench.api import Cases, RecordText, StageRun, UserError, quiet_transformers
+from eagbench.api import STYLES, Cases, RecordText, StageRun, UserError, quiet_transformers
 from eagbench_plugins.policies.tiny.format_examples import FormatExample, FormatExamples
 from eagbench_plugins.policies.tiny.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
     from eagbench_plugins.policies.tiny.policy import TinyPolicy
 
-_TOKENIZER_TEXTS = 3000
+_TOKENIZER_TEXTS_PER_CASE = 10
+_MOST_TOKENIZER_TEXTS = 2000
 _WARM_UP = 0.1
+_SHORT_RECORDS = 0.75
+_SHORT_RECORD_FEATURES = 12
 _CHECKPOINT_EVERY = 50
 _IGNORED = -100  # the label that the loss leaves out
 
@@ -40,7 +47,9 @@ def pretrain(cases: Cases, record_text: RecordText, params: TinyPolicy.Params, r
     """
     examples = FormatExamples(cases, record_text)
     rng = np.random.default_rng([run.seed, 0])
-    drawn = [examples.draw(rng) for _ in range(_TOKENIZER_TEXTS)]
+    styles = tuple(STYLES.values())
+    n_texts = min(_MOST_TOKENIZER_TEXTS, _TOKENIZER_TEXTS_PER_CASE * len(cases))
+    drawn = [examples.draw(styles[i % len(styles)], rng) for i in range(n_texts)]
     tokenizer = train_tokenizer((e.prompt + e.answer for e in drawn), params.vocabulary_size)
     _refuse_long_records(tokenizer, drawn, params.max_length)
     model = _build(tokenizer, params, run.seed)
@@ -95,17 +104,34 @@ def _train(model: Any, tokenizer: Any, examples: FormatExamples, params: TinyPol
     for step in run.progress(range(first, params.steps), "pre-train", params.steps - first):
         # Each step draws from its own stream, so that a resumed run sees what an unbroken one would have seen.
         rng = np.random.default_rng([run.seed, 1, step])
-        batch = [examples.draw(rng) for _ in range(params.batch_size)]
-        tokens, labels = _batch(tokenizer, batch)  # (B, L), (B, L)
-        loss = model(input_ids=tokens, attention_mask=(tokens != tokenizer.pad_token_id).long(), labels=labels).loss
+        most_features = _SHORT_RECORD_FEATURES if step < _SHORT_RECORDS * params.steps else None
+        groups = [
+            _batch(tokenizer, [examples.draw(style, rng, most_features) for _ in range(size)])
+            for style, size in zip(STYLES.values(), _shares(params.batch_size, len(STYLES)), strict=True)
+        ]
+        n_written = sum(int((labels[:, 1:] != _IGNORED).sum()) for _, labels in groups)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        for tokens, labels in groups:  # (B, L), (B, L)
+            (_loss(model, tokens, labels, tokenizer.pad_token_id) / n_written).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()
         if (step + 1) % _CHECKPOINT_EVERY == 0 and step + 1 < params.steps:
             _save_checkpoint(checkpoint, step + 1, model, optimiser, schedule)
     model.eval()
+
+
+def _shares(total: int, n: int) -> list[int]:
+    """`total` in `n` parts that differ by at most one."""
+    return [(total + i) // n for i in range(n)]
+
+
+def _loss(model: Any, tokens: torch.Tensor, labels: torch.Tensor, pad: int) -> torch.Tensor:
+    """Cross-entropy summed over the answers' tokens; logits are made for these alone."""
+    hidden = model.model(input_ids=tokens, attention_mask=(tokens != pad).long()).last_hidden_state  # (B, L, D)
+    written = labels[:, 1:] != _IGNORED  # (B, L - 1)
+    logits = model.lm_head(hidden[:, :-1][written])  # (answer tokens, V)
+    return torch.nn.functional.cross_entropy(logits, labels[:, 1:][written], reduction="sum")
 
 
 def _batch(tokenizer: Any, examples: Sequence[FormatExample]) -> tuple[torch.Tensor, torch.Tensor]:

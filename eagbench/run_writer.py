@@ -1,8 +1,9 @@
-"""The run folder: what a reader needs, copied out of the store. Columns and files are a contract (DESIGN.md section 4)."""
+"""Writes the run folder: what a reader needs, copied out of the store."""
 
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 import os
@@ -22,20 +23,14 @@ import eagbench
 from eagbench.cohort_files import read_cases, read_facts, read_labels
 from eagbench.errors import UserError
 from eagbench.plan import Cell, Plan, environment
+from eagbench.registry import load_registry
+from eagbench.run_contract import COST_COLUMNS, KEY_COLUMNS, MEAN_SEED, RESULT_COLUMNS, read_manifest
 from eagbench.runner import Outcome, RunResult
 from eagbench.stage import Condition, StageNode, StageOutput
 from eagbench.stages.score import SCORED_SCHEMA
 from eagbench.stages.split import read_assignment, read_parts
 from eagbench.stats.bootstrap import percentile_interval
 from eagbench.store import Store, file_hash, write_text
-
-RESULT_COLUMNS = (
-    "benchmark", "task", "domain_train", "domain_eval", "split", "method", "seed", "condition", "severity",
-    "calibration", "subgroup", "metric", "value", "ci_low", "ci_high", "n_cases", "n_positive", "n_unparsed", "status",
-)  # fmt: skip
-COST_COLUMNS = ("stage", "kind", "label", "seed", "seconds", "peak_memory_mb", "generated_tokens", "status")
-KEY_COLUMNS = RESULT_COLUMNS[:9]
-MEAN = "mean"
 
 
 def check_out(folder: Path, benchmark: str) -> None:
@@ -55,12 +50,11 @@ def check_out(folder: Path, benchmark: str) -> None:
         )
     if not folder.exists() or not any(folder.iterdir()):
         return
-    manifest = folder / "manifest.json"
-    if not manifest.is_file():
+    if not (folder / "manifest.json").is_file():
         raise UserError(
             "the output folder holds files and is not a run folder", where=str(folder), mend="choose another --out"
         )
-    name = json.loads(manifest.read_text())["name"]
+    name = read_manifest(folder)["name"]
     if name != benchmark:
         raise UserError(
             f"the output folder holds a run of the benchmark '{name}', not of '{benchmark}'",
@@ -78,23 +72,6 @@ def _can_write(folder: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a run folder.
-
-    Raises:
-        UserError: The folder is no run folder.
-    """
-    try:
-        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-    except OSError as error:
-        raise UserError(
-            "this is not a run folder: it has no manifest.json",
-            where=str(folder),
-            mend="give the folder that `eagbench run` named at its end",
-        ) from error
-    return manifest
 
 
 def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) -> dict[str, Any]:
@@ -183,7 +160,7 @@ class _Writer:
         rows: list[dict[str, Any]] = []
         for folder in self._reference_folders():
             values = json.loads((folder / "values.json").read_text())
-            keys = self.keys(folder.name, MEAN, self.plan.conditions[0])
+            keys = self.keys(folder.name, MEAN_SEED, self.plan.conditions[0])
             for metric, numbers in values["metrics"].items():
                 if not np.isnan(numbers["value"]):
                     rows.append(self.row(keys, metric, numbers, 0, "ok"))
@@ -217,7 +194,7 @@ class _Writer:
 
         `n_unparsed` counts the unparsed answers of all seeds.
         """
-        keys = self.keys(method, MEAN, condition)
+        keys = self.keys(method, MEAN_SEED, condition)
         statuses = {self._status(cell) for cell in cells}
         if statuses != {"ok"}:
             status = "failed" if "failed" in statuses else "not_applicable"
@@ -270,7 +247,7 @@ class _Writer:
     def copy_references(self, folder: Path) -> None:
         """The predictions of each reference that came with the data."""
         for reference in self._reference_folders():
-            keys = self.keys(reference.name, MEAN, self.plan.conditions[0])
+            keys = self.keys(reference.name, MEAN_SEED, self.plan.conditions[0])
             table = _with_keys(pq.read_table(reference / "scored.parquet"), keys)
             pq.write_table(table, folder / "predictions" / f"{reference.name}.parquet")
 
@@ -328,7 +305,9 @@ class _Writer:
                 {"label": m.label, "name": m.use.name, "reads": m.reads, "params": dict(m.use.params)}
                 for m in plan.methods
             ],
-            "conditions": [{"name": c.name, "severity": c.severity} for c in plan.conditions],
+            "conditions": [
+                {"name": c.name, "severity": c.severity, "description": _description(c)} for c in plan.conditions
+            ],
             "metrics": [{"name": use.name, "params": dict(use.params)} for use in plan.metrics],
             "seeds": list(self.benchmark.seeds),
             "intervals": self.benchmark.intervals.model_dump(mode="json"),
@@ -382,6 +361,14 @@ class _Writer:
             "inputs": inputs,
             "patients_sha256": outcome.facts.get("patients_sha256", {}),
         }
+
+
+def _description(condition: Condition) -> str:
+    """The first line of the perturbation's own documentation."""
+    if condition.perturbation is None:
+        return "the record as it is"
+    component = load_registry().get("perturbation", condition.perturbation.name).component
+    return (inspect.getdoc(component) or "").partition("\n")[0]
 
 
 def mean_metrics(names: Sequence[Sequence[str]]) -> list[str]:

@@ -1,0 +1,40 @@
+"""What a run folder holds: the names that its writer, its readers and `verify` share (docs/design.md, section 4)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from eagbench.errors import UserError
+
+RESULT_COLUMNS = (
+    "benchmark", "task", "domain_train", "domain_eval", "split", "method", "seed", "condition", "severity",
+    "calibration", "subgroup", "metric", "value", "ci_low", "ci_high", "n_cases", "n_positive", "n_unparsed", "status",
+)  # fmt: skip
+COST_COLUMNS = ("stage", "kind", "label", "seed", "seconds", "peak_memory_mb", "generated_tokens", "status")
+KEY_COLUMNS = RESULT_COLUMNS[:9]
+CLEAN = "clean"
+MEAN_SEED = "mean"
+
+_MEND = "give the folder of a finished run (what `eagbench run` named at its end)"
+_NEEDED = ("name", "methods", "conditions", "data", "intervals", "seeds")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run folder.
+
+    Raises:
+        UserError: The folder is no run folder, or its manifest is damaged.
+    """
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError("this is not a run folder: it has no manifest.json", where=str(folder), mend=_MEND) from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"this is not JSON: {error}", where=str(path), mend=_MEND) from error
+    missing = [key for key in _NEEDED if not isinstance(manifest, dict) or key not in manifest]
+    if missing:
+        raise UserError(f"it lacks {', '.join(missing)}", where=str(path), mend=_MEND)
+    return dict(manifest)

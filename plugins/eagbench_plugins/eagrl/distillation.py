@@ -1,0 +1,67 @@
+"""Which trajectories become the set that supervised fine-tuning learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from eagbench.api import StrictParams
+
+
+class Selection(StrictParams):
+    """Rules of the selection.
+
+    Attributes:
+        top_k: Most trajectories per case, the best by total reward; the same text counts once.
+        balance: Repeat the trajectories of the rarer class, in turn, until both classes have equally many.
+        minimum_reward_positive: Least total reward of a trajectory of a positive case; None takes any.
+        minimum_reward_negative: The same for a negative case.
+    """
+
+    top_k: int = Field(default=2, ge=1)
+    balance: bool = True
+    minimum_reward_positive: float | None = None
+    minimum_reward_negative: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedTrajectory:
+    """A text to learn, and whose it is."""
+
+    case_id: str
+    label: int
+    text: str
+    probability: float
+
+
+def select(found: Sequence[Mapping[str, Any]], label: Mapping[str, int], rules: Selection) -> list[SelectedTrajectory]:
+    """The trajectories to learn from, in the order of the cases; repeats of the rarer class come last.
+
+    An answer that can't be read is never selected.
+
+    Args:
+        found: Lines of `trajectories.jsonl`.
+        label: Label by case id.
+        rules: The rules.
+    """
+    least = {0: rules.minimum_reward_negative, 1: rules.minimum_reward_positive}
+    chosen: list[SelectedTrajectory] = []
+    for line in found:
+        case_id = line["case_id"]
+        bound = least[label[case_id]]
+        texts: dict[str, float] = {}
+        for trajectory in line["trajectories"]:
+            good = bound is None or trajectory["reward"]["total"] >= bound
+            if trajectory["probability"] is not None and good and len(texts) < rules.top_k:
+                texts.setdefault(trajectory["text"], trajectory["probability"])
+        chosen += [SelectedTrajectory(case_id, label[case_id], text, p) for text, p in texts.items()]
+    if not rules.balance:
+        return chosen
+    by_label = {value: [item for item in chosen if item.label == value] for value in (0, 1)}
+    rarer, commoner = sorted(by_label.values(), key=len)
+    if rarer:
+        chosen += [rarer[i % len(rarer)] for i in range(len(commoner) - len(rarer))]
+    return chosen

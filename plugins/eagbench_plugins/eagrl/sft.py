@@ -1,0 +1,110 @@
+"""Stage `sft`: supervised fine-tuning of the policy on selected trajectories.
+
+The folder it writes is a policy folder: `policy.json`, the model's files and the tokenizer's, and beside them
+`training.jsonl` (loss over the steps) and `selected.json` (what was learnt from).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from eagbench.api import STYLES, RecordText, StageRun, StrictParams, UserError, prompt_text
+from eagbench_plugins.eagrl.distillation import Selection, SelectedTrajectory, select
+from eagbench_plugins.eagrl.trajectories import read_trajectories
+
+
+class LoRA(StrictParams):
+    """Low-rank adapters on every linear layer, merged into the weights when training is done.
+
+    Attributes:
+        rank: Rank of the adapters.
+        alpha: Their scale; the update is multiplied by alpha / rank.
+        dropout: Dropout before the adapters.
+    """
+
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32, gt=0)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+
+
+class FineTuning(StrictParams):
+    """How the policy learns from the selected trajectories. The defaults suit the policy `tiny`.
+
+    Attributes:
+        steps: Optimisation steps.
+        learning_rate: Peak learning rate (AdamW, linear warm-up over a tenth of the steps, linear decay).
+        batch_size: Trajectories per step.
+        accumulate: Parts into which a batch is divided to save memory.
+        answer_weight: Weight of each token of the probability in the loss, all others weighing 1. The answer is one
+            token in forty; with 1, as in the paper, the label hardly reaches the gradient of a small policy.
+        weight_decay: AdamW's weight decay.
+        gradient_checkpointing: Compute activations again in the backward pass, to save memory.
+        checkpoint_every: Steps between checkpoints, from which a killed training goes on.
+        lora: Train adapters only; None trains all weights.
+    """
+
+    steps: int = Field(default=400, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    batch_size: int = Field(default=16, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    answer_weight: float = Field(default=30.0, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    gradient_checkpointing: bool = False
+    checkpoint_every: int = Field(default=100, ge=1)
+    lora: LoRA | None = None
+
+
+def fine_tune(run: StageRun) -> None:
+    """Selects, trains, and writes the policy folder.
+
+    Params: `style`, `selection`, `sft`. Inputs: `training`, `trajectories`, `policy`, `record_text`.
+
+    Raises:
+        UserError: Nothing, or one class only, is left to learn from.
+    """
+    from eagbench_plugins.eagrl.sft_training import Example, train
+
+    data = run.inputs["training"].train
+    label = dict(zip(data.cases.case_ids, data.labels.tolist(), strict=True))
+    case = {item.case_id: item for item in data.cases}
+    found = read_trajectories(run.inputs["trajectories"])
+    selected = select(found, label, Selection.model_validate(run.params["selection"]))
+    if {item.label for item in selected} != {0, 1}:
+        raise UserError(
+            f"{len(selected)} trajectories were selected, none of them of "
+            + ("a positive case" if all(item.label == 0 for item in selected) else "a negative case"),
+            where="stage sft, minimum_reward",
+            mend="lower the thresholds, raise token_budget, or see summary.json of the trajectories: perhaps no answer "
+            "could be read",
+        )
+    record_text = RecordText.load(run.inputs["record_text"])
+    style = STYLES[run.params["style"]]
+    prompts = {
+        case_id: prompt_text(style, case[case_id], data.cases, record_text)
+        for case_id in dict.fromkeys(item.case_id for item in selected)
+    }
+    train(
+        [Example(prompts[item.case_id], item.text) for item in selected],
+        run.inputs["policy"],
+        style,
+        FineTuning.model_validate(run.params["sft"]),
+        run,
+    )
+    shutil.copyfile(run.inputs["policy"] / "policy.json", run.out / "policy.json")
+    (run.out / "selected.json").write_text(json.dumps(_described(selected), indent=1, sort_keys=True) + "\n")
+
+
+def _described(selected: list[SelectedTrajectory]) -> dict[str, Any]:
+    described: dict[str, Any] = {"trajectories": len(selected), "distinct": len(set(selected))}
+    for name, value in (("negative", 0), ("positive", 1)):
+        answers = [item.probability for item in selected if item.label == value]
+        described[name] = {
+            "trajectories": len(answers),
+            "answers_by_tenth": np.histogram(answers, bins=10, range=(0.0, 1.0))[0].tolist(),
+        }
+    return described

@@ -1,0 +1,211 @@
+"""Supervised fine-tuning with TRL's SFTTrainer (TRL 1.16, transformers 5); imported late, for it imports torch.
+
+The loss is the mean negative log-likelihood of the completion's tokens, as in TRL, but weighted: the tokens of the
+probability weigh `answer_weight`, all others 1, and the sum is divided by the sum of the weights. With a weight of 1
+it is TRL's own loss.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from datasets import Dataset
+from torch.nn.utils.rnn import pad_sequence
+
+from eagbench.api import StageRun, Style, TrainableLanguageModel, UserError, open_policy, quiet_transformers
+
+quiet_transformers()
+
+from transformers import PrinterCallback, TrainerCallback  # noqa: E402 - after transformers was quietened
+from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
+from trl import SFTConfig, SFTTrainer  # noqa: E402
+
+if TYPE_CHECKING:
+    from eagbench_plugins.eagrl.sft import FineTuning
+
+_IGNORED = -100  # the label that the loss leaves out
+_LOG_EVERY = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A prompt and the completion to learn."""
+
+    prompt: str
+    completion: str
+
+
+def train(examples: Sequence[Example], policy: Path, style: Style, params: FineTuning, run: StageRun) -> None:
+    """Trains the policy and writes model, tokenizer and `training.jsonl` into `run.out`.
+
+    Args:
+        examples: What to learn, repeats included.
+        policy: Folder of the policy to begin with.
+        style: The format of the completions, for where their answers stand.
+        params: How to train.
+        run: Folder, seed, progress; goes on from the last checkpoint in `run.checkpoints`.
+
+    Raises:
+        UserError: The policy's weights are not here.
+    """
+    opened = open_policy(policy)
+    if not isinstance(opened, TrainableLanguageModel):
+        raise UserError(
+            "this policy can't be trained: its weights are not on this machine",
+            where="stage sft",
+            mend="use the policy `tiny` or `hf`",
+        )
+    device = torch.device(opened.model.device)
+    # Half precision is too coarse for the small steps of full fine-tuning: those weights are kept in float32, and the
+    # passes run in bfloat16 under autocast. Adapters are float32 in any case.
+    model = opened.model if params.lora else opened.model.float()
+    config = SFTConfig(
+        output_dir=str(run.checkpoints),
+        max_steps=params.steps,
+        learning_rate=params.learning_rate,
+        per_device_train_batch_size=-(-params.batch_size // params.accumulate),
+        gradient_accumulation_steps=params.accumulate,
+        weight_decay=params.weight_decay,
+        warmup_steps=round(0.1 * params.steps),
+        lr_scheduler_type="linear",
+        gradient_checkpointing=params.gradient_checkpointing,
+        bf16=device.type == "cuda",
+        use_cpu=device.type == "cpu",
+        seed=run.seed,
+        save_steps=params.checkpoint_every,
+        save_total_limit=1,
+        logging_steps=_LOG_EVERY,
+        disable_tqdm=True,
+        report_to="none",
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+    )
+    with torch.random.fork_rng():  # the trainer seeds torch for the whole process
+        trainer = WeightedSFTTrainer(
+            model=model,
+            args=config,
+            train_dataset=Dataset.from_list([encode(example, opened, style, params.answer_weight) for example in examples]),
+            data_collator=Collator(opened.tokenizer.pad_token_id or 0),
+            processing_class=opened.tokenizer,
+            peft_config=_peft_config(params),
+            callbacks=[_Progress(run)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(run.checkpoints)))
+    trained = trainer.accelerator.unwrap_model(trainer.model)
+    if params.lora:
+        trained = trained.merge_and_unload()
+    trained.save_pretrained(run.out)
+    opened.tokenizer.save_pretrained(run.out)
+    with (run.out / "training.jsonl").open("w", encoding="utf-8") as stream:
+        for entry in trainer.state.log_history:
+            if "loss" in entry:
+                kept = {name: entry[name] for name in ("step", "loss", "learning_rate", "grad_norm")}
+                stream.write(json.dumps(kept, sort_keys=True) + "\n")
+
+
+def encode(example: Example, model: TrainableLanguageModel, style: Style, answer_weight: float) -> dict[str, list[Any]]:
+    """Tokens, labels and weights of one example.
+
+    Prompt and completion are tokenised apart, as they are when the policy writes; the end token follows. A token that
+    touches the probability between the answer's tags weighs `answer_weight`.
+    """
+    tokenizer = model.tokenizer
+    prompt = tokenizer(model.as_input(example.prompt), add_special_tokens=not tokenizer.chat_template)["input_ids"]
+    encoded = tokenizer(example.completion, add_special_tokens=False, return_offsets_mapping=True)
+    start, end = _answer_span(example.completion, style)
+    weights = [answer_weight if a < end and b > start else 1.0 for a, b in encoded["offset_mapping"]]
+    completion = encoded["input_ids"] + [tokenizer.eos_token_id]
+    return {
+        "input_ids": prompt + completion,
+        "labels": [_IGNORED] * len(prompt) + completion,
+        "weights": [0.0] * len(prompt) + weights + [1.0],
+    }
+
+
+def _answer_span(completion: str, style: Style) -> tuple[int, int]:
+    """First character of the probability, and the one after its last."""
+    start = completion.rindex(style.answer_open) + len(style.answer_open)
+    return start, completion.index(style.answer_close, start)
+
+
+class Collator:
+    """Pads a batch on the right.
+
+    Args:
+        pad_token_id: The token to pad with.
+    """
+
+    def __init__(self, pad_token_id: int) -> None:
+        self._pad = pad_token_id
+
+    def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """`input_ids`, `attention_mask`, `labels`, `weights`, each (B, L)."""
+
+        def padded(name: str, value: float, dtype: torch.dtype) -> torch.Tensor:
+            rows = [torch.tensor(example[name], dtype=dtype) for example in examples]
+            return pad_sequence(rows, batch_first=True, padding_value=value)
+
+        lengths = [torch.ones(len(example["input_ids"]), dtype=torch.long) for example in examples]
+        return {
+            "input_ids": padded("input_ids", self._pad, torch.long),
+            "attention_mask": pad_sequence(lengths, batch_first=True),
+            "labels": padded("labels", _IGNORED, torch.long),
+            "weights": padded("weights", 0.0, torch.float32),
+        }
+
+
+class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]
+    """TRL's trainer with a weight per token."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Each part of an accumulated batch is a mean of its own, so the trainer has to average over the parts.
+        self.model_accepts_loss_kwargs = False
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The weighted mean of the negative log-likelihood."""
+        del num_items_in_batch
+        weights = inputs.pop("weights")[:, 1:]  # (B, L - 1): the weight of the token that is predicted
+        outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+        # log_probs (B, L - 1) is zero where the label is left out; so is the weight.
+        loss = -(weights * outputs.log_probs).sum() / weights.sum()
+        return (loss, outputs) if return_outputs else loss
+
+
+class _Progress(TrainerCallback):  # type: ignore[misc]
+    """Advances the run's progress bar."""
+
+    def __init__(self, run: StageRun) -> None:
+        self._run = run
+        self._steps: Iterator[int] = iter(())
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        left = range(state.global_step, state.max_steps)
+        self._steps = iter(self._run.progress(left, "fine-tune", len(left)))
+        next(self._steps, None)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        next(self._steps, None)
+
+
+def _peft_config(params: FineTuning) -> Any:
+    if params.lora is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=params.lora.rank,
+        lora_alpha=params.lora.alpha,
+        lora_dropout=params.lora.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )

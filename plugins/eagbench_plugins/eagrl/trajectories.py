@@ -1,0 +1,177 @@
+"""Stage `trajectories`: searches for trajectories of high reward on training cases.
+
+Writes, one line per case in the order of the training cases, `trajectories.jsonl` (every finished trajectory with its
+reward's parts, best first) and `trees.jsonl` (how the search went, for a search that keeps a tree); and `summary.json`,
+what the search found by class.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eagbench.api import (
+    STYLES,
+    Case,
+    FeatureVocabulary,
+    LabelledCases,
+    RecordText,
+    SearchResult,
+    SearchTask,
+    StageRun,
+    Trajectory,
+    create_component,
+    open_policy,
+    prompt_text,
+    read_answer,
+    read_salience,
+)
+from eagbench_plugins.eagrl.journal import JournaledModel
+
+
+def search_trajectories(run: StageRun) -> None:
+    """Searches, batch of cases by batch of cases; a finished batch and the journal of the running one survive a kill.
+
+    Params: `search` and `reward` (identities of components), `style`, `token_budget`, `max_new_tokens`, `batch_cases`,
+    `max_training_cases`. Inputs: `training`, `policy`, `record_text`, and `salience` if the method has an expert.
+    """
+    train = chosen_cases(run.inputs["training"].train, run.params["max_training_cases"], run.seed)
+    model = open_policy(run.inputs["policy"])
+    search = create_component(run.params["search"])
+    style = STYLES[run.params["style"]]
+    vocabulary = FeatureVocabulary(train.cases.features)
+    tasks = _tasks(train, run)
+
+    def read(case: Case, text: str, tokens: int) -> Trajectory:
+        return read_answer(style, case, text, tokens, vocabulary)
+
+    starts = range(0, len(tasks), run.params["batch_cases"])
+    lines: list[dict[str, Any]] = []
+    for start in run.progress(starts, "search", len(starts)):
+        done = run.checkpoints / f"cases_{start}.jsonl"
+        if not done.exists():
+            with JournaledModel(model, run.checkpoints / f"cases_{start}.journal") as journaled:
+                batch = tasks[start : start + run.params["batch_cases"]]
+                results = search.run(journaled, batch, read, run.params["token_budget"], run.seed)
+            _check(batch, results)
+            _write_lines(done, [_line(result) for result in results])
+        lines += _read_lines(done)
+    run.add_cost("generated_tokens", sum(line["generated_tokens"] for line in lines))
+    trees = [{"case_id": line["case_id"], "tree": tree} for line in lines if (tree := line.pop("tree")) is not None]
+    _write_lines(run.out / "trajectories.jsonl", lines)
+    _write_lines(run.out / "trees.jsonl", trees)
+    label = dict(zip(train.cases.case_ids, train.labels.tolist(), strict=True))
+    summary = json.dumps(summarise(lines, label), indent=1, sort_keys=True)
+    (run.out / "summary.json").write_text(summary + "\n", encoding="utf-8")
+
+
+def chosen_cases(train: LabelledCases, most: int | None, seed: int) -> LabelledCases:
+    """At most so many training cases, in their order, drawn with as many of either class as there are.
+
+    Args:
+        train: All training cases.
+        most: How many; None for all.
+        seed: Seed of the draw.
+    """
+    if most is None or most >= len(train):
+        return train
+    order = np.random.default_rng([seed, 0]).permutation(len(train))
+    positive, negative = (order[train.labels[order] == label] for label in (1, 0))
+    n_positive = min(len(positive), max(most // 2, most - len(negative)))
+    kept = np.concatenate([positive[:n_positive], negative[: most - n_positive]])
+    return train.select(np.sort(kept))
+
+
+def _tasks(train: LabelledCases, run: StageRun) -> list[SearchTask]:
+    record_text = RecordText.load(run.inputs["record_text"])
+    salience = read_salience(run.inputs["salience"]) if "salience" in run.inputs else {}
+    reward = create_component(run.params["reward"])
+    style = STYLES[run.params["style"]]
+    tasks = []
+    for case, label in zip(train.cases, train.labels.tolist(), strict=True):
+        weights: Mapping[str, float] | None = salience.get(case.case_id)
+        if "salience" in run.inputs and weights is None:
+            raise ValueError(f"the salience stage has no weights for the training case {case.case_id}")
+        tasks.append(
+            SearchTask(
+                case=case,
+                prompt=prompt_text(style, case, train.cases, record_text),
+                reward=partial(reward, case, label, salience=weights),
+                stop=(style.answer_close,),
+                max_new_tokens=run.params["max_new_tokens"],
+                salience=weights,
+            )
+        )
+    return tasks
+
+
+def _check(tasks: Sequence[SearchTask], results: Sequence[SearchResult]) -> None:
+    if [r.case_id for r in results] != [t.case.case_id for t in tasks]:
+        raise ValueError("the search did not return one result per case, in order")
+    if any(len(r.trajectories) != len(r.rewards) for r in results):
+        raise ValueError("the search returned trajectories without rewards")
+
+
+def _line(result: SearchResult) -> dict[str, Any]:
+    return {
+        "case_id": result.case_id,
+        "generated_tokens": result.generated_tokens,
+        "trajectories": [
+            {**dataclasses.asdict(trajectory), "reward": dict(reward)}
+            for trajectory, reward in zip(result.trajectories, result.rewards, strict=True)
+        ],
+        "tree": result.tree,
+    }
+
+
+def _write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    partial_path = path.with_suffix(".partial")
+    with partial_path.open("w", encoding="utf-8") as stream:
+        for line in lines:
+            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+    partial_path.replace(path)
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8") as stream:
+        return [json.loads(line) for line in stream]
+
+
+def read_trajectories(folder: Path) -> list[dict[str, Any]]:
+    """The lines of the stage's `trajectories.jsonl`: `case_id`, `generated_tokens`, `trajectories` (best first)."""
+    return _read_lines(folder / "trajectories.jsonl")
+
+
+def summarise(lines: Sequence[Mapping[str, Any]], label: Mapping[str, int]) -> dict[str, Any]:
+    """What a search found, for each class: counts, the reward's parts and the answers' distribution, of all and of the
+    best trajectory per case."""
+    summary: dict[str, Any] = {}
+    for name, value in (("negative", 0), ("positive", 1)):
+        found = [line for line in lines if label[line["case_id"]] == value]
+        every = [trajectory for line in found for trajectory in line["trajectories"]]
+        best = [line["trajectories"][0] for line in found if line["trajectories"]]
+        summary[name] = {
+            "cases": len(found),
+            "generated_tokens": sum(line["generated_tokens"] for line in found),
+            "all": _described(every),
+            "best": _described(best),
+        }
+    return summary
+
+
+def _described(trajectories: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    answers = [t["probability"] for t in trajectories if t["probability"] is not None]
+    parts = sorted({part for t in trajectories for part in t["reward"]})
+    return {
+        "trajectories": len(trajectories),
+        "unparsed": len(trajectories) - len(answers),
+        "mean_reward": {part: float(np.mean([t["reward"][part] for t in trajectories])) for part in parts},
+        "mean_cited": float(np.mean([len(t["cited_features"] or ()) for t in trajectories])) if trajectories else None,
+        "answers_by_tenth": np.histogram(answers, bins=10, range=(0.0, 1.0))[0].tolist(),
+    }

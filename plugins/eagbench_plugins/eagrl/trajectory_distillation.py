@@ -1,0 +1,165 @@
+"""`trajectory_distillation`: Stage I of EAG-RL (Fang et al., arXiv 2508.13579).
+
+A search builds trajectories on training cases with the frozen policy as generator, guided by a cross-fitted expert; the
+best ones by reward become the set on which the policy is fine-tuned, with the loss on the completion only. At prediction
+time there is no expert: the trained policy answers as the method `prompt` does.
+
+Departures from the paper (P) and its released code (C), numbered:
+1. The expert is cross-fitted: it is never asked about a case that it was trained on. (P and C do not say.)
+2. The tokens of the probability weigh `answer_weight` in the loss; 1 is the paper's loss. One token in forty carries the
+   label, and a small policy otherwise learns nothing from it.
+3. Classes are balanced (C) by repeating the rarer one's trajectories, not by dropping the commoner one's.
+4. Any search may take the place of `expert_mcts`, at the same token budget, which counts every generated token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from eagbench.api import (
+    STYLES,
+    AnswerMode,
+    Cases,
+    ComponentUse,
+    Prediction,
+    Reads,
+    RecordText,
+    StageNode,
+    StageRun,
+    StrictParams,
+    StyleName,
+    UserError,
+    answer_cases,
+    create_component,
+    open_policy,
+)
+from eagbench_plugins.eagrl.distillation import Selection
+from eagbench_plugins.eagrl.sft import FineTuning, fine_tune
+from eagbench_plugins.eagrl.trajectories import search_trajectories
+
+if TYPE_CHECKING:
+    from eagbench.api import MethodPlan
+
+# A component by name, or a mapping with `name` and its parameters.
+ComponentSpec = str | dict[str, Any]
+
+
+class TrajectoryDistillation:
+    """Search, selection and supervised fine-tuning."""
+
+    name: ClassVar[str] = "trajectory_distillation"
+    reads: ClassVar[Reads] = "text"
+
+    class Params(Selection):
+        """The parts of Stage I; the selection's own parameters stand beside these.
+
+        Attributes:
+            expert: The expert whose salience guides search and reward; None if neither needs one.
+            search: The search.
+            reward: The trajectory reward.
+            style: The format of the trajectories.
+            token_budget: Tokens that the search may write per case.
+            max_new_tokens: Bound on the tokens of one answer, in search and in prediction.
+            max_training_cases: Search on at most so many training cases, half of them positive if there are enough;
+                None for all.
+            batch_cases: Cases that are searched at once.
+            sft: How the policy learns.
+        """
+
+        expert: ComponentSpec | None = None
+        search: ComponentSpec = "best_of_n"
+        reward: ComponentSpec = "eag"
+        style: StyleName = "question_decomposition"
+        token_budget: int = Field(default=1024, ge=1)
+        max_new_tokens: int = Field(default=192, ge=1)
+        max_training_cases: int | None = Field(default=None, ge=2)
+        batch_cases: int = Field(default=128, ge=1)
+        sft: FineTuning = FineTuning()
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
+        """Trajectories, then the fine-tuned policy. Of these only the policy is there at prediction time."""
+        policy, record_text = plan.policy(), plan.record_text()
+        trajectories = self.trajectories(plan, policy, record_text)
+        fine_tuned = plan.stage(
+            kind="sft",
+            label="trajectory distillation",
+            function=fine_tune,
+            params={
+                "style": self.params.style,
+                "selection": self.params.model_dump(mode="json", include=set(Selection.model_fields)),
+                "sft": self.params.sft.model_dump(mode="json"),
+            },
+            inputs={
+                "training": plan.training,
+                "trajectories": trajectories,
+                "policy": policy,
+                "record_text": record_text,
+            },
+        )
+        return {"policy": fine_tuned, "record_text": record_text}
+
+    def trajectories(self, plan: MethodPlan, policy: StageNode, record_text: StageNode) -> StageNode:
+        """The stage that searches.
+
+        Raises:
+            UserError: Search or reward needs an expert or a style that the benchmark does not give.
+        """
+        search = plan.component("search", self.params.search, "search")
+        reward = plan.component("reward", self.params.reward, "reward")
+        inputs: dict[str, Any] = {"training": plan.training, "policy": policy, "record_text": record_text}
+        if self.params.expert is not None:
+            inputs["salience"] = plan.cross_fitted_salience(plan.component("expert", self.params.expert, "expert"))
+        for use in (search, reward):
+            self._refuse_unmet_needs(use)
+        return plan.stage(
+            kind="trajectories",
+            label=f"{search.name}, {reward.name}",
+            function=search_trajectories,
+            params={
+                "search": search.identity(),
+                "reward": reward.identity(),
+                "style": self.params.style,
+                "token_budget": self.params.token_budget,
+                "max_new_tokens": self.params.max_new_tokens,
+                "max_training_cases": self.params.max_training_cases,
+                "batch_cases": self.params.batch_cases,
+            },
+            inputs=inputs,
+        )
+
+    def _refuse_unmet_needs(self, use: ComponentUse) -> None:
+        component = create_component(use.identity())
+        where = f"method {self.name}, {use.kind} {use.name}"
+        if getattr(component, "needs_salience", False) and self.params.expert is None:
+            raise UserError(
+                f"the {use.kind} '{use.name}' compares with an expert, and the method has none",
+                where=where,
+                mend=f"give the method `expert: lightgbm` (or another one), or choose a {use.kind} that needs none",
+            )
+        if getattr(component, "needs_steps", False) and not STYLES[self.params.style].cites_features:
+            raise UserError(
+                f"the search '{use.name}' goes step by step, and the style '{self.params.style}' has no steps",
+                where=where,
+                mend="use `style: question_decomposition`, or the search `best_of_n`",
+            )
+
+    def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
+        """The trained policy's answers, read in the benchmark's answer mode."""
+        predictions = answer_cases(
+            open_policy(run.inputs["policy"]),
+            cases,
+            RecordText.load(run.inputs["record_text"]),
+            STYLES[self.params.style],
+            AnswerMode.model_validate(run.params["answer"]),
+            seed=run.seed,
+            max_new_tokens=self.params.max_new_tokens,
+            progress=run.progress,
+        )
+        run.add_cost("generated_tokens", sum(t.generated_tokens for p in predictions for t in p.trajectories))
+        return predictions
