@@ -43,7 +43,7 @@ class FineTuning(StrictParams):
         answer_weight: Weight of each token of the probability in the loss, all others weighing 1. The answer is one
             token in forty; with 1, as in the paper, the label hardly reaches the gradient of a small policy.
         weight_decay: AdamW's weight decay.
-        gradient_checkpointing: Compute activations again in the backward pass, to save memory.
+        activation_checkpointing: Compute activations again in the backward pass, to save memory.
         checkpoint_every: Steps between checkpoints, from which a killed training goes on.
         lora: Train adapters only; None trains all weights.
     """
@@ -54,7 +54,7 @@ class FineTuning(StrictParams):
     accumulate: int = Field(default=1, ge=1)
     answer_weight: float = Field(default=30.0, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
-    gradient_checkpointing: bool = False
+    activation_checkpointing: bool = False
     checkpoint_every: int = Field(default=100, ge=1)
     lora: LoRA | None = None
 

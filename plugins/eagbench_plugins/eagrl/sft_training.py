@@ -73,7 +73,7 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
         weight_decay=params.weight_decay,
         warmup_steps=round(0.1 * params.steps),
         lr_scheduler_type="linear",
-        gradient_checkpointing=params.gradient_checkpointing,
+        activation_checkpointing=params.activation_checkpointing,
         bf16=device.type == "cuda",
         use_cpu=device.type == "cpu",
         seed=run.seed,

@@ -1,0 +1,79 @@
+"""Real packages, installed by pip: their components appear and run; a broken one is named and stops nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.conftest import Finished
+
+Run = Callable[..., Finished]
+
+
+def test_components_of_another_package_are_listed(third_party: dict[str, str], run_command: Run) -> None:
+    listed = run_command("plugins", "list", env=third_party)
+    assert listed.code == 0
+    for name in ("oldest_dies", "two_samples", "brevity"):
+        [line] = [line for line in listed.out.splitlines() if line.split()[:1] == [name]]
+        assert "eagbench-example" in line
+
+
+def test_a_broken_plugin_is_named_and_stops_nothing(third_party: dict[str, str], run_command: Run) -> None:
+    assert run_command("--help", env=third_party).code == 0
+    listed = run_command("plugins", "list", env=third_party)
+    [line] = [line for line in listed.out.splitlines() if "eagbench-broken" in line]
+    assert "a_package_that_nobody_has" in line
+    examined = run_command("doctor", env=third_party)
+    assert examined.code == 1
+    assert "plugin broken of eagbench-broken is broken" in examined.out
+
+
+def test_what_only_a_broken_plugin_could_offer_says_so(
+    third_party: dict[str, str], run_command: Run, tmp_path: Path, physionet_root: Path
+) -> None:
+    path = tmp_path / "b.yaml"
+    path.write_text(
+        f"name: b\ndata: {{name: physionet2012, root: {physionet_root}}}\nmethods: [from_the_broken_one]\nmetrics: [auroc]\n"
+    )
+    done = run_command("run", path, env={**third_party, "EAGBENCH_STORE": str(tmp_path / "store")}, cwd=tmp_path)
+    assert done.code == 2
+    assert "could not be loaded" in done.err
+    assert "broken of eagbench-broken" in done.err
+
+
+def test_expert_search_and_reward_run_from_yaml(
+    third_party: dict[str, str], run_command: Run, tmp_path: Path, physionet_root: Path
+) -> None:
+    path = tmp_path / "b.yaml"
+    path.write_text(
+        f"""\
+name: third_party
+data: {{name: physionet2012, root: {physionet_root}}}
+split: {{train: 0.5, tuning: 0.2, held_out: 0.3}}
+policy: {{name: tiny, steps: 30}}
+record_text: {{values: quantile, periods: 1, instructions: short}}
+reference_expert: {{name: oldest_dies, slope_per_year: 0.1}}
+methods:
+  - oldest_dies
+  - name: trajectory_distillation
+    expert: oldest_dies
+    search: {{name: two_samples, temperature: 0.9}}
+    reward: {{name: brevity, cost_per_token: 0.002}}
+    token_budget: 160
+    sft: {{steps: 5}}
+metrics: [auroc, attention_jaccard, unparsed_rate]
+"""
+    )
+    env = {**third_party, "EAGBENCH_STORE": str(tmp_path / "store")}
+    done = run_command("run", path, "--limit", 120, "--out", tmp_path / "out", env=env)
+    assert done.code == 0, done.err + done.out
+    with (tmp_path / "out" / "results.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    values = {(r["method"], r["metric"]): r for r in rows if r["seed"] == "mean"}
+    assert float(values["oldest_dies", "auroc"]["value"]) > 0.5  # older patients do die more often
+    assert values["trajectory_distillation", "auroc"]["status"] == "ok"
+    assert values["trajectory_distillation", "attention_jaccard"]["status"] == "ok"
+    kinds = {stage["kind"] for stage in json.loads((tmp_path / "out" / "manifest.json").read_text())["stages"]}
+    assert {"expert", "salience", "trajectories", "sft", "predict"} <= kinds

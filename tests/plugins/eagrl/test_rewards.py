@@ -1,0 +1,145 @@
+"""Rewards against values worked out by hand from the formulas of the paper (METHOD section 2)."""
+
+from __future__ import annotations
+
+from math import log
+
+import numpy as np
+import pytest
+from eagbench_plugins.eagrl.rewards.attention_jaccard import AttentionJaccardReward
+from eagbench_plugins.eagrl.rewards.brier import BrierReward
+from eagbench_plugins.eagrl.rewards.classification import ClassificationReward
+from eagbench_plugins.eagrl.rewards.eag import EAGReward
+from eagbench_plugins.eagrl.rewards.parts import expert_features, jaccard
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from eagbench.api import Case, Trajectory
+
+NAMES = ("a", "b", "c", "d", "e", "f", "g", "unseen")
+CASE = Case(
+    "c", "c", NAMES, np.array([1.0]), np.array([[1, 2, 3, 4, 5, 6, 7, np.nan]], np.float32), {"age": 50.0, "sex": 1.0}
+)
+# By weight among the observed: g, f, e, d, then a before b (equal weights, canonical order). `unseen` is the heaviest.
+SALIENCE = {"a": 0.05, "b": 0.05, "c": 0.0, "d": 0.1, "e": 0.1, "f": 0.15, "g": 0.2, "unseen": 0.35}
+EXPERT = {"g", "f", "d", "e", "a"}
+
+
+def trajectory(probability: float | None, cited: tuple[str, ...] | None = ()) -> Trajectory:
+    return Trajectory("c", "text", (), cited, 0, probability, 10)
+
+
+def eag(**params) -> EAGReward:
+    return EAGReward(EAGReward.Params(**params))
+
+
+def test_the_experts_features_are_the_top_k_among_those_observed_ties_in_canonical_order() -> None:
+    assert expert_features(CASE, SALIENCE, 5) == ("g", "f", "d", "e", "a")
+    assert expert_features(CASE, SALIENCE, 99) == ("g", "f", "d", "e", "a", "b", "c")
+
+
+def test_jaccard_by_hand() -> None:
+    assert jaccard(["a", "b", "b"], ["b", "c"]) == pytest.approx(1 / 3)
+    assert jaccard([], []) == 0
+    assert jaccard(["a"], []) == 0
+    # Citing everything has a price: 5 of 29 is METHOD's 0.17.
+    assert jaccard(range(29), range(5)) == pytest.approx(5 / 29)
+
+
+@pytest.mark.parametrize(
+    ("label", "p", "expected"),
+    [
+        (1, 0.8, log(0.8) + 0.5 * 0.3),
+        (1, 0.3, log(0.3)),
+        (0, 0.3, log(0.7) + 0.5 * 0.2),
+        (0, 0.8, log(0.2)),
+        (1, 0.5, log(0.5)),
+        (0, 0.5, log(0.5)),
+        (1, 0.0, log(0.01)),
+        (1, 1.0, log(0.99) + 0.5 * 0.49),
+        (0, 1.0, log(0.01)),
+        (0, 0.0, log(0.99) + 0.5 * 0.49),
+    ],
+)
+def test_classification_by_hand(label: int, p: float, expected: float) -> None:
+    parts = ClassificationReward(ClassificationReward.Params())(CASE, label, trajectory(p), None)
+    assert parts["classification"] == pytest.approx(expected, abs=1e-12)
+    assert parts["total"] == parts["classification"]
+    assert eag()(CASE, label, trajectory(p), SALIENCE)["classification"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_papers_preset_by_hand() -> None:
+    # Two of three cited are the expert's: |{g, f}| / |{g, f, d, e, a, b}| = 2/6.
+    parts = eag()(CASE, 1, trajectory(0.8, ("g", "f", "b")), SALIENCE)
+    assert parts["attention"] == pytest.approx(2 / 6)
+    assert parts["total"] == pytest.approx(0.6 * (log(0.8) + 0.15) + 0.4 * 2 / 6)
+    assert set(parts) == {"classification", "attention", "unparsed", "total"}
+    weighted = eag(weight=0.9, beta=1.0, k=2)(CASE, 1, trajectory(0.8, ("g", "f", "b")), SALIENCE)
+    assert weighted["total"] == pytest.approx(0.9 * (log(0.8) + 0.3) + 0.1 * 2 / 3)
+
+
+def test_the_released_codes_preset_by_hand() -> None:
+    parts = eag(preset="released_code")(CASE, 0, trajectory(0.1, tuple(EXPERT)), SALIENCE)
+    assert parts["total"] == pytest.approx(log(0.9) + 0.5 * 0.4 + 0.1 * 1.0)
+
+
+def test_weight_is_refused_where_it_means_nothing() -> None:
+    with pytest.raises(ValidationError, match="released_code"):
+        EAGReward.Params(preset="released_code", weight=0.5)
+    with pytest.raises(ValidationError):
+        EAGReward.Params(weight=1.5)
+
+
+def test_brier_and_attention_by_hand() -> None:
+    brier = BrierReward(BrierReward.Params())
+    assert brier(CASE, 1, trajectory(0.7), None)["total"] == pytest.approx(1 - 0.09)
+    assert brier(CASE, 0, trajectory(0.7), None)["total"] == pytest.approx(1 - 0.49)
+    attention = AttentionJaccardReward(AttentionJaccardReward.Params(k=2))
+    assert attention(CASE, 0, trajectory(0.7, ("g",)), SALIENCE)["total"] == pytest.approx(0.5)
+    assert attention(CASE, 0, trajectory(0.7, None), SALIENCE)["total"] == 0
+
+
+REWARDS = {
+    "paper": eag(),
+    "classification only": eag(weight=1.0),
+    "attention only": eag(weight=0.0),
+    "released_code": eag(preset="released_code"),
+    "classification": ClassificationReward(ClassificationReward.Params()),
+    "attention_jaccard": AttentionJaccardReward(AttentionJaccardReward.Params()),
+    "brier": BrierReward(BrierReward.Params()),
+}
+
+
+@pytest.mark.parametrize("reward", REWARDS.values(), ids=REWARDS)
+@given(
+    label=st.sampled_from([0, 1]),
+    p=st.floats(0, 1),
+    cited=st.lists(st.sampled_from(NAMES), unique=True),
+    cited_unparsed=st.lists(st.sampled_from(NAMES), unique=True),
+)
+def test_an_unparsed_answer_gets_less_than_any_parsed_one_whatever_it_cites(
+    reward, label: int, p: float, cited: list[str], cited_unparsed: list[str]
+) -> None:
+    parsed = reward(CASE, label, trajectory(p, tuple(cited)), SALIENCE)
+    unparsed = reward(CASE, label, trajectory(None, tuple(cited_unparsed)), SALIENCE)
+    assert unparsed["total"] < parsed["total"]
+    assert all(np.isfinite(value) for value in (*parsed.values(), *unparsed.values()))
+
+
+@given(p=st.floats(0, 1), q=st.floats(0, 1))
+def test_brier_is_proper(p: float, q: float) -> None:
+    """No answer is expected to earn more than the true probability does."""
+    reward = REWARDS["brier"]
+
+    def expected(answer: float) -> float:
+        return sum(w * reward(CASE, y, trajectory(answer), None)["total"] for y, w in ((1, p), (0, 1 - p)))
+
+    assert expected(p) >= expected(q) - 1e-12
+
+
+@pytest.mark.parametrize("name", ["paper", "attention_jaccard"])
+def test_a_reward_that_needs_an_expert_says_so_and_never_goes_without(name: str) -> None:
+    assert REWARDS[name].needs_salience
+    with pytest.raises(ValueError, match="salience"):
+        REWARDS[name](CASE, 1, trajectory(0.5), None)

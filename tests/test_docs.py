@@ -1,0 +1,99 @@
+"""The README's examples do what it says, word for word."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Finished
+
+README = (ROOT / "README.md").read_text()
+
+
+def example(name: str) -> str:
+    """The code block behind `<!-- example: name -->`."""
+    [block] = re.findall(rf"<!-- example: {name} -->\n```\w+\n(.*?)```", README, flags=re.S)
+    return block
+
+
+def test_the_first_benchmark_runs(
+    tmp_path: Path, physionet_root: Path, run_command: Callable[..., Finished]
+) -> None:
+    (tmp_path / "first.yaml").write_text(example("benchmark"))
+    env = {"EAGBENCH_PHYSIONET2012_ROOT": str(physionet_root), "EAGBENCH_STORE": str(tmp_path / "store")}
+    commands = [line.partition("#")[0].strip() for line in example("shell").splitlines()]
+    for command in filter(None, commands):
+        program, *arguments = shlex.split(command)
+        assert program == "eagbench"
+        done = run_command(*arguments, env=env, cwd=tmp_path)
+        assert done.code == 0, f"{command}\n{done.err}"
+    assert (tmp_path / "runs" / "first" / "report.html").is_file()
+
+
+def test_the_first_plugin_is_short_and_works(
+    tmp_path: Path, physionet_root: Path, run_command: Callable[..., Finished]
+) -> None:
+    code = example("plugin")
+    assert len([line for line in code.splitlines() if line.strip() and not line.startswith("#")]) <= 20
+    package = tmp_path / "package"
+    (package / "my_package").mkdir(parents=True)
+    (package / "my_package" / "__init__.py").write_text("")
+    (package / "my_package" / "plugin.py").write_text(code)
+    build = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+    project = '[project]\nname = "my-package"\nversion = "1"\n'
+    (package / "pyproject.toml").write_text(build + project + example("pyproject"))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", str(tmp_path / "site"), str(package)], check=True, timeout=120)
+    env = {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])),
+        "EAGBENCH_STORE": str(tmp_path / "store"),
+    }
+    assert "log_loss" in run_command("plugins", "list", env=env).out
+    benchmark = tmp_path / "first.yaml"
+    text = example("benchmark").replace("${EAGBENCH_PHYSIONET2012_ROOT}", str(physionet_root))
+    benchmark.write_text(text.replace("brier, ece]", "{name: log_loss, clip: 0.001}]"))
+    done = run_command("run", benchmark, "--seeds", "0", "--out", tmp_path / "out", env=env)
+    assert done.code == 0, done.err
+    rows = [line.split(",") for line in (tmp_path / "out" / "results.csv").read_text().splitlines()]
+    values = [float(row[12]) for row in rows if row[11] == "log_loss"]
+    assert values
+    assert all(0 < value < 2 for value in values)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_benchmark_can_be_planned(path: Path, physionet_root: Path, shared_data: Path, tmp_path: Path) -> None:
+    from eagbench.config import load_benchmark
+    from eagbench.plan import make_plan
+    from eagbench.registry import load_registry
+    from eagbench.store import Store
+
+    roots = {"physionet2012": physionet_root, "tjh": shared_data / "tjh", "mimic4": "synthetic"}
+    dataset = load_benchmark(path).benchmark.data.name
+    for profile in (None, *load_benchmark(path).benchmark.profiles):
+        loaded = load_benchmark(path, sets=[f"data.root={roots[dataset]}"], profile=profile)
+        plan = make_plan(loaded, load_registry(), Store.open(tmp_path))
+        assert plan.cells
+
+
+def test_files_named_in_the_docs_exist() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_no_path_of_a_machine_and_no_package_index_is_committed() -> None:
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    pattern = re.compile(r"(?<![\w.])/(?:root|home/\w+|Users/\w+|work)/|https?://[^\s\"']*(?:pypi|/simple)\b")
+    offenders = []
+    for name in files:
+        path = ROOT / name
+        if path.suffix in {".py", ".toml", ".yaml", ".md", ".txt", ".j2", ".css"} and path != Path(__file__).resolve():
+            offenders.extend(f"{name}: {m.group()}" for m in pattern.finditer(path.read_text()))
+    assert not offenders
