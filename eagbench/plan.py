@@ -49,7 +49,7 @@ _CODE: Mapping[str, tuple[str, ...]] = {
     "salience": ("stages/salience.py",),
     "record_text": ("stages/record_text.py", "prompting"),
     "policy": ("stages/policy.py", "prompting"),
-    "predict": ("stages/predict.py",),
+    "predict": ("stages/predict.py", "prompting"),
     "score": ("stages/score.py", "metrics", "stats"),
     "references": ("stages/score.py", "metrics", "stats"),
 }

@@ -23,9 +23,7 @@ def example(name: str) -> str:
     return block
 
 
-def test_the_first_benchmark_runs(
-    tmp_path: Path, physionet_root: Path, run_command: Callable[..., Finished]
-) -> None:
+def test_the_first_benchmark_runs(tmp_path: Path, physionet_root: Path, run_command: Callable[..., Finished]) -> None:
     (tmp_path / "first.yaml").write_text(example("benchmark"))
     env = {"EAGBENCH_PHYSIONET2012_ROOT": str(physionet_root), "EAGBENCH_STORE": str(tmp_path / "store")}
     commands = [line.partition("#")[0].strip() for line in example("shell").splitlines()]

@@ -18,6 +18,11 @@ from eagbench.protocols import LanguageModel, Sampling, StrictParams
 from eagbench.stage import no_progress
 from eagbench.types import Case, Cases, Prediction, Trajectory
 
+# An expectation is rounded to the precision that the formats ask for. A policy that knows nothing of the outcome still
+# differs between cases in the fourth decimal (by the record's length, for one); ranked by that, it would score an AUROC
+# far from 0.5 on either side, and every improvement over it would be misstated.
+_DECIMALS = 2
+
 # Cases per call of the model: small enough for a progress bar to move, large enough for full batches.
 _CHUNK = 256
 
@@ -28,7 +33,7 @@ class AnswerMode(StrictParams):
     Attributes:
         mode: `greedy`: the answer of one greedy text. `mean_of_n`: the mean of the parsed answers of `samples` sampled
             texts. `expectation`: the reasoning is written greedily up to the answer's opening tag, then the declared
-            levels 0.05, 0.10, ... 0.95 are weighed by their probability as the next text.
+            levels 0.05, 0.10, ... 0.95 are weighed by their probability as the next text; to two decimals.
         samples: Texts per case in `mean_of_n`.
         temperature: Temperature of these samples.
     """
@@ -177,7 +182,7 @@ def _expectation(
         weights = model.continuation_probabilities(
             [prompts[i] for i in asked], [begun[i] or "" for i in asked], ANSWER_LEVELS
         )  # (len(asked), L)
-        expectation = dict(zip(asked, (float(value) for value in weights @ levels), strict=True))
+        expectation = dict(zip(asked, (round(float(value), _DECIMALS) for value in weights @ levels), strict=True))
     predictions = []
     for i, (case, text) in enumerate(zip(cases, texts, strict=True)):
         trajectory = read_answer(style, case, text.text, text.tokens, vocabulary)

@@ -86,7 +86,9 @@ def test_a_method_that_reads_text_needs_a_policy(tmp_path: Path, physionet_root:
         planned(tmp_path, physionet_root, "[{name: prompt, style: vanilla}]")
 
 
-def test_the_core_code_behind_a_stage_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, physionet_root: Path) -> None:
+def test_the_core_code_behind_a_stage_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, physionet_root: Path
+) -> None:
     plan, _ = planned(tmp_path, physionet_root)
     original = planning.core_code
     monkeypatch.setattr(planning, "core_code", lambda kind: original(kind) + ("changed" if kind == "score" else ""))
@@ -125,9 +127,7 @@ class Cheat:
 
 
 @pytest.mark.parametrize("how", ["labels", "held_out", "hidden"])
-def test_a_method_can_not_see_held_out_cases_in_training(
-    tmp_path: Path, physionet_root: Path, how: str
-) -> None:
+def test_a_method_can_not_see_held_out_cases_in_training(tmp_path: Path, physionet_root: Path, how: str) -> None:
     known = load_registry()
     cheat = Registered("method", "cheat", Cheat, "tests", "eagbench")
     registry = Registry({**known.components, ("method", "cheat"): (cheat,)}, ())

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from eagbench.api import STYLES, RecordText, StageRun, StrictParams, UserError, prompt_text
-from eagbench_plugins.eagrl.distillation import Selection, SelectedTrajectory, select
+from eagbench_plugins.eagrl.distillation import SelectedTrajectory, Selection, select
 from eagbench_plugins.eagrl.trajectories import read_trajectories
 
 

@@ -90,7 +90,9 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
         trainer = WeightedSFTTrainer(
             model=model,
             args=config,
-            train_dataset=Dataset.from_list([encode(example, opened, style, params.answer_weight) for example in examples]),
+            train_dataset=Dataset.from_list(
+                [encode(example, opened, style, params.answer_weight) for example in examples]
+            ),
             data_collator=Collator(opened.tokenizer.pad_token_id or 0),
             processing_class=opened.tokenizer,
             peft_config=_peft_config(params),

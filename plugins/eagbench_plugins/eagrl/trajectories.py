@@ -150,7 +150,8 @@ def read_trajectories(folder: Path) -> list[dict[str, Any]]:
 
 def summarise(lines: Sequence[Mapping[str, Any]], label: Mapping[str, int]) -> dict[str, Any]:
     """What a search found, for each class: counts, the reward's parts and the answers' distribution, of all and of the
-    best trajectory per case."""
+    best trajectory per case.
+    """
     summary: dict[str, Any] = {}
     for name, value in (("negative", 0), ("positive", 1)):
         found = [line for line in lines if label[line["case_id"]] == value]

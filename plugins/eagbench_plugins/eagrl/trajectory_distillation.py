@@ -29,7 +29,6 @@ from eagbench.api import (
     RecordText,
     StageNode,
     StageRun,
-    StrictParams,
     StyleName,
     UserError,
     answer_cases,

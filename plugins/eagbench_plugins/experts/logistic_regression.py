@@ -18,8 +18,8 @@ from eagbench_plugins.experts.summary import RecordSummary, Statistic
 class LogisticRegression:
     """L2-penalised logistic regression (scikit-learn, lbfgs) on standardised statistics of the window.
 
-    Missing values are filled with the training median, and one indicator per feature says whether it was measured at
-    all. Salience is the sum of |coefficient x standardised value| over a feature's columns, its indicator included.
+    Missing values are filled with the training median; that a feature was never measured is what its `count` says.
+    Salience is the sum of |coefficient x standardised value| over a feature's columns.
     """
 
     name: ClassVar[str] = "logistic_regression"
@@ -61,7 +61,7 @@ class LogisticRegression:
                 for column, seen in zip(table.T, measured.T, strict=True)
             ]
         )
-        columns = self._columns(cases)  # (N, C + F)
+        columns = self._filled(table)  # (N, C)
         self.mean = columns.mean(axis=0)
         spread = columns.std(axis=0)
         # A constant column carries nothing: its standardised value is 0, not rounding noise divided by itself.
@@ -86,10 +86,9 @@ class LogisticRegression:
 
     def salience(self, cases: Cases) -> FloatArray:
         """Sum of absolute contributions to the log odds per feature, normalised. Shape (N, F)."""
-        size = np.abs(self._contributions(cases))  # (N, C + F)
-        n_features = len(self.summary.features)
-        feature = np.concatenate([self.summary.feature_of_column, np.arange(n_features)])
-        weights = np.stack([size[:, feature == f].sum(axis=1) for f in range(n_features)], axis=1)  # (N, F)
+        size = np.abs(self._contributions(cases))  # (N, C)
+        feature = self.summary.feature_of_column
+        weights = np.stack([size[:, feature == f].sum(axis=1) for f in range(len(self.summary.features))], axis=1)
         return as_salience(weights, self.summary.features, cases)
 
     def save(self, folder: Path) -> None:
@@ -118,12 +117,11 @@ class LogisticRegression:
         expert.intercept = float(content["intercept"])
         return expert
 
-    def _columns(self, cases: Cases) -> FloatArray:
-        """Filled statistics, then one indicator per feature: 1 where it was measured. Shape (N, C + F)."""
-        table = self.summary.table(cases)  # (N, C)
-        counts = RecordSummary(self.summary.features, (), ("count",)).table(cases)  # (N, F)
-        return np.hstack([np.where(np.isnan(table), self.median, table), (counts > 0).astype(np.float64)])
+    def _filled(self, table: FloatArray) -> FloatArray:
+        """The statistics, missing ones filled with the training median. Shape (N, C)."""
+        return np.where(np.isnan(table), self.median, table)
 
     def _contributions(self, cases: Cases) -> FloatArray:
-        """Coefficient times standardised value. Shape (N, C + F)."""
-        return np.asarray(self.coefficient * ((self._columns(cases) - self.mean) / self.scale))
+        """Coefficient times standardised value. Shape (N, C)."""
+        columns = self._filled(self.summary.table(cases))
+        return np.asarray(self.coefficient * ((columns - self.mean) / self.scale))

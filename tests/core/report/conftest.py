@@ -263,7 +263,9 @@ class SimulatedRun:
             pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "predictions" / f"{method}.parquet")
         with (folder / "costs.csv").open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["stage", "kind", "label", "seed", "seconds", "peak_memory_mb", "generated_tokens", "status"])
+            writer.writerow(
+                ["stage", "kind", "label", "seed", "seconds", "peak_memory_mb", "generated_tokens", "status"]
+            )
             writer.writerow(["a1", "cohort", "mimic4", 0, 21.5, 910.2, 0, "computed"])
             for label, reads, *_ in self.methods:
                 writer.writerow(["b", "expert", label, 0, 14.25, 700, 0, "computed"])

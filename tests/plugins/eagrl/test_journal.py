@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eagbench_plugins.eagrl.journal import JournaledModel
-from eagbench_plugins.eagrl.searches.best_of_n import BestOfN
 
 from eagbench.api import Sampling
+from eagbench_plugins.eagrl.journal import JournaledModel
+from eagbench_plugins.eagrl.searches.best_of_n import BestOfN
 from tests.plugins.eagrl.scripted import ScriptedModel, make_task, probability_reward
 from tests.plugins.eagrl.test_simple_searches import answer, read
 

@@ -6,16 +6,16 @@ from math import log
 
 import numpy as np
 import pytest
-from eagbench_plugins.eagrl.rewards.attention_jaccard import AttentionJaccardReward
-from eagbench_plugins.eagrl.rewards.brier import BrierReward
-from eagbench_plugins.eagrl.rewards.classification import ClassificationReward
-from eagbench_plugins.eagrl.rewards.eag import EAGReward
-from eagbench_plugins.eagrl.rewards.parts import expert_features, jaccard
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from eagbench.api import Case, Trajectory
+from eagbench_plugins.eagrl.rewards.attention_jaccard import AttentionJaccardReward
+from eagbench_plugins.eagrl.rewards.brier import BrierReward
+from eagbench_plugins.eagrl.rewards.classification import ClassificationReward
+from eagbench_plugins.eagrl.rewards.eag import EAGReward
+from eagbench_plugins.eagrl.rewards.parts import expert_features, jaccard
 
 NAMES = ("a", "b", "c", "d", "e", "f", "g", "unseen")
 CASE = Case(

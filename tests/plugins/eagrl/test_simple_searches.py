@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from eagbench_plugins.eagrl.searches.best_of_n import BestOfN
-from eagbench_plugins.eagrl.searches.greedy import Greedy
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eagbench.api import STYLES, FeatureVocabulary, Trajectory, read_answer
+from eagbench_plugins.eagrl.searches.best_of_n import BestOfN
+from eagbench_plugins.eagrl.searches.greedy import Greedy
 from tests.plugins.eagrl.scripted import ScriptedModel, make_task, probability_reward
 
 STYLE = STYLES["question_decomposition"]
@@ -42,13 +42,13 @@ def test_greedy_writes_one_text_per_case_in_one_call() -> None:
 
 
 def test_best_of_n_returns_all_samples_best_first_and_uses_its_budget() -> None:
-    results = best_of_n().run(
-        ScriptedModel(answer), [make_task(n, probability_reward) for n in "xyz"], read, 400, 0
-    )
+    results = best_of_n().run(ScriptedModel(answer), [make_task(n, probability_reward) for n in "xyz"], read, 400, 0)
     for result in results:
         totals = [reward["total"] for reward in result.rewards]
         assert totals == sorted(totals, reverse=True)
-        assert [t.probability for t in result.trajectories] == [max(total, 0) if total >= 0 else None for total in totals]
+        assert [t.probability for t in result.trajectories] == [
+            max(total, 0) if total >= 0 else None for total in totals
+        ]
         assert sum(t.generated_tokens for t in result.trajectories) == result.generated_tokens
         # A text takes 40 tokens at most and is begun with no less than a quarter of them left.
         assert 390 < result.generated_tokens <= 400
@@ -73,7 +73,9 @@ def test_samples_depend_on_the_seed_only() -> None:
     assert found(1)[0].trajectories != found(2)[0].trajectories
 
 
-@pytest.mark.parametrize("search", [best_of_n(), best_of_n(samples=3), Greedy(Greedy.Params())], ids=["n", "3", "greedy"])
+@pytest.mark.parametrize(
+    "search", [best_of_n(), best_of_n(samples=3), Greedy(Greedy.Params())], ids=["n", "3", "greedy"]
+)
 @given(budget=st.integers(0, 300), longest=st.integers(1, 60), n_tasks=st.integers(0, 3), seed=st.integers(0, 99))
 def test_no_case_ever_exceeds_its_budget(search, budget: int, longest: int, n_tasks: int, seed: int) -> None:
     model = ScriptedModel(answer)

@@ -1,0 +1,39 @@
+"""The expert's local reward: how much a step adds to the overlap of the features named so far with the expert's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+
+from eagbench.api import SearchTask, Trajectory
+from eagbench_plugins.eagrl.rewards.parts import expert_features, jaccard
+
+
+def mentioned_features(text: str, names: Collection[str]) -> set[str]:
+    """The features whose names stand in a text as whole words; an underscore may be written as a space."""
+    spelt = {name.replace("_", " ").casefold(): name for name in names}
+    if not spelt:
+        return set()
+    # The longest first, so that `heart_rate_variability` is not also `heart_rate`.
+    longest_first = sorted(spelt, key=len, reverse=True)
+    pattern = rf"(?<![a-z0-9])(?:{'|'.join(map(re.escape, longest_first))})(?![a-z0-9])"
+    return {spelt[found] for found in re.findall(pattern, text.casefold().replace("_", " "))}
+
+
+def overlap_with_expert(task: SearchTask, k: int) -> Callable[[Trajectory], float]:
+    """For one case: the Jaccard overlap of all features that a (partial) answer names in its steps or cites at its end
+    with the expert's top `k` among those observed.
+
+    Raises:
+        ValueError: The task has no salience.
+    """
+    if task.salience is None:
+        raise ValueError(f"case {task.case.case_id} has no salience, which a search guided by an expert needs")
+    expert = expert_features(task.case, task.salience, k)
+    names = task.case.features
+
+    def overlap(trajectory: Trajectory) -> float:
+        text = "\n".join(part for step in trajectory.steps for part in step)
+        return jaccard(mentioned_features(text, names) | set(trajectory.cited_features or ()), expert)
+
+    return overlap

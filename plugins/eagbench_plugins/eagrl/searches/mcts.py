@@ -1,0 +1,324 @@
+"""`expert_mcts` and `mcts`: Monte Carlo tree search over steps, with and without the expert.
+
+Expert-guided trajectory search of EAG-RL (Fang et al., arXiv 2508.13579), with the tree of its predecessor's code: a
+node is a partial answer, an edge one sampled (subquestion, answer), a leaf ends with the final answer; three children a
+node at temperature 1.2 and top-p 0.8, at most five edges, the last one forced to be the end.
+
+    select    UCT  q + w sqrt(ln N(parent) / N(child)), w = 1, unvisited children first
+    expand    the selected node's children, if it was visited before (the root at once)
+    simulate  from the new child of the highest local reward, to the end of the answer
+    return    G = R + step_weight * (sum over steps of their local rewards)
+    back up   G to all nodes above; a node's value is the largest (or the mean) of the returns seen
+
+R of `expert_mcts` is the method's reward in total. R of `mcts` is its part `classification` where it has one, so that no
+expert enters the search. Local reward of `expert_mcts`: the step's gain in overlap with the expert's top features
+(`searches/guidance.py`). With `self_evaluation`, both add r0^a r1^(1-a), a = 0.4, as in RAP (arXiv 2305.14992): r0 is
+the policy's own probability of "Yes" to whether the subquestion is useful, r1 its own score of the answer from 0 to 100.
+
+Departures from paper and code, numbered:
+1. A simulation writes the rest of the answer in one go, not step by step with three candidates each: a third of the
+   tokens for the same information.
+2. Returns are scaled to [0, 1] per tree before UCT, which assumes that scale; log rewards reach -4.6.
+3. A step's local reward is its gain in cumulative overlap; the overlap itself would favour naming everything. Gains sum
+   to the overlap of the whole answer.
+4. Children with the same text are one child. What is finished is not visited again; a tree may end by exhaustion.
+5. Several simulations of a tree are under way at once (virtual loss), and all cases share the calls of the model.
+6. Every node draws from a random stream of its own, seeded by the search's seed and the node's text.
+7. Self-evaluation is off unless asked for; a score that can't be read is 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from eagbench.api import LanguageModel, Sampling, SearchResult, SearchTask, StrictParams, Trajectory
+from eagbench_plugins.eagrl.searches.budget import BudgetedWriter, Request, derived_seed
+from eagbench_plugins.eagrl.searches.guidance import overlap_with_expert
+from eagbench_plugins.eagrl.searches.results import Read, ranked_result
+from eagbench_plugins.eagrl.searches.steps import STOP_AT_STEP, extended
+from eagbench_plugins.eagrl.searches.tree import Backup, Node, Tree
+
+_SCORE = re.compile(r"\s*(100|[0-9]{1,2})\b")
+_SELF_EVALUATION_WEIGHT = 0.4  # a of RAP
+_SCORE_TOKENS = 4
+
+
+class TreeSearchParams(StrictParams):
+    """The tree.
+
+    Attributes:
+        children: Steps sampled per node.
+        depth: Most edges from the root to the end.
+        exploration: w of UCT.
+        backup: A node's value: the `max` or the `mean` of the returns seen below it.
+        temperature: Temperature of steps and simulations.
+        top_p: Nucleus of steps and simulations.
+        step_tokens: Bound on the tokens of one step.
+        step_weight: Weight of the local rewards in the return.
+        simulations: Most simulations per case; None takes what the token budget gives.
+        parallel: Simulations of one tree under way at once.
+        self_evaluation: Whether the policy judges its own steps; meant for large policies.
+    """
+
+    children: int = Field(default=3, ge=1)
+    depth: int = Field(default=5, ge=2)
+    exploration: float = Field(default=1.0, ge=0)
+    backup: Backup = "max"
+    temperature: float = Field(default=1.2, gt=0)
+    top_p: float = Field(default=0.8, gt=0, le=1)
+    step_tokens: int = Field(default=64, ge=1)
+    step_weight: float = Field(default=0.5, ge=0)
+    simulations: int | None = Field(default=None, ge=1)
+    parallel: int = Field(default=4, ge=1)
+    self_evaluation: bool = False
+
+
+class _CaseSearch:
+    """One case's tree and the trajectories finished so far."""
+
+    def __init__(
+        self,
+        index: int,
+        task: SearchTask,
+        params: TreeSearchParams,
+        read: Read,
+        guide: Callable[[Trajectory], float],
+        objective: Callable[[Trajectory], float],
+    ) -> None:
+        self.index, self.task, self.params, self.read = index, task, params, read
+        self.guide, self.objective = guide, objective
+        self.tree = Tree(params.exploration, params.backup)
+        self.trajectories: list[Trajectory] = []
+        self.simulations = 0
+        self.done = False
+
+    def begin_round(self) -> list[int]:
+        """The nodes to work on in this round."""
+        selected: list[int] = []
+        while not self.done and len(selected) < self.params.parallel:
+            left = self.params.simulations
+            if left is not None and self.simulations + len(selected) >= left:
+                break
+            position = self.tree.select()
+            if position is None:
+                break
+            selected.append(position)
+        self.done = not selected
+        return selected
+
+    def needs_children(self, position: int) -> bool:
+        """Whether a selected node is to be expanded: the root at once, others when they were visited before."""
+        node = self.tree.nodes[position]
+        return position == 0 or node.visits > 0
+
+    def request(self, position: int) -> Request:
+        """Asks for a continuation of a node."""
+        return Request(self.index, self.task.prompt, self.tree.nodes[position].text)
+
+    def add_child(self, parent: int, edge: str, tokens: int) -> int:
+        """Adds what was written after a node, with its gain in overlap."""
+        above = self.tree.nodes[parent]
+        text = extended(above.text, edge, above.edges, self.params.depth)
+        child = Node(text, parent, above.edges + 1, above.tokens + tokens)
+        child.overlap = self.guide(self.read(self.task.case, text, child.tokens))
+        child.local = child.overlap - above.overlap
+        return self.tree.add(child)
+
+    def finish(self, position: int, text: str, tokens: int) -> None:
+        """Judges a finished answer that begins with a node's text, and backs its return up from there."""
+        trajectory = self.read(self.task.case, text, tokens)
+        node = self.tree.nodes[position]
+        node.finished.append(len(self.trajectories))
+        self.trajectories.append(trajectory)
+        steps = sum(self.tree.nodes[above].local for above in self.tree.path(position))
+        rest = self.guide(trajectory) - node.overlap
+        self.tree.back_up(position, self.objective(trajectory) + self.params.step_weight * (steps + rest))
+        self.simulations += 1
+
+    def result(self, spent: int) -> SearchResult:
+        """All finished trajectories, best first, with the tree, whose nodes name them by the order of finishing."""
+        order = ranked_result(self.task, self.trajectories, spent)
+        place = {id(trajectory): i for i, trajectory in enumerate(order.trajectories)}
+        nodes = self.tree.to_json()
+        for node in nodes:
+            node["finished"] = [place[id(self.trajectories[i])] for i in node["finished"]]
+        return SearchResult(order.case_id, order.trajectories, order.rewards, spent, nodes)
+
+
+def search_trees(
+    cases: Sequence[_CaseSearch], model: LanguageModel, writer: BudgetedWriter, params: TreeSearchParams, seed: int
+) -> None:
+    """Rounds of select, expand, simulate, back up over all trees, until each is exhausted or out of budget."""
+    if not cases:
+        return
+    task = cases[0].task
+    longest = max(case.task.max_new_tokens for case in cases)
+    step = Sampling(min(params.step_tokens, longest), params.temperature, params.top_p, STOP_AT_STEP)
+    rest = Sampling(longest, params.temperature, params.top_p, task.stop)
+    while True:
+        selected = [(case, position) for case in cases if not case.done for position in case.begin_round()]
+        if not selected:
+            return
+        expanded = _expand(selected, model, writer, params, step, seed)
+        simulated: list[tuple[_CaseSearch, int]] = []
+        for case, position in selected:
+            if (case.index, position) not in expanded:
+                if not case.needs_children(position):
+                    simulated.append((case, position))
+                continue
+            open_children = [c for c in expanded[case.index, position] if not case.tree.nodes[c].exhausted]
+            for child in expanded[case.index, position]:
+                node = case.tree.nodes[child]
+                if node.exhausted:
+                    case.finish(child, node.text, node.tokens)
+            if open_children:
+                nodes = case.tree.nodes
+                simulated.append((case, max(open_children, key=lambda c: (nodes[c].local, -c))))  # noqa: B023
+        texts = writer.write(
+            [case.request(position) for case, position in simulated], rest, derived_seed(seed, "simulate")
+        )
+        for (case, position), text in zip(simulated, texts, strict=True):
+            if text is None:
+                case.done = True
+                continue
+            node = case.tree.nodes[position]
+            case.finish(position, node.text + text.text, node.tokens + text.tokens)
+        for case, position in selected:
+            case.tree.release(position)
+            case.tree.mark_exhausted(position)
+
+
+def _expand(
+    selected: Sequence[tuple[_CaseSearch, int]],
+    model: LanguageModel,
+    writer: BudgetedWriter,
+    params: TreeSearchParams,
+    step: Sampling,
+    seed: int,
+) -> dict[tuple[int, int], list[int]]:
+    """Writes the children of the selected nodes that need them; (case, node) -> new children. A case whose budget gives
+    none is done."""
+    asked = [(case, position) for case, position in selected if case.needs_children(position)]
+    requests = [case.request(position) for case, position in asked for _ in range(params.children)]
+    texts = writer.write(requests, step, derived_seed(seed, "expand"))
+    expanded: dict[tuple[int, int], list[int]] = {}
+    for i, (case, position) in enumerate(asked):
+        children: dict[int, None] = {}
+        for text in texts[i * params.children : (i + 1) * params.children]:
+            if text is not None:
+                children[case.add_child(position, text.text, text.tokens)] = None
+        if not children:
+            case.done = True
+            continue
+        case.tree.nodes[position].expanded = True
+        expanded[case.index, position] = list(children)
+    if params.self_evaluation:
+        by_index = {case.index: case for case, _ in asked}
+        _self_evaluate([(by_index[i], child) for (i, _), new in expanded.items() for child in new], model, writer, seed)
+    return expanded
+
+
+def _self_evaluate(
+    children: Sequence[tuple[_CaseSearch, int]], model: LanguageModel, writer: BudgetedWriter, seed: int
+) -> None:
+    """Adds r0^a r1^(1-a) to the local reward of new children. Each judgement of r0 counts as one token."""
+    affordable = [(case, child) for case, child in children if writer.take(case.index, 1)]
+    if not affordable:
+        return
+    prompts = []
+    for case, child in affordable:
+        node = case.tree.nodes[child]
+        assert node.parent is not None
+        before = case.tree.nodes[node.parent].text
+        prompts.append(f"{case.task.prompt}\nReasoning so far:\n{before}\nThe next step:\n{node.text[len(before) :]}\n")
+    useful = model.continuation_probabilities(
+        [f"{prompt}Is the new subquestion useful? Answer Yes or No.\n" for prompt in prompts],
+        [""] * len(prompts),
+        ("Yes", "No"),
+    )[:, 0]
+    scores = writer.write(
+        [
+            Request(case.index, f"{prompt}Score the answer of this step from 0 (wrong) to 100 (right).\n")
+            for (case, _), prompt in zip(affordable, prompts, strict=True)
+        ],
+        Sampling(_SCORE_TOKENS),
+        derived_seed(seed, "score"),
+    )
+    for (case, child), r0, score in zip(affordable, useful, scores, strict=True):
+        number = None if score is None else _SCORE.match(score.text)
+        r1 = int(number.group(1)) / 100 if number else 0.0
+        case.tree.nodes[child].local += float(r0) ** _SELF_EVALUATION_WEIGHT * r1 ** (1 - _SELF_EVALUATION_WEIGHT)
+
+
+class MCTS:
+    """Tree search without the expert."""
+
+    name: ClassVar[str] = "mcts"
+    needs_steps: ClassVar[bool] = True
+
+    class Params(TreeSearchParams):
+        """The tree."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def run(
+        self, model: LanguageModel, tasks: Sequence[SearchTask], read: Read, token_budget: int, seed: int
+    ) -> list[SearchResult]:
+        """One tree per task."""
+        writer = BudgetedWriter(model, len(tasks), token_budget)
+
+        def objective(task: SearchTask) -> Callable[[Trajectory], float]:
+            def classification(trajectory: Trajectory) -> float:
+                parts = task.reward(trajectory)
+                return parts.get("classification", parts["total"]) + parts.get("unparsed", 0.0) * (
+                    "classification" in parts
+                )
+
+            return classification
+
+        cases = [
+            _CaseSearch(i, task, self.params, read, lambda _: 0.0, objective(task)) for i, task in enumerate(tasks)
+        ]
+        search_trees(cases, model, writer, self.params, seed)
+        return [case.result(writer.spent[case.index]) for case in cases]
+
+
+class ExpertMCTS:
+    """Tree search guided by the expert's salience."""
+
+    name: ClassVar[str] = "expert_mcts"
+    needs_steps: ClassVar[bool] = True
+    needs_salience: ClassVar[bool] = True
+
+    class Params(TreeSearchParams):
+        """The tree, and the expert's list.
+
+        Attributes:
+            k: Number of expert features.
+        """
+
+        k: int = Field(default=5, ge=1)
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def run(
+        self, model: LanguageModel, tasks: Sequence[SearchTask], read: Read, token_budget: int, seed: int
+    ) -> list[SearchResult]:
+        """One tree per task."""
+        writer = BudgetedWriter(model, len(tasks), token_budget)
+
+        def objective(task: SearchTask) -> Callable[[Trajectory], float]:
+            return lambda trajectory: task.reward(trajectory)["total"]
+
+        cases = [
+            _CaseSearch(i, task, self.params, read, overlap_with_expert(task, self.params.k), objective(task))
+            for i, task in enumerate(tasks)
+        ]
+        search_trees(cases, model, writer, self.params, seed)
+        return [case.result(writer.spent[case.index]) for case in cases]
