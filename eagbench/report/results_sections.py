@@ -34,11 +34,29 @@ def performance(run: RunFolder, group: Group) -> Section:
     forest = _forest(run, group)
     if forest is not None:
         blocks.append(forest)
+    constant = _constant_answers(run, group)
+    if constant:
+        blocks.append(Prose(constant))
     spread = [tables.seed_table(run, group, metric) for metric in run.metrics[:2]]
     folded = tuple(TableBlock(table) for table in spread if table is not None)
     if folded:
         blocks.append(Folded("Each training seed", folded))
     return Section("performance", "Performance on unchanged records", tuple(blocks))
+
+
+def _constant_answers(run: RunFolder, group: Group) -> str:
+    """Says which methods do not tell one case from another; their AUROC is 0.5 because every pair of cases is a tie."""
+    constant = []
+    for method in run.methods:
+        answers = run.answers(group, method)
+        if answers is not None and len(answers.probability) > 1 and np.ptp(answers.probability) == 0:
+            constant.append(f"{method} ({wording.number(float(answers.probability[0]))})")
+    if not constant:
+        return ""
+    return (
+        f"One and the same probability for every case: {wording.enumeration(constant)}. Such answers order nothing: "
+        "AUROC is 0.5 because every pair of cases is a tie, and its interval has no width."
+    )
 
 
 def _forest(run: RunFolder, group: Group) -> FigureBlock | None:

@@ -7,16 +7,21 @@ from eagbench_plugins.eagrl.rewards.attention_jaccard import AttentionJaccardRew
 from eagbench_plugins.eagrl.rewards.brier import BrierReward
 from eagbench_plugins.eagrl.rewards.classification import ClassificationReward
 from eagbench_plugins.eagrl.rewards.eag import EAGReward
+from eagbench_plugins.eagrl.searches.beam import Beam
 from eagbench_plugins.eagrl.searches.best_of_n import BestOfN
 from eagbench_plugins.eagrl.searches.greedy import Greedy
+from eagbench_plugins.eagrl.searches.mcts import MCTS, ExpertMCTS
 from eagbench_plugins.eagrl.trajectory_distillation import TrajectoryDistillation
 
 
 @hookimpl
 def register_searches(register: Register) -> None:
-    """Registers `greedy` and `best_of_n`."""
+    """Registers `greedy`, `best_of_n`, `beam`, `mcts` and `expert_mcts`."""
     register(Greedy)
     register(BestOfN)
+    register(Beam)
+    register(MCTS)
+    register(ExpertMCTS)
 
 
 @hookimpl

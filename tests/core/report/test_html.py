@@ -5,6 +5,8 @@ import json
 import re
 from html.parser import HTMLParser
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from eagbench.errors import UserError
@@ -250,3 +252,14 @@ def test_a_limited_run_says_how_many_cases_it_used(simulated_run, tmp_path):
     page = Page(write_report(folder).read_text(encoding="utf-8"))
     assert f"Of these, {used:,} cases were used." in page.words
     assert f"{used:,} cases used" in page.words
+
+
+def test_a_method_that_answers_everyone_alike_is_named(simulated_run, tmp_path):
+    folder = simulated_run.write(tmp_path / "run")
+    assert "One and the same probability" not in write_report(folder).read_text()
+    path = folder / "predictions" / "prompt_vanilla.parquet"
+    table = pq.read_table(path)
+    column = table.schema.get_field_index("probability")
+    pq.write_table(table.set_column(column, "probability", pa.array([0.25] * table.num_rows)), path)
+    page = write_report(folder).read_text()
+    assert "One and the same probability for every case: prompt_vanilla (0.250)" in page

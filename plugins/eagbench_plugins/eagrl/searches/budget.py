@@ -70,6 +70,13 @@ class BudgetedWriter:
                 self.spent[requests[i].task] += text.tokens
         return results
 
+    def take(self, task: int, tokens: int) -> bool:
+        """Counts tokens that the model reads out without writing a text (a judgement); False if they are not left."""
+        if self._budget - self.spent[task] < tokens:
+            return False
+        self.spent[task] += tokens
+        return True
+
     @staticmethod
     def _bound(left: int, max_new_tokens: int) -> int:
         if left >= max_new_tokens:

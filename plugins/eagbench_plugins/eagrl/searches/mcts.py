@@ -17,7 +17,7 @@ the policy's own probability of "Yes" to whether the subquestion is useful, r1 i
 
 Departures from paper and code, numbered:
 1. A simulation writes the rest of the answer in one go, not step by step with three candidates each: a third of the
-   tokens for the same information.
+   tokens for the same information. What it writes may have more steps than the depth allows a tree.
 2. Returns are scaled to [0, 1] per tree before UCT, which assumes that scale; log rewards reach -4.6.
 3. A step's local reward is its gain in cumulative overlap; the overlap itself would favour naming everything. Gains sum
    to the overlap of the whole answer.
@@ -273,13 +273,13 @@ class MCTS:
         writer = BudgetedWriter(model, len(tasks), token_budget)
 
         def objective(task: SearchTask) -> Callable[[Trajectory], float]:
-            def classification(trajectory: Trajectory) -> float:
+            def without_expert(trajectory: Trajectory) -> float:
                 parts = task.reward(trajectory)
-                return parts.get("classification", parts["total"]) + parts.get("unparsed", 0.0) * (
-                    "classification" in parts
-                )
+                if "classification" not in parts:
+                    return parts["total"]
+                return parts["classification"] + parts.get("unparsed", 0.0)
 
-            return classification
+            return without_expert
 
         cases = [
             _CaseSearch(i, task, self.params, read, lambda _: 0.0, objective(task)) for i, task in enumerate(tasks)
