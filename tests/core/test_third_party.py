@@ -34,9 +34,8 @@ def test_what_only_a_broken_plugin_could_offer_says_so(
     third_party: dict[str, str], run_command: Run, tmp_path: Path, physionet_root: Path
 ) -> None:
     path = tmp_path / "b.yaml"
-    path.write_text(
-        f"name: b\ndata: {{name: physionet2012, root: {physionet_root}}}\nmethods: [from_the_broken_one]\nmetrics: [auroc]\n"
-    )
+    data = f"{{name: physionet2012, root: {physionet_root}}}"
+    path.write_text(f"name: b\ndata: {data}\nmethods: [from_the_broken_one]\nmetrics: [auroc]\n")
     done = run_command("run", path, env={**third_party, "EAGBENCH_STORE": str(tmp_path / "store")}, cwd=tmp_path)
     assert done.code == 2
     assert "could not be loaded" in done.err

@@ -257,9 +257,9 @@ def test_a_limited_run_says_how_many_cases_it_used(simulated_run, tmp_path):
 def test_a_method_that_answers_everyone_alike_is_named(simulated_run, tmp_path):
     folder = simulated_run.write(tmp_path / "run")
     assert "One and the same probability" not in write_report(folder).read_text()
-    path = folder / "predictions" / "prompt_vanilla.parquet"
+    path = folder / "predictions" / "lightgbm.parquet"
     table = pq.read_table(path)
     column = table.schema.get_field_index("probability")
     pq.write_table(table.set_column(column, "probability", pa.array([0.25] * table.num_rows)), path)
     page = write_report(folder).read_text()
-    assert "One and the same probability for every case: prompt_vanilla (0.250)" in page
+    assert "One and the same probability for every case: lightgbm (0.250)" in page

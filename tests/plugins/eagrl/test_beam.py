@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from eagbench_plugins.eagrl.searches.beam import Beam
-from eagbench_plugins.eagrl.searches.best_of_n import BestOfN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eagbench_plugins.eagrl.searches.beam import Beam
+from eagbench_plugins.eagrl.searches.best_of_n import BestOfN
 from tests.plugins.eagrl.scripted import ScriptedModel
 from tests.plugins.eagrl.test_mcts import run, search_task
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eagbench.api import STYLES, Feature, FeatureVocabulary, Trajectory, read_answer
 from eagbench_plugins.eagrl.journal import JournaledModel
 from eagbench_plugins.eagrl.searches.best_of_n import BestOfN
 from eagbench_plugins.eagrl.searches.guidance import mentioned_features, overlap_with_expert
 from eagbench_plugins.eagrl.searches.mcts import MCTS, ExpertMCTS
 from eagbench_plugins.eagrl.searches.steps import extended, state_of
 from eagbench_plugins.eagrl.searches.tree import Node, Tree
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from eagbench.api import STYLES, Feature, FeatureVocabulary, Trajectory, read_answer
 from tests.plugins.eagrl.scripted import ScriptedModel, make_task, probability_reward
 from tests.plugins.eagrl.test_journal import KilledError
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -177,7 +177,7 @@ def search_trees(
                     case.finish(child, node.text, node.tokens)
             if open_children:
                 nodes = case.tree.nodes
-                simulated.append((case, max(open_children, key=lambda c: (nodes[c].local, -c))))  # noqa: B023
+                simulated.append((case, max(open_children, key=lambda c: (nodes[c].local, -c))))
         texts = writer.write(
             [case.request(position) for case, position in simulated], rest, derived_seed(seed, "simulate")
         )
@@ -201,7 +201,8 @@ def _expand(
     seed: int,
 ) -> dict[tuple[int, int], list[int]]:
     """Writes the children of the selected nodes that need them; (case, node) -> new children. A case whose budget gives
-    none is done."""
+    none is done.
+    """
     asked = [(case, position) for case, position in selected if case.needs_children(position)]
     requests = [case.request(position) for case, position in asked for _ in range(params.children)]
     texts = writer.write(requests, step, derived_seed(seed, "expand"))
