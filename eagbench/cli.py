@@ -11,7 +11,7 @@ import typer
 
 from eagbench.errors import UserError
 
-EXIT_DONE, EXIT_CELLS_FAILED, EXIT_USER_ERROR, EXIT_BUG = 0, 1, 2, 70
+EXIT_CELLS_FAILED, EXIT_USER_ERROR, EXIT_BUG, EXIT_INTERRUPTED = 1, 2, 70, 130
 
 app = typer.Typer(
     name="eagbench",
@@ -61,7 +61,12 @@ def run(
     if plan:
         typer.echo(commands.describe_plan(request))
         return
-    finished = commands.run(request, out, fresh=fresh, workers=workers, quiet=quiet)
+    try:
+        finished = commands.run(request, out, fresh=fresh, workers=workers, quiet=quiet)
+    except KeyboardInterrupt:
+        # Taken here, because typer would turn it into exit code 1, which says that cells failed.
+        typer.echo("interrupted; the same command takes up the work where it stopped", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     typer.echo(finished.summary)
     if finished.n_failed:
         raise typer.Exit(EXIT_CELLS_FAILED)
@@ -171,9 +176,6 @@ def main() -> None:
     except UserError as error:
         typer.echo(f"error: {error.message}", err=True)
         sys.exit(EXIT_USER_ERROR)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command takes up the work where it stopped", err=True)
-        sys.exit(130)
     except Exception:  # noqa: BLE001 - a bug: the traceback is shown, and the exit code says so
         traceback.print_exc()
         typer.echo("this is a bug in eagbench or in a plugin; please report it with the lines above", err=True)

@@ -184,18 +184,18 @@ class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]
 
 
 class _Progress(TrainerCallback):  # type: ignore[misc]
-    """Advances the run's progress bar."""
+    """Advances the run's progress bar. The arguments are those of transformers' callbacks."""
 
     def __init__(self, run: StageRun) -> None:
         self._run = run
         self._steps: Iterator[int] = iter(())
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         left = range(state.global_step, state.max_steps)
         self._steps = iter(self._run.progress(left, "fine-tune", len(left)))
         next(self._steps, None)
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         next(self._steps, None)
 
 

@@ -1,13 +1,13 @@
 """`trajectory_distillation`: Stage I of EAG-RL (Fang et al., arXiv 2508.13579).
 
-A search builds trajectories on training cases with the frozen policy as generator, guided by a cross-fitted expert; the
-best ones by reward become the set on which the policy is fine-tuned, with the loss on the completion only. At prediction
-time there is no expert: the trained policy answers as the method `prompt` does.
+A search builds trajectories on training cases with the frozen policy as generator, guided by a cross-fitted expert;
+the best ones by reward become the set on which the policy is fine-tuned, with the loss on the completion only. At
+prediction time there is no expert: the trained policy answers as the method `prompt` does.
 
 Departures from the paper (P) and its released code (C), numbered:
 1. The expert is cross-fitted: it is never asked about a case that it was trained on. (P and C do not say.)
-2. The tokens of the probability weigh `answer_weight` in the loss; 1 is the paper's loss. One token in forty carries the
-   label, and a small policy otherwise learns nothing from it.
+2. The tokens of the probability weigh `answer_weight` in the loss; 1 is the paper's loss. One token in forty carries
+   the label, and a small policy otherwise learns nothing from it.
 3. Classes are balanced (C) by repeating the rarer one's trajectories, not by dropping the commoner one's.
 4. Any search may take the place of `expert_mcts`, at the same token budget, which counts every generated token.
 """
@@ -69,7 +69,7 @@ class TrajectoryDistillation:
         """
 
         expert: ComponentSpec | None = None
-        search: ComponentSpec = "best_of_n"
+        search: ComponentSpec = "expert_mcts"
         reward: ComponentSpec = "eag"
         style: StyleName = "question_decomposition"
         token_budget: int = Field(default=1024, ge=1)

@@ -17,7 +17,7 @@ def beam(**params) -> Beam:
 
 
 def test_it_continues_the_partial_answers_whose_completions_earn_most() -> None:
-    """Steps are numbers; an answer is their mean. With a width of 1 the second round goes on from the best first one."""
+    """Steps are numbers; an answer is their mean. With a width of 1 the second round goes on from the best of them."""
 
     def numbers(text: str, draw: float) -> str:
         digit = int(draw * 10)

@@ -1,8 +1,8 @@
 """`beam`: beam search over steps. A partial answer is worth the reward of one completion of it.
 
-Each of the `width` best partial answers is continued by `children` sampled steps; each new one is completed once, in one
-go, and the best are kept, until all are finished. Then another pass begins, with other draws, while tokens are left.
-Completions count as trajectories. It explores as little as a tree search with w = 0 would: its place between
+Each of the `width` best partial answers is continued by `children` sampled steps; each new one is completed once, in
+one go, and the best are kept, until all are finished. Then another pass begins, with other draws, while tokens are
+left. Completions count as trajectories. It explores as little as a tree search with w = 0 would: its place is between
 `best_of_n` and `mcts`.
 """
 

@@ -10,10 +10,10 @@ node at temperature 1.2 and top-p 0.8, at most five edges, the last one forced t
     return    G = R + step_weight * (sum over steps of their local rewards)
     back up   G to all nodes above; a node's value is the largest (or the mean) of the returns seen
 
-R of `expert_mcts` is the method's reward in total. R of `mcts` is its part `classification` where it has one, so that no
-expert enters the search. Local reward of `expert_mcts`: the step's gain in overlap with the expert's top features
+R of `expert_mcts` is the method's reward in total. R of `mcts` is its part `classification` where it has one, so that
+no expert enters the search. Local reward of `expert_mcts`: the step's gain in overlap with the expert's top features
 (`searches/guidance.py`). With `self_evaluation`, both add r0^a r1^(1-a), a = 0.4, as in RAP (arXiv 2305.14992): r0 is
-the policy's own probability of "Yes" to whether the subquestion is useful, r1 its own score of the answer from 0 to 100.
+the policy's own probability of "Yes" to whether the subquestion is useful, r1 its own score of the answer, 0 to 100.
 
 Departures from paper and code, numbered:
 1. A simulation writes the rest of the answer in one go, not step by step with three candidates each: a third of the

@@ -1,0 +1,116 @@
+"""The stage `trajectories` with a real (small) policy: what it writes, and that a kill costs nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eagbench.api import Trajectory
+from eagbench_plugins.eagrl.rewards.eag import EAGReward
+from eagbench_plugins.eagrl.trajectories import chosen_cases, read_trajectories, search_trajectories
+from tests.builders import make_cases
+from tests.plugins.eagrl.conftest import Prepared, stage_run
+
+
+def params(search: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "search": {"kind": "search", "name": search, "params": {}},
+        "reward": {"kind": "reward", "name": "eag", "params": {}},
+        "style": "question_decomposition",
+        "token_budget": 150,
+        "max_new_tokens": 100,
+        "max_training_cases": 6,
+        "batch_cases": 4,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize("search", ["best_of_n", "expert_mcts", "mcts", "beam", "greedy"])
+def test_every_search_finds_trajectories_whose_rewards_are_right(
+    prepared: Prepared, tmp_path: Path, search: str
+) -> None:
+    run = stage_run(tmp_path / "out", prepared.inputs, params(search))
+    search_trajectories(run)
+    lines = read_trajectories(run.out)
+    chosen = chosen_cases(prepared.training.train, 6, 0)
+    assert [line["case_id"] for line in lines] == list(chosen.cases.case_ids)
+    assert run.costs["generated_tokens"] == sum(line["generated_tokens"] for line in lines)
+    assert all(0 < line["generated_tokens"] <= 150 for line in lines)
+    reward = EAGReward(EAGReward.Params())
+    weights = {"lactate": 0.7, "noise_0": 0.2, "noise_1": 0.06, "noise_2": 0.04}
+    n_parsed = 0
+    for line, case, label in zip(lines, chosen.cases, chosen.labels, strict=True):
+        for found in line["trajectories"]:
+            parts = found.pop("reward")
+            trajectory = Trajectory(**found)
+            assert reward(case, int(label), trajectory, weights) == pytest.approx(parts)
+            n_parsed += trajectory.probability is not None
+    assert n_parsed >= 3
+    trees = (run.out / "trees.jsonl").read_text().splitlines()
+    assert len(trees) == (6 if "mcts" in search else 0)
+    summary = json.loads((run.out / "summary.json").read_text())
+    counted = [summary[name]["all"] for name in ("negative", "positive")]
+    assert sum(c["trajectories"] - c["unparsed"] for c in counted) == n_parsed
+    assert sum(sum(c["answers_by_tenth"]) for c in counted) == n_parsed
+
+
+class KilledError(Exception):
+    """Stands for a SIGKILL."""
+
+
+@pytest.mark.parametrize(("search", "calls_before_kill"), [("best_of_n", 1), ("expert_mcts", 3), ("expert_mcts", 7)])
+def test_a_killed_search_ends_as_an_unbroken_one_did(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, search: str, calls_before_kill: int
+) -> None:
+    from eagbench_plugins.policies.transformers_model import TransformersModel
+
+    unbroken = stage_run(tmp_path / "unbroken", prepared.inputs, params(search))
+    search_trajectories(unbroken)
+
+    real, calls = TransformersModel.generate, []
+
+    def dying(self, *args, **kwargs):
+        if len(calls) == calls_before_kill:
+            raise KilledError
+        calls.append(1)
+        return real(self, *args, **kwargs)
+
+    broken = stage_run(tmp_path / "broken", prepared.inputs, params(search))
+    with monkeypatch.context() as patched:
+        patched.setattr(TransformersModel, "generate", dying)
+        with pytest.raises(KilledError):
+            search_trajectories(broken)
+    again = stage_run(tmp_path / "broken", prepared.inputs, params(search))
+    search_trajectories(again)
+    for name in ("trajectories.jsonl", "trees.jsonl", "summary.json"):
+        assert (again.out / name).read_bytes() == (unbroken.out / name).read_bytes()
+    assert again.costs == unbroken.costs
+
+
+def test_a_case_without_salience_is_a_bug_and_not_skipped(prepared: Prepared, tmp_path: Path) -> None:
+    other = make_cases(5, {"lactate": 1.0}, n_noise=3, seed=9)
+    inputs = {**prepared.inputs, "training": type(prepared.training)(other, other)}
+    renamed = [type(c)(f"x{c.case_id}", c.patient_id, c.features, c.times, c.values, c.static) for c in other.cases]
+    inputs["training"] = type(prepared.training)(type(other)(other.cases.with_items(renamed), other.labels), other)
+    with pytest.raises(ValueError, match="xcase-0"):
+        search_trajectories(stage_run(tmp_path / "out", inputs, params("greedy", max_training_cases=None)))
+
+
+def test_chosen_cases_are_balanced_as_far_as_there_are_any_and_seeded() -> None:
+    labelled = make_cases(300, {"a": 0.0}, seed=1)
+    rare = labelled.select(np.sort(np.r_[np.flatnonzero(labelled.labels)[:20], np.flatnonzero(labelled.labels == 0)]))
+    chosen = chosen_cases(rare, 30, seed=0)
+    assert (len(chosen), chosen.labels.sum()) == (30, 15)
+    many = chosen_cases(rare, 100, seed=0)
+    assert (len(many), many.labels.sum()) == (100, 20)
+    assert chosen_cases(rare, None, 0) is rare
+    assert chosen_cases(rare, 10_000, 0) is rare
+    assert chosen_cases(rare, 30, 0).cases.case_ids == chosen.cases.case_ids
+    assert chosen_cases(rare, 30, 1).cases.case_ids != chosen.cases.case_ids
+    place = {case_id: i for i, case_id in enumerate(rare.cases.case_ids)}
+    order = [place[case_id] for case_id in chosen.cases.case_ids]
+    assert order == sorted(order)
