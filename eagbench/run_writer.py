@@ -95,7 +95,7 @@ def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) 
     pq.write_table(read_assignment(store.folder(plan.split)), folder / "patients.parquet")
     write_text(folder / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in result.log))
     manifest = writer.manifest(folder)
-    write_text(folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True))
+    write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
     return manifest
 
 

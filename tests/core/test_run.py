@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -238,3 +240,23 @@ def test_a_report_of_something_else_is_refused(cli: Cli, tmp_path: Path) -> None
     done = cli("report", tmp_path)
     assert done.code == 2
     assert "not a run folder" in done.err
+
+
+def test_the_benchmark_in_the_report_gives_the_same_numbers(
+    finished_run, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, benchmark, _ = finished_run
+    monkeypatch.setenv("EAGBENCH_STORE", str(folder / "store"))
+    profiled = tmp_path / "profiled.yaml"
+    profiled.write_text(benchmark.read_text() + "profiles: {one: {seeds: [1]}}\n")
+    assert cli("run", profiled, "--profile", "one", "--out", tmp_path / "first").code == 0
+    page = html.unescape((tmp_path / "first" / "report.html").read_text())
+    [resolved] = re.findall(r">(name: small\n.*?)</pre>", page, flags=re.S)
+    [command] = re.findall(r"eagbench run small\.yaml[^\n]*", page)
+    (tmp_path / "small.yaml").write_text(resolved)
+    monkeypatch.chdir(tmp_path)
+    done = cli(*command.split()[1:])
+    assert done.code == 0
+    assert "stages: 0 computed" in done.out
+    first, again = ((tmp_path / name / "results.csv").read_bytes() for name in ("first", "again"))
+    assert first == again

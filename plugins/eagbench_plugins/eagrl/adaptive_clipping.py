@@ -13,6 +13,8 @@ Departures from the paper, where it is silent:
    gradient.
 3. Tokens of the important features are those of the listed names; separators between them do not count.
 4. At least two optimisation steps follow each generated batch: in the first one r_t is 1 and no clip can act.
+5. Tokens may be given weights, which multiply their advantages (`token_weights`): the answer is one token in forty, and
+   with equal weights, as in the paper, the reward hardly reaches it in a small policy.
 
 TRL's loss is not copied. TRL 1.16 reads `self.epsilon_low` and `self.epsilon_high` within `_compute_loss` and clamps
 with both, so a bound per trajectory is a tensor of shape (B, 1) in both places for the time of the call. Other versions
@@ -32,6 +34,7 @@ quiet_transformers()
 
 from trl import GRPOTrainer  # noqa: E402 - after transformers was quietened
 
+LOW_CLIP = 0.2
 LOWEST_UP_CLIP, HIGHEST_UP_CLIP = 0.2, 0.4
 
 # Entropies that differ by less than this (in nats) differ by rounding.
@@ -63,6 +66,18 @@ def adaptive_upper_bounds(
     return bounds
 
 
+def _per_token(
+    of_tokens: Callable[[Sequence[int]], Sequence[float]], batch: dict[str, Any], dtype: torch.dtype
+) -> torch.Tensor:
+    """A value per token of each completion, (N, C); 0 in the padding."""
+    mask = batch["completion_mask"]  # (N, C)
+    values = torch.zeros(mask.shape, dtype=dtype)
+    lengths = mask.sum(dim=1).tolist()
+    for row, (tokens, length) in enumerate(zip(batch["completion_ids"].tolist(), lengths, strict=True)):
+        values[row, :length] = torch.tensor(of_tokens(tokens[:length]), dtype=dtype)
+    return values.to(mask.device)
+
+
 class AdaptiveClippingTrainer(GRPOTrainer):  # type: ignore[misc]
     """TRL's GRPOTrainer with an upper clip bound per trajectory, and with the clip's effect in the log.
 
@@ -74,61 +89,74 @@ class AdaptiveClippingTrainer(GRPOTrainer):  # type: ignore[misc]
         feature_tokens: For a completion's tokens, which of them name important features.
         adaptive: Whether the bound depends on the entropy; if not, the loss is TRL's own, with the `epsilon` and
             `epsilon_high` of its configuration.
+        token_weights: For a completion's tokens, their weights; they are divided by their mean. None weighs all alike.
 
     Raises:
         ValueError: The bound is adaptive and a single optimisation step follows each generated batch.
     """
 
     def __init__(
-        self, *args: Any, feature_tokens: Callable[[Sequence[int]], Sequence[bool]], adaptive: bool, **kwargs: Any
+        self,
+        *args: Any,
+        feature_tokens: Callable[[Sequence[int]], Sequence[bool]],
+        adaptive: bool,
+        token_weights: Callable[[Sequence[int]], Sequence[float]] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         per_batch = self.args.steps_per_generation * self.num_iterations / self.args.gradient_accumulation_steps
         if adaptive and per_batch < 2:
             raise ValueError("with one optimisation step per generated batch the ratio is 1 and no clip can act")
         self._feature_tokens = feature_tokens
+        self._token_weights = token_weights
         self._adaptive = adaptive
-        self._log_probabilities = torch.empty(0)
+        self.epsilon_low: float | torch.Tensor
+        self.epsilon_high: float | torch.Tensor
+        self._first_pass: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self._first_pass = None
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         if self._adaptive:
-            output["upper_bound"] = self._upper_bounds(output)  # (N, 1), shuffled and split with the rest
+            # TRL scores the completions by the policy that wrote them before it asks the reference.
+            assert self._first_pass is not None
+            entropies = self._first_pass[1]
+            output["upper_bound"] = self._upper_bounds(output, entropies)  # (N, 1), shuffled and split with the rest
+        if self._token_weights is not None:
+            weights = _per_token(self._token_weights, output, output["advantages"].dtype)  # (N, C)
+            mean = weights.sum(dim=1) / output["completion_mask"].sum(dim=1).clamp(min=1)  # (N,)
+            # TRL takes an advantage per token as well.
+            output["advantages"] = (output["advantages"] / mean.clamp(min=1e-6)).unsqueeze(1) * weights
         return output
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
-    def _upper_bounds(self, batch: dict[str, Any]) -> torch.Tensor:
-        """eps(tau) of this process's completions, (N, 1), on the scale of all processes' completions."""
-        completions, mask = batch["completion_ids"], batch["completion_mask"]  # (N, C), (N, C)
-        _, entropies, _ = self._get_per_token_logps_and_entropies(
-            self.model,
-            torch.cat([batch["prompt_ids"], completions], dim=1),
-            torch.cat([batch["prompt_mask"], mask], dim=1),
-            completions.size(1),
-            batch_size=self.args.per_device_train_batch_size,
-            compute_entropy=True,
-        )  # (N, C)
-        features = torch.zeros_like(entropies)
-        for row, (tokens, length) in enumerate(zip(completions.tolist(), mask.sum(dim=1).tolist(), strict=True)):
-            features[row, :length] = torch.tensor(self._feature_tokens(tokens[:length]), dtype=features.dtype)
+    def _upper_bounds(self, batch: dict[str, Any], entropies: torch.Tensor) -> torch.Tensor:
+        """eps(tau) of this process's completions, (N, 1), on the scale of all processes' completions.
+
+        Args:
+            batch: `completion_ids` and `completion_mask`, both (N, C).
+            entropies: Entropy of the sampling policy before each token, (N, C).
+        """
+        features = _per_token(self._feature_tokens, batch, entropies.dtype)  # (N, C)
         mean_entropy = (entropies * features).sum(dim=1) / features.sum(dim=1)  # (N,), 0 / 0 = NaN
         of_all = adaptive_upper_bounds(self.accelerator.gather(mean_entropy))
-        first = self.accelerator.process_index * len(mean_entropy)
-        bounds = of_all[first : first + len(mean_entropy)]
         self._metrics["train" if self.model.training else "eval"]["clip/upper_bound"].append(of_all.mean().item())
-        return bounds.unsqueeze(1)
+        first = self.accelerator.process_index * len(mean_entropy)
+        return of_all[first : first + len(mean_entropy)].unsqueeze(1)
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
-        # TRL's loss keeps the ratios to itself; from these they are known.
-        self._log_probabilities = result[0].detach()
+        if self._first_pass is not None:
+            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        # TRL's policy computes the entropies with the log-probabilities in any case; asking for them costs nothing.
+        result = super()._get_per_token_logps_and_entropies(*args, **{**kwargs, "compute_entropy": True})
+        self._first_pass = (result[0].detach(), result[1].detach())
         return result
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         bounds = inputs.get("upper_bound")  # (B, 1)
         fixed = self.epsilon_low, self.epsilon_high
         if bounds is not None:
-            self.epsilon_low, self.epsilon_high = torch.full_like(bounds, self.epsilon_low), bounds
+            self.epsilon_low, self.epsilon_high = torch.full_like(bounds, fixed[0]), bounds
+        self._first_pass = None
         try:
             loss: torch.Tensor = super()._compute_loss(model, inputs)
             self._log_clipping(inputs)
@@ -137,12 +165,15 @@ class AdaptiveClippingTrainer(GRPOTrainer):  # type: ignore[misc]
         return loss
 
     def _log_clipping(self, inputs: dict[str, Any]) -> None:
-        """Notes the shares of tokens on which the bounds act; of the loss just computed."""
-        old = inputs.get("old_per_token_logps")
-        ratio = (self._log_probabilities - (self._log_probabilities if old is None else old)).exp()  # (B, C)
-        above = (ratio > 1 + LOWEST_UP_CLIP) & (inputs["advantages"] > 0).unsqueeze(1)
-        mask = inputs["completion_mask"]
+        """Notes the shares of tokens on which the bounds act, for the loss just computed."""
+        assert self._first_pass is not None
+        log_p = self._first_pass[0]  # (B, C); TRL's loss keeps its ratios to itself
+        ratio = (log_p - inputs.get("old_per_token_logps", log_p)).exp()
+        advantages = inputs["advantages"]
+        positive = (advantages > 0) if advantages.dim() == 2 else (advantages > 0).unsqueeze(1)
+        above = (ratio > 1 + LOWEST_UP_CLIP) & positive
         freed = above & (ratio <= 1 + self.epsilon_high)
+        mask = inputs["completion_mask"]
         counts = torch.stack([(above * mask).sum(), (freed * mask).sum(), mask.sum()]).float()
         n_above, n_freed, n_tokens = self.accelerator.reduce(counts, reduction="sum").tolist()
         metrics = self._metrics["train" if self.model.training else "eval"]

@@ -1,4 +1,4 @@
-"""Which tokens of a completion name the important features."""
+"""Which tokens of a completion name the important features, and which are its answer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,24 @@ _SEPARATORS = " \t\r\n\f\v,;"
 def feature_token_mask(tokenizer: Any, tokens: Sequence[int], style: Style) -> list[bool]:
     """For each token whether it belongs to a listed feature; separators between features do not.
 
-    The text of a completion is decoded and not encoded again, since a policy may write a word in other tokens than the
-    tokenizer would. Where a token ends is found as the length of the text up to it.
-
     Args:
         tokenizer: A transformers tokenizer.
         tokens: The completion, without padding.
         style: Its format; a style without a list of features gives no token.
+    """
+    return _tokens_after(_OPEN, tokenizer, tokens, style) if style.cites_features else [False] * len(tokens)
+
+
+def answer_token_mask(tokenizer: Any, tokens: Sequence[int], style: Style) -> list[bool]:
+    """For each token whether it belongs to the answer between the style's answer tags."""
+    return _tokens_after(style.answer_open, tokenizer, tokens, style)
+
+
+def _tokens_after(opening: str, tokenizer: Any, tokens: Sequence[int], style: Style) -> list[bool]:
+    """For each token whether it holds more than separators of what stands between an opening tag and the next tag.
+
+    The text of a completion is decoded and not encoded again, since a policy may write a word in other tokens than the
+    tokenizer would. Where a token ends is found as the length of the text up to it.
     """
 
     def text_up_to(n: int) -> str:
@@ -30,11 +41,9 @@ def feature_token_mask(tokenizer: Any, tokens: Sequence[int], style: Style) -> l
         return text
 
     mask = [False] * len(tokens)
-    if not style.cites_features:
-        return mask
     text = text_up_to(len(tokens))
     ends = "|".join(re.escape(tag) for tag in style.tags)
-    for section in re.finditer(f"{re.escape(_OPEN)}(.*?)(?={ends}|$)", text, re.DOTALL):
+    for section in re.finditer(f"{re.escape(opening)}(.*?)(?={ends}|$)", text, re.DOTALL):
         start, end = section.span(1)
         token = bisect_right(range(len(tokens) + 1), start, key=lambda n: len(text_up_to(n))) - 1
         begins = len(text_up_to(token))

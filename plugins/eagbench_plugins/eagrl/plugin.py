@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from eagbench.api import Register, hookimpl
+from eagbench_plugins.eagrl.eag_rl import EAGRL
+from eagbench_plugins.eagrl.grpo import DAPO, GRPO
 from eagbench_plugins.eagrl.rewards.attention_jaccard import AttentionJaccardReward
 from eagbench_plugins.eagrl.rewards.brier import BrierReward
 from eagbench_plugins.eagrl.rewards.classification import ClassificationReward
@@ -35,5 +37,8 @@ def register_rewards(register: Register) -> None:
 
 @hookimpl
 def register_methods(register: Register) -> None:
-    """Registers `trajectory_distillation`."""
+    """Registers `trajectory_distillation`, `eag_rl`, `grpo` and `dapo`."""
     register(TrajectoryDistillation)
+    register(EAGRL)
+    register(GRPO)
+    register(DAPO)

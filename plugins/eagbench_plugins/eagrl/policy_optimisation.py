@@ -58,6 +58,8 @@ class Optimisation(StrictParams):
         adaptive_clipping: Up-clipping by the entropy of the feature tokens, in [0.2, 0.4].
         epsilon_high: Upper clip bound without adaptive clipping; the lower one is 0.2.
         standardise_advantages: Divide a group's advantages by its standard deviation.
+        answer_weight: Weight of the answer's tokens in the loss, all others weighing 1 (the weights are divided by
+            their mean); 1 is the paper's loss. See the parameter of the same name of Stage I.
         drop_truncated: Learn nothing from a trajectory that was cut at `max_new_tokens`.
         balance: Half of the cases of each generated batch are positive; else cases come as often as they occur.
         max_gradient_norm: Gradients are scaled down to this norm.
@@ -66,19 +68,20 @@ class Optimisation(StrictParams):
         lora: Train adapters only; None trains all weights.
     """
 
-    steps: int = Field(default=60, ge=1)
+    steps: int = Field(default=30, ge=1)
     cases: int = Field(default=16, ge=1)
     group_size: int = Field(default=8, ge=2)
     passes: int = Field(default=2, ge=1)
-    mini_batches: int = Field(default=2, ge=1)
+    mini_batches: int = Field(default=4, ge=1)
     accumulate: int = Field(default=1, ge=1)
-    learning_rate: float = Field(default=3e-4, gt=0)
-    beta: float = Field(default=0.01, ge=0)
+    learning_rate: float = Field(default=5e-4, gt=0)
+    beta: float = Field(default=0.02, ge=0)
     temperature: float = Field(default=1.0, gt=0)
     loss: Literal["grpo", "dapo"] = "grpo"
     adaptive_clipping: bool = True
     epsilon_high: float = Field(default=0.2, gt=0)
     standardise_advantages: bool = True
+    answer_weight: float = Field(default=1.0, gt=0)
     drop_truncated: bool = False
     balance: bool = False
     max_gradient_norm: float = Field(default=1.0, gt=0)

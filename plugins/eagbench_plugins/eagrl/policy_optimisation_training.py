@@ -8,6 +8,7 @@ A generated batch is `cases` x `group_size` trajectories. TRL's terms: `num_iter
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, override
@@ -15,9 +16,9 @@ from typing import Any, override
 import torch
 from datasets import Dataset
 
-from eagbench.api import IntArray, StageRun, TrainableLanguageModel, UserError, open_policy, quiet_transformers
-from eagbench_plugins.eagrl.adaptive_clipping import LOWEST_UP_CLIP, AdaptiveClippingTrainer
-from eagbench_plugins.eagrl.feature_tokens import feature_token_mask
+from eagbench.api import IntArray, StageRun, Style, TrainableLanguageModel, UserError, open_policy, quiet_transformers
+from eagbench_plugins.eagrl.adaptive_clipping import LOW_CLIP, AdaptiveClippingTrainer
+from eagbench_plugins.eagrl.feature_tokens import answer_token_mask, feature_token_mask
 from eagbench_plugins.eagrl.policy_optimisation import JudgedCase, Optimisation
 
 quiet_transformers()
@@ -67,8 +68,10 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
             mend="use the policy `tiny` or `hf`",
         )
     tokenizer = opened.tokenizer
-    rows = [{"prompt": _prompt(judged[i].prompt, tokenizer), "position": int(i)} for i in order.ravel()]
-    with torch.random.fork_rng():  # the trainer seeds torch for the whole process
+    rows = [{"prompt": _prompt(judged[i].prompt, tokenizer), "position": i} for i in order.ravel().tolist()]
+    # The trainer seeds torch for the whole process; TRL 1.16 asks transformers 5 by a name that it calls outdated.
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
         trainer = AdaptiveClippingTrainer(
             # Half precision is too coarse for the small steps of full fine-tuning; see `sft_training`.
             model=opened.model if params.lora else opened.model.float(),
@@ -80,6 +83,7 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
             callbacks=[_Watch(run, params)],
             feature_tokens=lambda tokens: feature_token_mask(tokenizer, tokens, judged[0].style),
             adaptive=params.adaptive_clipping,
+            token_weights=_token_weights(tokenizer, judged[0].style, params.answer_weight),
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(run.checkpoints)))
@@ -107,7 +111,7 @@ def _config(params: Optimisation, run: StageRun, *, on_cpu: bool) -> Any:
         temperature=params.temperature,
         beta=params.beta,
         loss_type=params.loss,
-        epsilon=LOWEST_UP_CLIP,
+        epsilon=LOW_CLIP,
         epsilon_high=params.epsilon_high,
         scale_rewards="group" if params.standardise_advantages else "none",
         mask_truncated_completions=params.drop_truncated,
@@ -131,6 +135,13 @@ def _config(params: Optimisation, run: StageRun, *, on_cpu: bool) -> Any:
 def _prompt(prompt: str, tokenizer: Any) -> Any:
     """The prompt as TRL takes it: as a message if there is a chat template, which TRL then applies."""
     return [{"role": "user", "content": prompt}] if tokenizer.chat_template else prompt
+
+
+def _token_weights(tokenizer: Any, style: Style, answer: float) -> Callable[[Sequence[int]], list[float]] | None:
+    """The weight of each token of a completion, None where all weigh alike."""
+    if answer == 1:
+        return None
+    return lambda tokens: [answer if at else 1.0 for at in answer_token_mask(tokenizer, tokens, style)]
 
 
 def _reward_function(judged: Sequence[JudgedCase], tokenizer: Any) -> Callable[..., list[float]]:

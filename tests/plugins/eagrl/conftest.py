@@ -15,7 +15,7 @@ from eagbench.api import LabelledCases, RecordText, RecordTextParams, StageRun, 
 from eagbench_plugins.policies.tiny.policy import TinyPolicy
 from tests.builders import make_cases
 
-TINY = TinyPolicy.Params(steps=150, hidden_dim=48, intermediate_dim=96, layers=2, batch_size=16, learning_rate=5e-3)
+TINY = TinyPolicy.Params(steps=110, hidden_dim=48, intermediate_dim=96, layers=2, batch_size=16, learning_rate=5e-3)
 
 
 @dataclass(frozen=True)

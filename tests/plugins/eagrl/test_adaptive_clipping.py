@@ -141,8 +141,9 @@ def _trainer(tokenizer: Any, folder: Path, cls: Any = AdaptiveClippingTrainer, *
     from datasets import Dataset
     from trl import GRPOConfig
 
-    extra = {"adaptive": options.pop("adaptive", True)} if cls is AdaptiveClippingTrainer else {}
+    extra: dict[str, Any] = {"peft_config": options.pop("peft_config", None)}
     if cls is AdaptiveClippingTrainer:
+        extra["adaptive"] = options.pop("adaptive", True)
         extra["feature_tokens"] = lambda tokens: feature_token_mask(tokenizer, tokens, STYLE)
     config = GRPOConfig(
         output_dir=str(folder),
@@ -164,7 +165,7 @@ def _trainer(tokenizer: Any, folder: Path, cls: Any = AdaptiveClippingTrainer, *
     rows = Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS])
     with torch.random.fork_rng():
         return cls(
-            model=_model(tokenizer),
+            model=_model(tokenizer),  # it has no folder: a reference model can't be loaded, only an adapter left out
             args=config,
             reward_funcs=lambda completions, **_: [float(len(text) % 5) for text in completions],
             train_dataset=rows,
@@ -254,7 +255,7 @@ def test_the_adaptive_loss_is_the_papers_objective(tokenizer: Any, tmp_path: Pat
     lowest, highest = np.nanmin(means), np.nanmax(means)
     upper = torch.tensor([0.2 if math.isnan(m) else 0.2 + 0.2 * (m - lowest) / (highest - lowest) for m in means])
 
-    bounds = trainer._upper_bounds(batch)
+    bounds = trainer._upper_bounds(batch, entropy.float())
     torch.testing.assert_close(bounds.double(), upper.unsqueeze(1), rtol=0, atol=1e-4)
     loss = trainer._compute_loss(trainer.model, {**batch, "upper_bound": bounds})
     log_ratio = log_p - batch["old_per_token_logps"].double()
@@ -270,6 +271,28 @@ def test_the_adaptive_loss_is_the_papers_objective(tokenizer: Any, tmp_path: Pat
     metrics = trainer._metrics["eval"]
     assert metrics["clip/above_fixed"] == [pytest.approx(above.sum().item() / mask.sum().item())]
     assert metrics["clip/freed"] == [pytest.approx(freed.sum().item() / mask.sum().item())]
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.04])
+def test_the_bounds_come_from_the_policy_that_sampled(tokenizer: Any, tmp_path: Path, beta: float) -> None:
+    """Through TRL's own generation; with an adapter the reference is the same model without it."""
+    from peft import LoraConfig
+
+    adapter = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    trainer = _trainer(tokenizer, tmp_path, beta=beta, peft_config=adapter, max_completion_length=20)
+    rows = [{"prompt": PROMPTS[0]}] * 4
+    # The sampled texts of an untrained model list no features: here every other token counts as one.
+    trainer._feature_tokens = lambda tokens: [i % 2 == 0 for i in range(len(tokens))]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        batch = trainer._generate_and_score_completions(rows)
+    assert batch["completion_mask"].sum(dim=1).min() > 1
+    _, entropy = _forward(trainer, batch)
+    chosen = torch.arange(entropy.size(1)) % 2 == 0
+    counted = batch["completion_mask"] * chosen
+    means = (entropy * counted).sum(dim=1) / counted.sum(dim=1)
+    expected = 0.2 + 0.2 * (means - means.min()) / (means.max() - means.min())
+    torch.testing.assert_close(batch["upper_bound"].squeeze(1).double(), expected, rtol=0, atol=1e-3)
 
 
 def test_the_adaptive_bound_frees_gradient_and_takes_none(tokenizer: Any, tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ METHOD = {
     "expert": "logistic_regression",
     "search": "best_of_n",
     "reward": "eag",
-    "token_budget": 200,
+    "token_budget": 150,
     "max_new_tokens": 100,
-    "max_training_cases": 40,
-    "sft": {"steps": 20},
+    "max_training_cases": 24,
+    "sft": {"steps": 8},
 }
 
 
@@ -38,7 +38,7 @@ def benchmark_file(tmp_path: Path, physionet_root: Path, store_folder: Path) -> 
             "name": "distilled",
             "data": {"name": "physionet2012", "root": str(physionet_root), "task": "in_hospital_mortality"},
             "split": {"train": 0.6, "tuning": 0.2, "held_out": 0.2, "seed": 0},
-            "policy": {"name": "tiny", "steps": 120, "hidden_dim": 48, "intermediate_dim": 96, "layers": 2},
+            "policy": {"name": "tiny", "steps": 100, "hidden_dim": 48, "intermediate_dim": 96, "layers": 2},
             "record_text": {"values": "quantile", "periods": 1, "instructions": "short"},
             "answer": "expectation",
             "methods": [{**METHOD, **changes}],

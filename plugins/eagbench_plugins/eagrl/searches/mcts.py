@@ -96,10 +96,10 @@ class _CaseSearch:
         self.simulations = 0
         self.done = False
 
-    def begin_round(self) -> list[int]:
-        """The nodes to work on in this round."""
+    def begin_round(self, affordable: int) -> list[int]:
+        """The nodes to work on in this round: no more than the budget surely has simulations for."""
         selected: list[int] = []
-        while not self.done and len(selected) < self.params.parallel:
+        while not self.done and len(selected) < min(self.params.parallel, affordable):
             left = self.params.simulations
             if left is not None and self.simulations + len(selected) >= left:
                 break
@@ -160,7 +160,13 @@ def search_trees(
     step = Sampling(min(params.step_tokens, longest), params.temperature, params.top_p, STOP_AT_STEP)
     rest = Sampling(longest, params.temperature, params.top_p, task.stop)
     while True:
-        selected = [(case, position) for case in cases if not case.done for position in case.begin_round()]
+        spent = list(writer.spent)
+        selected = [
+            (case, position)
+            for case in cases
+            if not case.done
+            for position in case.begin_round(writer.room(case.index, longest))
+        ]
         if not selected:
             return
         expanded = _expand(selected, model, writer, params, step, seed)
@@ -182,14 +188,14 @@ def search_trees(
             [case.request(position) for case, position in simulated], rest, derived_seed(seed, "simulate")
         )
         for (case, position), text in zip(simulated, texts, strict=True):
-            if text is None:
-                case.done = True
-                continue
-            node = case.tree.nodes[position]
-            case.finish(position, node.text + text.text, node.tokens + text.tokens)
+            if text is not None:
+                node = case.tree.nodes[position]
+                case.finish(position, node.text + text.text, node.tokens + text.tokens)
         for case, position in selected:
             case.tree.release(position)
             case.tree.mark_exhausted(position)
+            # Every selected node asks for something: what is left of the budget was too little for any of it.
+            case.done = case.done or writer.spent[case.index] == spent[case.index]
 
 
 def _expand(
@@ -200,8 +206,8 @@ def _expand(
     step: Sampling,
     seed: int,
 ) -> dict[tuple[int, int], list[int]]:
-    """Writes the children of the selected nodes that need them; (case, node) -> new children. A case whose budget gives
-    none is done.
+    """Writes the children of the selected nodes that need them; (case, node) -> new children, for those whose
+    budget gave any.
     """
     asked = [(case, position) for case, position in selected if case.needs_children(position)]
     requests = [case.request(position) for case, position in asked for _ in range(params.children)]
@@ -212,11 +218,9 @@ def _expand(
         for text in texts[i * params.children : (i + 1) * params.children]:
             if text is not None:
                 children[case.add_child(position, text.text, text.tokens)] = None
-        if not children:
-            case.done = True
-            continue
-        case.tree.nodes[position].expanded = True
-        expanded[case.index, position] = list(children)
+        if children:
+            case.tree.nodes[position].expanded = True
+            expanded[case.index, position] = list(children)
     if params.self_evaluation:
         by_index = {case.index: case for case, _ in asked}
         _self_evaluate([(by_index[i], child) for (i, _), new in expanded.items() for child in new], model, writer, seed)

@@ -1,0 +1,72 @@
+"""`eag_rl`: reasoning with expert attention guidance (EAG-RL; Fang et al., arXiv 2508.13579).
+
+Stage I is `trajectory_distillation`: a search guided by a cross-fitted expert, then supervised fine-tuning. Stage II
+samples groups of trajectories from that policy and optimises it with the same reward and entropy-aware adaptive
+up-clipping (`adaptive_clipping`). At prediction time there is no expert: the policy answers as `prompt` does.
+
+Presets:
+    `paper`: the paper's reward in both stages, advantages standardised within a group.
+    `released_code`: the reward's weights in the released code.
+    `calibrated`: Stage I as in `paper`; in Stage II the proper and bounded reward 1 - (p - y)^2, and advantages that
+        are not standardised, since dividing by a group's standard deviation makes a policy overconfident on outcomes
+        that are left to chance (arXiv 2508.11800).
+
+Ablations: `stage_one: false`; `policy_optimisation: null`; `reward: classification` with `search: mcts`;
+`policy_optimisation: {adaptive_clipping: false}`.
+
+Departures from the paper are numbered in `trajectory_distillation`, `rewards/eag` and `adaptive_clipping`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import model_validator
+
+from eagbench.api import Cases, Prediction, Reads, StageNode, StageRun
+from eagbench_plugins.eagrl.trajectory_distillation import TrajectoryDistillation
+from eagbench_plugins.eagrl.two_stages import TwoStages, declare, with_defaults
+
+if TYPE_CHECKING:
+    from eagbench.api import MethodPlan
+
+_PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {},
+    "released_code": {"reward": {"name": "eag", "preset": "released_code"}},
+    "calibrated": {"policy_optimisation": {"reward": "brier", "standardise_advantages": False}},
+}
+
+
+class EAGRL:
+    """Trajectory distillation, then attention-aligned policy optimisation."""
+
+    name: ClassVar[str] = "eag_rl"
+    reads: ClassVar[Reads] = "text"
+
+    class Params(TwoStages):
+        """Both stages.
+
+        Attributes:
+            preset: `paper`, `released_code` or `calibrated`; what is given beside it counts more.
+        """
+
+        preset: Literal["paper", "released_code", "calibrated"] = "paper"
+
+        @model_validator(mode="before")
+        @classmethod
+        def _preset(cls, given: Any) -> Any:
+            # An unknown preset is refused by the field's own type.
+            name = str(given.get("preset", "paper")) if isinstance(given, Mapping) else ""
+            return with_defaults(given, _PRESETS.get(name, {}))
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
+        """The trained policy and the record text, with all that leads to them."""
+        return declare(self.params, plan, self.name)
+
+    def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
+        """The trained policy's answers, read in the benchmark's answer mode."""
+        return TrajectoryDistillation(self.params).predict(cases, run)

@@ -1,0 +1,107 @@
+"""Trajectory distillation and then policy optimisation: what `eag_rl`, `grpo` and `dapo` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import model_validator
+
+from eagbench.api import StageNode, UserError, create_component
+from eagbench_plugins.eagrl.policy_optimisation import Optimisation, optimise_policy
+from eagbench_plugins.eagrl.trajectory_distillation import ComponentSpec, TrajectoryDistillation
+
+if TYPE_CHECKING:
+    from eagbench.api import MethodPlan
+
+
+class PolicyOptimisation(Optimisation):
+    """Stage II.
+
+    Attributes:
+        reward: The reward of Stage II; None is the method's `reward`, that of Stage I.
+    """
+
+    reward: ComponentSpec | None = None
+
+
+class TwoStages(TrajectoryDistillation.Params):
+    """Both stages; the parameters of Stage I stand beside these.
+
+    Attributes:
+        expert: The expert whose salience guides search and rewards; None if none of them needs one.
+        search: The search of Stage I.
+        stage_one: Whether Stage II starts from Stage I's policy, or from the base policy.
+        policy_optimisation: Stage II; None leaves it out.
+    """
+
+    expert: ComponentSpec | None = "concare"
+    search: ComponentSpec = "expert_mcts"
+    stage_one: bool = True
+    policy_optimisation: PolicyOptimisation | None = PolicyOptimisation()
+
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> TwoStages:
+        if not self.stage_one and self.policy_optimisation is None:
+            raise ValueError(
+                "without Stage I and Stage II nothing is trained; the method `prompt` asks the base policy"
+            )
+        return self
+
+
+def with_defaults(given: Any, defaults: Mapping[str, Any]) -> Any:
+    """The given parameters, and the defaults where they are silent; also within `policy_optimisation`."""
+    if not isinstance(given, Mapping):
+        return given
+    merged = {**defaults, **given}
+    inner, inner_given = defaults.get("policy_optimisation", {}), given.get("policy_optimisation", {})
+    if isinstance(inner_given, Mapping) and (inner or inner_given):
+        merged["policy_optimisation"] = {**inner, **inner_given}
+    return merged
+
+
+def declare(params: TwoStages, plan: MethodPlan, method: str) -> Mapping[str, StageNode]:
+    """The stages. Of these only the trained policy and the record text are there at prediction time.
+
+    Args:
+        params: The parameters.
+        plan: For one fold and seed.
+        method: Name of the method, for error messages.
+
+    Raises:
+        UserError: A search or reward needs an expert or a style that the benchmark does not give.
+    """
+    if params.stage_one:
+        prepared = dict(TrajectoryDistillation(params).stages(plan))
+    else:
+        prepared = {"policy": plan.policy(), "record_text": plan.record_text()}
+    if params.policy_optimisation is None:
+        return prepared
+    spec = params.policy_optimisation.reward
+    in_stage_two = spec is not None
+    reward = plan.component(
+        "reward", params.reward if spec is None else spec, "policy_optimisation" if in_stage_two else "reward"
+    )
+    inputs: dict[str, Any] = {"training": plan.training, **prepared}
+    if getattr(create_component(reward.identity()), "needs_salience", False):
+        if params.expert is None:
+            raise UserError(
+                f"the reward '{reward.name}' compares with an expert, and the method has none",
+                where=f"method {method}, policy_optimisation",
+                mend="give the method `expert: lightgbm` (or another one), or choose a reward that needs none",
+            )
+        inputs["salience"] = plan.cross_fitted_salience(plan.component("expert", params.expert, "expert"))
+    optimised = plan.stage(
+        kind="policy_optimisation",
+        label=f"{method}, {reward.name}",
+        function=optimise_policy,
+        params={
+            "reward": reward.identity(),
+            "style": params.style,
+            "max_new_tokens": params.max_new_tokens,
+            "max_training_cases": params.max_training_cases,
+            "optimisation": params.policy_optimisation.model_dump(mode="json", exclude={"reward"}),
+        },
+        inputs=inputs,
+    )
+    return {**prepared, "policy": optimised}
