@@ -1,0 +1,57 @@
+"""What is installed, in words and as a schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from tests.conftest import ROOT, Finished
+
+Cli = Callable[..., Finished]
+
+
+def test_plugins_list_by_kind(cli: Cli) -> None:
+    listed = cli("plugins", "list", "--kind", "expert")
+    assert listed.code == 0
+    assert {"concare", "lightgbm", "logistic_regression"} <= {line.split()[0] for line in listed.out.splitlines()}
+    assert "tjh" not in listed.out
+    refused = cli("plugins", "list", "--kind", "experts")
+    assert refused.code == 2
+    assert "choices: dataset, expert" in refused.err
+
+
+def test_data_list_and_describe(cli: Cli) -> None:
+    assert {"mimic4", "tjh", "physionet2012"} <= {line.split()[0] for line in cli("data", "list").out.splitlines()}
+    described = cli("data", "describe", "mimic4")
+    assert described.code == 0
+    for word in ("root", "window_hours", "readmission_30_days"):
+        assert word in described.out
+
+
+def test_data_check_says_what_was_read(cli: Cli, physionet_root: Path) -> None:
+    checked = cli("data", "check", "physionet2012", "--set", f"root={physionet_root}")
+    assert checked.code == 0
+    assert "patients read 400" in checked.out
+    [heart_rate] = [line for line in checked.out.splitlines() if line.startswith("heart_rate ")]
+    assert "beats/min" in heart_rate
+    refused = cli("data", "check", "physionet2012", "--set", f"rot={physionet_root}")
+    assert refused.code == 2
+    assert "did you mean 'root'" in refused.err
+
+
+def test_the_schema_knows_every_key_of_our_benchmarks(cli: Cli) -> None:
+    schema = json.loads(cli("schema").out)
+    assert "num_leaves" in schema["$components"]["expert"]["lightgbm"]["properties"]
+    for path in (ROOT / "benchmarks").glob("*.yaml"):
+        keys = set(yaml.safe_load(path.read_text())) - {"extends"}
+        assert keys <= set(schema["properties"]), path.name
+
+
+def test_doctor_names_what_a_bug_report_needs(cli: Cli, store_folder: Path) -> None:
+    examined = cli("doctor")
+    assert examined.code == 0, examined.out
+    for word in ("python", "torch", "store", "memory", "ready"):
+        assert word in examined.out
