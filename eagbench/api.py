@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from eagbench.arrays import time_grid
 from eagbench.errors import UserError
 from eagbench.hookspecs import Register, hookimpl
-from eagbench.prompting.answering import AnswerMode, answer_cases, answer_prompts, open_policy
+from eagbench.prompting.answering import AnswerMode, answer_cases, answer_prompts, answer_with_policy, open_policy
 from eagbench.prompting.answers import FeatureVocabulary, probability_text, read_answer, write_answer
 from eagbench.prompting.hugging_face import quiet_transformers
 from eagbench.prompting.record import RecordText, RecordTextParams
@@ -104,6 +104,7 @@ __all__ = [
     "Vocabulary",
     "answer_cases",
     "answer_prompts",
+    "answer_with_policy",
     "compose_prompt",
     "create_component",
     "hookimpl",

@@ -9,11 +9,12 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from eagbench.errors import UserError
+from eagbench.prompting.answering import AnswerMode
 from eagbench.prompting.record import RecordTextParams
 from eagbench.yaml_source import KeyPath, Source, apply_set, item_label, merge, read_yaml
 
@@ -127,18 +128,6 @@ class SplitSpec(Strict):
         return self
 
 
-class AnswerSpec(Strict):
-    """How a probability is read from a policy, the same for all methods of the comparison."""
-
-    mode: Literal["greedy", "mean_of_n", "expectation"] = "greedy"
-    samples: int = Field(default=8, ge=2)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_yaml(cls, value: Any) -> Any:
-        return {"mode": value} if isinstance(value, str) else value
-
-
 class IntervalSpec(Strict):
     """The bootstrap over patients."""
 
@@ -158,7 +147,7 @@ class Benchmark(Strict):
     teacher_features: int = Field(default=5, ge=1)
     policy: ComponentSpec | None = None
     record_text: RecordTextParams = RecordTextParams()
-    answer: AnswerSpec = AnswerSpec()
+    answer: AnswerMode = AnswerMode()
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
     conditions: tuple[ConditionSpec, ...] = (ConditionSpec.model_validate("clean"),)
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)

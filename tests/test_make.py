@@ -55,7 +55,9 @@ def test_an_environment_that_is_there_is_not_installed_again(tmp_path: Path) -> 
 
     first = planned()
     assert "pip install" in first
-    [stamp] = [word for line in first.splitlines() for word in line.split() if ".installed-" in word and "*" not in word]
+    [stamp] = [
+        word for line in first.splitlines() for word in line.split() if ".installed-" in word and "*" not in word
+    ]
     (tmp_path / ".venv").mkdir()
     (tmp_path / stamp).touch()
     assert "pip install" not in planned()

@@ -15,7 +15,7 @@ from eagbench.prompting.answers import FeatureVocabulary, read_answer, text_up_t
 from eagbench.prompting.record import RecordText
 from eagbench.prompting.styles import ANSWER_LEVELS, Style, prompt_text
 from eagbench.protocols import LanguageModel, Sampling, StrictParams
-from eagbench.stage import no_progress
+from eagbench.stage import StageRun, no_progress
 from eagbench.types import Case, Cases, Prediction, Trajectory
 
 # An expectation is rounded to the precision that the formats ask for. A policy that knows nothing of the outcome still
@@ -62,6 +62,33 @@ def open_policy(folder: Path) -> LanguageModel:
     policy = load_registry().create("policy", described["name"], described["params"])
     model: LanguageModel = policy.open(folder)
     return model
+
+
+def answer_with_policy(cases: Cases, run: StageRun, style: Style, max_new_tokens: int) -> list[Prediction]:
+    """What a method's `predict` does whose policy answers alone: no expert, no label.
+
+    Args:
+        cases: N cases, unlabelled.
+        run: Its inputs hold the folders `policy` and `record_text`, its parameters the benchmark's `answer`. The
+            tokens written are added to its costs.
+        style: The format asked for.
+        max_new_tokens: Bound on the tokens of one text.
+
+    Returns:
+        N predictions in the order of the cases.
+    """
+    predictions = answer_cases(
+        open_policy(run.inputs["policy"]),
+        cases,
+        RecordText.load(run.inputs["record_text"]),
+        style,
+        AnswerMode.model_validate(run.params["answer"]),
+        seed=run.seed,
+        max_new_tokens=max_new_tokens,
+        progress=run.progress,
+    )
+    run.add_cost("generated_tokens", sum(t.generated_tokens for p in predictions for t in p.trajectories))
+    return predictions
 
 
 def answer_cases(

@@ -276,7 +276,10 @@ def provenance(run: RunFolder) -> Section:
         ("Intervals", f"{interval_words(run)}, seed {manifest['intervals']['seed']}"),
         ("Hardware", ", ".join(f"{key} {value}" for key, value in hardware.items() if value not in (None, ""))),
         ("Versions", ", ".join(f"{name} {version}" for name, version in manifest.get("versions", {}).items())),
-        *((f"Content of {name}", str(d.get("content") or "written by the stage `source`")) for name, d in manifest["data"].items()),
+        *(
+            (f"Content of {name}", str(d.get("content") or "written by the stage `source`"))
+            for name, d in manifest["data"].items()
+        ),
     ]
     options = ""  # a profile is already laid on the benchmark below
     if manifest.get("limit") is not None:

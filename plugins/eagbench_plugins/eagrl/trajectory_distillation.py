@@ -21,19 +21,16 @@ from pydantic import Field
 
 from eagbench.api import (
     STYLES,
-    AnswerMode,
     Cases,
     ComponentUse,
     Prediction,
     Reads,
-    RecordText,
     StageNode,
     StageRun,
     StyleName,
     UserError,
-    answer_cases,
+    answer_with_policy,
     create_component,
-    open_policy,
 )
 from eagbench_plugins.eagrl.distillation import Selection
 from eagbench_plugins.eagrl.sft import FineTuning, fine_tune
@@ -150,15 +147,4 @@ class TrajectoryDistillation:
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
         """The trained policy's answers, read in the benchmark's answer mode."""
-        predictions = answer_cases(
-            open_policy(run.inputs["policy"]),
-            cases,
-            RecordText.load(run.inputs["record_text"]),
-            STYLES[self.params.style],
-            AnswerMode.model_validate(run.params["answer"]),
-            seed=run.seed,
-            max_new_tokens=self.params.max_new_tokens,
-            progress=run.progress,
-        )
-        run.add_cost("generated_tokens", sum(t.generated_tokens for p in predictions for t in p.trajectories))
-        return predictions
+        return answer_with_policy(cases, run, STYLES[self.params.style], self.params.max_new_tokens)

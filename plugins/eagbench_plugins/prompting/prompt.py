@@ -9,17 +9,14 @@ from pydantic import Field
 
 from eagbench.api import (
     STYLES,
-    AnswerMode,
     Cases,
     Prediction,
     Reads,
-    RecordText,
     StageNode,
     StageRun,
     StrictParams,
     StyleName,
-    answer_cases,
-    open_policy,
+    answer_with_policy,
 )
 
 if TYPE_CHECKING:
@@ -52,15 +49,4 @@ class Prompt:
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
         """The policy's answers, read in the benchmark's answer mode."""
-        predictions = answer_cases(
-            open_policy(run.inputs["policy"]),
-            cases,
-            RecordText.load(run.inputs["record_text"]),
-            STYLES[self.params.style],
-            AnswerMode.model_validate(run.params["answer"]),
-            seed=run.seed,
-            max_new_tokens=self.params.max_new_tokens,
-            progress=run.progress,
-        )
-        run.add_cost("generated_tokens", sum(t.generated_tokens for p in predictions for t in p.trajectories))
-        return predictions
+        return answer_with_policy(cases, run, STYLES[self.params.style], self.params.max_new_tokens)
