@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from eagbench.api import Cases, Prediction, Reads, StageNode, StageRun
-from eagbench_plugins.eagrl.trajectory_distillation import TrajectoryDistillation
+from eagbench.api import STYLES, Cases, Prediction, Reads, StageNode, StageRun, answer_with_policy
 from eagbench_plugins.eagrl.two_stages import TwoStages, declare, with_defaults
 
 if TYPE_CHECKING:
@@ -69,4 +68,4 @@ class EAGRL:
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
         """The trained policy's answers, read in the benchmark's answer mode."""
-        return TrajectoryDistillation(self.params).predict(cases, run)
+        return answer_with_policy(cases, run, STYLES[self.params.style], self.params.max_new_tokens)
