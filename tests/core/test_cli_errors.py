@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -182,7 +183,9 @@ def test_an_output_that_can_not_be_written(cli: Cli, tmp_path: Path, benchmark: 
 def test_an_output_that_holds_something_else(cli: Cli, tmp_path: Path, benchmark: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    (other / "manifest.json").write_text('{"name": "another_benchmark"}')
+    keys = ("methods", "conditions", "data", "intervals", "seeds")
+    manifest = {"name": "another_benchmark", **{key: [] for key in keys}}
+    (other / "manifest.json").write_text(json.dumps(manifest))
     message = refused(cli, tmp_path, benchmark, "--out", other)
     assert "holds a run of the benchmark 'another_benchmark', not of 'errors'" in message
     (other / "manifest.json").rename(other / "thesis.tex")
