@@ -153,8 +153,8 @@ def _call(node: StageNode, store: Store, out: Path, progress: Callable[..., Any]
     if node.component is not None:
         registry, use = load_registry(), node.component
         given = {**use.params, **use.locations}
-        component = registry.create(use.kind, use.name, given)
         params = registry.params(use.kind, use.name, given)
+        component = registry.get(use.kind, use.name).component(params)
     run = StageRun(
         params=json.loads(json.dumps(dict(node.params))),  # a stage can't change the plan
         inputs=resolve(node, store),

@@ -34,7 +34,7 @@ from eagbench.api import (
     read_answer,
     read_salience,
 )
-from eagbench_plugins.eagrl.sft import LoRA
+from eagbench_plugins.eagrl.lora import LoRA
 from eagbench_plugins.eagrl.trajectories import chosen_cases
 
 # The versions of TRL whose loss reads its clip bounds as `adaptive_clipping` sets them.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, override
 
@@ -19,7 +19,9 @@ from datasets import Dataset
 from eagbench.api import IntArray, StageRun, Style, TrainableLanguageModel, UserError, open_policy, quiet_transformers
 from eagbench_plugins.eagrl.adaptive_clipping import LOW_CLIP, AdaptiveClippingTrainer
 from eagbench_plugins.eagrl.feature_tokens import answer_token_mask, feature_token_mask
+from eagbench_plugins.eagrl.lora import peft_config
 from eagbench_plugins.eagrl.policy_optimisation import JudgedCase, Optimisation
+from eagbench_plugins.eagrl.step_progress import StepProgress
 
 quiet_transformers()
 
@@ -79,8 +81,8 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
             reward_funcs=_reward_function(judged, tokenizer),
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
-            peft_config=_peft_config(params),
-            callbacks=[_Watch(run, params)],
+            peft_config=peft_config(params.lora),
+            callbacks=[StepProgress(run, "optimise"), _Curves(run, params)],
             feature_tokens=lambda tokens: feature_token_mask(tokenizer, tokens, judged[0].style),
             adaptive=params.adaptive_clipping,
             token_weights=_token_weights(tokenizer, judged[0].style, params.answer_weight),
@@ -188,38 +190,13 @@ def write_curves(log: Sequence[Mapping[str, Any]], params: Optimisation, path: P
     return lines
 
 
-class _Watch(TrainerCallback):  # type: ignore[misc]
-    """Advances the run's progress bar and keeps the curves up to date."""
+class _Curves(TrainerCallback):  # type: ignore[misc]
+    """Keeps curves.jsonl up to date while training goes on."""
 
     def __init__(self, run: StageRun, params: Optimisation) -> None:
         self._run = run
         self._params = params
-        self._steps: Iterator[int] = iter(())
-
-    @override
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        left = range(state.global_step, state.max_steps)
-        self._steps = iter(self._run.progress(left, "optimise", len(left)))
-        next(self._steps, None)
-
-    @override
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        next(self._steps, None)
 
     @override
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         write_curves(state.log_history, self._params, self._run.out / "curves.jsonl")
-
-
-def _peft_config(params: Optimisation) -> Any:
-    if params.lora is None:
-        return None
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=params.lora.rank,
-        lora_alpha=params.lora.alpha,
-        lora_dropout=params.lora.dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )

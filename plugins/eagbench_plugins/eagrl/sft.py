@@ -15,21 +15,8 @@ from pydantic import Field
 
 from eagbench.api import STYLES, RecordText, StageRun, StrictParams, UserError, prompt_text
 from eagbench_plugins.eagrl.distillation import SelectedTrajectory, Selection, select
+from eagbench_plugins.eagrl.lora import LoRA
 from eagbench_plugins.eagrl.trajectories import read_trajectories
-
-
-class LoRA(StrictParams):
-    """Low-rank adapters on every linear layer, merged into the weights when training is done.
-
-    Attributes:
-        rank: Rank of the adapters.
-        alpha: Their scale; the update is multiplied by alpha / rank.
-        dropout: Dropout before the adapters.
-    """
-
-    rank: int = Field(default=16, ge=1)
-    alpha: float = Field(default=32, gt=0)
-    dropout: float = Field(default=0.05, ge=0, lt=1)
 
 
 class FineTuning(StrictParams):

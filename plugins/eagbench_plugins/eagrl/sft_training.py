@@ -8,7 +8,7 @@ it is TRL's own loss.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,12 @@ from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 
 from eagbench.api import StageRun, Style, TrainableLanguageModel, UserError, open_policy, quiet_transformers
+from eagbench_plugins.eagrl.lora import peft_config
+from eagbench_plugins.eagrl.step_progress import StepProgress
 
 quiet_transformers()
 
-from transformers import PrinterCallback, TrainerCallback  # noqa: E402 - after transformers was quietened
+from transformers import PrinterCallback  # noqa: E402 - after transformers was quietened
 from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
 from trl import SFTConfig, SFTTrainer  # noqa: E402
 
@@ -95,8 +97,8 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
             ),
             data_collator=Collator(opened.tokenizer.pad_token_id or 0),
             processing_class=opened.tokenizer,
-            peft_config=_peft_config(params),
-            callbacks=[_Progress(run)],
+            peft_config=peft_config(params.lora),
+            callbacks=[StepProgress(run, "fine-tune")],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(run.checkpoints)))
@@ -181,33 +183,3 @@ class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         # log_probs (B, L - 1) is zero where the label is left out; so is the weight.
         loss = -(weights * outputs.log_probs).sum() / weights.sum()
         return (loss, outputs) if return_outputs else loss
-
-
-class _Progress(TrainerCallback):  # type: ignore[misc]
-    """Advances the run's progress bar. The arguments are those of transformers' callbacks."""
-
-    def __init__(self, run: StageRun) -> None:
-        self._run = run
-        self._steps: Iterator[int] = iter(())
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        left = range(state.global_step, state.max_steps)
-        self._steps = iter(self._run.progress(left, "fine-tune", len(left)))
-        next(self._steps, None)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        next(self._steps, None)
-
-
-def _peft_config(params: FineTuning) -> Any:
-    if params.lora is None:
-        return None
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=params.lora.rank,
-        lora_alpha=params.lora.alpha,
-        lora_dropout=params.lora.dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
