@@ -15,6 +15,7 @@ import yaml
 from eagbench.errors import UserError
 
 KeyPath = tuple[str | int, ...]
+_MERGE = "tag:yaml.org,2002:merge"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -86,7 +87,8 @@ def _value(node: yaml.Node, path: KeyPath, file: str, places: dict[KeyPath, str]
     places.setdefault(path, place)
     if isinstance(node, yaml.MappingNode):
         mapping: dict[str, Any] = {}
-        for key_node, value_node in node.value:
+        merged = [value for key, value in node.value if key.tag == _MERGE]
+        for key_node, value_node in (pair for pair in node.value if pair[0].tag != _MERGE):
             key_place = f"{file}:{key_node.start_mark.line + 1}"
             if not isinstance(key_node, yaml.ScalarNode):
                 raise UserError("a key must be plain text", where=key_place)
@@ -95,6 +97,8 @@ def _value(node: yaml.Node, path: KeyPath, file: str, places: dict[KeyPath, str]
                 raise UserError(f"the key '{key}' stands here twice", where=key_place)
             places[(*path, key)] = key_place
             mapping[key] = _value(value_node, (*path, key), file, places)
+        for value_node in merged:
+            _merge_anchored(mapping, value_node, path, file, places)
         return mapping
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, (*path, i), file, places) for i, item in enumerate(node.value)]
@@ -110,6 +114,22 @@ def _value(node: yaml.Node, path: KeyPath, file: str, places: dict[KeyPath, str]
         return constructor.construct_object(node)  # type: ignore[no-untyped-call]
     except yaml.YAMLError as error:
         raise UserError(f"this value can't be read: {error}", where=place) from error
+
+
+def _merge_anchored(
+    mapping: dict[str, Any], node: yaml.Node, path: KeyPath, file: str, places: dict[KeyPath, str]
+) -> None:
+    """Adds what `<<: *anchor` brings and the mapping itself does not say; of several anchors the first counts more."""
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    for brought in nodes:
+        if not isinstance(brought, yaml.MappingNode):
+            raise UserError("`<<:` takes an anchored mapping", where=f"{file}:{node.start_mark.line + 1}")
+        own: dict[KeyPath, str] = {}
+        for key, value in _value(brought, path, file, own).items():
+            if key not in mapping:
+                mapping[key] = value
+                here = (*path, key)
+                places.update({place: line for place, line in own.items() if place[: len(here)] == here})
 
 
 def _expand(text: str, place: str) -> str:

@@ -121,3 +121,26 @@ def test_set_says_what_it_can_not_do(assignment: str, message: str) -> None:
         source.tree["data"] = {"name": 3}
     with pytest.raises(UserError, match=message):
         apply_set(source, assignment)
+
+
+def test_a_merge_key_brings_what_the_mapping_does_not_say(tmp_path: Path) -> None:
+    text = (
+        "methods:\n  - &first {name: a, sft: {steps: 2, rate: 1}}\n  - &second\n    {name: b, extra: 1}\n"
+        "  - {<<: *first, as: c, sft: {steps: 3}}\n  - {<<: [*first, *second], as: d}\n"
+    )
+    path = write(tmp_path, "b.yaml", text)
+    source = read_yaml(path)
+    assert source.tree["methods"][2:] == [
+        {"as": "c", "sft": {"steps": 3}, "name": "a"},
+        {"as": "d", "name": "a", "sft": {"steps": 2, "rate": 1}, "extra": 1},
+    ]
+    assert source.place(("methods", 2, "name")) == f"{path}:2"
+    assert source.place(("methods", 2, "sft", "steps")) == f"{path}:5"
+    assert source.place(("methods", 3, "extra")) == f"{path}:4"
+
+
+def test_a_merge_key_takes_an_anchored_mapping_only(tmp_path: Path) -> None:
+    path = write(tmp_path, "b.yaml", "a: &x 3\nb: {<<: *x}\n")
+    with pytest.raises(UserError, match="anchored mapping") as error:
+        read_yaml(path)
+    assert str(path) in str(error.value)
