@@ -9,10 +9,22 @@ from eagbench.errors import UserError
 from eagbench.hookspecs import Register, hookimpl
 from eagbench.prompting.answering import AnswerMode, answer_cases, answer_prompts, answer_with_policy, open_policy
 from eagbench.prompting.answers import FeatureVocabulary, probability_text, read_answer, write_answer
+from eagbench.prompting.attention import attention_probe, measure_attention
 from eagbench.prompting.hugging_face import quiet_transformers
-from eagbench.prompting.record import RecordText, RecordTextParams
-from eagbench.prompting.styles import ANSWER_LEVELS, STYLES, Style, StyleName, compose_prompt, prompt_text, question
+from eagbench.prompting.prior import write_prior
+from eagbench.prompting.record import RecordText, RecordTextParams, Span
+from eagbench.prompting.styles import (
+    ANSWER_LEVELS,
+    STYLES,
+    Style,
+    StyleName,
+    compose_prompt,
+    prompt_text,
+    prompt_with_spans,
+    question,
+)
 from eagbench.protocols import (
+    AttentionProbe,
     Dataset,
     Expert,
     Generation,
@@ -60,6 +72,7 @@ __all__ = [
     "STYLES",
     "Access",
     "AnswerMode",
+    "AttentionProbe",
     "Case",
     "Cases",
     "Cohort",
@@ -90,6 +103,7 @@ __all__ = [
     "SearchResult",
     "SearchTask",
     "SourceItem",
+    "Span",
     "StageNode",
     "StageRun",
     "StrictParams",
@@ -105,12 +119,15 @@ __all__ = [
     "answer_cases",
     "answer_prompts",
     "answer_with_policy",
+    "attention_probe",
     "compose_prompt",
     "create_component",
     "hookimpl",
+    "measure_attention",
     "open_policy",
     "probability_text",
     "prompt_text",
+    "prompt_with_spans",
     "question",
     "quiet_transformers",
     "read_answer",
@@ -118,4 +135,5 @@ __all__ = [
     "time_grid",
     "vocabulary",
     "write_answer",
+    "write_prior",
 ]

@@ -46,6 +46,7 @@ _CODE: Mapping[str, tuple[str, ...]] = {
     "split": ("stages/split.py",),
     "expert": ("stages/expert.py",),
     "teacher": ("stages/salience.py",),
+    "constant_list": ("stages/salience.py",),
     "salience": ("stages/salience.py",),
     "record_text": ("stages/record_text.py", "prompting"),
     "policy": ("stages/policy.py", "prompting"),
@@ -161,6 +162,10 @@ class _Planner:
         )
         self.metrics = tuple(
             self.use("metric", spec.name, spec.params, ("metrics", i)) for i, spec in enumerate(self.benchmark.metrics)
+        )
+        # Without an expert to compare with, nothing reads the attention, and its measurement is not paid for.
+        self.measures_attention = self.benchmark.reference_expert is not None and any(
+            getattr(self.registry.get("metric", use.name).component, "needs_attention", False) for use in self.metrics
         )
         self.reference_expert = None
         if self.benchmark.reference_expert is not None:
@@ -344,6 +349,7 @@ class _Planner:
                 inputs[f"predict{fold}"] = StageOutput(predict)
                 if self.reference_expert is not None:
                     inputs[f"teacher{fold}"] = StageOutput(self._teacher(fold, seed, condition))
+                    inputs[f"constant{fold}"] = StageOutput(self._constant_list(fold, seed))
             inputs["labels"] = LabelsInput(self.split)
             label = f"{method.label}, seed {seed}, {_condition_label(condition)}"
             score = self.node("score", label, "eagbench.stages.score:score", self._score_params(), inputs)
@@ -353,13 +359,14 @@ class _Planner:
         self, method: PlannedMethod, stages: Mapping[str, StageNode], fold: int, seed: int, condition: Condition
     ) -> StageNode:
         is_expert = method.use.kind == "expert"
+        params = {"answer": self.benchmark.answer.model_dump(mode="json"), "attention": self.measures_attention}
         inputs: dict[str, Input] = {name: StageOutput(stage) for name, stage in stages.items()}
         inputs["cases"] = self.held_out(fold, condition)
         return self.node(
             "predict",
             f"{method.label}, {_condition_label(condition)}",
             f"eagbench.stages.predict:{'by_expert' if is_expert else 'by_method'}",
-            {} if is_expert else {"answer": self.benchmark.answer.model_dump(mode="json")},
+            {} if is_expert else params,
             inputs,
             seed=seed,
             component=method.use,
@@ -374,6 +381,20 @@ class _Planner:
             "eagbench.stages.salience:teacher",
             {"k": self.benchmark.teacher_features},
             {"expert": StageOutput(expert), "cases": self.held_out(fold, condition)},
+            component=self.reference_expert,
+        )
+
+    def _constant_list(self, fold: int, seed: int) -> StageNode:
+        assert self.reference_expert is not None
+        return self.node(
+            "constant_list",
+            self.reference_expert.name,
+            "eagbench.stages.salience:constant_list",
+            {"k": self.benchmark.teacher_features},
+            {
+                "expert": StageOutput(self.expert(self.reference_expert, fold, seed)),
+                "cases": CasesInput(self.split, fold, "train"),
+            },
             component=self.reference_expert,
         )
 

@@ -168,6 +168,41 @@ class LanguageModel(Protocol):
 
 
 @runtime_checkable
+class AttentionProbe(Protocol):
+    """A language model that can say where it looks: a policy whose attention is to be measured."""
+
+    def attention_to(
+        self,
+        prompts: Sequence[str],
+        written: Sequence[str],
+        answers: Sequence[str],
+        spans: Sequence[Sequence[tuple[int, int]]],
+        layers: float = 0.5,
+    ) -> list[list[float]]:
+        """The attention that parts of each prompt get while the model answers.
+
+        Measured at the positions from which the answer's tokens are predicted (the end of `written`, and all of the
+        answer but its last token), with the model as it is now, without gradient. The same numbers whatever the batch
+        size, but for rounding.
+
+        Args:
+            prompts: What is asked.
+            written: For each prompt what the model wrote before its answer.
+            answers: For each prompt the answer's own text, tokenised by itself; empty where it was not written.
+            spans: For each prompt the parts to measure, as first and last-plus-one character of the prompt.
+            layers: Share of the layers over which the mean is taken, counted from the last.
+
+        Returns:
+            For each prompt and part the attention weight per token: the mean over positions, heads and layers of the
+            sum over the part's tokens, divided by their number. Not normalised.
+
+        Raises:
+            UserError: The model does not give its attention.
+        """
+        ...
+
+
+@runtime_checkable
 class TrainableLanguageModel(LanguageModel, Protocol):
     """A language model whose weights are here, as transformers' objects: what a training stage needs.
 
@@ -225,7 +260,8 @@ class Reward(Protocol):
     """A number for a trajectory, given the label and the expert's salience of its case.
 
     A reward that can't do without salience says so by a class attribute `needs_salience = True`; a benchmark that uses
-    it without an expert is then refused while planning.
+    it without an expert is then refused while planning. With `needs_attention = True` the policy's own attention is
+    measured for every answer that it judges (`Trajectory.attention`).
     """
 
     name: ClassVar[str]
@@ -374,7 +410,8 @@ class Metric(Protocol):
     """A number per set of scored cases, computed for many resamples at once.
 
     `reads_probability` is True for a function of the probabilities: where answers were unparsed, such a metric is also
-    reported over the parsed cases only and for the worst case (`eagbench.metrics.unparsed`).
+    reported over the parsed cases only and for the worst case (`eagbench.metrics.unparsed`). With an optional class
+    attribute `needs_attention = True` the policies' own attention is measured at prediction.
     """
 
     name: ClassVar[str]

@@ -251,6 +251,8 @@ class Trajectory:
         hallucinated_features: Number of listed names that match no feature of the vocabulary.
         probability: The answer, None where it can't be read.
         generated_tokens: Tokens that the policy wrote.
+        attention: The policy's own attention per feature when it answered, over the features that stand in the prompt,
+            summing to 1, empty if none does; None where it was not measured, or no answer was begun.
     """
 
     case_id: str
@@ -260,6 +262,7 @@ class Trajectory:
     hallucinated_features: int
     probability: float | None
     generated_tokens: int
+    attention: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +276,8 @@ class Prediction:
         answer_mode: How the probability was read: `model` for an expert, else `greedy`, `mean_of_n`, `expectation`.
         cited_features: Features the answer lists; None for a method that cites none by construction.
         trajectories: What was written, for methods that write.
+        prior_corrected: The probability, corrected for the prior of what a policy was taught answers on; None for an
+            unparsed answer and where no such prior is known.
     """
 
     case_id: str
@@ -280,6 +285,7 @@ class Prediction:
     answer_mode: str
     cited_features: tuple[str, ...] | None = None
     trajectories: tuple[Trajectory, ...] = ()
+    prior_corrected: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -292,6 +298,13 @@ class ScoredCases:
         parsed: Whether the answer could be read.
         cited: The features each answer cites, None for a method that cites none.
         teacher: The reference expert's top features among those observed, None without a reference expert.
+        constant: The features that are most often on top in training, the same for every case of a fold; None without
+            a reference expert.
+        patient: The patient of each case; None if every case is another patient.
+        attention: The policy's attention per feature of its prompt, None for a case that has none; None if it was not
+            measured.
+        salience: The reference expert's weight of each feature observed in the case; None if attention was not
+            measured or there is no reference expert.
     """
 
     probability: FloatArray
@@ -299,6 +312,10 @@ class ScoredCases:
     parsed: BoolArray
     cited: tuple[frozenset[str], ...] | None = None
     teacher: tuple[frozenset[str], ...] | None = None
+    constant: tuple[frozenset[str], ...] | None = None
+    patient: tuple[str, ...] | None = None
+    attention: tuple[Mapping[str, float] | None, ...] | None = None
+    salience: tuple[Mapping[str, float], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,14 +1,19 @@
-"""Whether a policy cites the features that the reference expert attends to."""
+"""Whether a policy cites the features that the reference expert attends to, and whether it does so beyond chance.
+
+An overlap means nothing alone: a long list scores, and so does one that is the same for everybody. Beside
+`attention_jaccard` stand the number cited and the excess over two lists that took no look at the case.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from eagbench.metrics.weighted import weighted_mean
+from eagbench.metrics.weighted import CHUNK_ELEMENTS, ratio, weighted_mean
 from eagbench.protocols import StrictParams
-from eagbench.types import FloatArray, ScoredCases
+from eagbench.types import FloatArray, IntArray, ScoredCases
 
 
 def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
@@ -38,6 +43,109 @@ class AttentionJaccard:
         """Mean overlap per row of weights (B, N), shape (B,)."""
         if scored.cited is None or scored.teacher is None:
             return np.full(len(weights), np.nan)
-        pairs = zip(scored.cited, scored.teacher, strict=True)
-        overlap = np.fromiter((jaccard(cited, teacher) for cited, teacher in pairs), np.float64)
-        return weighted_mean(overlap, weights)
+        return weighted_mean(_overlap(scored.cited, scored.teacher), weights)
+
+
+class CitedFeatures:
+    """Mean number of features that an answer cites; 0 for an answer that could not be read."""
+
+    name: ClassVar[str] = "cited_features"
+    better: ClassVar[Literal["higher", "lower", "neither"]] = "neither"
+    reads_probability: ClassVar[bool] = False
+
+    class Params(StrictParams):
+        """No parameters."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+        """Mean number per row of weights (B, N), shape (B,)."""
+        if scored.cited is None:
+            return np.full(len(weights), np.nan)
+        return weighted_mean(np.array([len(cited) for cited in scored.cited], dtype=np.float64), weights)
+
+
+class AlignmentOverConstant:
+    """Mean over cases of the overlap of the cited features with the expert's, less that of the constant list.
+
+    The constant list holds the features that are most often on top in training (`stages.salience.constant_list`); it
+    is as long as the expert's and the same for every case. NaN as for `attention_jaccard`.
+    """
+
+    name: ClassVar[str] = "alignment_over_constant"
+    better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
+    reads_probability: ClassVar[bool] = False
+
+    class Params(StrictParams):
+        """No parameters."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+        """Mean excess per row of weights (B, N), shape (B,)."""
+        if scored.cited is None or scored.teacher is None or scored.constant is None:
+            return np.full(len(weights), np.nan)
+        excess = _overlap(scored.cited, scored.teacher) - _overlap(scored.constant, scored.teacher)
+        return weighted_mean(excess, weights)
+
+
+class AlignmentOverOtherPatient:
+    """Mean over cases of the overlap of the cited features with the expert's, less that of other patients' citations.
+
+    For case i: J(cited_i, expert_i) - mean over all cases j of other patients of J(cited_j, expert_i). It is 0 for a
+    method that cites the same list for everybody. All others are taken, none is drawn; in a resample of the patients
+    the second term stays what it is in the sample. NaN as for `attention_jaccard`, and where there is one patient only.
+    """
+
+    name: ClassVar[str] = "alignment_over_other_patient"
+    better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
+    reads_probability: ClassVar[bool] = False
+
+    class Params(StrictParams):
+        """No parameters."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+        """Mean excess per row of weights (B, N), shape (B,)."""
+        if scored.cited is None or scored.teacher is None:
+            return np.full(len(weights), np.nan)
+        excess = _overlap(scored.cited, scored.teacher) - _overlap_of_others(scored.cited, scored.teacher, scored)
+        # Rounding errors of the means would else be an excess with an interval above 0.
+        return weighted_mean(np.round(excess, 12), weights)
+
+
+def _overlap(first: Sequence[frozenset[str]], second: Sequence[frozenset[str]]) -> FloatArray:
+    """Jaccard overlap per case, shape (N,)."""
+    return np.array([jaccard(a, b) for a, b in zip(first, second, strict=True)], dtype=np.float64)
+
+
+def _overlap_of_others(
+    cited: Sequence[frozenset[str]], teacher: Sequence[frozenset[str]], scored: ScoredCases
+) -> FloatArray:
+    """For each case the mean overlap of its expert's list with the citations of other patients' cases, shape (N,)."""
+    names = sorted(frozenset().union(*cited, *teacher))
+    lists = np.array([[name in listed for name in names] for listed in cited], dtype=np.float64)  # (N, F)
+    tops = np.array([[name in listed for name in names] for listed in teacher], dtype=np.float64)  # (N, F)
+    patient = patient_codes(scored)
+    means = np.empty(len(tops))
+    step = max(1, CHUNK_ELEMENTS // max(1, len(tops)))
+    for start in range(0, len(tops), step):
+        rows = slice(start, start + step)
+        shared = tops[rows] @ lists.T  # (b, N)
+        union = tops[rows].sum(axis=1)[:, None] + lists.sum(axis=1) - shared
+        overlap = np.where(union > 0, shared / np.maximum(union, 1), 0.0)
+        is_other = patient[rows, None] != patient
+        means[rows] = ratio((overlap * is_other).sum(axis=1), is_other.sum(axis=1))
+    return means
+
+
+def patient_codes(scored: ScoredCases) -> IntArray:
+    """A number per case that cases of one patient share, shape (N,)."""
+    if scored.patient is None:
+        return np.arange(len(scored.label))
+    codes: IntArray = np.unique(np.asarray(scored.patient, dtype=str), return_inverse=True)[1]
+    return codes

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from eagbench.hookspecs import Register, hookimpl
-from eagbench.metrics.attention import AttentionJaccard
+from eagbench.metrics.attention import (
+    AlignmentOverConstant,
+    AlignmentOverOtherPatient,
+    AttentionJaccard,
+    CitedFeatures,
+)
+from eagbench.metrics.attention_mass import AttentionMass, AttentionMassOverOtherPatient
 from eagbench.metrics.calibration import Brier, ExpectedCalibrationError
 from eagbench.metrics.discrimination import Auprc, Auroc
 from eagbench.metrics.unparsed import UnparsedRate
@@ -12,5 +18,17 @@ from eagbench.metrics.unparsed import UnparsedRate
 @hookimpl
 def register_metrics(register: Register) -> None:
     """Registers every metric of the core."""
-    for metric in (Auroc, Auprc, Brier, ExpectedCalibrationError, UnparsedRate, AttentionJaccard):
+    for metric in (
+        Auroc,
+        Auprc,
+        Brier,
+        ExpectedCalibrationError,
+        UnparsedRate,
+        AttentionJaccard,
+        CitedFeatures,
+        AlignmentOverConstant,
+        AlignmentOverOtherPatient,
+        AttentionMass,
+        AttentionMassOverOtherPatient,
+    ):
         register(metric)

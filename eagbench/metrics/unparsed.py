@@ -68,6 +68,10 @@ def unparsed_variants(scored: ScoredCases) -> Mapping[str, Variant]:
         parsed=scored.parsed[kept],
         cited=None if scored.cited is None else tuple(scored.cited[i] for i in kept),
         teacher=None if scored.teacher is None else tuple(scored.teacher[i] for i in kept),
+        constant=None if scored.constant is None else tuple(scored.constant[i] for i in kept),
+        patient=None if scored.patient is None else tuple(scored.patient[i] for i in kept),
+        attention=None if scored.attention is None else tuple(scored.attention[i] for i in kept),
+        salience=None if scored.salience is None else tuple(scored.salience[i] for i in kept),
     )
     worst_case = replace(scored, probability=np.where(scored.parsed, scored.probability, 1.0 - scored.label))
     return {"parsed_only": Variant(parsed_only, kept), "worst_case": Variant(worst_case, slice(None))}

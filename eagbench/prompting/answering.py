@@ -12,6 +12,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from eagbench.prompting.answers import FeatureVocabulary, read_answer, text_up_to_answer
+from eagbench.prompting.attention import with_attention
+from eagbench.prompting.prior import read_prior
 from eagbench.prompting.record import RecordText
 from eagbench.prompting.styles import ANSWER_LEVELS, Style, prompt_text
 from eagbench.protocols import LanguageModel, Sampling, StrictParams
@@ -69,26 +71,35 @@ def answer_with_policy(cases: Cases, run: StageRun, style: Style, max_new_tokens
 
     Args:
         cases: N cases, unlabelled.
-        run: Its inputs hold the folders `policy` and `record_text`, its parameters the benchmark's `answer`. The
-            tokens written are added to its costs.
+        run: Its inputs hold the folders `policy` and `record_text`, its parameters the benchmark's `answer`,
+            and whether the policy's `attention` is to be measured. The tokens written are added to its costs.
         style: The format asked for.
         max_new_tokens: Bound on the tokens of one text.
 
     Returns:
-        N predictions in the order of the cases.
+        N predictions in the order of the cases; with `prior_corrected` if the policy was taught answers.
     """
+    model = open_policy(run.inputs["policy"])
+    record_text = RecordText.load(run.inputs["record_text"])
     predictions = answer_cases(
-        open_policy(run.inputs["policy"]),
+        model,
         cases,
-        RecordText.load(run.inputs["record_text"]),
+        record_text,
         style,
         AnswerMode.model_validate(run.params["answer"]),
         seed=run.seed,
         max_new_tokens=max_new_tokens,
         progress=run.progress,
     )
+    if run.params["attention"]:
+        predictions = with_attention(predictions, model, cases, record_text, style, run.progress)
     run.add_cost("generated_tokens", sum(t.generated_tokens for p in predictions for t in p.trajectories))
-    return predictions
+    prior = read_prior(run.inputs["policy"])
+    if prior is None:
+        return predictions
+    return [
+        p if p.probability is None else replace(p, prior_corrected=prior.corrected(p.probability)) for p in predictions
+    ]
 
 
 def answer_cases(

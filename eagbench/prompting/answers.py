@@ -105,6 +105,12 @@ def text_up_to_answer(style: Style, text: str) -> str | None:
     return None if position < 0 else text[: position + len(style.answer_open)]
 
 
+def answer_text(style: Style, text: str) -> str | None:
+    """What was written after the answer's opening tag, up to the closing one; None if no answer was begun."""
+    begun = text_up_to_answer(style, text)
+    return None if begun is None else text[len(begun) :].partition(style.answer_close)[0]
+
+
 def _reasoning_end(style: Style, text: str) -> int | None:
     """Where the text after `<think>` ... `</think>` begins; None if the reasoning was not closed."""
     if style.name != "think_answer":

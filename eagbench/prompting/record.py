@@ -22,6 +22,9 @@ from eagbench.types import Case, Cases, Feature, FloatArray
 _FILE = "record_text.json"
 _UNKNOWN = "unknown"
 
+# Where a text begins and ends within another, in characters.
+Span = tuple[int, int]
+
 
 class RecordTextParams(StrictParams):
     """How records and prompts are worded; the same for every method of a comparison.
@@ -104,11 +107,22 @@ class RecordText:
             case: The case; its features are written in its own order.
             cases: Cases of the same cohort, for the features' units, ranges and the observation window.
         """
-        lines = self.feature_texts(case, cases)
+        return self.render_with_spans(case, cases)[0]
+
+    def render_with_spans(self, case: Case, cases: Cases) -> tuple[str, dict[str, Span]]:
+        """As `render`, and where each feature's text (its name, its values and what describes them) stands in it."""
         if self.params.values == "quantile":
-            record = " ".join([*self._static_units(case, cases), *lines.values()])
-            return f"{self._quantile_legend(cases)}{record}"
-        return "\n".join([*self._static_lines(case, cases), self._times_line(case, cases), *lines.values()])
+            separator = " "
+            text = self._quantile_legend(cases) + " ".join(self._static_units(case, cases))
+        else:
+            separator = "\n"
+            text = "\n".join([*self._static_lines(case, cases), self._times_line(case, cases)])
+        spans = {}
+        for name, line in self.feature_texts(case, cases).items():
+            start = len(text) + len(separator)
+            spans[name] = (start, start + len(line))
+            text += separator + line
+        return text, spans
 
     def feature_texts(self, case: Case, cases: Cases) -> dict[str, str]:
         """The text of each feature, in the case's order.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from eagbench.prompting.record import RecordText
+from eagbench.prompting.record import RecordText, Span
 from eagbench.types import Case, Cases, Task
 
 StyleName = Literal["vanilla", "think_answer", "question_decomposition"]
@@ -106,7 +106,15 @@ def prompt_text(style: Style, case: Case, cases: Cases, record_text: RecordText)
         cases: Cases of the same cohort, for the description of task and features.
         record_text: The fitted record text; its `instructions` say how much the prompt explains.
     """
-    return compose_prompt(style, record_text.render(case, cases), cases.task, record_text.params.instructions)
+    return prompt_with_spans(style, case, cases, record_text)[0]
+
+
+def prompt_with_spans(style: Style, case: Case, cases: Cases, record_text: RecordText) -> tuple[str, dict[str, Span]]:
+    """As `prompt_text`, and where each feature's text stands in the prompt."""
+    record, spans = record_text.render_with_spans(case, cases)
+    prompt = compose_prompt(style, record, cases.task, record_text.params.instructions)
+    offset = prompt.index(record)
+    return prompt, {name: (start + offset, end + offset) for name, (start, end) in spans.items()}
 
 
 def compose_prompt(style: Style, record: str, task: Task, instructions: Literal["full", "short"]) -> str:

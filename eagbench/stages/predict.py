@@ -17,8 +17,10 @@ _SCHEMA = pa.schema(
     [
         ("case_id", pa.string()),
         ("probability", pa.float64()),
+        ("prior_corrected", pa.float64()),
         ("answer_mode", pa.string()),
         ("cited_features", pa.list_(pa.string())),
+        ("attention", pa.map_(pa.string(), pa.float64())),
     ]
 )
 
@@ -48,14 +50,19 @@ def write_predictions(cases: Cases, predictions: Sequence[Prediction], folder: P
     if [p.case_id for p in predictions] != list(cases.case_ids):
         raise ValueError(f"{len(cases)} cases were asked, the {len(predictions)} predictions are not theirs in order")
     for p in predictions:
-        if p.probability is not None and not 0 <= p.probability <= 1:
-            raise ValueError(f"case {p.case_id}: {p.probability} is not a probability")
+        for value in (p.probability, p.prior_corrected):
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"case {p.case_id}: {value} is not a probability")
+        if p.probability is None and p.prior_corrected is not None:
+            raise ValueError(f"case {p.case_id}: an unparsed answer was corrected")
     rows = [
         {
             "case_id": p.case_id,
             "probability": p.probability,
+            "prior_corrected": p.prior_corrected,
             "answer_mode": p.answer_mode,
             "cited_features": None if p.cited_features is None else list(p.cited_features),
+            "attention": _attention(p),
         }
         for p in predictions
     ]
@@ -64,3 +71,9 @@ def write_predictions(cases: Cases, predictions: Sequence[Prediction], folder: P
         for p in predictions:
             for trajectory in p.trajectories:
                 stream.write(json.dumps(dataclasses.asdict(trajectory), sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _attention(prediction: Prediction) -> list[tuple[str, float]] | None:
+    """The policy's attention where it was measured, on the first trajectory."""
+    attention = prediction.trajectories[0].attention if prediction.trajectories else None
+    return None if attention is None else list(attention.items())

@@ -1,9 +1,13 @@
-"""Stages `teacher` and `salience`: an expert's weight per feature of held-out cases, to compare citations with, and of
-training cases, cross-fitted, to guide search and rewards.
+"""Stages `teacher`, `constant_list` and `salience`.
+
+The weight per feature of held-out cases, to compare citations and attention with; the list that needs no look at the
+case, as a yardstick of that comparison; the weights of training cases, cross-fitted, to guide search and rewards.
 """
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,14 @@ import pyarrow.parquet as pq
 
 from eagbench.stage import StageRun
 from eagbench.types import Cases, FloatArray, TrainingData
+
+_TEACHER_SCHEMA = pa.schema(
+    [
+        ("case_id", pa.string()),
+        ("teacher_features", pa.list_(pa.string())),
+        ("teacher_salience", pa.map_(pa.string(), pa.float64())),
+    ]
+)
 
 
 def cross_fitted(run: StageRun) -> None:
@@ -85,12 +97,42 @@ def top_observed(cases: Cases, weights: FloatArray, k: int) -> list[tuple[str, .
 
 
 def teacher(run: StageRun) -> None:
-    """Writes the reference expert's top features among those observed, per case, under one condition."""
+    """Writes, per case and under one condition, the reference expert's top features among those observed, and its
+    weight of each observed feature.
+    """
     cases: Cases = run.inputs["cases"]
     weights = type(run.component).load(run.component_params, run.inputs["expert"]).salience(cases)
     check_salience(weights, len(cases), len(cases.features))
     top = top_observed(cases, weights, run.params["k"])
-    pq.write_table(
-        pa.table({"case_id": list(cases.case_ids), "teacher_features": [list(names) for names in top]}),
-        run.out / "teacher.parquet",
-    )
+    column = {name: i for i, name in enumerate(cases.feature_names)}
+    rows = [
+        {
+            "case_id": case.case_id,
+            "teacher_features": list(names),
+            "teacher_salience": [(name, float(row[column[name]])) for name in case.observed()],
+        }
+        for case, names, row in zip(cases, top, weights, strict=True)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=_TEACHER_SCHEMA), run.out / "teacher.parquet")
+
+
+def constant_list(run: StageRun) -> None:
+    """Writes the `k` features that are most often among the reference expert's top `k` of a training case.
+
+    It is a frequency table only: the expert is asked about the very cases that it was fitted on, which is no harm for
+    a list that is the same for everybody, and no held-out case is looked at. Ties by the canonical order.
+    """
+    cases: Cases = run.inputs["cases"]
+    weights = type(run.component).load(run.component_params, run.inputs["expert"]).salience(cases)
+    check_salience(weights, len(cases), len(cases.features))
+    on_top = Counter(name for names in top_observed(cases, weights, run.params["k"]) for name in names)
+    order = {name: (-on_top[name], i) for i, name in enumerate(cases.feature_names) if on_top[name]}
+    listed = sorted(order, key=order.__getitem__)[: run.params["k"]]
+    result = {"features": listed, "times_on_top": dict(on_top), "n_cases": len(cases)}
+    (run.out / "constant.json").write_text(json.dumps(result, indent=1, sort_keys=True))
+
+
+def read_constant_list(folder: Path) -> list[str]:
+    """The features of the constant list, the most frequent first."""
+    features: list[str] = json.loads((folder / "constant.json").read_text())["features"]
+    return features

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from eagbench.api import Generation, Sampling, quiet_transformers
+from eagbench.api import Generation, Sampling, UserError, quiet_transformers
 
 # Once this share of a batch has finished, the rest goes on without it.
 _COMPACT_BELOW = 0.5
@@ -112,13 +113,85 @@ class TransformersModel:
         weights: np.ndarray[Any, np.dtype[np.float64]] = np.exp(scores - scores.max(axis=1, keepdims=True))
         return weights / weights.sum(axis=1, keepdims=True)
 
+    def attention_to(
+        self,
+        prompts: Sequence[str],
+        written: Sequence[str],
+        answers: Sequence[str],
+        spans: Sequence[Sequence[tuple[int, int]]],
+        layers: float = 0.5,
+    ) -> list[list[float]]:
+        """The attention per token that parts of each prompt get while the model answers; see `AttentionProbe`.
+
+        All but the querying positions goes through the model with its ordinary attention into the cache; only these
+        few are computed eagerly, which alone returns weights. They are those of one eager pass over everything, at a
+        fraction of its memory.
+
+        Raises:
+            UserError: The tokenizer does not tell which characters a token covers, or the model returns no weights.
+        """
+        if not self.tokenizer.is_fast:
+            raise _unmeasurable("its tokenizer does not tell which characters of the text a token covers")
+        texts = [self.as_input(prompt) + text for prompt, text in zip(prompts, written, strict=True)]
+        offsets = [_offset(prompt, text) for text, prompt in zip(texts, prompts, strict=True)]
+        encoded = self._tokenized(texts, return_offsets_mapping=True)
+        ids = encoded["input_ids"]
+        ends = [self.tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in answers]
+        queries = [[row[-1], *end[:-1]] for row, end in zip(ids, ends, strict=True)]
+        parts = [
+            [_covering(tokens, start + offset, end + offset) for start, end in mine]
+            for tokens, mine, offset in zip(encoded["offset_mapping"], spans, offsets, strict=True)
+        ]
+        result: list[list[float]] = [[] for _ in prompts]
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            for rows in self._batches(ids, self.batch_size):
+                weights = self._attention([ids[i][:-1] for i in rows], [queries[i] for i in rows], layers)
+                for i, row in zip(rows, weights, strict=True):
+                    result[i] = [float(row[part].mean()) if len(part) else 0.0 for part in parts[i]]
+        finally:
+            self.model.train(was_training)
+        return result
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _attention(
+        self, ids: Sequence[Sequence[int]], queries: Sequence[Sequence[int]], layers: float
+    ) -> list[np.ndarray[Any, Any]]:
+        """For each row the weight of each of its tokens, `ids` first: the mean over queries, heads and layers."""
+        _, mask, cache = self._prefill(ids)
+        most = max(map(len, queries))
+        # Queries are padded on the right: a causal model's earlier tokens don't see the padding.
+        tokens = torch.tensor([[*row, *[self._pad] * (most - len(row))] for row in queries], device=mask.device)
+        real = torch.tensor([[1] * len(row) + [0] * (most - len(row)) for row in queries], device=mask.device)
+        seen = torch.cat([mask, real], dim=1)  # (B, L + Q)
+        with _eager(self.model):
+            out = self.model(
+                input_ids=tokens,
+                attention_mask=seen,
+                position_ids=(seen.cumsum(dim=1) - 1)[:, -most:],
+                past_key_values=cache,
+                use_cache=True,
+                output_attentions=True,
+            )
+        if not out.attentions or any(weights is None for weights in out.attentions):
+            raise _unmeasurable("its layers return no attention weights")
+        chosen = out.attentions[-max(1, round(layers * len(out.attentions))) :]
+        total = torch.zeros(seen.shape, device=mask.device, dtype=torch.float64)
+        for weights in chosen:
+            per_query = weights.double().mean(dim=1) * real[:, :, None]  # (B, Q, K)
+            # A layer with a sliding window keeps the last keys only.
+            total[:, -weights.shape[-1] :] += per_query.sum(dim=1) / real.sum(dim=1, keepdim=True)
+        total /= len(chosen)
+        return [row[-(len(own) + most) :].cpu().numpy() for row, own in zip(total, ids, strict=True)]
+
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        # A chat template brings its own special tokens.
-        special = not self.tokenizer.chat_template
-        encoded: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=special)["input_ids"]
+        encoded: list[list[int]] = self._tokenized(texts)["input_ids"] if texts else []
         return encoded
+
+    def _tokenized(self, texts: Sequence[str], **options: Any) -> Any:
+        # A chat template brings its own special tokens.
+        return self.tokenizer(list(texts), add_special_tokens=not self.tokenizer.chat_template, **options)
 
     @staticmethod
     def _batches(ids: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
@@ -218,6 +291,35 @@ class TransformersModel:
         text = self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         ends = [text.find(string) + len(string) for string in stop if string in text]
         return Generation(text[: min(ends)] if ends else text, len(tokens))
+
+
+def _offset(prompt: str, text: str) -> int:
+    """Where a prompt begins in the text that the model reads; a chat template may have cut its outer white space."""
+    return text.index(prompt.strip()) - (len(prompt) - len(prompt.lstrip()))
+
+
+def _covering(tokens: Sequence[tuple[int, int]], start: int, end: int) -> list[int]:
+    """Positions of the tokens that share a character with start..end; `tokens` are their own first and last."""
+    return [i for i, (first, last) in enumerate(tokens) if first < end and last > start]
+
+
+@contextmanager
+def _eager(model: Any) -> Iterator[None]:
+    """The model with eager attention, the only kind that returns its weights."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def _unmeasurable(reason: str) -> UserError:
+    return UserError(
+        f"this policy's attention can't be measured: {reason}",
+        where="policy, attention",
+        mend="take another policy, or leave out the metric or reward that needs the policy's attention",
+    )
 
 
 def _choose(logits: torch.Tensor, sampling: Sampling, draw: torch.Tensor | None) -> torch.Tensor:

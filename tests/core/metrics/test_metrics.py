@@ -174,6 +174,9 @@ def test_the_plugin_registers_every_metric_once():
     registered = []
     plugin.register_metrics(registered.append)
     names = [metric.name for metric in registered]
-    assert sorted(names) == ["attention_jaccard", "auprc", "auroc", "brier", "ece", "unparsed_rate"]
+    assert sorted(names) == [
+        "alignment_over_constant", "alignment_over_other_patient", "attention_jaccard", "attention_mass",
+        "attention_mass_over_other_patient", "auprc", "auroc", "brier", "cited_features", "ece", "unparsed_rate",
+    ]  # fmt: skip
     for metric in registered:
         assert isinstance(metric(metric.Params()), Metric)

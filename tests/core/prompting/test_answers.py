@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eagbench.api import STYLES, Case, Feature, FeatureVocabulary, Style, Trajectory, read_answer, write_answer
+from eagbench.prompting.answers import answer_text, text_up_to_answer
 
 FEATURES = (
     Feature("heart_rate", "Heart rate", "bpm", (0, 300), synonyms=("pulse", "HR")),
@@ -106,6 +107,17 @@ def test_a_well_formed_answer_survives_writing_and_reading(
         probability=probability,
         generated_tokens=7,
     )
+
+
+@given(STYLE, st.floats(0, 1), WORDS)
+def test_the_answers_own_text_follows_what_leads_to_it(style: Style, probability: float, question: str) -> None:
+    text = write_answer(style, [("a", "b")], ["ph"], probability, question)
+    begun, answer = text_up_to_answer(style, text), answer_text(style, text)
+    assert answer is not None
+    assert float(answer) == probability
+    assert text == f"{begun}{answer}{style.answer_close}"
+    assert answer_text(style, begun or "") == ""
+    assert answer_text(style, "nothing of the kind") is None
 
 
 FRAGMENTS = st.sampled_from([tag for style in STYLES.values() for tag in style.tags] + ["0.5", "ph", ",", " ", "</"])

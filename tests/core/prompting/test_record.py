@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eagbench.api import Case, Cases, Feature, RecordText, RecordTextParams, Task
+from eagbench.api import (
+    STYLES,
+    Case,
+    Cases,
+    Feature,
+    RecordText,
+    RecordTextParams,
+    Task,
+    prompt_text,
+    prompt_with_spans,
+)
 
 TASK = Task("in_hospital_mortality", "die before leaving the hospital", "an intensive care physician", 48.0)
 FEATURES = (
@@ -50,6 +60,17 @@ def test_raw_record_has_sex_and_age_first_then_a_line_per_feature() -> None:
         "ph (reference 7.35 to 7.45): NaN, 7.4, NaN",
         "fio2 (%): NaN, NaN, NaN",
     ]
+
+
+@pytest.mark.parametrize("values", ["raw", "flagged", "quantile"])
+@pytest.mark.parametrize("instructions", ["full", "short"])
+@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+def test_each_features_text_is_found_in_the_prompt(values, instructions, style) -> None:
+    text = RecordText(RecordTextParams(values=values, instructions=instructions)).fit(cohort(CASE))
+    prompt, spans = prompt_with_spans(style, CASE, cohort(CASE), text)
+    assert prompt == prompt_text(style, CASE, cohort(CASE), text)
+    assert {name: prompt[start:end] for name, (start, end) in spans.items()} == text.feature_texts(CASE, cohort(CASE))
+    assert list(spans) == [name for name in CASE.features if values != "quantile" or name != "fio2"]
 
 
 def test_flagged_values_stand_against_the_reference_range() -> None:

@@ -1,0 +1,124 @@
+"""Paired differences between the method whose claim is tested and every other one: the rows of comparisons.csv.
+
+Two families of tests. Primary: the benchmark's method against each other method, by the benchmark's metric, on
+unchanged records and on the probabilities as answered; corrected by Holm. Grid: the same pairs for every other metric,
+condition and calibration; corrected by Benjamini and Hochberg. See docs/comparisons.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eagbench.metrics.recalibrated import UNCORRECTED, metric_and_calibration
+from eagbench.run_contract import CLEAN
+from eagbench.stats.multiplicity import benjamini_hochberg, holm
+from eagbench.stats.paired import paired_difference
+from eagbench.types import FloatArray
+
+PRIMARY, GRID = "primary", "grid"
+_CORRECTIONS = {PRIMARY: ("holm", holm), GRID: ("benjamini_hochberg", benjamini_hochberg)}
+
+ConditionKey = tuple[str, float | None]  # name, severity
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeedMeans:
+    """One method's numbers under one condition, as means over its training seeds, by qualified name.
+
+    Attributes:
+        points: The mean of the seeds' values.
+        draws: The mean of the seeds' values on each resample, shape (B,); the same resamples for every method.
+    """
+
+    points: Mapping[str, float]
+    draws: Mapping[str, FloatArray]
+
+
+def seed_means(points: Sequence[Mapping[str, float]], draws: Sequence[Mapping[str, FloatArray]]) -> SeedMeans:
+    """Means over seeds of every number that all seeds have.
+
+    Variants for unparsed answers are left out: over parsed answers alone, two methods are not seen on the same cases.
+    """
+    names = [name for name in points[0] if ":" not in name and all(name in other for other in points)]
+    return SeedMeans(
+        {name: float(np.mean([seed[name] for seed in points])) for name in names},
+        {name: np.mean([seed[name] for seed in draws], axis=0) for name in names},
+    )
+
+
+def compare(
+    method: str,
+    metric: str,
+    baselines: Sequence[str],
+    conditions: Sequence[ConditionKey],
+    means: Mapping[tuple[str, ConditionKey], SeedMeans],
+    level: float,
+) -> list[dict[str, Any]]:
+    """Every paired difference, the primary family first, then the grid by condition, metric and baseline.
+
+    Args:
+        method: Label of the method whose claim is tested.
+        metric: The metric of the primary family.
+        baselines: Labels of the other methods.
+        conditions: The conditions, `clean` first.
+        means: By method and condition; a failed or inapplicable cell is absent and leaves no row.
+        level: Nominal coverage of the intervals.
+
+    Returns:
+        A row per difference with the columns of comparisons.csv from `family` to `undefined_resamples`. Numbers are
+        floats, NaN where undefined. A number that either of the two lacks, or that is undefined, leaves no row.
+    """
+    rows = []
+    for condition in conditions:
+        mine = means.get((method, condition))
+        for name in mine.points if mine is not None else ():
+            assert mine is not None
+            plain, calibration = metric_and_calibration(name)
+            is_primary = (plain, calibration, condition[0]) == (metric, UNCORRECTED, CLEAN)
+            for baseline in baselines:
+                other = means.get((baseline, condition))
+                if other is None or name not in other.points:
+                    continue
+                difference = mine.points[name] - other.points[name]
+                if np.isnan(difference):
+                    continue
+                found = paired_difference(mine.draws[name] - other.draws[name], level)
+                reference = other.points[name]
+                rows.append(
+                    {
+                        "family": PRIMARY if is_primary else GRID,
+                        "metric": plain,
+                        "condition": condition[0],
+                        "severity": condition[1],
+                        "calibration": calibration,
+                        "method": method,
+                        "baseline": baseline,
+                        "difference": difference,
+                        "ci_low": found.ci_low,
+                        "ci_high": found.ci_high,
+                        "relative_percent": 100 * difference / reference if reference else float("nan"),
+                        "standard_error": found.standard_error,
+                        "smallest_detectable": found.smallest_detectable,
+                        "p_value": found.p_value,
+                        "undefined_resamples": found.undefined,
+                    }
+                )
+    rows.sort(key=lambda row: row["family"] != PRIMARY)
+    _correct(rows)
+    return rows
+
+
+def _correct(rows: Sequence[dict[str, Any]]) -> None:
+    """Adds the corrected p-values, family by family; a difference without a p-value is no test and does not count."""
+    for family, (name, correction) in _CORRECTIONS.items():
+        mine = [row for row in rows if row["family"] == family]
+        tested = [row for row in mine if not np.isnan(row["p_value"])]
+        corrected = correction(np.array([row["p_value"] for row in tested], dtype=np.float64))
+        for row in mine:
+            row["p_corrected"], row["correction"] = float("nan"), name
+        for row, value in zip(tested, corrected.tolist(), strict=True):
+            row["p_corrected"] = value

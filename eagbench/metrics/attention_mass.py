@@ -1,0 +1,171 @@
+"""Whether a policy looks at the features that the reference expert attends to: its attention, not its citations.
+
+Two distributions over features are compared by 1 minus their Jensen-Shannon distance with logarithms to base 2 (Lin,
+IEEE Transactions on Information Theory 1991; its root is a metric: Endres and Schindelin, 2003), from 0 (no feature in
+common) to 1 (equal). Both are restricted to the features observed in the case and normalised again, since attention to
+a feature without a value has no counterpart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from eagbench.metrics.attention import patient_codes
+from eagbench.metrics.weighted import weighted_mean
+from eagbench.protocols import StrictParams
+from eagbench.types import FloatArray, ScoredCases
+
+
+class AttentionMass:
+    """Mean over cases of the likeness of the policy's attention to the reference expert's salience.
+
+    NaN for a method whose attention was not measured (an expert, for one) and without a reference expert. A case
+    without an answer has no attention, and scores 0.
+    """
+
+    name: ClassVar[str] = "attention_mass"
+    better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
+    reads_probability: ClassVar[bool] = False
+    needs_attention: ClassVar[bool] = True
+
+    class Params(StrictParams):
+        """No parameters."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+        """Mean likeness per row of weights (B, N), shape (B,)."""
+        if scored.attention is None or scored.salience is None:
+            return np.full(len(weights), np.nan)
+        weighed = _Weighed.of(scored)
+        return weighted_mean(likeness(weighed.policy * weighed.observed, weighed.expert), weights)
+
+
+class AttentionMassOverOtherPatient:
+    """Mean over cases of the same likeness, less that of the attention on other patients' records.
+
+    For case i, the mean over all cases j of other patients of L(attention_i, salience_i) - L(attention_j, salience_i),
+    both restricted to the features observed in i and in j: a policy reads what is observed off the text, and would
+    otherwise earn an excess for attending to every feature alike. It is 0 for a policy whose attention does not differ
+    between patients. Cases without an answer have no attention: they are nobody's comparison, and their own excess is
+    0. All others are taken, none is drawn; in a resample of the patients the comparison stays what it is in the sample.
+    NaN as for `attention_mass`, and where there is one patient only.
+    """
+
+    name: ClassVar[str] = "attention_mass_over_other_patient"
+    better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
+    reads_probability: ClassVar[bool] = False
+    needs_attention: ClassVar[bool] = True
+
+    class Params(StrictParams):
+        """No parameters."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+        """Mean excess per row of weights (B, N), shape (B,)."""
+        if scored.attention is None or scored.salience is None:
+            return np.full(len(weights), np.nan)
+        return weighted_mean(_excess_over_others(scored), weights)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Weighed:
+    """Attention and salience as arrays over all features that occur.
+
+    Attributes:
+        policy: Attention, 0 where there is none. Shape (N, F).
+        expert: Salience of the observed features. Shape (N, F).
+        observed: Which features are observed. Shape (N, F), 0 or 1.
+    """
+
+    policy: FloatArray
+    expert: FloatArray
+    observed: FloatArray
+
+    @classmethod
+    def of(cls, scored: ScoredCases) -> _Weighed:
+        attention = [weights or {} for weights in scored.attention or ()]
+        salience = scored.salience or ()
+        names = sorted({name for weights in (*attention, *salience) for name in weights})
+        return cls(
+            policy=np.array([[weights.get(name, 0.0) for name in names] for weights in attention]),
+            expert=np.array([[weights.get(name, 0.0) for name in names] for weights in salience]),
+            observed=np.array([[float(name in weights) for name in names] for weights in salience]),
+        )
+
+
+def likeness(first: FloatArray, second: FloatArray) -> FloatArray:
+    """1 minus the Jensen-Shannon distance (base 2) of distributions along the last axis.
+
+    Args:
+        first: Non-negative weights, (..., F), normalised here.
+        second: The same, of a shape that broadcasts with `first`.
+
+    Returns:
+        Shape (...), in [0, 1]; 0 where one of the two has no weight at all.
+    """
+    p, q = (weights / np.maximum(weights.sum(axis=-1, keepdims=True), _TINY) for weights in (first, second))
+    middle = (p + q) / 2
+    divergence = (_information(p) + _information(q)) / 2 - _information(middle)
+    distance = np.sqrt(np.clip(divergence, 0.0, 1.0))
+    has_both = (first.sum(axis=-1) > 0) & (second.sum(axis=-1) > 0)
+    return np.where(has_both, 1 - distance, 0.0)
+
+
+_TINY = np.finfo(np.float64).tiny
+
+
+def _information(p: FloatArray) -> FloatArray:
+    """Sum of p log2 p along the last axis, 0 log 0 being 0."""
+    information: FloatArray = np.einsum("...f,...f->...", p, np.log2(np.maximum(p, _TINY)))
+    return information
+
+
+# A metric is called for the point value and for each block of resamples; the comparison of all pairs is the same.
+@lru_cache(maxsize=2)
+def _excess_over_others(scored: ScoredCases) -> FloatArray:
+    """Likeness of the own attention less that of other patients', per case, shape (N,)."""
+    weighed, patient = _Weighed.of(scored), patient_codes(scored)
+    policy, expert = (np.stack([w, _w_log_w(w)]) for w in (weighed.policy * weighed.observed, weighed.expert))
+    has_attention = np.array([weights is not None for weights in scored.attention or ()])
+    excess = np.zeros(len(patient))
+    if len(np.unique(patient)) < 2:
+        return np.full(len(patient), np.nan)
+    for i in np.flatnonzero(has_attention):
+        others = has_attention & (patient != patient[i])
+        if not others.any():
+            continue
+        seen = weighed.observed[i] > 0
+        in_both = weighed.observed[np.ix_(others, seen)]  # (M, features of i)
+        theirs = policy[:, others][:, :, seen]  # (2, M, features of i)
+        own, taught = (in_both * weights[:, i][:, None, seen] for weights in (policy, expert))
+        excess[i] = np.mean(_pair_likeness(own, taught) - _pair_likeness(theirs, taught))
+    # What lies below the precision of a likeness would else be an excess with an interval above 0.
+    return np.round(excess, 7)
+
+
+def _w_log_w(weights: FloatArray) -> FloatArray:
+    result: FloatArray = weights * np.log2(np.maximum(weights, _TINY))
+    return result
+
+
+def _pair_likeness(first: FloatArray, second: FloatArray) -> FloatArray:
+    """`likeness` of weights w that come with their w log2 w, shape (2, M, F), to some eight digits; shape (M,).
+
+    The information of w / s is sum(w log2 w) / s - log2 s, so that only the middle needs a logarithm for each pair.
+    """
+    totals = [np.maximum(weights[0].sum(axis=-1), _TINY) for weights in (first, second)]
+    middle = sum(weights[0] / (2 * total[:, None]) for weights, total in zip((first, second), totals, strict=True))
+    informations = [
+        weights[1].sum(axis=-1) / total - np.log2(total) for weights, total in zip((first, second), totals, strict=True)
+    ]
+    distance = np.sqrt(np.clip(sum(informations) / 2 - _information(np.asarray(middle)), 0.0, 1.0))
+    has_both = (first[0].sum(axis=-1) > 0) & (second[0].sum(axis=-1) > 0)
+    return np.where(has_both, 1 - distance, 0.0)

@@ -1,0 +1,109 @@
+"""What a policy looks at when it answers: its own attention over the features of the record, not what it cites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from eagbench.errors import UserError
+from eagbench.prompting.answers import answer_text, text_up_to_answer
+from eagbench.prompting.record import RecordText, Span
+from eagbench.prompting.styles import Style, prompt_with_spans
+from eagbench.protocols import AttentionProbe, LanguageModel
+from eagbench.stage import no_progress
+from eagbench.types import Cases, Prediction
+
+# Cases per call of the model, so that a progress bar moves.
+_CHUNK = 256
+
+
+def attention_probe(model: LanguageModel) -> AttentionProbe:
+    """The model, if its attention can be measured.
+
+    Raises:
+        UserError: It can't.
+    """
+    if not isinstance(model, AttentionProbe):
+        raise UserError(
+            "this policy does not give its attention, and a metric or reward needs it",
+            where=f"policy {type(model).__name__}",
+            mend="use the policy `tiny` or `hf`, or leave out what needs the policy's attention",
+        )
+    return model
+
+
+def measure_attention(
+    model: AttentionProbe,
+    prompts: Sequence[str],
+    spans: Sequence[Mapping[str, Span]],
+    texts: Sequence[str],
+    style: Style,
+) -> list[dict[str, float] | None]:
+    """The model's attention per feature at the moment of its answers.
+
+    Args:
+        model: The policy.
+        prompts: N prompts.
+        spans: For each prompt where each feature's text stands in it.
+        texts: For each prompt what was written, to the letter.
+        style: The format.
+
+    Returns:
+        For each prompt the attention per token of each feature, normalised to sum 1 over the features that stand in
+        the prompt, empty if none does; None where no answer was begun.
+    """
+    begun = [text_up_to_answer(style, text) for text in texts]
+    asked = [i for i, text in enumerate(begun) if text is not None]
+    attention: list[dict[str, float] | None] = [None] * len(prompts)
+    if not asked:
+        return attention
+    weights = model.attention_to(
+        [prompts[i] for i in asked],
+        [begun[i] or "" for i in asked],
+        [answer_text(style, texts[i]) or "" for i in asked],
+        [list(spans[i].values()) for i in asked],
+    )
+    for i, row in zip(asked, weights, strict=True):
+        total = sum(row)
+        attention[i] = {name: weight / total for name, weight in zip(spans[i], row, strict=True)}
+    return attention
+
+
+def with_attention(
+    predictions: Sequence[Prediction],
+    model: LanguageModel,
+    cases: Cases,
+    record_text: RecordText,
+    style: Style,
+    progress: Callable[..., Iterable[Any]] = no_progress,
+) -> list[Prediction]:
+    """The predictions with the policy's attention on the first trajectory of each.
+
+    Args:
+        predictions: N predictions by this model, each with its trajectories, in the order of the cases.
+        model: The opened policy.
+        cases: The cases that it was asked about with `prompt_text`.
+        record_text: The fitted record text.
+        style: The format.
+        progress: Wraps the loop with a progress bar.
+
+    Raises:
+        UserError: The policy does not give its attention.
+    """
+    probe = attention_probe(model)
+    result: list[Prediction] = []
+    starts = range(0, len(predictions), _CHUNK)
+    for start in progress(starts, "attention", len(starts)):
+        chunk = predictions[start : start + _CHUNK]
+        prompts, spans = zip(
+            *(prompt_with_spans(style, case, cases, record_text) for case in cases.items[start : start + _CHUNK]),
+            strict=True,
+        )
+        first = [prediction.trajectories[0] for prediction in chunk]
+        measured = measure_attention(probe, prompts, spans, [trajectory.text for trajectory in first], style)
+        result += [
+            replace(p, trajectories=(replace(t, attention=attention), *p.trajectories[1:]))
+            for p, t, attention in zip(chunk, first, measured, strict=True)
+        ]
+    return result

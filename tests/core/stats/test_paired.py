@@ -1,0 +1,62 @@
+"""Paired differences: p-value, interval and error of resampled differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from eagbench.stats.bootstrap import weight_blocks
+from eagbench.stats.paired import DETECTABLE_STANDARD_ERRORS, bootstrap_p_value, paired_difference
+
+
+def test_by_hand() -> None:
+    draws = np.array([-0.1, 0.0, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4])
+    assert bootstrap_p_value(draws) == pytest.approx(2 * (1 + 2) / 10)  # two of nine are at or below 0
+    assert bootstrap_p_value(-draws) == bootstrap_p_value(draws)
+    assert bootstrap_p_value(np.full(999, 0.1)) == pytest.approx(0.002)  # never below 2 / (B + 1)
+
+
+def test_no_difference_has_no_width_and_a_p_value_of_one() -> None:
+    found = paired_difference(np.zeros(500), 0.95)
+    assert (found.ci_low, found.ci_high, found.standard_error, found.p_value) == (0, 0, 0, 1)
+    assert bootstrap_p_value(np.full(500, -1e-16)) == 1  # rounding is no difference
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-3, 3))
+def test_the_p_value_and_the_interval_say_the_same(seed: int, shift: float) -> None:
+    draws = np.random.default_rng(seed).normal(shift, 1.0, 1999)
+    found = paired_difference(draws, 0.95)
+    if found.p_value < 0.049:
+        assert found.ci_low > 0 or found.ci_high < 0
+    if found.p_value > 0.051:
+        assert found.ci_low <= 0 <= found.ci_high
+
+
+def test_undefined_resamples_are_left_out_and_counted() -> None:
+    draws = np.concatenate([np.linspace(-0.1, 0.5, 100), np.full(60, np.nan)])
+    found = paired_difference(draws, 0.95)
+    assert found.undefined == 60
+    assert found.p_value == bootstrap_p_value(draws[:100])
+    most = paired_difference(np.concatenate([draws[:10], np.full(60, np.nan)]), 0.95)
+    assert most.undefined == 60
+    assert np.isnan([most.ci_low, most.ci_high, most.standard_error, most.smallest_detectable, most.p_value]).all()
+
+
+def test_the_factor_is_that_of_a_test_at_5_percent_with_80_percent_power() -> None:
+    assert pytest.approx(norm.ppf(0.975) + norm.ppf(0.8), abs=0.01) == DETECTABLE_STANDARD_ERRORS
+
+
+def test_of_true_null_hypotheses_few_are_rejected() -> None:
+    """Two equally good sets of answers, 200 samples of 150 cases: 5 % of tests reject, within what chance allows."""
+    rng = np.random.default_rng(1)
+    patients = [f"p{i:03d}" for i in range(150)]
+    weights = np.concatenate(list(weight_blocks(patients, 400, 0)))
+    rejected = 0
+    for _ in range(200):
+        loss = rng.normal(size=(2, 150)) + rng.normal(size=150)
+        draws = weights @ (loss[0] - loss[1]) / weights.sum(axis=1)
+        rejected += bootstrap_p_value(draws) < 0.05
+    assert 2 <= rejected <= 22
