@@ -28,11 +28,7 @@ from typing import Any
 
 import torch
 
-from eagbench.api import quiet_transformers
-
-quiet_transformers()
-
-from trl import GRPOTrainer  # noqa: E402 - after transformers was quietened
+from eagbench_plugins.eagrl.length_grouping import LengthGroupedTrainer
 
 LOW_CLIP = 0.2
 LOWEST_UP_CLIP, HIGHEST_UP_CLIP = 0.2, 0.4
@@ -78,7 +74,7 @@ def _per_token(
     return values.to(mask.device)
 
 
-class AdaptiveClippingTrainer(GRPOTrainer):  # type: ignore[misc]
+class AdaptiveClippingTrainer(LengthGroupedTrainer):
     """TRL's GRPOTrainer with an upper clip bound per trajectory, and with the clip's effect in the log.
 
     Two shares of the completions' tokens join TRL's metrics, both over all optimisation steps of a generated batch:
@@ -147,7 +143,7 @@ class AdaptiveClippingTrainer(GRPOTrainer):  # type: ignore[misc]
         if self._first_pass is not None:
             return super()._get_per_token_logps_and_entropies(*args, **kwargs)
         # TRL's policy computes the entropies with the log-probabilities in any case; asking for them costs nothing.
-        result = super()._get_per_token_logps_and_entropies(*args, **{**kwargs, "compute_entropy": True})
+        result: Any = super()._get_per_token_logps_and_entropies(*args, **{**kwargs, "compute_entropy": True})
         self._first_pass = (result[0].detach(), result[1].detach())
         return result
 

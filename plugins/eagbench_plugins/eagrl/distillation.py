@@ -58,10 +58,12 @@ def select(found: Sequence[Mapping[str, Any]], label: Mapping[str, int], rules: 
             if trajectory["probability"] is not None and good and len(texts) < rules.top_k:
                 texts.setdefault(trajectory["text"], trajectory["probability"])
         chosen += [SelectedTrajectory(case_id, label[case_id], text, p) for text, p in texts.items()]
-    if not rules.balance:
-        return chosen
+    return balanced(chosen) if rules.balance else chosen
+
+
+def balanced(chosen: Sequence[SelectedTrajectory]) -> list[SelectedTrajectory]:
+    """The same, and after them repeats of the rarer class, in turn, until both classes have equally many."""
     by_label = {value: [item for item in chosen if item.label == value] for value in (0, 1)}
     rarer, commoner = sorted(by_label.values(), key=len)
-    if rarer:
-        chosen += [rarer[i % len(rarer)] for i in range(len(commoner) - len(rarer))]
-    return chosen
+    missing = len(commoner) - len(rarer) if rarer else 0
+    return [*chosen, *(rarer[i % len(rarer)] for i in range(missing))]

@@ -19,16 +19,12 @@ Departures from the paper are numbered in `trajectory_distillation`, `rewards/ea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from eagbench.api import STYLES, Cases, Prediction, Reads, StageNode, StageRun, answer_with_policy
-from eagbench_plugins.eagrl.two_stages import TwoStages, declare, with_defaults
-
-if TYPE_CHECKING:
-    from eagbench.api import MethodPlan
+from eagbench_plugins.eagrl.two_stages import TwoStageMethod, TwoStages, with_defaults
 
 _PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
@@ -37,11 +33,10 @@ _PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class EAGRL:
+class EAGRL(TwoStageMethod):
     """Trajectory distillation, then attention-aligned policy optimisation."""
 
     name: ClassVar[str] = "eag_rl"
-    reads: ClassVar[Reads] = "text"
 
     class Params(TwoStages):
         """Both stages.
@@ -58,14 +53,3 @@ class EAGRL:
             # An unknown preset is refused by the field's own type.
             name = str(given.get("preset", "paper")) if isinstance(given, Mapping) else ""
             return with_defaults(given, _PRESETS.get(name, {}))
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
-        """The trained policy and the record text, with all that leads to them."""
-        return declare(self.params, plan, self.name)
-
-    def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
-        """The trained policy's answers, read in the benchmark's answer mode."""
-        return answer_with_policy(cases, run, STYLES[self.params.style], self.params.max_new_tokens)

@@ -10,26 +10,26 @@ They differ from each other, and from `eag_rl`, in what is listed here and in no
                         trajectories                  trajectories
     KL penalty          beta                          beta                         none
     truncated answers   count                         count                        are left out
+    groups without      stay                          stay                         other cases take their
+    spread                                                                         place, 3 rounds at most
     ==================  ============================  ===========================  ==================
 
 In all three the advantage is the reward minus the group's mean over its standard deviation.
 
-Departure from DAPO: groups whose rewards do not differ are not sampled again. Rewards of probabilities take many
-values, so such groups hardly occur; their share is `groups_without_spread` in curves.jsonl.
+Departures from DAPO:
+1. Its dynamic sampling goes on until the batch is full of groups whose rewards differ; here it ends after three rounds,
+   and groups that still have no spread stay, with advantages of 0 (see `dynamic_sampling`).
+2. Its soft penalty for answers near the length limit is not added to the reward: truncated answers are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import model_validator
 
-from eagbench.api import STYLES, Cases, Prediction, Reads, StageNode, StageRun, answer_with_policy
-from eagbench_plugins.eagrl.two_stages import TwoStages, declare, with_defaults
-
-if TYPE_CHECKING:
-    from eagbench.api import MethodPlan
+from eagbench_plugins.eagrl.two_stages import TwoStageMethod, TwoStages, with_defaults
 
 _GRPO: Mapping[str, Any] = {
     "policy_optimisation": {"adaptive_clipping": False, "epsilon_high": 0.2, "loss": "grpo", "drop_truncated": False}
@@ -41,15 +41,15 @@ _DAPO: Mapping[str, Any] = {
         "loss": "dapo",
         "drop_truncated": True,
         "beta": 0.0,
+        "resample_rounds": 3,
     }
 }
 
 
-class GRPO:
+class GRPO(TwoStageMethod):
     """Group relative policy optimisation from Stage I's policy."""
 
     name: ClassVar[str] = "grpo"
-    reads: ClassVar[Reads] = "text"
 
     class Params(TwoStages):
         """Both stages."""
@@ -59,23 +59,11 @@ class GRPO:
         def _defaults(cls, given: Any) -> Any:
             return with_defaults(given, _GRPO)
 
-    def __init__(self, params: Params) -> None:
-        self.params = params
 
-    def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
-        """The trained policy and the record text, with all that leads to them."""
-        return declare(self.params, plan, self.name)
-
-    def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
-        """The trained policy's answers, read in the benchmark's answer mode."""
-        return answer_with_policy(cases, run, STYLES[self.params.style], self.params.max_new_tokens)
-
-
-class DAPO:
-    """Decoupled clip policy optimisation from Stage I's policy."""
+class DAPO(TwoStageMethod):
+    """Decoupled clip and dynamic sampling policy optimisation from Stage I's policy."""
 
     name: ClassVar[str] = "dapo"
-    reads: ClassVar[Reads] = "text"
 
     class Params(TwoStages):
         """Both stages."""
@@ -84,14 +72,3 @@ class DAPO:
         @classmethod
         def _defaults(cls, given: Any) -> Any:
             return with_defaults(given, _DAPO)
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
-        """The trained policy and the record text, with all that leads to them."""
-        return declare(self.params, plan, self.name)
-
-    def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
-        """The trained policy's answers, read in the benchmark's answer mode."""
-        return answer_with_policy(cases, run, STYLES[self.params.style], self.params.max_new_tokens)

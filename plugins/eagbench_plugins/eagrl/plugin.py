@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from eagbench.api import Register, hookimpl
+from eagbench_plugins.eagrl.answer_supervision import AnswerSupervision
 from eagbench_plugins.eagrl.eag_rl import EAGRL
 from eagbench_plugins.eagrl.grpo import DAPO, GRPO
 from eagbench_plugins.eagrl.rewards.attention_jaccard import AttentionJaccardReward
+from eagbench_plugins.eagrl.rewards.attention_mass import AttentionMassReward
 from eagbench_plugins.eagrl.rewards.brier import BrierReward
 from eagbench_plugins.eagrl.rewards.classification import ClassificationReward
 from eagbench_plugins.eagrl.rewards.eag import EAGReward
@@ -28,16 +30,18 @@ def register_searches(register: Register) -> None:
 
 @hookimpl
 def register_rewards(register: Register) -> None:
-    """Registers `eag`, `classification`, `attention_jaccard` and `brier`."""
+    """Registers `eag`, `classification`, `attention_jaccard`, `attention_mass` and `brier`."""
     register(EAGReward)
     register(ClassificationReward)
     register(AttentionJaccardReward)
+    register(AttentionMassReward)
     register(BrierReward)
 
 
 @hookimpl
 def register_methods(register: Register) -> None:
-    """Registers `trajectory_distillation`, `eag_rl`, `grpo` and `dapo`."""
+    """Registers `sft`, `trajectory_distillation`, `eag_rl`, `grpo` and `dapo`."""
+    register(AnswerSupervision)
     register(TrajectoryDistillation)
     register(EAGRL)
     register(GRPO)

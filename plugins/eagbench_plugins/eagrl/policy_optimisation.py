@@ -1,14 +1,15 @@
 """Stage `policy_optimisation`: the policy samples groups of trajectories on training cases and learns from the reward.
 
 The folder it writes is a policy folder: `policy.json`, the model's files and the tokenizer's, and beside them
-`curves.jsonl`, one line per generated batch, written while it trains.
+`curves.jsonl`, one line per generated batch, written while it trains, and `prior.json`, the share of positive cases in
+those batches, for the correction of the answers. `summary.json` says in a few numbers what the training did.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -24,15 +25,17 @@ from eagbench.api import (
     IntArray,
     RecordText,
     Reward,
+    Span,
     StageRun,
     StrictParams,
     Style,
     Trajectory,
     UserError,
     create_component,
-    prompt_text,
+    prompt_with_spans,
     read_answer,
     read_salience,
+    write_prior,
 )
 from eagbench_plugins.eagrl.lora import LoRA
 from eagbench_plugins.eagrl.trajectories import chosen_cases
@@ -61,6 +64,8 @@ class Optimisation(StrictParams):
         answer_weight: Weight of the answer's tokens in the loss, all others weighing 1 (the weights are divided by
             their mean); 1 is the paper's loss. See the parameter of the same name of Stage I.
         drop_truncated: Learn nothing from a trajectory that was cut at `max_new_tokens`.
+        resample_rounds: How often, at most, groups whose rewards do not differ are replaced by those of other cases of
+            the same class (dynamic sampling); 0 leaves them in.
         balance: Half of the cases of each generated batch are positive; else cases come as often as they occur.
         max_gradient_norm: Gradients are scaled down to this norm.
         activation_checkpointing: Compute activations again in the backward pass, to save memory.
@@ -74,7 +79,7 @@ class Optimisation(StrictParams):
     passes: int = Field(default=2, ge=1)
     mini_batches: int = Field(default=4, ge=1)
     accumulate: int = Field(default=1, ge=1)
-    learning_rate: float = Field(default=5e-4, gt=0)
+    learning_rate: float = Field(default=7e-4, gt=0)
     beta: float = Field(default=0.02, ge=0)
     temperature: float = Field(default=1.0, gt=0)
     loss: Literal["grpo", "dapo"] = "grpo"
@@ -83,6 +88,7 @@ class Optimisation(StrictParams):
     standardise_advantages: bool = True
     answer_weight: float = Field(default=1.0, gt=0)
     drop_truncated: bool = False
+    resample_rounds: int = Field(default=0, ge=0)
     balance: bool = False
     max_gradient_norm: float = Field(default=1.0, gt=0)
     activation_checkpointing: bool = False
@@ -124,6 +130,7 @@ class JudgedCase:
         case: The case.
         label: Its label.
         prompt: The prompt.
+        feature_spans: Where each feature's text stands in the prompt.
         salience: The cross-fitted expert's weight per feature, None if the method has no expert.
         reward: The reward.
         style: The format of the answer.
@@ -133,17 +140,21 @@ class JudgedCase:
     case: Case
     label: int
     prompt: str
+    feature_spans: Mapping[str, Span]
     salience: Mapping[str, float] | None
     reward: Reward
     style: Style
     vocabulary: FeatureVocabulary
 
-    def judge(self, text: str, tokens: int) -> tuple[Mapping[str, float], Trajectory]:
-        """The reward's parts, and the trajectory as read: up to the end of its answer, as in prediction."""
+    def read(self, text: str, tokens: int) -> Trajectory:
+        """The trajectory up to the end of its answer, as in prediction."""
         end = text.find(self.style.answer_close)
         written = text if end < 0 else text[: end + len(self.style.answer_close)]
-        trajectory = read_answer(self.style, self.case, written, tokens, self.vocabulary)
-        return self.reward(self.case, self.label, trajectory, self.salience), trajectory
+        return read_answer(self.style, self.case, written, tokens, self.vocabulary)
+
+    def judge(self, trajectory: Trajectory) -> Mapping[str, float]:
+        """The reward's parts."""
+        return self.reward(self.case, self.label, trajectory, self.salience)
 
 
 def optimise_policy(run: StageRun) -> None:
@@ -164,6 +175,8 @@ def optimise_policy(run: StageRun) -> None:
     order = case_order(labels, params.steps, params.cases, balance=params.balance, seed=run.seed)
     train(judged, order, params, run)
     shutil.copyfile(run.inputs["policy"] / "policy.json", run.out / "policy.json")
+    # The last stage that taught answers counts, so the prior of the policy of Stage I is not handed on.
+    write_prior(run.out, labels[order].ravel(), run.inputs["training"].train.labels)
 
 
 def check_trl() -> None:
@@ -213,6 +226,26 @@ def case_order(labels: IntArray, steps: int, cases: int, *, balance: bool, seed:
     return np.concatenate(columns, axis=1)
 
 
+class Reserve:
+    """The cases that may take a place in one generated batch: all but its own, each once, in a shuffled order.
+
+    Args:
+        labels: Label per case, (N,).
+        batch: Positions of the batch's cases; with the seed they determine the order.
+        seed: Seed of the order.
+    """
+
+    def __init__(self, labels: IntArray, batch: Sequence[int], seed: int) -> None:
+        others = np.setdiff1d(np.arange(len(labels)), batch)
+        order = np.random.default_rng([seed, 2, *batch]).permutation(others)
+        self._labels = labels
+        self._of_label = {label: iter(order[labels[order] == label].tolist()) for label in (0, 1)}
+
+    def instead_of(self, position: int) -> int | None:
+        """The next case of the same class; None if there is none left."""
+        return next(self._of_label[int(self._labels[position])], None)
+
+
 def _judged_cases(run: StageRun) -> list[JudgedCase]:
     train = chosen_cases(run.inputs["training"].train, run.params["max_training_cases"], run.seed)
     record_text = RecordText.load(run.inputs["record_text"])
@@ -228,8 +261,10 @@ def _judged_cases(run: StageRun) -> list[JudgedCase]:
         judged(
             case=case,
             label=label,
-            prompt=prompt_text(style, case, train.cases, record_text),
+            prompt=prompt,
+            feature_spans=spans,
             salience=None if salience is None else salience[case.case_id],
         )
         for case, label in zip(train.cases, train.labels.tolist(), strict=True)
+        for prompt, spans in [prompt_with_spans(style, case, train.cases, record_text)]
     ]

@@ -1,4 +1,4 @@
-"""The training of Stage II with `AdaptiveClippingTrainer`; imported late, for it imports torch and TRL.
+"""The training of Stage II with `DynamicSamplingTrainer`; imported late, for it imports torch and TRL.
 
 A generated batch is `cases` x `group_size` trajectories. TRL's terms: `num_iterations` are the passes,
 `steps_per_generation` the parts of a generated batch that go through the model one after another, and
@@ -9,49 +9,44 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, override
 
+import numpy as np
 import torch
 from datasets import Dataset
 
-from eagbench.api import IntArray, StageRun, Style, TrainableLanguageModel, UserError, open_policy, quiet_transformers
-from eagbench_plugins.eagrl.adaptive_clipping import LOW_CLIP, AdaptiveClippingTrainer
+from eagbench.api import (
+    AttentionProbe,
+    IntArray,
+    StageRun,
+    Style,
+    TrainableLanguageModel,
+    Trajectory,
+    UserError,
+    attention_probe,
+    measure_attention,
+    open_policy,
+    quiet_transformers,
+)
+from eagbench_plugins.eagrl.adaptive_clipping import LOW_CLIP
+from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
+from eagbench_plugins.eagrl.curves import PART, UNPARSED, summarise_curves, write_curves
+from eagbench_plugins.eagrl.dynamic_sampling import DynamicSamplingTrainer, Row
 from eagbench_plugins.eagrl.feature_tokens import answer_token_mask, feature_token_mask
 from eagbench_plugins.eagrl.lora import peft_config
-from eagbench_plugins.eagrl.policy_optimisation import JudgedCase, Optimisation
+from eagbench_plugins.eagrl.policy_optimisation import JudgedCase, Optimisation, Reserve
 from eagbench_plugins.eagrl.step_progress import StepProgress
 
 quiet_transformers()
 
 from transformers import PrinterCallback, TrainerCallback  # noqa: E402 - after transformers was quietened
-from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
 from trl import GRPOConfig  # noqa: E402
-
-# Name in curves.jsonl: name in the trainer's log. The reward's parts and the rate of unparsed answers join them.
-_CURVES = {
-    "loss": "loss",
-    "gradient_norm": "grad_norm",
-    "reward": "reward",
-    "reward_std": "reward_std",
-    "groups_without_spread": "frac_reward_zero_std",
-    "entropy": "entropy",
-    "kl": "kl",
-    "length": "completions/mean_length",
-    "truncated_rate": "completions/clipped_ratio",
-    "upper_bound": "clip/upper_bound",
-    "clip_above_fixed": "clip/above_fixed",
-    "clip_freed": "clip/freed",
-    "clip_high": "clip_ratio/high_mean",
-    "clip_low": "clip_ratio/low_mean",
-}
-_PART = "part/"
-_UNPARSED = "unparsed_rate"
 
 
 def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, run: StageRun) -> None:
-    """Trains the policy of `run.inputs["policy"]`; writes model, tokenizer and `curves.jsonl` into `run.out`.
+    """Trains the policy of `run.inputs["policy"]`; writes model, tokenizer, curves and summary into `run.out`.
 
     Args:
         judged: The cases, N of them.
@@ -69,33 +64,39 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
             where="stage policy_optimisation",
             mend="use the policy `tiny` or `hf`",
         )
+    # Training changes the opened model in place, so the probe looks at the policy as it is at that moment.
+    probe = attention_probe(opened) if getattr(judged[0].reward, "needs_attention", False) else None
     tokenizer = opened.tokenizer
-    rows = [{"prompt": _prompt(judged[i].prompt, tokenizer), "position": i} for i in order.ravel().tolist()]
+    rows = [{"prompt": _prompt(case.prompt, tokenizer), "position": i} for i, case in enumerate(judged)]
     # The trainer seeds torch for the whole process; TRL 1.16 asks transformers 5 by a name that it calls outdated.
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
-        trainer = AdaptiveClippingTrainer(
+        trainer = DynamicSamplingTrainer(
             # Half precision is too coarse for the small steps of full fine-tuning; see `sft_training`.
             model=opened.model if params.lora else opened.model.float(),
             args=_config(params, run, on_cpu=torch.device(opened.model.device).type == "cpu"),
-            reward_funcs=_reward_function(judged, tokenizer),
-            train_dataset=Dataset.from_list(rows),
+            reward_funcs=_reward_function(judged, tokenizer, probe),
+            train_dataset=Dataset.from_list([rows[i] for i in order.ravel().tolist()]),
             processing_class=tokenizer,
             peft_config=peft_config(params.lora),
             callbacks=[StepProgress(run, "optimise"), _Curves(run, params)],
             feature_tokens=lambda tokens: feature_token_mask(tokenizer, tokens, judged[0].style),
             adaptive=params.adaptive_clipping,
             token_weights=_token_weights(tokenizer, judged[0].style, params.answer_weight),
+            resample_rounds=params.resample_rounds,
+            reserve=_reserve(judged, rows, run.seed),
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(run.checkpoints)))
+        trainer.train(resume_from_checkpoint=last_complete_checkpoint(run.checkpoints))
     trained = trainer.accelerator.unwrap_model(trainer.model)
     if params.lora:
         trained = trained.merge_and_unload()
     trained.save_pretrained(run.out)
     tokenizer.save_pretrained(run.out)
-    curves = write_curves(trainer.state.log_history, params, run.out / "curves.jsonl")
-    run.add_cost("generated_tokens", round(sum(line["length"] for line in curves) * params.cases * params.group_size))
+    curves = write_curves(trainer.state.log_history, params.passes * params.mini_batches, run.out / "curves.jsonl")
+    summary = json.dumps(summarise_curves(curves), indent=1, sort_keys=True)
+    (run.out / "summary.json").write_text(summary + "\n", encoding="utf-8")
+    run.add_cost("generated_tokens", round(sum(line["generated_tokens"] for line in curves)))
 
 
 def _config(params: Optimisation, run: StageRun, *, on_cpu: bool) -> Any:
@@ -139,6 +140,24 @@ def _prompt(prompt: str, tokenizer: Any) -> Any:
     return [{"role": "user", "content": prompt}] if tokenizer.chat_template else prompt
 
 
+def _reserve(
+    judged: Sequence[JudgedCase], rows: Sequence[Row], seed: int
+) -> Callable[[Sequence[Row]], Callable[[Row], Row | None]]:
+    """The rows that may take the places of a batch's rows."""
+    labels = np.array([case.label for case in judged])
+
+    def of_batch(batch: Sequence[Row]) -> Callable[[Row], Row | None]:
+        reserve = Reserve(labels, [row["position"] for row in batch], seed)
+
+        def instead_of(row: Row) -> Row | None:
+            position = reserve.instead_of(row["position"])
+            return None if position is None else rows[position]
+
+        return instead_of
+
+    return of_batch
+
+
 def _token_weights(tokenizer: Any, style: Style, answer: float) -> Callable[[Sequence[int]], list[float]] | None:
     """The weight of each token of a completion, None where all weigh alike."""
     if answer == 1:
@@ -146,8 +165,13 @@ def _token_weights(tokenizer: Any, style: Style, answer: float) -> Callable[[Seq
     return lambda tokens: [answer if at else 1.0 for at in answer_token_mask(tokenizer, tokens, style)]
 
 
-def _reward_function(judged: Sequence[JudgedCase], tokenizer: Any) -> Callable[..., list[float]]:
-    """The reward as TRL calls it; it also logs the parts, and how many answers could not be read."""
+def _reward_function(
+    judged: Sequence[JudgedCase], tokenizer: Any, probe: AttentionProbe | None = None
+) -> Callable[..., list[float]]:
+    """The reward as TRL calls it; it also logs the parts, and how many answers could not be read.
+
+    With a probe, the policy's attention is measured for all completions at once before they are judged.
+    """
 
     def reward(
         completion_ids: Sequence[Sequence[int]],
@@ -155,39 +179,36 @@ def _reward_function(judged: Sequence[JudgedCase], tokenizer: Any) -> Callable[.
         log_metric: Callable[[str, float], None],
         **_: Any,
     ) -> list[float]:
-        totals = []
+        trajectories = []
         for tokens, i in zip(completion_ids, position, strict=True):
             text = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-            parts, trajectory = judged[i].judge(text, len(tokens))
+            trajectories.append(judged[i].read(text, len(tokens)))
+        if probe is not None:
+            trajectories = _with_attention(trajectories, [judged[i] for i in position], probe)
+        totals = []
+        for trajectory, i in zip(trajectories, position, strict=True):
+            parts = judged[i].judge(trajectory)
             totals.append(parts["total"])
-            log_metric(_UNPARSED, float(trajectory.probability is None))
+            log_metric(UNPARSED, float(trajectory.probability is None))
             for name in parts.keys() - {"total"}:
-                log_metric(_PART + name, parts[name])
+                log_metric(PART + name, parts[name])
         return totals
 
     return reward
 
 
-def write_curves(log: Sequence[Mapping[str, Any]], params: Optimisation, path: Path) -> list[dict[str, Any]]:
-    """Writes and returns one line per generated batch.
-
-    Args:
-        log: The trainer's log history.
-        params: How it trains.
-        path: The file.
-    """
-    lines = []
-    for entry in log:
-        if "reward" not in entry:
-            continue
-        line = {name: entry[key] for name, key in _CURVES.items() if key in entry}
-        line |= {f"reward_{name.removeprefix(_PART)}": entry[name] for name in entry if name.startswith(_PART)}
-        line[_UNPARSED] = entry[_UNPARSED]
-        lines.append({"step": entry["step"] // (params.passes * params.mini_batches), **line})
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines), encoding="utf-8")
-    partial.replace(path)
-    return lines
+def _with_attention(
+    trajectories: Sequence[Trajectory], judged: Sequence[JudgedCase], probe: AttentionProbe
+) -> list[Trajectory]:
+    """The trajectories with the policy's attention when it answered, where it answered."""
+    measured = measure_attention(
+        probe,
+        [case.prompt for case in judged],
+        [case.feature_spans for case in judged],
+        [trajectory.text for trajectory in trajectories],
+        judged[0].style,
+    )
+    return [replace(trajectory, attention=found) for trajectory, found in zip(trajectories, measured, strict=True)]
 
 
 class _Curves(TrainerCallback):  # type: ignore[misc]
@@ -195,8 +216,8 @@ class _Curves(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, run: StageRun, params: Optimisation) -> None:
         self._run = run
-        self._params = params
+        self._steps_per_batch = params.passes * params.mini_batches
 
     @override
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        write_curves(state.log_history, self._params, self._run.out / "curves.jsonl")
+        write_curves(state.log_history, self._steps_per_batch, self._run.out / "curves.jsonl")

@@ -1,31 +1,43 @@
-"""Stage `sft`: supervised fine-tuning of the policy on selected trajectories.
+"""Stage `sft`: supervised fine-tuning of the policy, on selected trajectories (or answers alone: `answer_supervision`).
 
 The folder it writes is a policy folder: `policy.json`, the model's files and the tokenizer's, and beside them
-`training.jsonl` (loss over the steps) and `selected.json` (what was learnt from).
+`training.jsonl` (loss over the steps), `selected.json` (what was learnt from) and `prior.json` (its share of positive
+cases, for the correction of the answers).
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from eagbench.api import STYLES, RecordText, StageRun, StrictParams, UserError, prompt_text
+from eagbench.api import (
+    STYLES,
+    LabelledCases,
+    RecordText,
+    StageRun,
+    StrictParams,
+    Style,
+    UserError,
+    prompt_text,
+    write_prior,
+)
 from eagbench_plugins.eagrl.distillation import SelectedTrajectory, Selection, select
 from eagbench_plugins.eagrl.lora import LoRA
 from eagbench_plugins.eagrl.trajectories import read_trajectories
 
 
 class FineTuning(StrictParams):
-    """How the policy learns from the selected trajectories. The defaults suit the policy `tiny`.
+    """How the policy learns from what it is given to write. The defaults suit the policy `tiny`.
 
     Attributes:
         steps: Optimisation steps.
         learning_rate: Peak learning rate (AdamW, linear warm-up over a tenth of the steps, linear decay).
-        batch_size: Trajectories per step.
+        batch_size: Examples per step.
         accumulate: Parts into which a batch is divided to save memory.
         answer_weight: Weight of each token of the probability in the loss, all others weighing 1. The answer is one
             token in forty; with 1, as in the paper, the label hardly reaches the gradient of a small policy.
@@ -54,11 +66,8 @@ def fine_tune(run: StageRun) -> None:
     Raises:
         UserError: Nothing, or one class only, is left to learn from.
     """
-    from eagbench_plugins.eagrl.sft_training import Example, train
-
     data = run.inputs["training"].train
     label = dict(zip(data.cases.case_ids, data.labels.tolist(), strict=True))
-    case = {item.case_id: item for item in data.cases}
     found = read_trajectories(run.inputs["trajectories"])
     selected = select(found, label, Selection.model_validate(run.params["selection"]))
     if {item.label for item in selected} != {0, 1}:
@@ -69,8 +78,22 @@ def fine_tune(run: StageRun) -> None:
             mend="lower the thresholds, raise token_budget, or see summary.json of the trajectories: perhaps no answer "
             "could be read",
         )
+    learn(selected, data, STYLES[run.params["style"]], run)
+
+
+def learn(selected: Sequence[SelectedTrajectory], data: LabelledCases, style: Style, run: StageRun) -> None:
+    """Trains the policy to write the selected texts, and writes the policy folder.
+
+    Args:
+        selected: What to learn, repeats included.
+        data: All training cases of the fold.
+        style: The format of the texts.
+        run: With the parameter `sft` and the inputs `policy` and `record_text`.
+    """
+    from eagbench_plugins.eagrl.sft_training import Example, train
+
+    case = {item.case_id: item for item in data.cases}
     record_text = RecordText.load(run.inputs["record_text"])
-    style = STYLES[run.params["style"]]
     prompts = {
         case_id: prompt_text(style, case[case_id], data.cases, record_text)
         for case_id in dict.fromkeys(item.case_id for item in selected)
@@ -83,10 +106,11 @@ def fine_tune(run: StageRun) -> None:
         run,
     )
     shutil.copyfile(run.inputs["policy"] / "policy.json", run.out / "policy.json")
+    write_prior(run.out, [item.label for item in selected], data.labels)
     (run.out / "selected.json").write_text(json.dumps(_described(selected), indent=1, sort_keys=True) + "\n")
 
 
-def _described(selected: list[SelectedTrajectory]) -> dict[str, Any]:
+def _described(selected: Sequence[SelectedTrajectory]) -> dict[str, Any]:
     described: dict[str, Any] = {"trajectories": len(selected), "distinct": len(set(selected))}
     for name, value in (("negative", 0), ("positive", 1)):
         answers = [item.probability for item in selected if item.label == value]

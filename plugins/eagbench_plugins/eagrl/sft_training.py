@@ -18,13 +18,13 @@ from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 
 from eagbench.api import StageRun, Style, TrainableLanguageModel, UserError, open_policy, quiet_transformers
+from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
 from eagbench_plugins.eagrl.lora import peft_config
 from eagbench_plugins.eagrl.step_progress import StepProgress
 
 quiet_transformers()
 
 from transformers import PrinterCallback  # noqa: E402 - after transformers was quietened
-from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
 from trl import SFTConfig, SFTTrainer  # noqa: E402
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
             callbacks=[StepProgress(run, "fine-tune")],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(run.checkpoints)))
+        trainer.train(resume_from_checkpoint=last_complete_checkpoint(run.checkpoints))
     trained = trainer.accelerator.unwrap_model(trainer.model)
     if params.lora:
         trained = trained.merge_and_unload()

@@ -22,13 +22,17 @@ from eagbench.api import (
     FeatureVocabulary,
     LabelledCases,
     RecordText,
+    Reward,
     SearchResult,
     SearchTask,
     StageRun,
     Trajectory,
+    attention_probe,
     create_component,
+    measure_attention,
     open_policy,
     prompt_text,
+    prompt_with_spans,
     read_answer,
     read_salience,
 )
@@ -36,7 +40,7 @@ from eagbench_plugins.eagrl.journal import JournaledModel
 
 
 def search_trajectories(run: StageRun) -> None:
-    """Searches, batch of cases by batch of cases; a finished batch and the journal of the running one survive a kill.
+    """Searches, batch of cases by batch of cases; finished batches and the journals of the running one survive a kill.
 
     Params: `search` and `reward` (identities of components), `style`, `token_budget`, `max_new_tokens`, `batch_cases`,
     `max_training_cases`. Inputs: `training`, `policy`, `record_text`, and `salience` if the method has an expert.
@@ -46,19 +50,27 @@ def search_trajectories(run: StageRun) -> None:
     search = create_component(run.params["search"])
     style = STYLES[run.params["style"]]
     vocabulary = FeatureVocabulary(train.cases.features)
-    tasks = _tasks(train, run)
+    reward = create_component(run.params["reward"])
+    record_text = RecordText.load(run.inputs["record_text"])
+    tasks = _tasks(train, record_text, reward, run)
+    probe = attention_probe(model) if getattr(reward, "needs_attention", False) else None
 
     def read(case: Case, text: str, tokens: int) -> Trajectory:
-        return read_answer(style, case, text, tokens, vocabulary)
+        trajectory = read_answer(style, case, text, tokens, vocabulary)
+        if probe is None or trajectory.probability is None:
+            return trajectory
+        prompt, spans = prompt_with_spans(style, case, train.cases, record_text)
+        (attention,) = measure_attention(probe, [prompt], [spans], [text], style)
+        return dataclasses.replace(trajectory, attention=attention)
 
     starts = range(0, len(tasks), run.params["batch_cases"])
     lines: list[dict[str, Any]] = []
     for start in run.progress(starts, "search", len(starts)):
         done = run.checkpoints / f"cases_{start}.jsonl"
         if not done.exists():
-            with JournaledModel(model, run.checkpoints / f"cases_{start}.journal") as journaled:
-                batch = tasks[start : start + run.params["batch_cases"]]
-                results = search.run(journaled, batch, read, run.params["token_budget"], run.seed)
+            batch = tasks[start : start + run.params["batch_cases"]]
+            journaled = JournaledModel(model, batch, run.checkpoints / "journal")
+            results = search.run(journaled, batch, read, run.params["token_budget"], run.seed)
             _check(batch, results)
             _write_lines(done, [_line(result) for result in results])
         lines += _read_lines(done)
@@ -88,10 +100,8 @@ def chosen_cases(train: LabelledCases, most: int | None, seed: int) -> LabelledC
     return train.select(np.sort(kept))
 
 
-def _tasks(train: LabelledCases, run: StageRun) -> list[SearchTask]:
-    record_text = RecordText.load(run.inputs["record_text"])
+def _tasks(train: LabelledCases, record_text: RecordText, reward: Reward, run: StageRun) -> list[SearchTask]:
     salience = read_salience(run.inputs["salience"]) if "salience" in run.inputs else {}
-    reward = create_component(run.params["reward"])
     style = STYLES[run.params["style"]]
     tasks = []
     for case, label in zip(train.cases, train.labels.tolist(), strict=True):

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import model_validator
 
-from eagbench.api import StageNode, UserError, create_component
+from eagbench.api import (
+    STYLES,
+    Cases,
+    Prediction,
+    Reads,
+    StageNode,
+    StageRun,
+    UserError,
+    answer_with_policy,
+    create_component,
+)
 from eagbench_plugins.eagrl.policy_optimisation import Optimisation, optimise_policy
 from eagbench_plugins.eagrl.trajectory_distillation import ComponentSpec, TrajectoryDistillation
 
@@ -47,6 +57,28 @@ class TwoStages(TrajectoryDistillation.Params):
                 "without Stage I and Stage II nothing is trained; the method `prompt` asks the base policy"
             )
         return self
+
+
+class TwoStageMethod:
+    """A method that is no more than its parameters' defaults.
+
+    Args:
+        params: Both stages.
+    """
+
+    name: ClassVar[str]
+    reads: ClassVar[Reads] = "text"
+
+    def __init__(self, params: TwoStages) -> None:
+        self.params = params
+
+    def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
+        """The trained policy and the record text, with all that leads to them."""
+        return declare(self.params, plan, self.name)
+
+    def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
+        """The trained policy's answers, read in the benchmark's answer mode."""
+        return answer_with_policy(cases, run, STYLES[self.params.style], self.params.max_new_tokens)
 
 
 def with_defaults(given: Any, defaults: Mapping[str, Any]) -> Any:

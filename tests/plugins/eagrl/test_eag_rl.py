@@ -21,6 +21,7 @@ from eagbench.plan import Plan, make_plan
 from eagbench.registry import load_registry
 from eagbench.stage import StageNode, StageOutput
 from eagbench.store import Store
+from eagbench.verify import verify
 from eagbench_plugins.eagrl.eag_rl import EAGRL
 from eagbench_plugins.eagrl.grpo import DAPO, GRPO
 
@@ -126,6 +127,7 @@ def test_grpo_and_dapo_differ_and_neither_clips_adaptively() -> None:
     assert not dapo.adaptive_clipping
     assert (grpo.loss, grpo.epsilon_high, grpo.drop_truncated) == ("grpo", 0.2, False)
     assert (dapo.loss, dapo.epsilon_high, dapo.drop_truncated, dapo.beta) == ("dapo", 0.28, True, 0.0)
+    assert (grpo.resample_rounds, dapo.resample_rounds) == (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -217,6 +219,24 @@ def test_a_whole_run_and_prediction_without_any_expert(cli, benchmark_file, stor
 
     for kind in ("salience", "expert", "trajectories", "sft", "policy", "predict", "score"):
         shutil.rmtree(store_folder / kind, ignore_errors=True)
+    wider = ("--set", "conditions=[clean, {name: missing_values, severity: [0.3]}]")
+    planned = cli("plan", benchmark_file({}), *wider)
+    assert planned.out.count("not needed: what was made from it is in the store") == 4
+    done = cli("run", benchmark_file({}), *wider, "--out", tmp_path / "wider")
+    assert done.code == 0, done.err
+    log = [json.loads(line) for line in (tmp_path / "wider" / "log.jsonl").read_text().splitlines()]
+    kinds: dict[str, set[str]] = {}
+    for entry in log:
+        kinds.setdefault(entry["status"], set()).add(entry["kind"])
+    assert kinds["computed"] == {"predict", "score"}
+    assert kinds["not_needed"] == {"salience", "trajectories", "sft", "policy"}
+    assert not (store_folder / "salience").exists()
+    wide = pd.read_csv(tmp_path / "wider" / "results.csv")
+    assert set(wide[wide.metric == "auroc"].status) == {"ok"}
+    assert wide[wide.condition == "missing_values"].value.notna().sum() == len(results)
+    pd.testing.assert_frame_equal(wide[wide.condition == "clean"].reset_index(drop=True), results)
+    assert verify(tmp_path / "wider").passed
+    shutil.rmtree(store_folder / "predict")
     folders = {
         kind: next(p for p in (store_folder / kind).iterdir() if p.is_dir())
         for kind in ("policy_optimisation", "record_text", "cohort")
@@ -225,5 +245,7 @@ def test_a_whole_run_and_prediction_without_any_expert(cli, benchmark_file, stor
     cases = cases.with_items([case for case in cases if case.case_id in stored])
     method = EAGRL(EAGRL.Params.model_validate({**SMALL, "policy_optimisation": STAGE_TWO}))
     inputs = {"policy": folders["policy_optimisation"], "record_text": folders["record_text"]}
-    again = method.predict(cases, StageRun({"answer": {"mode": "expectation"}}, inputs, 0, tmp_path))
+    again = method.predict(
+        cases, StageRun({"answer": {"mode": "expectation"}, "attention": False}, inputs, 0, tmp_path)
+    )
     assert {p.case_id: p.probability for p in again} == pytest.approx(stored, abs=1e-5)

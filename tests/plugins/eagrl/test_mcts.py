@@ -307,14 +307,17 @@ class DiesAfter(ScriptedModel):
         return super().generate(*args, **kwargs)
 
 
+@pytest.mark.parametrize("self_evaluation", [False, True])
 @pytest.mark.parametrize("calls", [1, 4, 7])
-def test_an_interrupted_search_goes_on_inside_the_tree_and_ends_the_same(tmp_path: Path, calls: int) -> None:
+def test_an_interrupted_search_goes_on_inside_the_tree_and_ends_the_same(
+    tmp_path: Path, calls: int, self_evaluation: bool
+) -> None:
     tasks = [search_task(name) for name in "xy"]
+    search = tree_search(self_evaluation=self_evaluation)
     unbroken = ScriptedModel(reasoning)
-    expected = run(tree_search(), tasks, model=unbroken)
-    with JournaledModel(DiesAfter(calls), tmp_path / "j") as journaled, pytest.raises(KilledError):
-        run(tree_search(), tasks, model=journaled)
+    expected = run(search, tasks, model=unbroken)
+    with pytest.raises(KilledError):
+        run(search, tasks, model=JournaledModel(DiesAfter(calls), tasks, tmp_path))
     rest = ScriptedModel(reasoning)
-    with JournaledModel(rest, tmp_path / "j") as journaled:
-        assert run(tree_search(), tasks, model=journaled) == expected
-    assert len(rest.calls) == len(unbroken.calls) - calls
+    assert run(search, tasks, model=JournaledModel(rest, tasks, tmp_path)) == expected
+    assert rest.calls == unbroken.calls[calls:]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from eagbench.api import STYLES, FeatureVocabulary, UserError, open_policy
+from eagbench.api import STYLES, FeatureVocabulary, RecordText, UserError, open_policy, prompt_with_spans
 from eagbench_plugins.eagrl import policy_optimisation, policy_optimisation_training
 from eagbench_plugins.eagrl.adaptive_clipping import AdaptiveClippingTrainer
 from eagbench_plugins.eagrl.policy_optimisation import (
@@ -115,12 +115,12 @@ def test_a_policy_without_weights_is_refused(
 def test_an_answer_is_judged_up_to_its_end(prepared: Prepared) -> None:
     train = prepared.training.train
     vocabulary = FeatureVocabulary(train.cases.features)
-    judged = JudgedCase(train.cases[0], 1, "", None, BrierReward(BrierReward.Params()), STYLE, vocabulary)
+    judged = JudgedCase(train.cases[0], 1, "", {}, None, BrierReward(BrierReward.Params()), STYLE, vocabulary)
     answer = "<Important Features> lactate<Final answer>0.70</Final answer>"
-    parts, trajectory = judged.judge(answer + " and <Final answer>0.10</Final answer>", 12)
+    trajectory = judged.read(answer + " and <Final answer>0.10</Final answer>", 12)
     assert (trajectory.text, trajectory.probability, trajectory.generated_tokens) == (answer, 0.7, 12)
-    assert parts["total"] == pytest.approx(1 - 0.3**2)
-    assert judged.judge("<Final answer>0.70", 5)[0]["total"] == -1.0
+    assert judged.judge(trajectory)["total"] == pytest.approx(1 - 0.3**2)
+    assert judged.judge(judged.read("<Final answer>0.70", 5))["total"] == -1.0
 
 
 # Training
@@ -200,6 +200,41 @@ def test_the_reward_rises(prepared: Prepared, tmp_path: Path) -> None:
     rewards = [line["reward"] for line in curves(folder)]
     assert np.mean(rewards[-2:]) > np.mean(rewards[:2]) + 0.1
     assert max(line["clip_above_fixed"] for line in curves(folder)) > 0.01
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 8, "dropout": 0.0}], ids=["all weights", "adapters"])
+def test_the_attention_that_is_judged_is_that_of_the_policy_as_it_is(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: dict[str, Any] | None
+) -> None:
+    case, cases = prepared.training.train.cases[0], prepared.training.train.cases
+    prompt, spans = prompt_with_spans(STYLE, case, cases, RecordText.load(prepared.inputs["record_text"]))
+    probes: list[Any] = []
+    seen: list[Any] = []
+    real = policy_optimisation_training.measure_attention
+
+    def watching(probe: Any, prompts: Any, *rest: Any) -> Any:
+        training = probe.model.training
+        attention = real(probe, prompts, *rest)
+        assert probe.model.training == training
+        probes.append(probe)
+        seen.append((probe.attention_to([prompt], ["<Final answer>"], [""], [list(spans.values())])[0], len(prompts)))
+        return attention
+
+    monkeypatch.setattr(policy_optimisation_training, "measure_attention", watching)
+    folder = optimised(tmp_path / "out", prepared.inputs, reward="attention_mass", lora=lora)
+    assert [n for _, n in seen] == [16] * 3
+    (first, _), (second, _), (third, _) = seen
+    base: Any = open_policy(prepared.inputs["policy"])
+    np.testing.assert_allclose(
+        first, base.attention_to([prompt], ["<Final answer>"], [""], [list(spans.values())])[0], rtol=1e-4
+    )
+    assert np.abs(np.subtract(second, first)).max() > 1e-5
+    assert np.abs(np.subtract(third, second)).max() > 1e-5
+    lines = curves(folder)
+    for line in lines:
+        parts = 0.6 * line["reward_classification"] + 0.4 * line["reward_attention"] + line["reward_unparsed"]
+        assert line["reward"] == pytest.approx(parts, abs=1e-5)
+    assert max(line["reward_attention"] for line in lines) > 0
 
 
 def test_advantages_as_asked(prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import log
+from collections.abc import Mapping
+from math import log, log2
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from eagbench.api import Case, Trajectory
 from eagbench_plugins.eagrl.rewards.attention_jaccard import AttentionJaccardReward
+from eagbench_plugins.eagrl.rewards.attention_mass import AttentionMassReward
 from eagbench_plugins.eagrl.rewards.brier import BrierReward
 from eagbench_plugins.eagrl.rewards.classification import ClassificationReward
 from eagbench_plugins.eagrl.rewards.eag import EAGReward
@@ -26,8 +28,13 @@ SALIENCE = {"a": 0.05, "b": 0.05, "c": 0.0, "d": 0.1, "e": 0.1, "f": 0.15, "g": 
 EXPERT = {"g", "f", "d", "e", "a"}
 
 
-def trajectory(probability: float | None, cited: tuple[str, ...] | None = ()) -> Trajectory:
-    return Trajectory("c", "text", (), cited, 0, probability, 10)
+ATTENTION = {"a": 0.5, "g": 0.3, "unseen": 0.2}
+
+
+def trajectory(
+    probability: float | None, cited: tuple[str, ...] | None = (), attention: Mapping[str, float] | None = ATTENTION
+) -> Trajectory:
+    return Trajectory("c", "text", (), cited, 0, probability, 10, attention)
 
 
 def eag(**params) -> EAGReward:
@@ -108,6 +115,8 @@ REWARDS = {
     "classification": ClassificationReward(ClassificationReward.Params()),
     "attention_jaccard": AttentionJaccardReward(AttentionJaccardReward.Params()),
     "brier": BrierReward(BrierReward.Params()),
+    "attention_mass": AttentionMassReward(AttentionMassReward.Params()),
+    "attention mass only": AttentionMassReward(AttentionMassReward.Params(classification_weight=0.0)),
 }
 
 
@@ -127,6 +136,25 @@ def test_an_unparsed_answer_gets_less_than_any_parsed_one_whatever_it_cites(
     assert all(np.isfinite(value) for value in (*parsed.values(), *unparsed.values()))
 
 
+def test_attention_mass_by_hand() -> None:
+    case = Case("c", "c", ("a", "b", "unseen"), np.array([1.0]), np.array([[1, 2, np.nan]], np.float32), {})
+    reward = REWARDS["attention_mass"]
+    # Over a and b: attention (1, 0), salience (1/2, 1/2); JSD = H(3/4, 1/4) - (0 + 1)/2.
+    divergence = -(0.75 * log2(0.75) + 0.25 * log2(0.25)) - 0.5
+    salience = {"a": 0.3, "b": 0.3, "unseen": 0.4}
+    parts = reward(case, 1, trajectory(0.8, attention={"a": 0.4, "unseen": 0.6}), salience)
+    assert parts["attention"] == pytest.approx(1 - divergence**0.5)
+    assert parts["classification"] == pytest.approx(log(0.8) + 0.5 * 0.3)
+    assert parts["total"] == pytest.approx(0.6 * parts["classification"] + 0.4 * parts["attention"])
+    assert reward(case, 1, trajectory(0.8, attention={"a": 0.1, "b": 0.1}), salience)["attention"] == pytest.approx(1)
+    assert reward(case, 1, trajectory(0.8, attention={"unseen": 1.0}), salience)["attention"] == 0
+    assert reward(case, 1, trajectory(0.8, attention={}), salience)["attention"] == 0
+    with pytest.raises(ValueError, match="not measured"):
+        reward(case, 1, trajectory(0.8, attention=None), salience)
+    pure = REWARDS["attention mass only"](case, 1, trajectory(0.8, attention={"b": 1.0}), salience)
+    assert pure["total"] == pure["attention"]
+
+
 @given(p=st.floats(0, 1), q=st.floats(0, 1))
 def test_brier_is_proper(p: float, q: float) -> None:
     """No answer is expected to earn more than the true probability does."""
@@ -138,7 +166,7 @@ def test_brier_is_proper(p: float, q: float) -> None:
     assert expected(p) >= expected(q) - 1e-12
 
 
-@pytest.mark.parametrize("name", ["paper", "attention_jaccard"])
+@pytest.mark.parametrize("name", ["paper", "attention_jaccard", "attention_mass"])
 def test_a_reward_that_needs_an_expert_says_so_and_never_goes_without(name: str) -> None:
     assert REWARDS[name].needs_salience
     with pytest.raises(ValueError, match="salience"):

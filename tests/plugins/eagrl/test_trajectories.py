@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eagbench.api import Trajectory
+from eagbench.api import Trajectory, UserError
+from eagbench_plugins.eagrl import trajectories
 from eagbench_plugins.eagrl.rewards.eag import EAGReward
 from eagbench_plugins.eagrl.trajectories import chosen_cases, read_trajectories, search_trajectories
 from tests.builders import make_cases
@@ -56,6 +57,42 @@ def test_every_search_finds_trajectories_whose_rewards_are_right(
     counted = [summary[name]["all"] for name in ("negative", "positive")]
     assert sum(c["trajectories"] - c["unparsed"] for c in counted) == n_parsed
     assert sum(sum(c["answers_by_tenth"]) for c in counted) == n_parsed
+
+
+def test_a_reward_that_needs_it_is_given_the_policys_attention(prepared: Prepared, tmp_path: Path) -> None:
+    reward = {"kind": "reward", "name": "attention_mass", "params": {}}
+    run = stage_run(tmp_path / "out", prepared.inputs, params("best_of_n", reward=reward))
+    search_trajectories(run)
+    chosen = chosen_cases(prepared.training.train, 6, 0)
+    observed = {case.case_id: set(case.observed()) for case in chosen.cases}
+    parts = []
+    for line in read_trajectories(run.out):
+        for found in line["trajectories"]:
+            assert (found["attention"] is None) == (found["probability"] is None)
+            if found["attention"] is not None:
+                assert set(found["attention"]) == observed[line["case_id"]]
+                assert sum(found["attention"].values()) == pytest.approx(1)
+                parts.append(found["reward"]["attention"])
+    assert len(parts) >= 3
+    assert 0 < min(parts) < max(parts) < 1
+    unmeasured = stage_run(tmp_path / "other", prepared.inputs, params("best_of_n"))
+    search_trajectories(unmeasured)
+    attentions = [t["attention"] for line in read_trajectories(unmeasured.out) for t in line["trajectories"]]
+    assert set(attentions) == {None}
+
+
+def test_a_policy_whose_attention_can_not_be_measured_is_refused(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class WritesOnly:
+        def generate(self, *args: Any) -> None: ...
+
+        def continuation_probabilities(self, *args: Any) -> None: ...
+
+    monkeypatch.setattr(trajectories, "open_policy", lambda folder: WritesOnly())
+    reward = {"kind": "reward", "name": "attention_mass", "params": {}}
+    with pytest.raises(UserError, match="does not give its attention"):
+        search_trajectories(stage_run(tmp_path / "out", prepared.inputs, params("best_of_n", reward=reward)))
 
 
 class KilledError(Exception):

@@ -91,7 +91,8 @@ def test_a_whole_run_and_prediction_without_any_expert(cli, benchmark_file, stor
     cases = cases.with_items([case for case in cases if case.case_id in stored])
     method: Any = TrajectoryDistillation(TrajectoryDistillation.Params.model_validate(_without_name(METHOD)))
     inputs = {"policy": folders["sft"], "record_text": folders["record_text"]}
-    again = method.predict(cases, StageRun({"answer": {"mode": "expectation"}}, inputs, 0, tmp_path))
+    params = {"answer": {"mode": "expectation"}, "attention": False}
+    again = method.predict(cases, StageRun(params, inputs, 0, tmp_path))
     assert {p.case_id: p.probability for p in again} == pytest.approx(stored, abs=1e-5)
 
 

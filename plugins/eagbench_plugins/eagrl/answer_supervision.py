@@ -1,0 +1,113 @@
+"""`sft`: supervised fine-tuning of the base policy on the answer alone, without reasoning, search or expert.
+
+The baseline that shows whether Stage I of EAG-RL (`trajectory_distillation`) adds anything to plain supervision. The
+completion to learn is the answer of the style `vanilla`, at the level of `ANSWER_LEVELS` nearest the label.
+
+With equal parameters these are equal to Stage I's:
+1. The cases: the same draw from the same training cases, and so the same records.
+2. The trainer and its settings: optimisation steps, examples per step, learning rate and its course, token weights. The
+   number of answers that are learnt is therefore the same, and so, up to which cases a step draws and one line that
+   names the format, are the tokens of the prompts.
+3. The classes' shares, if `balance` is.
+
+And these are not:
+1. The completions are shorter: the answer and its tags, where Stage I's trajectories also hold steps and features.
+2. The answer's share in the loss is larger. Each step's loss is divided by the sum of its tokens' weights (see
+   `sft_training`), so that what counts is a token's weight beside those of its completion. With the tokenizer of `tiny`
+   an answer is one token of weight 30 beside 3 of weight 1 here (91 % of the loss), and beside about 40 in Stage I
+   (about 43 %). This favours this baseline, if anything: all of its gradient is about the label.
+3. Each case is learnt with one text. In Stage I it has up to `top_k`, and a case has none if the search found no answer
+   that could be read or none above the thresholds of the reward.
+4. The answers are 0.05 and 0.95. In Stage I they are what the policy wrote and the reward preferred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from eagbench.api import (
+    ANSWER_LEVELS,
+    STYLES,
+    Cases,
+    LabelledCases,
+    Prediction,
+    Reads,
+    StageNode,
+    StageRun,
+    StrictParams,
+    answer_with_policy,
+    write_answer,
+)
+from eagbench_plugins.eagrl.distillation import SelectedTrajectory, balanced
+from eagbench_plugins.eagrl.sft import FineTuning, learn
+from eagbench_plugins.eagrl.trajectories import chosen_cases
+
+if TYPE_CHECKING:
+    from eagbench.api import MethodPlan
+
+_STYLE = STYLES["vanilla"]
+
+
+class AnswerSupervision:
+    """Supervised fine-tuning on the labels, as answers."""
+
+    name: ClassVar[str] = "sft"
+    reads: ClassVar[Reads] = "text"
+
+    class Params(StrictParams):
+        """What is learnt, and how. What has a namesake in `trajectory_distillation` means the same.
+
+        Attributes:
+            max_training_cases: Learn from at most so many training cases, half of them positive if there are enough;
+                None for all.
+            balance: Repeat the rarer class's answers until both classes have equally many.
+            sft: How the policy learns.
+            max_new_tokens: Bound on the tokens of one answer in prediction.
+        """
+
+        max_training_cases: int | None = Field(default=None, ge=2)
+        balance: bool = True
+        sft: FineTuning = FineTuning()
+        max_new_tokens: int = Field(default=32, ge=1)
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
+        """The fine-tuned policy and the record text."""
+        policy, record_text = plan.policy(), plan.record_text()
+        fine_tuned = plan.stage(
+            kind="sft",
+            label="answers only",
+            function=fine_tune_on_answers,
+            params=self.params.model_dump(mode="json", include={"max_training_cases", "balance", "sft"}),
+            inputs={"training": plan.training, "policy": policy, "record_text": record_text},
+        )
+        return {"policy": fine_tuned, "record_text": record_text}
+
+    def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
+        """The trained policy's answers, read in the benchmark's answer mode."""
+        return answer_with_policy(cases, run, _STYLE, self.params.max_new_tokens)
+
+
+def fine_tune_on_answers(run: StageRun) -> None:
+    """Stage `sft` on answers alone.
+
+    Params: `max_training_cases`, `balance`, `sft`. Inputs: `training`, `policy`, `record_text`.
+    """
+    data = run.inputs["training"].train
+    answers = supervised_answers(chosen_cases(data, run.params["max_training_cases"], run.seed))
+    learn(balanced(answers) if run.params["balance"] else answers, data, _STYLE, run)
+
+
+def supervised_answers(data: LabelledCases) -> list[SelectedTrajectory]:
+    """The text to learn for each case: the answer at the level nearest its label."""
+    levels = [float(level) for level in ANSWER_LEVELS]
+    nearest = {label: min(levels, key=lambda level: abs(level - label)) for label in (0, 1)}
+    return [
+        SelectedTrajectory(case_id, label, write_answer(_STYLE, [], [], nearest[label], ""), nearest[label])
+        for case_id, label in zip(data.cases.case_ids, data.labels.tolist(), strict=True)
+    ]

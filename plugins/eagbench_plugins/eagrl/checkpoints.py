@@ -1,0 +1,36 @@
+"""The checkpoint that a killed training goes on from."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+_NAME = re.compile(r"checkpoint-(\d+)")
+_WRITTEN_LAST = "trainer_state.json"
+
+
+def last_complete_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that a transformers trainer finished writing; None if there is none.
+
+    A trainer writes into the folder that bears the checkpoint's final name, so a kill while it saves leaves a part of
+    one there, from which it can't go on. Such a part is removed.
+
+    Args:
+        folder: The trainer's output folder.
+    """
+    found = [(int(name[1]), path) for path in folder.iterdir() if (name := _NAME.fullmatch(path.name))]
+    for _, path in sorted(found, reverse=True):
+        if _is_complete(path):
+            return str(path)
+        shutil.rmtree(path)
+    return None
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / _WRITTEN_LAST).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return False
+    return True

@@ -1,0 +1,77 @@
+"""`attention_mass`: does the policy look at what the expert attends to?
+
+    R     = w * R_cls + (1 - w) * R_mass,  w = 0.6
+    R_mass = 1 - JSD(attention, salience)
+
+R_cls is that of `eag`. R_mass compares the policy's own attention when it answers (not the features that it cites) with
+the expert's salience, both restricted to the features observed in the case and normalised; JSD is the Jensen-Shannon
+distance with logarithms to base 2, from 0 to 1. With w = 0 it is pure alignment, which teaches nothing of the outcome.
+Not in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field
+
+from eagbench.api import Case, StrictParams, Trajectory
+from eagbench_plugins.eagrl.rewards.parts import LOWEST, UNPARSED, log_likelihood, margin
+
+
+class AttentionMassReward:
+    """Correct and confident answers, and attention that agrees with the expert's."""
+
+    name: ClassVar[str] = "attention_mass"
+    needs_salience: ClassVar[bool] = True
+    needs_attention: ClassVar[bool] = True
+
+    class Params(StrictParams):
+        """Weights.
+
+        Attributes:
+            classification_weight: w, the weight of R_cls.
+            beta: Weight of the margin within R_cls.
+        """
+
+        classification_weight: float = Field(default=0.6, ge=0, le=1)
+        beta: float = Field(default=0.5, ge=0)
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def __call__(
+        self, case: Case, label: int, trajectory: Trajectory, salience: Mapping[str, float] | None
+    ) -> Mapping[str, float]:
+        """The parts `classification`, `attention` (0 to 1), `unparsed` (0 or -1), and their weighted `total`."""
+        if salience is None:
+            raise ValueError("the reward attention_mass compares with an expert and was given no salience")
+        if trajectory.probability is None:
+            classification, attention, unparsed = log_likelihood(1, LOWEST), 0.0, UNPARSED
+        else:
+            if trajectory.attention is None:
+                raise ValueError(f"case {case.case_id}: the policy's attention was not measured")
+            classification = log_likelihood(label, trajectory.probability)
+            classification += self.params.beta * margin(label, trajectory.probability)
+            attention = likeness(case, trajectory.attention, salience)
+            unparsed = 0.0
+        weight = self.params.classification_weight
+        return {
+            "classification": classification,
+            "attention": attention,
+            "unparsed": unparsed,
+            "total": weight * classification + (1 - weight) * attention + unparsed,
+        }
+
+
+def likeness(case: Case, attention: Mapping[str, float], salience: Mapping[str, float]) -> float:
+    """1 - Jensen-Shannon distance over the features observed in the case; 0 if either has no weight on them."""
+    from scipy.spatial.distance import jensenshannon
+
+    observed = case.observed()
+    looked = [attention.get(name, 0.0) for name in observed]
+    taught = [salience[name] for name in observed]
+    if sum(looked) <= 0 or sum(taught) <= 0:
+        return 0.0
+    return 1 - float(jensenshannon(looked, taught, base=2))
