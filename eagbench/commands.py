@@ -12,9 +12,9 @@ from eagbench.plan import Plan, make_plan
 from eagbench.progress import Reporter
 from eagbench.registry import load_registry
 from eagbench.run_writer import check_out, write_run_folder
-from eagbench.runner import run_plan
+from eagbench.runner import needed_stages, run_plan
 from eagbench.store import Store
-from eagbench.tracking import start_trackers
+from eagbench.tracking import tracked
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,11 @@ def run(request: Request, out: Path | None, *, fresh: bool, workers: int, quiet:
     store = Store.open()
     reporter = Reporter(quiet=quiet)
     plan = make_plan(loaded, load_registry(), store, limit=request.limit)
-    trackers = start_trackers(plan, folder)
     n_complete = 0 if fresh else sum(store.is_complete(node) for node in plan.nodes)
     reporter.say(f"{name}: {len(plan.nodes)} stages, {n_complete} of them in the store {store.root}")
-    result = run_plan(plan, store, reporter, fresh=fresh, workers=workers, trackers=trackers)
+    with tracked(plan, store, folder, fresh=fresh) as settled:
+        result = run_plan(plan, store, reporter, fresh=fresh, workers=workers, settled=settled)
     manifest = write_run_folder(plan, result, store, folder)
-    for tracker in trackers:
-        tracker.finish()
     from eagbench.report.html import write_report
     from eagbench.report.tables import headline
 
@@ -103,10 +101,13 @@ def plan_text(plan: Plan, store: Store) -> str:
     """Stages by kind and label, and the sum of what is still to do."""
     lines = [f"{plan.loaded.benchmark.name}: {len(plan.nodes)} stages, {len(plan.cells)} cells", ""]
     known, unknown = 0.0, 0
+    needed = needed_stages(plan, store)
     for node in plan.nodes:
         seed = "" if node.seed is None else f", seed {node.seed}"
         if store.is_complete(node):
             state = "in the store"
+        elif node.fingerprint not in needed:
+            state = "not needed: what was made from it is in the store"
         else:
             seconds = store.seconds_of(node.kind, node.label)
             state = "to do" if seconds is None else f"to do, about {seconds:.0f} s"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from eagbench.errors import UserError
 from eagbench.prompting.answering import AnswerMode
@@ -136,6 +136,13 @@ class IntervalSpec(Strict):
     seed: int = Field(default=0, ge=0)
 
 
+class ComparisonSpec(Strict):
+    """Whose claim is tested, and by which metric: the method against every other one, on unchanged records."""
+
+    method: str
+    metric: str
+
+
 class Benchmark(Strict):
     """A benchmark: data, methods, conditions, seeds, metrics."""
 
@@ -153,6 +160,7 @@ class Benchmark(Strict):
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     metrics: tuple[ComponentSpec, ...] = Field(min_length=1)
     intervals: IntervalSpec = IntervalSpec()
+    comparisons: ComparisonSpec | None = None
     trackers: tuple[ComponentSpec, ...] = ()
     profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -184,6 +192,24 @@ class Benchmark(Strict):
         if any(seed < 0 for seed in seeds):
             raise ValueError("seeds are not negative")
         return seeds
+
+    @field_validator("comparisons")
+    @classmethod
+    def _is_compared(cls, comparisons: ComparisonSpec | None, info: ValidationInfo) -> ComparisonSpec | None:
+        if comparisons is not None and {"methods", "metrics"} <= info.data.keys():
+            methods = [method.label for method in info.data["methods"]]
+            _among(methods, "method", comparisons.method)
+            _among([metric.name for metric in info.data["metrics"]], "metric", comparisons.metric)
+            if len(methods) < 2:
+                raise ValueError("there is no other method to compare with")
+        return comparisons
+
+
+def _among(names: Sequence[str], what: str, name: str) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise ValueError(f"the {what} '{name}' is not in this benchmark; {hint}choices: {', '.join(names)}")
 
 
 def _unique(labels: Sequence[str], what: str) -> None:

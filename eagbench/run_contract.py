@@ -12,8 +12,21 @@ RESULT_COLUMNS = (
     "benchmark", "task", "domain_train", "domain_eval", "split", "method", "seed", "condition", "severity",
     "calibration", "subgroup", "metric", "value", "ci_low", "ci_high", "n_cases", "n_positive", "n_unparsed", "status",
 )  # fmt: skip
+COMPARISON_COLUMNS = (
+    "benchmark", "task", "domain_train", "domain_eval", "family", "metric", "condition", "severity", "calibration",
+    "method", "baseline", "difference", "ci_low", "ci_high", "relative_percent", "standard_error",
+    "smallest_detectable", "p_value", "p_corrected", "correction", "n_cases", "n_positive", "n_seeds",
+    "undefined_resamples",
+)  # fmt: skip
 COST_COLUMNS = ("stage", "kind", "label", "seed", "seconds", "peak_memory_mb", "generated_tokens", "status")
 KEY_COLUMNS = RESULT_COLUMNS[:9]
+# One row per number of a curve that a stage behind a method's predictions left; `stage` is its fingerprint.
+TRAINING_COLUMNS = ("method", "seed", "fold", "kind", "label", "stage", "step", "name", "value")
+TRAINING = "training.parquet"
+# One line per object that such a stage left about what it found: the first six keys, and `file` and `content`.
+TRAINING_SUMMARIES = "training_summaries.jsonl"
+# What trackers that write to this machine keep, while a run goes on and after it.
+TRACKERS = "trackers"
 CLEAN = "clean"
 MEAN_SEED = "mean"
 

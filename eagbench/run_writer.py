@@ -21,16 +21,30 @@ import pyarrow.parquet as pq
 
 import eagbench
 from eagbench.cohort_files import read_cases, read_facts, read_labels
+from eagbench.comparisons import SeedMeans, compare, seed_means
 from eagbench.errors import UserError
+from eagbench.metrics.recalibrated import metric_and_calibration, without_unparsed_variant
 from eagbench.plan import Cell, Plan, environment
 from eagbench.registry import load_registry
-from eagbench.run_contract import COST_COLUMNS, KEY_COLUMNS, MEAN_SEED, RESULT_COLUMNS, read_manifest
+from eagbench.run_contract import (
+    COMPARISON_COLUMNS,
+    COST_COLUMNS,
+    KEY_COLUMNS,
+    MEAN_SEED,
+    RESULT_COLUMNS,
+    TRACKERS,
+    TRAINING,
+    TRAINING_COLUMNS,
+    TRAINING_SUMMARIES,
+    read_manifest,
+)
 from eagbench.runner import Outcome, RunResult
 from eagbench.stage import Condition, StageNode, StageOutput
 from eagbench.stages.score import SCORED_SCHEMA
 from eagbench.stages.split import read_assignment, read_parts
 from eagbench.stats.bootstrap import percentile_interval
 from eagbench.store import Store, file_hash, write_text
+from eagbench.training_files import CURVES, SUMMARIES, Use, read_points, uses
 
 
 def check_out(folder: Path, benchmark: str) -> None:
@@ -48,7 +62,8 @@ def check_out(folder: Path, benchmark: str) -> None:
         raise UserError(
             "the output folder can't be written", where=str(folder), mend="choose another --out, or change its rights"
         )
-    if not folder.exists() or not any(folder.iterdir()):
+    # A run that was killed before its end has left at most what its trackers wrote.
+    if not folder.exists() or all(path.name == TRACKERS for path in folder.iterdir()):
         return
     if not (folder / "manifest.json").is_file():
         raise UserError(
@@ -87,11 +102,13 @@ def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) 
             old.unlink()
     writer = _Writer(plan, result, store)
     write_text(folder / "results.csv", _csv(RESULT_COLUMNS, writer.results()))
+    write_text(folder / "comparisons.csv", _csv(COMPARISON_COLUMNS, writer.comparisons()))
     write_text(folder / "costs.csv", _csv(COST_COLUMNS, writer.costs()))
     for method in [m.label for m in plan.methods]:
         writer.copy_predictions(method, folder)
         writer.copy_trajectories(method, folder)
     writer.copy_references(folder)
+    writer.copy_training(folder)
     pq.write_table(read_assignment(store.folder(plan.split)), folder / "patients.parquet")
     write_text(folder / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in result.log))
     manifest = writer.manifest(folder)
@@ -127,12 +144,13 @@ class _Writer:
         }
 
     def row(
-        self, keys: Mapping[str, Any], metric: str, numbers: Mapping[str, float], n_unparsed: int | str, status: str
+        self, keys: Mapping[str, Any], name: str, numbers: Mapping[str, float], n_unparsed: int | str, status: str
     ) -> dict[str, Any]:
-        """One row of results.csv. A number that is undefined is an empty field."""
+        """One row of results.csv, by the qualified name of its number. One that is undefined is an empty field."""
+        metric, calibration = metric_and_calibration(name)
         row = {
             **keys,
-            "calibration": "none",
+            "calibration": calibration,
             "subgroup": "all",
             "metric": metric,
             "n_cases": self.n_cases,
@@ -212,6 +230,45 @@ class _Writer:
             rows.append(self.row(keys, metric, numbers, n_unparsed, "ok"))
         return rows
 
+    def comparisons(self) -> list[dict[str, Any]]:
+        """Paired differences between the method whose claim is tested and the others; none if none is."""
+        spec = self.benchmark.comparisons
+        if spec is None:
+            return []
+        means = {}
+        for method in self.plan.methods:
+            for condition in self.plan.conditions:
+                cells = [c for c in self.plan.cells if c.method == method.label and c.condition is condition]
+                if {self._status(cell) for cell in cells} == {"ok"}:
+                    means[(method.label, (condition.name, condition.severity))] = self._seed_means(cells)
+        rows = compare(
+            spec.method,
+            spec.metric,
+            [method.label for method in self.plan.methods if method.label != spec.method],
+            [(condition.name, condition.severity) for condition in self.plan.conditions],
+            means,
+            self.benchmark.intervals.level,
+        )
+        shared = {
+            "benchmark": self.benchmark.name,
+            "task": self.facts["task"]["name"],
+            "domain_train": self.domain,
+            "domain_eval": self.domain,
+            "n_cases": self.n_cases,
+            "n_positive": self.n_positive,
+            "n_seeds": len(self.benchmark.seeds),
+        }
+        return [{**shared, **{column: _field(value) for column, value in row.items()}} for row in rows]
+
+    def _seed_means(self, cells: Sequence[Cell]) -> SeedMeans:
+        folders = [self.store.folder(cell.score) for cell in cells if cell.score is not None]
+        values = [json.loads((folder / "values.json").read_text())["metrics"] for folder in folders]
+        resamples = [pq.read_table(folder / "resamples.parquet") for folder in folders]
+        return seed_means(
+            [{name: numbers["value"] for name, numbers in value.items()} for value in values],
+            [{name: table[name].to_numpy() for name in table.column_names} for table in resamples],
+        )
+
     def costs(self) -> list[dict[str, Any]]:
         """One row per stage of the plan: what it took when it was computed, now or in an earlier run."""
         rows = []
@@ -263,12 +320,36 @@ class _Writer:
             keys = {"seed": cell.seed, "condition": cell.condition.name, "severity": cell.condition.severity}
             for name, value in cell.score.inputs.items():
                 if name.startswith("predict") and isinstance(value, StageOutput):
-                    text = (self.store.folder(value.stage) / "trajectories.jsonl").read_text(encoding="utf-8")
-                    lines.extend(
-                        json.dumps({**keys, **json.loads(line)}, ensure_ascii=False) for line in text.splitlines()
-                    )
+                    # Not by splitlines, which also breaks at characters that JSON leaves as they are.
+                    with (self.store.folder(value.stage) / "trajectories.jsonl").open(encoding="utf-8") as stream:
+                        lines.extend(json.dumps({**keys, **json.loads(line)}, ensure_ascii=False) for line in stream)
         if lines:
             write_text(folder / "trajectories" / f"{method}.jsonl", "\n".join(lines) + "\n")
+
+    def copy_training(self, folder: Path) -> None:
+        """What the stages behind each method's predictions left about their training: curves and summaries."""
+        columns: dict[str, list[Any]] = {name: [] for name in TRAINING_COLUMNS}
+        lines: list[str] = []
+        for use in uses(self.plan):
+            if self.outcome(use.node).status not in {"computed", "reused"}:
+                continue
+            keys, stage = _training_keys(use), self.store.folder(use.node)
+            for path in (stage / name for name in CURVES):
+                for point in read_points(path) if path.is_file() else ():
+                    for name, value in point.values.items():
+                        for column, entry in {**keys, "step": point.step, "name": name, "value": value}.items():
+                            columns[column].append(entry)
+            for path in (stage / name for name in SUMMARIES):
+                if path.is_file():
+                    content = json.loads(path.read_text(encoding="utf-8"))
+                    lines.append(json.dumps({**keys, "file": path.name, "content": content}, ensure_ascii=False))
+        # An earlier run into this folder may have had methods that train.
+        (folder / TRAINING).unlink(missing_ok=True)
+        (folder / TRAINING_SUMMARIES).unlink(missing_ok=True)
+        if columns["value"]:
+            pq.write_table(pa.table(columns), folder / TRAINING)
+        if lines:
+            write_text(folder / TRAINING_SUMMARIES, "\n".join(lines) + "\n")
 
     # Manifest
 
@@ -311,6 +392,7 @@ class _Writer:
             "metrics": [{"name": use.name, "params": dict(use.params)} for use in plan.metrics],
             "seeds": list(self.benchmark.seeds),
             "intervals": self.benchmark.intervals.model_dump(mode="json"),
+            "comparisons": None if self.benchmark.comparisons is None else self.benchmark.comparisons.model_dump(),
             "stages": [self._stage(node) for node in plan.nodes],
             "failed": failed,
             "versions": environment(),
@@ -320,6 +402,7 @@ class _Writer:
                 path.relative_to(folder).as_posix(): file_hash(path)
                 for path in sorted(folder.rglob("*"))
                 if path.is_file() and path.suffix in {".csv", ".parquet", ".jsonl"} and path.name != "log.jsonl"
+                if path.relative_to(folder).parts[0] != TRACKERS
             },
         }
 
@@ -363,6 +446,17 @@ class _Writer:
         }
 
 
+def _training_keys(use: Use) -> dict[str, Any]:
+    return {
+        "method": use.method,
+        "seed": use.seed,
+        "fold": use.fold,
+        "kind": use.node.kind,
+        "label": use.node.label,
+        "stage": use.node.fingerprint,
+    }
+
+
 def _description(condition: Condition) -> str:
     """The first line of the perturbation's own documentation."""
     if condition.perturbation is None:
@@ -372,16 +466,19 @@ def _description(condition: Condition) -> str:
 
 
 def mean_metrics(names: Sequence[Sequence[str]]) -> list[str]:
-    """Every metric that one of the seeds has, in order; a seed without unparsed answers has no variants of its own."""
+    """Every metric that one of the seeds has, in order; a seed without unparsed answers has no variants of its own.
+
+    A corrected number has a mean if every seed has it.
+    """
     seen: dict[str, None] = {}
     for listed in names:
         seen.update(dict.fromkeys(listed))
-    return list(seen)
+    return [name for name in seen if all(_or_plain(name, listed) in listed for listed in names)]
 
 
 def _or_plain(metric: str, available: Any) -> str:
     """The variant, or the plain metric, to which it is equal, for a seed in which every answer was parsed."""
-    return metric if metric in available else metric.partition(":")[0]
+    return metric if metric in available else without_unparsed_variant(metric)
 
 
 def _with_keys(table: pa.Table, keys: Mapping[str, Any]) -> pa.Table:
@@ -395,6 +492,13 @@ def _with_keys(table: pa.Table, keys: Mapping[str, Any]) -> pa.Table:
     for field in SCORED_SCHEMA:
         columns[field.name] = table[field.name]
     return pa.table(columns)
+
+
+def _field(value: Any) -> Any:
+    """A value as it stands in a CSV file: numbers to the last bit, an undefined or absent one as an empty field."""
+    if isinstance(value, float):
+        return "" if np.isnan(value) else repr(value)
+    return "" if value is None else value
 
 
 def domain_name(dataset: str, access: str) -> str:

@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -24,13 +24,16 @@ from eagbench.registry import load_registry
 from eagbench.stage import StageNode, StageRun, no_progress
 from eagbench.store import Store
 
+_READ_FOR_THE_RUN_FOLDER = frozenset({"cohort", "split", "references", "predict", "score"})
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a stage ended.
 
     Attributes:
-        status: `computed`, `reused`, `failed`, or `skipped` because a stage before it failed.
+        status: `computed`, `reused`, `failed`, `skipped` because a stage before it failed, or `not_needed`: the store
+            holds all that was made from it, and not the stage itself.
         seconds: Time spent now.
         facts: The stage's manifest, for a finished one.
         reason: Why it failed, in one line.
@@ -58,6 +61,11 @@ class RunResult:
     log: list[dict[str, Any]] = field(default_factory=list)
 
 
+def unheard(node: StageNode, outcome: Outcome) -> None:
+    """Nobody follows the run."""
+    del node, outcome
+
+
 def run_plan(
     plan: Plan,
     store: Store,
@@ -65,11 +73,19 @@ def run_plan(
     *,
     fresh: bool = False,
     workers: int = 1,
-    trackers: Sequence[Any] = (),
+    settled: Callable[[StageNode, Outcome], None] = unheard,
 ) -> RunResult:
-    """Computes every stage of a plan that the store does not hold.
+    """Computes every stage of a plan that the store does not hold and that is needed.
 
     A failed stage fails the cells that need it; the others go on.
+
+    Args:
+        plan: The plan.
+        store: Where its stages lie.
+        reporter: Says what happens.
+        fresh: Compute every stage anew.
+        workers: Number of processes.
+        settled: Called in this process with every stage that is done.
 
     Raises:
         UserError: The data can't be loaded or divided, which is the user's to mend.
@@ -94,25 +110,50 @@ def run_plan(
             **({"traceback": final.details} if final.details else {}),
         }
         result.log.append(entry)
-        for tracker in trackers:
-            tracker.log(f"{node.kind}/{node.label}", len(result.log), {"seconds": final.seconds})
+        settled(node, final)
         if final.status == "failed" and node.fingerprint in shared:
             if final.error is not None:
                 raise final.error
             raise SharedStageError(f"stage {node.kind} '{node.label}' failed\n\n{final.details}")
-        if final.status != "reused":
+        if final.status not in {"reused", "not_needed"}:
             seed = "" if node.seed is None else f", seed {node.seed}"
             reason = f": {final.reason}" if final.reason else ""
             reporter.say(
                 f"[{len(result.outcomes)}/{total}] {node.kind:<12} {node.label}{seed}  "
                 f"{final.status}{reason}  {final.seconds:.1f} s"
             )
-        return final.status in {"computed", "reused"}
+        return final.status in {"computed", "reused", "not_needed"}
 
     # With worker processes there is one terminal and many stages: lines only.
     progress: Callable[..., Any] = reporter.progress if workers == 1 else no_progress
-    local.execute(plan.nodes, partial(compute_stage, store=store, fresh=fresh, progress=progress), done, workers)
+    needed = frozenset(node.fingerprint for node in plan.nodes) if fresh else needed_stages(plan, store)
+    compute = partial(_settle, needed=needed, store=store, fresh=fresh, progress=progress)
+    local.execute(plan.nodes, compute, done, workers)
     return result
+
+
+def needed_stages(plan: Plan, store: Store) -> frozenset[str]:
+    """Fingerprints of the stages that the run folder is written from, and of those that unfinished ones need.
+
+    What a finished stage was made from need not lie in the store any more: prediction goes on from a trained policy
+    when the experts, searches and salience behind it are gone.
+    """
+    needed: set[str] = set()
+    for node in reversed(plan.nodes):  # each after all that need it
+        if node.kind in _READ_FOR_THE_RUN_FOLDER:
+            needed.add(node.fingerprint)
+        if node.fingerprint in needed and not store.is_complete(node):
+            needed.update(upstream.fingerprint for upstream in node.upstream())
+    return frozenset(needed)
+
+
+def _settle(
+    node: StageNode, needed: frozenset[str], store: Store, *, fresh: bool, progress: Callable[..., Any]
+) -> Outcome:
+    """Does a stage, finds it done, or leaves it out."""
+    if node.fingerprint not in needed and not store.is_complete(node):
+        return Outcome("not_needed")
+    return compute_stage(node, store, fresh=fresh, progress=progress)
 
 
 def compute_stage(node: StageNode, store: Store, *, fresh: bool, progress: Callable[..., Any]) -> Outcome:

@@ -15,12 +15,23 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from eagbench.comparisons import compare, seed_means
+from eagbench.metrics.recalibrated import (
+    UNCORRECTED,
+    metric_and_calibration,
+    qualified_name,
+    without_unparsed_variant,
+)
 from eagbench.run_contract import KEY_COLUMNS, MEAN_SEED, read_manifest
 from eagbench.stages.score import evaluate
 from eagbench.stages.split import patient_set_hash
 from eagbench.stats.bootstrap import percentile_interval
 from eagbench.store import file_hash
 from eagbench.types import FloatArray
+
+Evaluated = dict[tuple[str, ...], tuple[dict[str, float], dict[str, FloatArray]]]  # by the key columns of a cell
+
+_CELL_COLUMNS = ("method", "seed", "condition", "severity")
 
 POINT_TOLERANCE = 1e-9
 INTERVAL_TOLERANCE = 1e-9
@@ -59,7 +70,8 @@ def verify(folder: Path) -> Findings:
     findings = Findings()
     _check_files(folder, manifest, findings)
     if findings.passed:
-        _check_numbers(folder, manifest, findings)
+        evaluated = _check_numbers(folder, manifest, findings)
+        _check_comparisons(folder, manifest, evaluated, findings)
         _check_patients(folder, manifest, findings)
     return findings
 
@@ -74,14 +86,15 @@ def _check_files(folder: Path, manifest: Mapping[str, Any], findings: Findings) 
         findings.count("files unchanged")
 
 
-def _check_numbers(folder: Path, manifest: Mapping[str, Any], findings: Findings) -> None:
+def _check_numbers(folder: Path, manifest: Mapping[str, Any], findings: Findings) -> Evaluated:
+    """Compares results.csv with what the predictions give; returns the latter for every cell of results.csv."""
     with (folder / "results.csv").open(newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["status"] in {"ok", "undefined"}]
     cells: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in rows:
         cells.setdefault(tuple(row[key] for key in KEY_COLUMNS), []).append(row)
     predictions = {path.stem: pq.read_table(path).to_pylist() for path in (folder / "predictions").glob("*.parquet")}
-    evaluated: dict[tuple[str, ...], tuple[dict[str, float], dict[str, FloatArray]]] = {}
+    evaluated: Evaluated = {}
 
     def evaluated_cell(key: tuple[str, ...], records: list[dict[str, Any]]) -> tuple[dict[str, float], Any]:
         if key not in evaluated:
@@ -111,6 +124,44 @@ def _check_numbers(folder: Path, manifest: Mapping[str, Any], findings: Findings
             continue
         for row in cell_rows:
             _compare(row, parts, manifest["intervals"]["level"], findings)
+    return evaluated
+
+
+def _check_comparisons(folder: Path, manifest: Mapping[str, Any], evaluated: Evaluated, findings: Findings) -> None:
+    with (folder / "comparisons.csv").open(newline="") as stream:
+        stored = list(csv.DictReader(stream))
+    spec = manifest["comparisons"]
+    expected = [] if spec is None else _comparisons(spec, manifest, evaluated)
+    if len(stored) != len(expected):
+        findings.problems.append(f"comparisons.csv has {len(stored)} rows, recomputed {len(expected)}")
+        return
+    for row, again in zip(stored, expected, strict=True):
+        where = f"comparisons.csv, {row['method']} against {row['baseline']}, {row['condition']} {row['severity']}"
+        for column, value in again.items():
+            text = row[column]
+            if isinstance(value, float):
+                same = bool(np.isclose(float(text or "nan"), value, rtol=0, atol=POINT_TOLERANCE, equal_nan=True))
+            else:
+                same = text == ("" if value is None else str(value))
+            if not same:
+                findings.problems.append(f"{where}: {row['metric']}: {column} is {text!r}, recomputed {value!r}")
+        findings.count("paired differences recomputed")
+
+
+def _comparisons(spec: Mapping[str, str], manifest: Mapping[str, Any], evaluated: Evaluated) -> list[dict[str, Any]]:
+    methods = [method["label"] for method in manifest["methods"]]
+    conditions = [(condition["name"], condition["severity"]) for condition in manifest["conditions"]]
+    of_cell = {tuple(key[i] for i in map(KEY_COLUMNS.index, _CELL_COLUMNS)): found for key, found in evaluated.items()}
+    means = {}
+    for method in methods:
+        for name, severity in conditions:
+            text = "" if severity is None else str(severity)
+            seeds = [of_cell.get((method, str(seed), name, text)) for seed in manifest["seeds"]]
+            found = [seed for seed in seeds if seed is not None]
+            if len(found) == len(seeds):
+                means[(method, (name, severity))] = seed_means([p for p, _ in found], [draws for _, draws in found])
+    baselines = [method for method in methods if method != spec["method"]]
+    return compare(spec["method"], spec["metric"], baselines, conditions, means, manifest["intervals"]["level"])
 
 
 def _without(key: tuple[str, ...], index: int) -> tuple[str, ...]:
@@ -120,12 +171,15 @@ def _without(key: tuple[str, ...], index: int) -> tuple[str, ...]:
 def _compare(
     row: Mapping[str, str], parts: Sequence[tuple[dict[str, float], Any]], level: float, findings: Findings
 ) -> None:
-    metric = row["metric"]
-    plain = metric.partition(":")[0]
-    point = float(np.mean([points.get(metric, points[plain]) for points, _ in parts]))
-    draws = np.mean([resamples.get(metric, resamples[plain]) for _, resamples in parts], axis=0)
+    name = qualified_name(row["metric"], row["calibration"])
+    plain = without_unparsed_variant(name)
+    where = f"{row['method']}, seed {row['seed']}, {row['condition']} {row['severity']}: {name}"
+    if any(plain not in points for points, _ in parts):
+        findings.problems.append(f"{where}: the predictions do not give such a number")
+        return
+    point = float(np.mean([points.get(name, points[plain]) for points, _ in parts]))
+    draws = np.mean([resamples.get(name, resamples[plain]) for _, resamples in parts], axis=0)
     low, high = percentile_interval(draws, level)
-    where = f"{row['method']}, seed {row['seed']}, {row['condition']} {row['severity']}: {metric}"
     for column, expected, tolerance in (
         ("value", point, POINT_TOLERANCE),
         ("ci_low", low, INTERVAL_TOLERANCE),
@@ -143,10 +197,12 @@ def reference_value(
     """A metric by scikit-learn and NumPy, None for a metric that only its own plugin knows."""
     from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-    plain, _, suffix = metric.partition(":")
+    variant, calibration = metric_and_calibration(metric)
+    plain, _, suffix = variant.partition(":")
     chosen = [r for r in records if r["parsed"]] if suffix == "parsed_only" else list(records)
     label = np.array([r["label"] for r in chosen], dtype=int)
-    probability = np.array([r["probability"] for r in chosen], dtype=float)
+    scored = "probability" if calibration == UNCORRECTED else calibration
+    probability = np.array([r[scored] for r in chosen], dtype=float)
     parsed = np.array([r["parsed"] for r in chosen], dtype=bool)
     if suffix == "worst_case":
         probability = np.where(parsed, probability, 1 - label)
@@ -158,7 +214,10 @@ def reference_value(
         "brier": lambda: float("nan") if not len(label) else float(brier_score_loss(label, probability)),
         "ece": lambda: _ece(label, probability, int(params["bins"])),
         "unparsed_rate": lambda: float(np.mean(~parsed)),
-        "attention_jaccard": lambda: _jaccard(chosen),
+        "attention_jaccard": lambda: _jaccard(chosen, "cited_features"),
+        "cited_features": lambda: _cited(chosen),
+        "alignment_over_constant": lambda: _jaccard(chosen, "cited_features") - _jaccard(chosen, "constant_features"),
+        "attention_mass": lambda: _attention_mass(chosen),
     }
     return functions[plain]() if plain in functions else None
 
@@ -175,12 +234,32 @@ def _ece(label: Any, probability: FloatArray, bins: int) -> float:
     return float(total)
 
 
-def _jaccard(records: Sequence[Mapping[str, Any]]) -> float:
-    if all(r["cited_features"] is None for r in records) or all(r["teacher_features"] is None for r in records):
+def _cited(records: Sequence[Mapping[str, Any]]) -> float:
+    if all(r["cited_features"] is None for r in records):
+        return float("nan")
+    return float(np.mean([len(set(r["cited_features"] or ())) for r in records]))
+
+
+def _attention_mass(records: Sequence[Mapping[str, Any]]) -> float:
+    from scipy.spatial.distance import jensenshannon
+
+    if all(r["attention"] is None for r in records) or all(r["teacher_salience"] is None for r in records):
         return float("nan")
     values = []
     for r in records:
-        cited, teacher = set(r["cited_features"] or ()), set(r["teacher_features"] or ())
+        attention, salience = dict(r["attention"] or ()), dict(r["teacher_salience"])
+        looked = [attention.get(name, 0.0) for name in salience]
+        likeness = 1 - jensenshannon(looked, list(salience.values()), base=2) if sum(looked) > 0 else 0.0
+        values.append(likeness if sum(salience.values()) > 0 else 0.0)
+    return float(np.mean(values))
+
+
+def _jaccard(records: Sequence[Mapping[str, Any]], lists: str) -> float:
+    if all(r[lists] is None for r in records) or all(r["teacher_features"] is None for r in records):
+        return float("nan")
+    values = []
+    for r in records:
+        cited, teacher = set(r[lists] or ()), set(r["teacher_features"] or ())
         values.append(len(cited & teacher) / len(cited | teacher) if cited | teacher else 0.0)
     return float(np.mean(values))
 

@@ -66,15 +66,23 @@ def test_the_first_plugin_is_short_and_works(
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_benchmark_can_be_planned(path: Path, physionet_root: Path, shared_data: Path, tmp_path: Path) -> None:
+def test_every_benchmark_can_be_planned(
+    path: Path, physionet_root: Path, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from eagbench.config import load_benchmark
     from eagbench.plan import make_plan
     from eagbench.registry import load_registry
     from eagbench.store import Store
 
+    # Planning hashes the files of a large policy and does not open them.
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"")
+    monkeypatch.setenv("EAGBENCH_MODEL", str(model))
     roots = {"physionet2012": physionet_root, "tjh": shared_data / "tjh", "mimic4": "synthetic"}
-    dataset = load_benchmark(path).benchmark.data.name
     for profile in (None, *load_benchmark(path).benchmark.profiles):
+        dataset = load_benchmark(path, profile=profile).benchmark.data.name
         loaded = load_benchmark(path, sets=[f"data.root={roots[dataset]}"], profile=profile)
         plan = make_plan(loaded, load_registry(), Store.open(tmp_path))
         assert plan.cells

@@ -85,7 +85,7 @@ def forest(rows: Sequence[str], look: Mapping[str, Look], panels: Sequence[Fores
         y = top + row_height * (i + 0.5)
         if i % 2 == 0:
             parts.append(rectangle(0, y - row_height / 2, WIDTH, row_height, "stripe"))
-        parts.append(text(8, y + 4, _short(name, 27), "label" if name in look else "label reference-name"))
+        parts.append(text(8, y + 4, shortened(name, 27), "label" if name in look else "label reference-name"))
     for k, panel in enumerate(panels):
         start = left + k * (panel_width + gap)
         scale = Scale(*_extent(panel.estimates.values(), panel.baseline), start, start + panel_width)
@@ -220,7 +220,7 @@ def reliability(panels: Sequence[ReliabilityPanel], look: Mapping[str, Look]) ->
         drawn = look.get(panel.method)
         colour = drawn.colour if drawn else REFERENCE
         x_scale, y_scale = Scale(0, 1, x0, x0 + plot), Scale(0, 1, y0 + plot, y0)
-        parts.append(text(x0, y0 - 25, _short(panel.method, 30), "panel-title"))
+        parts.append(text(x0, y0 - 25, shortened(panel.method, 30), "panel-title"))
         parts.append(text(x0, y0 - 9, panel.note, "tick quiet"))
         for tick in (0, 0.25, 0.5, 0.75, 1):
             parts.append(line(x_scale(tick), y0, x_scale(tick), y0 + plot, "grid"))
@@ -279,7 +279,7 @@ def citations(panels: Sequence[CitationPanel], features: Sequence[str], look: Ma
         bottom = y0 + row_height * len(features)
         colour = look[panel.method].colour
         scale = Scale(0, 1, start, start + width)
-        parts.append(text(start, y0 - 12, _short(panel.method, 38), "panel-title"))
+        parts.append(text(start, y0 - 12, shortened(panel.method, 38), "panel-title"))
         for tick in (0, 0.25, 0.5, 0.75, 1):
             parts.append(line(scale(tick), y0, scale(tick), bottom, "grid"))
             if tick in (0, 0.5, 1):
@@ -288,7 +288,7 @@ def citations(panels: Sequence[CitationPanel], features: Sequence[str], look: Ma
         for i, feature in enumerate(features):
             y = y0 + row_height * (i + 0.5)
             if k % per_row == 0:
-                parts.append(text(left - 10, y + 4, _short(feature, 26), "label", "end"))
+                parts.append(text(left - 10, y + 4, shortened(feature, 26), "label", "end"))
             cited, teacher = panel.cited.get(feature, 0.0), panel.teacher.get(feature, 0.0)
             parts.append(line(scale(cited), y, scale(teacher), y, "link"))
             parts.append(marker(scale(teacher), y, "diamond", REFERENCE, 3.6))
@@ -318,5 +318,6 @@ def _anchor(x: float, start: float, end: float) -> str:
     return "start" if position < 0.2 else "end" if position > 0.8 else "middle"
 
 
-def _short(name: str, length: int) -> str:
+def shortened(name: str, length: int) -> str:
+    """The name, cut where there is no room for more."""
     return name if len(name) <= length else name[: length - 1] + "…"

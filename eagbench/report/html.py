@@ -9,7 +9,14 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from eagbench.report import results_sections, setting_sections, tables
+from eagbench.report import (
+    alignment_section,
+    comparison_section,
+    results_sections,
+    setting_sections,
+    tables,
+    training_sections,
+)
 from eagbench.report.blocks import Section
 from eagbench.report.figures import Look, swatch
 from eagbench.report.run_folder import Group, RunFolder
@@ -55,6 +62,8 @@ def _sections(run: RunFolder) -> list[Section]:
     sections: list[Section] = []
     for i, group in enumerate(run.groups):
         sections.extend(_of_group(run, group, i))
+    about_training = (training_sections.training(run), training_sections.clipping(run), training_sections.searches(run))
+    sections.extend(section for section in about_training if section is not None)
     sections.append(setting_sections.data(run))
     cost = setting_sections.cost(run)
     return [*sections, *([cost] if cost else []), setting_sections.provenance(run)]
@@ -63,8 +72,10 @@ def _sections(run: RunFolder) -> list[Section]:
 def _of_group(run: RunFolder, group: Group, position: int) -> list[Section]:
     built = (
         results_sections.performance(run, group),
+        comparison_section.comparisons(run, group),
         results_sections.robustness(run, group),
         results_sections.calibration(run, group),
+        alignment_section.alignment(run, group),
         results_sections.citations(run, group),
         results_sections.unparsed(run, group),
         results_sections.missing(run, group),

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eagbench.metrics.attention import jaccard
 from eagbench.metrics.calibration import bin_of
 from eagbench.metrics.weighted import ratio
 from eagbench.report import figures, tables, wording
 from eagbench.report.blocks import Block, FigureBlock, Folded, Heading, Prose, Section, TableBlock
 from eagbench.report.figures import Estimate
+from eagbench.report.prior_correction import prior_table
 from eagbench.report.run_folder import Answers, Group, ResultRow, RunFolder
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.run_contract import CLEAN
@@ -232,7 +232,11 @@ def calibration(run: RunFolder, group: Group) -> Section | None:
     if left_out:
         caption += f" {wording.several(left_out, 'unparsed answer')} left out."
     svg = figures.reliability(panels, figures.looks(run.methods))
-    return Section("calibration", "Calibration", (FigureBlock(svg, caption),))
+    corrected = prior_table(run, group)
+    blocks: list[Block] = [FigureBlock(svg, caption)]
+    if corrected is not None:
+        blocks.append(TableBlock(corrected))
+    return Section("calibration", "Calibration", tuple(blocks))
 
 
 def _reliability(run: RunFolder, method: str, answers: Answers) -> figures.ReliabilityPanel:
@@ -270,7 +274,6 @@ def citations(run: RunFolder, group: Group) -> Section | None:
             found.append((method, answers))
     if not found:
         return None
-    cells = run.headline(group)
     lines, panels, rank = [], [], Counter[str]()
     for method, answers in found:
         cited, teacher = answers.cited or (), answers.teacher or ()
@@ -282,8 +285,6 @@ def citations(run: RunFolder, group: Group) -> Section | None:
             Line(
                 method,
                 (
-                    tables.entry(cells.get((method, CLEAN, None, "attention_jaccard"))),
-                    Entry(f"{_overlap_with_another_patient(cited, teacher, answers.patient_id):.3f}"),
                     Entry(f"{np.mean([len(c) for c in cited]):.1f}"),
                     Entry(f"{np.mean([len(t) for t in teacher]):.1f}"),
                     Entry(wording.count(len(cited))),
@@ -294,11 +295,9 @@ def citations(run: RunFolder, group: Group) -> Section | None:
     name = expert.get("name") if isinstance(expert, dict) else expert
     expert_words = f"the reference expert ({name})" if name else "the reference expert"
     table = Table(
-        f"Overlap (mean Jaccard index) of the features that an answer cites with the top features of {expert_words} "
-        f"for the same case, on unchanged records. {tables.seeds_words(run)}, with the {tables.interval_words(run)}. "
-        "Another patient's list: the same overlap with the expert's list of another case; only the excess over it "
-        "speaks for attention to this patient. That column and those to its right pool the answers of all seeds.",
-        ("Method", "Overlap", "Another patient's list", "Features cited", "Expert's features", "Answers"),
+        f"Features per answer, cited and on the list of {expert_words}, on unchanged records; the answers of all seeds "
+        "pooled. How the two agree, and whether beyond chance: see the section on alignment.",
+        ("Method", "Features cited", "Expert's features", "Answers"),
         tuple(lines),
     )
     features = [feature for feature, _ in sorted(rank.items(), key=lambda item: (-item[1], item[0]))[:SHOWN_FEATURES]]
@@ -315,20 +314,6 @@ def citations(run: RunFolder, group: Group) -> Section | None:
 def _shares(lists: Sequence[frozenset[str]]) -> dict[str, float]:
     counted = Counter(feature for features in lists for feature in features)
     return {feature: n / len(lists) for feature, n in counted.items()}
-
-
-def _overlap_with_another_patient(
-    cited: Sequence[frozenset[str]], teacher: Sequence[frozenset[str]], patients: Sequence[str]
-) -> float:
-    """Mean Jaccard of each answer with the list of a case half the table away, skipping cases of the same patient."""
-    total, used, n = 0.0, 0, len(cited)
-    for i in range(n):
-        for step in range(n):
-            j = (i + n // 2 + step) % n
-            if patients[j] != patients[i]:
-                total, used = total + jaccard(cited[i], teacher[j]), used + 1
-                break
-    return total / used if used else math.nan
 
 
 def unparsed(run: RunFolder, group: Group) -> Section | None:
@@ -406,7 +391,9 @@ class _Gap:
 
 
 def _why_undefined(metric: str, row: ResultRow) -> str:
-    if metric == "attention_jaccard":
+    if metric.startswith("attention_mass"):
+        return "the attention was not measured (no text read, no answer readable), or there is no reference expert"
+    if metric in {"attention_jaccard", *tables.ALIGNMENT_METRICS}:
         return "the method cites no features, or the benchmark has no reference expert"
     if metric.endswith(":parsed_only"):
         return "no parsed answers, or only one class among them"

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from eagbench.errors import UserError
-from eagbench.run_contract import CLEAN, COST_COLUMNS, MEAN_SEED, RESULT_COLUMNS, read_manifest
+from eagbench.metrics.recalibrated import UNCORRECTED
+from eagbench.run_contract import CLEAN, COMPARISON_COLUMNS, COST_COLUMNS, MEAN_SEED, RESULT_COLUMNS, read_manifest
 from eagbench.types import BoolArray, FloatArray, IntArray
 
 _MEND = "give the folder of a finished run (what `eagbench run --out` wrote)"
@@ -50,6 +51,32 @@ class ResultRow:
     n_positive: int
     n_unparsed: int
     status: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRow:
+    """One difference of comparisons.csv; a number is NaN where the cell is empty."""
+
+    task: str
+    domain_train: str
+    domain_eval: str
+    family: str
+    metric: str
+    condition: str
+    severity: float | None
+    calibration: str
+    method: str
+    baseline: str
+    difference: float
+    ci_low: float
+    ci_high: float
+    relative_percent: float
+    smallest_detectable: float
+    p_value: float
+    p_corrected: float
+    n_cases: int
+    n_positive: int
+    undefined_resamples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +123,13 @@ class RunFolder:
         self.results = tuple(_result(record) for record in _records(path / "results.csv", RESULT_COLUMNS))
         self.costs = tuple(_cost(record) for record in _records(path / "costs.csv", COST_COLUMNS))
 
+    @cached_property
+    def comparisons(self) -> tuple[ComparisonRow, ...]:
+        """The paired differences; none if the benchmark tests no method's claim."""
+        if self.manifest.get("comparisons") is None:
+            return ()
+        return tuple(_comparison(record) for record in _records(self.path / "comparisons.csv", COMPARISON_COLUMNS))
+
     @property
     def synthetic(self) -> bool:
         """Whether the numbers come from generated records."""
@@ -103,7 +137,12 @@ class RunFolder:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The groups, in order of their first appearance."""
+        """The groups of probabilities as answered, in order of their first appearance."""
+        return tuple(group for group in self.all_groups if group.calibration == UNCORRECTED)
+
+    @cached_property
+    def all_groups(self) -> tuple[Group, ...]:
+        """The groups, those of corrected probabilities included, in order of their first appearance."""
         return tuple(dict.fromkeys(row.group for row in self.results))
 
     @cached_property
@@ -219,6 +258,31 @@ def _result(record: Mapping[str, str]) -> ResultRow:
         n_positive=_count(record["n_positive"]),
         n_unparsed=_count(record["n_unparsed"]),
         status=record["status"],
+    )
+
+
+def _comparison(record: Mapping[str, str]) -> ComparisonRow:
+    return ComparisonRow(
+        task=record["task"],
+        domain_train=record["domain_train"],
+        domain_eval=record["domain_eval"],
+        family=record["family"],
+        metric=record["metric"],
+        condition=record["condition"],
+        severity=_number_or_none(record["severity"]),
+        calibration=record["calibration"],
+        method=record["method"],
+        baseline=record["baseline"],
+        difference=_number(record["difference"]),
+        ci_low=_number(record["ci_low"]),
+        ci_high=_number(record["ci_high"]),
+        relative_percent=_number(record["relative_percent"]),
+        smallest_detectable=_number(record["smallest_detectable"]),
+        p_value=_number(record["p_value"]),
+        p_corrected=_number(record["p_corrected"]),
+        n_cases=_count(record["n_cases"]),
+        n_positive=_count(record["n_positive"]),
+        undefined_resamples=_count(record["undefined_resamples"]),
     )
 
 

@@ -102,7 +102,8 @@ def _found(run: RunFolder, group: Group) -> str:
             f"{wording.number(before.value)} to {wording.number(after.value)}, at "
             f"{wording.condition_label(after.condition, after.severity)}."
         )
-    return text + " These are point estimates; differences between methods are not tested on this page."
+    tested = "are tested in the section on paired differences" if run.comparisons else "are not tested on this page"
+    return f"{text} These are point estimates; differences between methods {tested}."
 
 
 def _with_interval(row: ResultRow) -> str:
@@ -230,7 +231,7 @@ def cost(run: RunFolder) -> Section | None:
                 (
                     Entry(wording.count(len(computed))),
                     Entry(wording.count(sum(row.status == "reused" for row in rows))),
-                    Entry(wording.count(len(rows) - sum(row.status in {"computed", "reused"} for row in rows))),
+                    Entry(wording.count(sum(row.status in {"failed", "skipped"} for row in rows))),
                     Entry(wording.duration(_seconds(computed))),
                     Entry(wording.duration(_seconds(rows))),
                     Entry(f"{max(memory):,.0f} MB" if memory else wording.EN_DASH),

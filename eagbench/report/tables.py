@@ -16,6 +16,15 @@ from eagbench.run_contract import CLEAN
 
 Format = Literal["md", "latex", "csv"]
 
+# They have a table of their own; the main table shows the overlap alone.
+ALIGNMENT_METRICS = (
+    "cited_features",
+    "alignment_over_constant",
+    "alignment_over_other_patient",
+    "attention_mass",
+    "attention_mass_over_other_patient",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -51,7 +60,7 @@ def entry(row: ResultRow | None) -> Entry:
         return Entry(wording.EN_DASH, quiet=True)
     if row.status == "ok" and not math.isnan(row.value):
         return Entry(wording.number(row.value, row.metric), wording.interval(row))
-    if row.metric == "attention_jaccard" and row.status == "undefined":
+    if row.metric in {"attention_jaccard", *ALIGNMENT_METRICS} and row.status == "undefined":
         return Entry(wording.EN_DASH, quiet=True)  # cites nothing by construction
     return Entry("n/a" if row.status == "not_applicable" else row.status.replace("ok", "undefined"), quiet=True)
 
@@ -98,7 +107,8 @@ def counts_words(rows: Sequence[ResultRow]) -> str:
 def main_table(run: RunFolder, group: Group) -> Table:
     """Methods and references by metrics, on unchanged records."""
     cells = run.headline(group)
-    metrics = [m for m in run.metrics if any(key[1] == CLEAN and key[3] == m for key in cells)]
+    shown = [m for m in run.metrics if m not in ALIGNMENT_METRICS]
+    metrics = [m for m in shown if any(key[1] == CLEAN and key[3] == m for key in cells)]
     lines: list[Line] = []
     used: list[ResultRow] = []
     for name in (*run.methods, *run.references):
@@ -224,19 +234,26 @@ def render(run_folder: Path, format: Format) -> str:
 
     Args:
         run_folder: The folder of a finished run.
-        format: `md` or `latex` (one table for unchanged records, one per perturbation and metric, one for unparsed
-            answers), or `csv` (the same numbers as one table in long form, unrounded).
+        format: `md` or `latex` (one table for unchanged records, one for the primary paired differences, one for
+            corrected answers, one per perturbation and metric, one for unparsed answers), or `csv` (the same numbers
+            as one table in long form, unrounded).
 
     Raises:
         UserError: The folder is not that of a run.
     """
+    # These modules build tables of their own from this one's parts.
+    from eagbench.report.alignment_section import alignment_table
+    from eagbench.report.comparison_section import primary_tables
+    from eagbench.report.prior_correction import prior_table
+
     run = RunFolder(run_folder)
     if format == "csv":
         return _csv(run)
     write = _markdown if format == "md" else _latex
     blocks: list[str] = []
     for group in run.groups:
-        tables: list[Table | None] = [main_table(run, group)]
+        tables: list[Table | None] = [main_table(run, group), *primary_tables(run, group), prior_table(run, group)]
+        tables.append(alignment_table(run, group))
         for perturbation in run.perturbations:
             tables.extend(robustness_table(run, group, perturbation, m) for m in curve_metrics(run))
         everywhere = [(CLEAN, None), *((p, s) for p, severities in run.perturbations.items() for s in severities)]
@@ -274,7 +291,7 @@ def _csv(run: RunFolder) -> str:
         [*keys, "method", "condition", "severity", "metric", "value", "ci_low", "ci_high", "n_cases", "n_positive",
          "n_unparsed", "status", "seeds", "stamp"]
     )  # fmt: skip
-    for group in run.groups:
+    for group in run.all_groups:
         cells: Mapping[Cell, ResultRow] = run.headline(group)
         for row in cells.values():
             numbers = ["" if math.isnan(v) else repr(v) for v in (row.value, row.ci_low, row.ci_high)]

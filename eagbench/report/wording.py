@@ -17,6 +17,11 @@ _METRIC_LABELS = {
     "ece": "ECE",
     "unparsed_rate": "Unparsed",
     "attention_jaccard": "Citation overlap",
+    "cited_features": "Features cited",
+    "alignment_over_constant": "Beyond a constant list",
+    "alignment_over_other_patient": "Beyond other patients",
+    "attention_mass": "Attention likeness",
+    "attention_mass_over_other_patient": "Attention beyond other patients",
 }
 _TREATMENTS = {"parsed_only": "parsed only", "worst_case": "worst case"}
 _SHARES = frozenset({"unparsed_rate"})
@@ -61,15 +66,15 @@ def number(value: float, metric: str = "") -> str:
         return "undefined"
     if metric.partition(":")[0] in _SHARES:
         return percent(value)
-    return f"{value:.3f}".replace("-", MINUS)
+    return f"{round(value, 3) + 0.0:.3f}".replace("-", MINUS)  # never minus zero
 
 
 def interval(row: ResultRow) -> str:
-    """The interval as low, en dash, high; empty if undefined."""
+    """The interval as low, en dash, high ("to" beside a minus sign, instead of the dash); empty if undefined."""
     if math.isnan(row.ci_low) or math.isnan(row.ci_high):
         return ""
     low = number(row.ci_low, row.metric).removesuffix(" %")
-    return f"{low}{EN_DASH}{number(row.ci_high, row.metric)}"
+    return f"{low}{' to ' if row.ci_low < 0 else EN_DASH}{number(row.ci_high, row.metric)}"
 
 
 def percent(share: float) -> str:

@@ -77,13 +77,3 @@ def test_reliability_points_equal_scikit_learn(simulated_run, tmp_path):
             # Twice the same patients: the interval must be that of about n / 2 independent cases, not of n.
             half = 1.96 * np.sqrt(estimate.value * (1 - estimate.value) / (n / 2))
             assert (estimate.high - estimate.low) / 2 == pytest.approx(half, rel=0.45)
-
-
-def test_overlap_with_another_patient_skips_the_same_patient():
-    cited = [frozenset({"a"}), frozenset({"b"}), frozenset({"a"}), frozenset({"b"})]
-    patients = ["p", "q", "p", "q"]
-    # Half the table away stands the same patient, so the next one is taken: nobody cites the other's feature.
-    assert results_sections._overlap_with_another_patient(cited, cited, patients) == 0.0
-    assert np.isnan(results_sections._overlap_with_another_patient(cited[:1], cited[:1], patients[:1]))
-    same = [frozenset({"a"})] * 4
-    assert results_sections._overlap_with_another_patient(same, same, ["p", "q", "r", "s"]) == 1.0

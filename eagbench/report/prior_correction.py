@@ -1,0 +1,47 @@
+"""What the page says about answers corrected for the prior of training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from eagbench.metrics.recalibrated import PRIOR_CORRECTED
+from eagbench.report import tables, wording
+from eagbench.report.run_folder import Group, ResultRow, RunFolder
+from eagbench.report.tables import Line, Table
+from eagbench.run_contract import CLEAN
+
+_METRICS = ("brier", "ece")
+
+
+def prior_table(run: RunFolder, group: Group) -> Table | None:
+    """Brier score and ECE as answered and corrected, on unchanged records.
+
+    Returns:
+        A row per method whose answers could be corrected; None if there is none, or neither metric was asked for.
+    """
+    corrected_group = replace(group, calibration=PRIOR_CORRECTED)
+    metrics = [metric for metric in _METRICS if metric in run.metrics]
+    if not metrics or corrected_group not in run.all_groups:
+        return None
+    answered, corrected = run.headline(group), run.headline(corrected_group)
+    lines: list[Line] = []
+    used: list[ResultRow] = []
+    for method in run.methods:
+        cells = [(method, CLEAN, None, metric) for metric in metrics]
+        if all(cell in corrected for cell in cells):
+            pairs = [(answered.get(cell), corrected[cell]) for cell in cells]
+            used.extend(row for _, row in pairs)
+            lines.append(Line(method, tuple(tables.entry(row) for pair in pairs for row in pair)))
+    if not lines:
+        return None
+    headings = [
+        f"{wording.metric_heading(metric)}{what}" for metric in metrics for what in (", as answered", ", corrected")
+    ]
+    caption = (
+        "Calibration on unchanged records, as answered and corrected for the prior of training: a policy that was "
+        "taught answers on balanced or selected cases answers as if the outcome were as common as it was there. "
+        "Corrected by Bayes' rule from two shares of positive cases, that of what was learnt from and that of all "
+        "training cases; nothing is fitted. Methods that were taught no such answers are left out. "
+        f"{tables.seeds_words(run)}, with the {tables.interval_words(run)}. {tables.counts_words(used)}"
+    )
+    return Table(caption, ("Method", *headings), tuple(lines))

@@ -1,0 +1,21 @@
+"""Finds the package that a tracker writes with."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from eagbench.api import UserError
+
+
+def require(module: str, tracker: str, distribution: str) -> None:
+    """Refuses to start without it.
+
+    Raises:
+        UserError: The package is not installed.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise UserError(
+            f"the tracker '{tracker}' needs the package {distribution}, which is not installed",
+            where="trackers",
+            mend=f"pip install {distribution}",
+        )
