@@ -76,11 +76,11 @@ class Optimisation(StrictParams):
     steps: int = Field(default=30, ge=1)
     cases: int = Field(default=16, ge=1)
     group_size: int = Field(default=8, ge=2)
-    passes: int = Field(default=2, ge=1)
+    passes: int = Field(default=3, ge=1)
     mini_batches: int = Field(default=4, ge=1)
     accumulate: int = Field(default=1, ge=1)
-    learning_rate: float = Field(default=7e-4, gt=0)
-    beta: float = Field(default=0.02, ge=0)
+    learning_rate: float = Field(default=4e-4, gt=0)
+    beta: float = Field(default=0.05, ge=0)
     temperature: float = Field(default=1.0, gt=0)
     loss: Literal["grpo", "dapo"] = "grpo"
     adaptive_clipping: bool = True
@@ -89,7 +89,7 @@ class Optimisation(StrictParams):
     answer_weight: float = Field(default=1.0, gt=0)
     drop_truncated: bool = False
     resample_rounds: int = Field(default=0, ge=0)
-    balance: bool = False
+    balance: bool = True
     max_gradient_norm: float = Field(default=1.0, gt=0)
     activation_checkpointing: bool = False
     checkpoint_every: int = Field(default=10, ge=1)

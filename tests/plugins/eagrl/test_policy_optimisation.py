@@ -25,7 +25,15 @@ from eagbench_plugins.eagrl.rewards.brier import BrierReward
 from tests.plugins.eagrl.conftest import Prepared, stage_run
 
 STYLE = STYLES["question_decomposition"]
-SMALL = {"steps": 3, "cases": 4, "group_size": 4, "mini_batches": 2, "checkpoint_every": 1, "learning_rate": 1e-3}
+SMALL = {
+    "steps": 3,
+    "cases": 4,
+    "group_size": 4,
+    "passes": 2,
+    "mini_batches": 2,
+    "checkpoint_every": 1,
+    "learning_rate": 1e-3,
+}
 
 
 def params(reward: str = "eag", **optimisation: Any) -> dict[str, Any]:
