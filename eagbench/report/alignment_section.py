@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+from eagbench.metrics.recalibrated import UNCORRECTED
 from eagbench.report import tables, wording
 from eagbench.report.blocks import Block, Prose, Section, TableBlock
+from eagbench.report.comparison_section import of_group, verdict
 from eagbench.report.run_folder import Group, RunFolder
 from eagbench.report.tables import ALIGNMENT_METRICS, Line, Table
 from eagbench.run_contract import CLEAN
@@ -24,6 +26,7 @@ def alignment(run: RunFolder, group: Group) -> Section | None:
     """The table, and in words which excesses lie above 0; None if the run measured no alignment."""
     table = alignment_table(run, group)
     said = [sentence for metric in EXCESSES if (sentence := _verdict(run, group, metric))]
+    said += [sentence for metric in EXCESSES if (sentence := _paired(run, group, metric))]
     has_overlap = any(key[3] == OVERLAP and row.status == "ok" for key, row in run.headline(group).items())
     if table is None and not has_overlap:
         return None
@@ -88,3 +91,15 @@ def _verdict(run: RunFolder, group: Group, metric: str) -> str:
         said.append(f"it lies below 0 for {wording.enumeration(below)}")
     what = EXCESSES[metric]
     return f"{what[0].upper()}{what[1:]}: {'; '.join(said)}."
+
+
+def _paired(run: RunFolder, group: Group, metric: str) -> str:
+    """Whether the method whose claim is tested has more excess than the others, those of its earlier stages too."""
+    rows = [
+        row
+        for row in of_group(run, group)
+        if (row.metric, row.condition, row.calibration) == (metric, CLEAN, UNCORRECTED)
+    ]
+    if not rows:
+        return ""
+    return f"{wording.metric_label(metric)}, {rows[0].method} against others. {verdict(run, rows, 'the excess')}"

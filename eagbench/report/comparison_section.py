@@ -15,7 +15,7 @@ from eagbench.report.tables import Entry, Line, Table
 
 def comparisons(run: RunFolder, group: Group) -> Section | None:
     """Primary differences in a table and in words, all others folded away; None if no method's claim is tested."""
-    rows = _of_group(run, group)
+    rows = of_group(run, group)
     if not rows:
         return None
     spec = run.manifest["comparisons"]
@@ -29,7 +29,7 @@ def comparisons(run: RunFolder, group: Group) -> Section | None:
     )
     blocks: list[Block] = [Prose(opening)]
     if primary:
-        blocks += [Prose(_verdict(run, primary, metric)), TableBlock(primary_table(run, primary))]
+        blocks += [Prose(verdict(run, primary, metric)), TableBlock(primary_table(run, primary))]
     else:
         blocks.append(Prose("No primary difference could be formed: see the section on missing cells."))
     if rest:
@@ -41,16 +41,17 @@ def comparisons(run: RunFolder, group: Group) -> Section | None:
 
 def primary_tables(run: RunFolder, group: Group) -> list[Table]:
     """The primary table, if there is one."""
-    primary = [row for row in _of_group(run, group) if row.family == PRIMARY]
+    primary = [row for row in of_group(run, group) if row.family == PRIMARY]
     return [primary_table(run, primary)] if primary else []
 
 
-def _of_group(run: RunFolder, group: Group) -> list[ComparisonRow]:
+def of_group(run: RunFolder, group: Group) -> list[ComparisonRow]:
+    """The paired differences of one task and pair of domains."""
     where = (group.task, group.domain_train, group.domain_eval)
     return [row for row in run.comparisons if (row.task, row.domain_train, row.domain_eval) == where]
 
 
-def _verdict(run: RunFolder, rows: Sequence[ComparisonRow], metric: str) -> str:
+def verdict(run: RunFolder, rows: Sequence[ComparisonRow], metric: str) -> str:
     """Which differences the corrected tests show, and which stay open because the data are too few."""
     alpha = 1 - run.level
     shown = [row for row in rows if row.p_corrected <= alpha]

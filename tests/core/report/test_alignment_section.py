@@ -11,6 +11,7 @@ import pytest
 from eagbench.report.html import write_report
 from eagbench.report.tables import render
 from eagbench.report.wording import EN_DASH, MINUS
+from eagbench.run_contract import COMPARISON_COLUMNS
 from tests.core.report.test_html import Page
 
 # method: (value, low, high) of the excess over a constant list
@@ -83,3 +84,33 @@ def test_a_run_without_an_expert_has_no_such_section(simulated_run, tmp_path: Pa
     manifest["benchmark"].pop("reference_expert")
     (folder / "manifest.json").write_text(json.dumps(manifest))
     assert 'id="alignment"' not in write_report(folder).read_text()
+
+
+def test_the_tested_method_is_compared_in_its_excess(run_folder: Path) -> None:
+    """Issue: the excess after Stage II is above that after Stage I, or the report says that it is not."""
+    manifest = json.loads((run_folder / "manifest.json").read_text())
+    manifest["comparisons"] = {"method": "eag_rl", "metric": "auroc"}
+    (run_folder / "manifest.json").write_text(json.dumps(manifest))
+    with (run_folder / "results.csv").open(newline="") as stream:
+        result = next(row for row in csv.DictReader(stream) if row["metric"] == "alignment_over_constant")
+    row = {column: result.get(column, "0.1") for column in COMPARISON_COLUMNS}
+    row |= {"family": "grid", "metric": "alignment_over_constant", "condition": "clean", "severity": ""}
+    row |= {
+        "calibration": "none",
+        "method": "eag_rl",
+        "correction": "benjamini_hochberg",
+        "smallest_detectable": "0.01",
+    }
+    rows = [
+        {**row, "baseline": "prompt_think_answer", "difference": "-0.2", "p_corrected": "0.01"},
+        {**row, "baseline": "prompt_question_decomposition", "difference": "0.2", "p_corrected": "0.6"},
+    ]
+    with (run_folder / "comparisons.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, COMPARISON_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    words = Page(write_report(run_folder).read_text(encoding="utf-8")).words
+    assert (
+        "Beyond a constant list, eag_rl against others. At 5 % after correction: the excess of eag_rl is lower than "
+        "that of prompt_think_answer; no difference is shown from prompt_question_decomposition"
+    ) in words
