@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.metadata
 import inspect
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -202,7 +203,9 @@ def create_component(identity: Mapping[str, Any]) -> Any:
 def code_version(component: Any, distribution: str) -> str:
     """Version of the code behind a component class or a stage's function.
 
-    It is the version of its distribution and the hash of its package's source.
+    It is the version of its distribution and the hash of its plugin's source: of the folder that the plugin's
+    entry-point module stands in, since a component may use all that lies there, or of its own package if it came
+    through no entry point.
 
     The source is hashed whether the plugin is editable or not, so that a patched copy never passes for the original.
     """
@@ -210,10 +213,23 @@ def code_version(component: Any, distribution: str) -> str:
     version = importlib.metadata.version(distribution)
     if source is None:
         return f"{distribution}=={version}"
+    folder = _plugin_folder(component.__module__, distribution)
+    if folder is not None:
+        return f"{distribution}=={version}+{source_hash(folder)}"
     path = Path(source)
     if (path.parent / "__init__.py").exists():
         return f"{distribution}=={version}+{source_hash(path.parent)}"
     return f"{distribution}=={version}+{source_hash(path)}"
+
+
+def _plugin_folder(module: str, distribution: str) -> Path | None:
+    """The folder of the plugin that a module belongs to; None if no entry point of the distribution stands there."""
+    for entry_point in importlib.metadata.distribution(distribution).entry_points.select(group=GROUP):
+        package = entry_point.module.rpartition(".")[0] or entry_point.module
+        loaded = sys.modules.get(package)
+        if f"{module}.".startswith(f"{package}.") and hasattr(loaded, "__path__"):
+            return Path(next(iter(loaded.__path__)))  # type: ignore[union-attr]
+    return None
 
 
 def source_hash(path: Path) -> str:

@@ -127,3 +127,13 @@ def test_code_version_follows_the_source(tmp_path: Any, monkeypatch: pytest.Monk
     assert code_version.__wrapped__(Thing, "eagbench") == before
     (package / "helper.py").write_text("X = 2\n")
     assert code_version.__wrapped__(Thing, "eagbench") != before
+
+
+def test_code_version_covers_all_of_a_plugin() -> None:
+    """The policy `tiny` lies in a package of its own and writes by a module beside it, which belongs to its version."""
+    registry = load_registry()
+    tiny, hf = registry.get("policy", "tiny"), registry.get("policy", "hf")
+    versions = {code_version(item.component, item.distribution) for item in (tiny, hf)}
+    assert len(versions) == 1
+    expert = registry.get("expert", "lightgbm")
+    assert code_version(expert.component, expert.distribution) not in versions
