@@ -11,8 +11,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from eagbench.metrics.weighted import CHUNK_ELEMENTS, ratio, weighted_mean
-from eagbench.protocols import StrictParams
+from eagbench.metrics.mean_over_cases import MeanOverCases
+from eagbench.metrics.weighted import CHUNK_ELEMENTS, ratio
 from eagbench.types import FloatArray, IntArray, ScoredCases
 
 
@@ -22,7 +22,7 @@ def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
     return len(first & second) / union if union else 0.0
 
 
-class AttentionJaccard:
+class AttentionJaccard(MeanOverCases):
     """Mean over cases of the Jaccard overlap between cited features and the expert's top features.
 
     Source: R_att of EAG-RL (Fang et al., AAAI 2026). NaN for a method that cites nothing by construction and in a
@@ -31,42 +31,28 @@ class AttentionJaccard:
 
     name: ClassVar[str] = "attention_jaccard"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
-    reads_probability: ClassVar[bool] = False
 
-    class Params(StrictParams):
-        """No parameters."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """Mean overlap per row of weights (B, N), shape (B,)."""
+    def per_case(self, scored: ScoredCases) -> FloatArray | None:
+        """Overlap, shape (N,)."""
         if scored.cited is None or scored.teacher is None:
-            return np.full(len(weights), np.nan)
-        return weighted_mean(_overlap(scored.cited, scored.teacher), weights)
+            return None
+        return _overlap(scored.cited, scored.teacher)
 
 
-class CitedFeatures:
+class CitedFeatures(MeanOverCases):
     """Mean number of features that an answer cites; 0 for an answer that could not be read."""
 
     name: ClassVar[str] = "cited_features"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "neither"
-    reads_probability: ClassVar[bool] = False
 
-    class Params(StrictParams):
-        """No parameters."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """Mean number per row of weights (B, N), shape (B,)."""
+    def per_case(self, scored: ScoredCases) -> FloatArray | None:
+        """Number cited, shape (N,)."""
         if scored.cited is None:
-            return np.full(len(weights), np.nan)
-        return weighted_mean(np.array([len(cited) for cited in scored.cited], dtype=np.float64), weights)
+            return None
+        return np.array([len(cited) for cited in scored.cited], dtype=np.float64)
 
 
-class AlignmentOverConstant:
+class AlignmentOverConstant(MeanOverCases):
     """Mean over cases of the overlap of the cited features with the expert's, less that of the constant list.
 
     The constant list holds the features that are most often on top in training (`stages.salience.constant_list`); it
@@ -75,23 +61,15 @@ class AlignmentOverConstant:
 
     name: ClassVar[str] = "alignment_over_constant"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
-    reads_probability: ClassVar[bool] = False
 
-    class Params(StrictParams):
-        """No parameters."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """Mean excess per row of weights (B, N), shape (B,)."""
+    def per_case(self, scored: ScoredCases) -> FloatArray | None:
+        """Excess, shape (N,)."""
         if scored.cited is None or scored.teacher is None or scored.constant is None:
-            return np.full(len(weights), np.nan)
-        excess = _overlap(scored.cited, scored.teacher) - _overlap(scored.constant, scored.teacher)
-        return weighted_mean(excess, weights)
+            return None
+        return _overlap(scored.cited, scored.teacher) - _overlap(scored.constant, scored.teacher)
 
 
-class AlignmentOverOtherPatient:
+class AlignmentOverOtherPatient(MeanOverCases):
     """Mean over cases of the overlap of the cited features with the expert's, less that of other patients' citations.
 
     For case i: J(cited_i, expert_i) - mean over all cases j of other patients of J(cited_j, expert_i). It is 0 for a
@@ -101,21 +79,15 @@ class AlignmentOverOtherPatient:
 
     name: ClassVar[str] = "alignment_over_other_patient"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
-    reads_probability: ClassVar[bool] = False
 
-    class Params(StrictParams):
-        """No parameters."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """Mean excess per row of weights (B, N), shape (B,)."""
+    def per_case(self, scored: ScoredCases) -> FloatArray | None:
+        """Excess, shape (N,)."""
         if scored.cited is None or scored.teacher is None:
-            return np.full(len(weights), np.nan)
+            return None
         excess = _overlap(scored.cited, scored.teacher) - _overlap_of_others(scored.cited, scored.teacher, scored)
         # Rounding errors of the means would else be an excess with an interval above 0.
-        return weighted_mean(np.round(excess, 12), weights)
+        rounded: FloatArray = np.round(excess, 12)
+        return rounded
 
 
 def _overlap(first: Sequence[frozenset[str]], second: Sequence[frozenset[str]]) -> FloatArray:

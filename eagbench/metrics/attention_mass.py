@@ -9,18 +9,16 @@ a feature without a value has no counterpart.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from eagbench.metrics.attention import patient_codes
-from eagbench.metrics.weighted import weighted_mean
-from eagbench.protocols import StrictParams
+from eagbench.metrics.mean_over_cases import MeanOverCases
 from eagbench.types import FloatArray, ScoredCases
 
 
-class AttentionMass:
+class AttentionMass(MeanOverCases):
     """Mean over cases of the likeness of the policy's attention to the reference expert's salience.
 
     NaN for a method whose attention was not measured (an expert, for one) and without a reference expert. A case
@@ -29,24 +27,17 @@ class AttentionMass:
 
     name: ClassVar[str] = "attention_mass"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
-    reads_probability: ClassVar[bool] = False
     needs_attention: ClassVar[bool] = True
 
-    class Params(StrictParams):
-        """No parameters."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """Mean likeness per row of weights (B, N), shape (B,)."""
+    def per_case(self, scored: ScoredCases) -> FloatArray | None:
+        """Likeness, shape (N,)."""
         if scored.attention is None or scored.salience is None:
-            return np.full(len(weights), np.nan)
+            return None
         weighed = _Weighed.of(scored)
-        return weighted_mean(likeness(weighed.policy * weighed.observed, weighed.expert), weights)
+        return likeness(weighed.policy * weighed.observed, weighed.expert)
 
 
-class AttentionMassOverOtherPatient:
+class AttentionMassOverOtherPatient(MeanOverCases):
     """Mean over cases of the same likeness, less that of the attention on other patients' records.
 
     For case i, the mean over all cases j of other patients of L(attention_i, salience_i) - L(attention_j, salience_i),
@@ -59,20 +50,13 @@ class AttentionMassOverOtherPatient:
 
     name: ClassVar[str] = "attention_mass_over_other_patient"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
-    reads_probability: ClassVar[bool] = False
     needs_attention: ClassVar[bool] = True
 
-    class Params(StrictParams):
-        """No parameters."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """Mean excess per row of weights (B, N), shape (B,)."""
+    def per_case(self, scored: ScoredCases) -> FloatArray | None:
+        """Excess, shape (N,)."""
         if scored.attention is None or scored.salience is None:
-            return np.full(len(weights), np.nan)
-        return weighted_mean(_excess_over_others(scored), weights)
+            return None
+        return _excess_over_others(scored)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,8 +112,6 @@ def _information(p: FloatArray) -> FloatArray:
     return information
 
 
-# A metric is called for the point value and for each block of resamples; the comparison of all pairs is the same.
-@lru_cache(maxsize=2)
 def _excess_over_others(scored: ScoredCases) -> FloatArray:
     """Likeness of the own attention less that of other patients', per case, shape (N,)."""
     weighed, patient = _Weighed.of(scored), patient_codes(scored)

@@ -1,0 +1,38 @@
+"""Metrics that are the mean over cases of a number per case which is not cheap to come by."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+
+from eagbench.metrics.weighted import weighted_mean
+from eagbench.protocols import StrictParams
+from eagbench.types import FloatArray, ScoredCases
+
+
+class MeanOverCases:
+    """A metric of citations or attention: `per_case` says what is averaged.
+
+    A metric is called for the point value and again for each block of resamples; the numbers per case are the same, and
+    are computed once.
+    """
+
+    reads_probability: ClassVar[bool] = False
+
+    class Params(StrictParams):
+        """No parameters."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self._of_case = lru_cache(maxsize=1)(self.per_case)
+
+    def per_case(self, scored: ScoredCases) -> FloatArray | None:
+        """The number of each case, shape (N,); None where the metric is undefined."""
+        raise NotImplementedError
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+        """Mean per row of weights (B, N), shape (B,); NaN where undefined."""
+        values = self._of_case(scored)
+        return np.full(len(weights), np.nan) if values is None else weighted_mean(values, weights)
