@@ -95,9 +95,14 @@ class Optimisation(StrictParams):
     checkpoint_every: int = Field(default=10, ge=1)
     lora: LoRA | None = None
 
+    @property
+    def steps_per_batch(self) -> int:
+        """Optimisation steps that follow each generated batch."""
+        return self.passes * self.mini_batches
+
     @model_validator(mode="after")
     def _clips_can_act(self) -> Optimisation:
-        if self.adaptive_clipping and self.passes * self.mini_batches < 2:
+        if self.adaptive_clipping and self.steps_per_batch < 2:
             raise ValueError(
                 "with passes 1 and mini_batches 1 each generated batch serves one step, in which the policy still is "
                 "the one that sampled it: no clip can act. Raise passes or mini_batches, or set adaptive_clipping: "

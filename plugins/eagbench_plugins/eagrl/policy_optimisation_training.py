@@ -22,12 +22,9 @@ from eagbench.api import (
     IntArray,
     StageRun,
     Style,
-    TrainableLanguageModel,
     Trajectory,
-    UserError,
     attention_probe,
     measure_attention,
-    open_policy,
     quiet_transformers,
 )
 from eagbench_plugins.eagrl.adaptive_clipping import LOW_CLIP
@@ -38,6 +35,7 @@ from eagbench_plugins.eagrl.feature_tokens import answer_token_mask, feature_tok
 from eagbench_plugins.eagrl.lora import peft_config
 from eagbench_plugins.eagrl.policy_optimisation import JudgedCase, Optimisation, Reserve
 from eagbench_plugins.eagrl.step_progress import StepProgress
+from eagbench_plugins.eagrl.trained_policy import open_trainable, save_trained, weights_to_train
 
 quiet_transformers()
 
@@ -57,13 +55,7 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
     Raises:
         UserError: The policy's weights are not here.
     """
-    opened = open_policy(run.inputs["policy"])
-    if not isinstance(opened, TrainableLanguageModel):
-        raise UserError(
-            "this policy can't be trained: its weights are not on this machine",
-            where="stage policy_optimisation",
-            mend="use the policy `tiny` or `hf`",
-        )
+    opened = open_trainable(run.inputs["policy"], "policy_optimisation")
     # Training changes the opened model in place, so the probe looks at the policy as it is at that moment.
     probe = attention_probe(opened) if getattr(judged[0].reward, "needs_attention", False) else None
     tokenizer = opened.tokenizer
@@ -72,8 +64,7 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
         trainer = DynamicSamplingTrainer(
-            # Half precision is too coarse for the small steps of full fine-tuning; see `sft_training`.
-            model=opened.model if params.lora else opened.model.float(),
+            model=weights_to_train(opened, params.lora),
             args=_config(params, run, on_cpu=torch.device(opened.model.device).type == "cpu"),
             reward_funcs=_reward_function(judged, tokenizer, probe),
             train_dataset=Dataset.from_list([rows[i] for i in order.ravel().tolist()]),
@@ -88,19 +79,15 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=last_complete_checkpoint(run.checkpoints))
-    trained = trainer.accelerator.unwrap_model(trainer.model)
-    if params.lora:
-        trained = trained.merge_and_unload()
-    trained.save_pretrained(run.out)
-    tokenizer.save_pretrained(run.out)
-    curves = write_curves(trainer.state.log_history, params.passes * params.mini_batches, run.out / "curves.jsonl")
+    save_trained(trainer, tokenizer, params.lora, run)
+    curves = write_curves(trainer.state.log_history, params.steps_per_batch, run.out / "curves.jsonl")
     summary = json.dumps(summarise_curves(curves), indent=1, sort_keys=True)
     (run.out / "summary.json").write_text(summary + "\n", encoding="utf-8")
     run.add_cost("generated_tokens", round(sum(line["generated_tokens"] for line in curves)))
 
 
 def _config(params: Optimisation, run: StageRun, *, on_cpu: bool) -> Any:
-    per_batch = params.passes * params.mini_batches
+    per_batch = params.steps_per_batch
     parts = params.mini_batches * params.accumulate
     return GRPOConfig(
         output_dir=str(run.checkpoints),
@@ -216,7 +203,7 @@ class _Curves(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, run: StageRun, params: Optimisation) -> None:
         self._run = run
-        self._steps_per_batch = params.passes * params.mini_batches
+        self._steps_per_batch = params.steps_per_batch
 
     @override
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -17,10 +17,11 @@ import torch
 from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 
-from eagbench.api import StageRun, Style, TrainableLanguageModel, UserError, open_policy, quiet_transformers
+from eagbench.api import StageRun, Style, TrainableLanguageModel, quiet_transformers
 from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
 from eagbench_plugins.eagrl.lora import peft_config
 from eagbench_plugins.eagrl.step_progress import StepProgress
+from eagbench_plugins.eagrl.trained_policy import open_trainable, save_trained, weights_to_train
 
 quiet_transformers()
 
@@ -55,17 +56,8 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
     Raises:
         UserError: The policy's weights are not here.
     """
-    opened = open_policy(policy)
-    if not isinstance(opened, TrainableLanguageModel):
-        raise UserError(
-            "this policy can't be trained: its weights are not on this machine",
-            where="stage sft",
-            mend="use the policy `tiny` or `hf`",
-        )
+    opened = open_trainable(policy, "sft")
     device = torch.device(opened.model.device)
-    # Half precision is too coarse for the small steps of full fine-tuning: those weights are kept in float32, and the
-    # passes run in bfloat16 under autocast. Adapters are float32 in any case.
-    model = opened.model if params.lora else opened.model.float()
     config = SFTConfig(
         output_dir=str(run.checkpoints),
         max_steps=params.steps,
@@ -90,7 +82,7 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
     )
     with torch.random.fork_rng():  # the trainer seeds torch for the whole process
         trainer = WeightedSFTTrainer(
-            model=model,
+            model=weights_to_train(opened, params.lora),
             args=config,
             train_dataset=Dataset.from_list(
                 [encode(example, opened, style, params.answer_weight) for example in examples]
@@ -102,11 +94,7 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=last_complete_checkpoint(run.checkpoints))
-    trained = trainer.accelerator.unwrap_model(trainer.model)
-    if params.lora:
-        trained = trained.merge_and_unload()
-    trained.save_pretrained(run.out)
-    opened.tokenizer.save_pretrained(run.out)
+    save_trained(trainer, opened.tokenizer, params.lora, run)
     with (run.out / "training.jsonl").open("w", encoding="utf-8") as stream:
         for entry in trainer.state.log_history:
             if "loss" in entry:

@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from eagbench.api import STYLES, FeatureVocabulary, RecordText, UserError, open_policy, prompt_with_spans
-from eagbench_plugins.eagrl import policy_optimisation, policy_optimisation_training
+from eagbench_plugins.eagrl import policy_optimisation, policy_optimisation_training, trained_policy
 from eagbench_plugins.eagrl.adaptive_clipping import AdaptiveClippingTrainer
 from eagbench_plugins.eagrl.policy_optimisation import (
     TRL_VERSIONS,
@@ -115,7 +115,7 @@ def test_another_version_of_trl_is_refused(prepared: Prepared, tmp_path: Path, m
 def test_a_policy_without_weights_is_refused(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(policy_optimisation_training, "open_policy", lambda folder: object())
+    monkeypatch.setattr(trained_policy, "open_policy", lambda folder: object())
     with pytest.raises(UserError, match="can't be trained"):
         optimised(tmp_path / "out", prepared.inputs)
 

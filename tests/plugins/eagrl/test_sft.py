@@ -12,7 +12,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from eagbench.api import STYLES, AnswerMode, Prediction, RecordText, UserError, answer_cases, open_policy, write_answer
-from eagbench_plugins.eagrl import sft_training
+from eagbench_plugins.eagrl import trained_policy
 from eagbench_plugins.eagrl.sft import FineTuning, fine_tune
 from eagbench_plugins.eagrl.sft_training import Collator, Example, WeightedSFTTrainer, encode
 from tests.plugins.eagrl.conftest import Prepared, stage_run
@@ -227,6 +227,6 @@ def test_one_class_only_is_the_users_to_mend(inputs: dict, tmp_path: Path) -> No
 
 
 def test_a_policy_without_weights_is_refused(inputs: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sft_training, "open_policy", lambda folder: object())
+    monkeypatch.setattr(trained_policy, "open_policy", lambda folder: object())
     with pytest.raises(UserError, match="can't be trained"):
         fine_tune(stage_run(tmp_path / "out", inputs, params()))

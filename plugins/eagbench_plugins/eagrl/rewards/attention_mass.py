@@ -17,7 +17,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from eagbench.api import Case, StrictParams, Trajectory
-from eagbench_plugins.eagrl.rewards.parts import LOWEST, UNPARSED, log_likelihood, margin
+from eagbench_plugins.eagrl.rewards.parts import classification_parts
 
 
 class AttentionMassReward:
@@ -47,15 +47,12 @@ class AttentionMassReward:
         """The parts `classification`, `attention` (0 to 1), `unparsed` (0 or -1), and their weighted `total`."""
         if salience is None:
             raise ValueError("the reward attention_mass compares with an expert and was given no salience")
-        if trajectory.probability is None:
-            classification, attention, unparsed = log_likelihood(1, LOWEST), 0.0, UNPARSED
-        else:
+        classification, unparsed = classification_parts(label, trajectory.probability, self.params.beta)
+        attention = 0.0
+        if trajectory.probability is not None:
             if trajectory.attention is None:
                 raise ValueError(f"case {case.case_id}: the policy's attention was not measured")
-            classification = log_likelihood(label, trajectory.probability)
-            classification += self.params.beta * margin(label, trajectory.probability)
             attention = likeness(case, trajectory.attention, salience)
-            unparsed = 0.0
         weight = self.params.classification_weight
         return {
             "classification": classification,

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from eagbench.api import Case, StrictParams, Trajectory
-from eagbench_plugins.eagrl.rewards.parts import LOWEST, UNPARSED, log_likelihood, margin
+from eagbench_plugins.eagrl.rewards.parts import classification_parts
 
 
 class ClassificationReward:
@@ -33,10 +33,5 @@ class ClassificationReward:
     ) -> Mapping[str, float]:
         """The parts `classification` and `unparsed` (0 or -1), and their sum `total`."""
         del case, salience
-        if trajectory.probability is None:
-            classification, unparsed = log_likelihood(1, LOWEST), UNPARSED
-        else:
-            classification = log_likelihood(label, trajectory.probability)
-            classification += self.params.beta * margin(label, trajectory.probability)
-            unparsed = 0.0
+        classification, unparsed = classification_parts(label, trajectory.probability, self.params.beta)
         return {"classification": classification, "unparsed": unparsed, "total": classification + unparsed}

@@ -21,7 +21,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from eagbench.api import Case, StrictParams, Trajectory
-from eagbench_plugins.eagrl.rewards.parts import LOWEST, UNPARSED, expert_features, jaccard, log_likelihood, margin
+from eagbench_plugins.eagrl.rewards.parts import classification_parts, expert_features, jaccard
 
 
 class EAGReward:
@@ -65,13 +65,10 @@ class EAGReward:
         """The parts `classification`, `attention`, `unparsed` (0 or -1), and their weighted `total`."""
         if salience is None:
             raise ValueError("the reward eag compares with an expert and was given no salience")
-        if trajectory.probability is None:
-            classification, attention, unparsed = log_likelihood(1, LOWEST), 0.0, UNPARSED
-        else:
-            classification = log_likelihood(label, trajectory.probability)
-            classification += self.params.beta * margin(label, trajectory.probability)
+        classification, unparsed = classification_parts(label, trajectory.probability, self.params.beta)
+        attention = 0.0
+        if trajectory.probability is not None:
             attention = jaccard(trajectory.cited_features or (), expert_features(case, salience, self.params.k))
-            unparsed = 0.0
         for_class, for_attention = self._weights
         return {
             "classification": classification,

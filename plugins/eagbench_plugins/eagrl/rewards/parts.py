@@ -26,6 +26,19 @@ def margin(label: int, probability: float) -> float:
     return max(0.0, clipped - 0.5 if label else 0.5 - clipped)
 
 
+def classification_parts(label: int, probability: float | None, beta: float) -> tuple[float, float]:
+    """R_cls = log-likelihood + beta x margin, and the part `unparsed`.
+
+    Args:
+        label: The case's label.
+        probability: The answer; None if it can't be read, which has the worst R_cls and loses 1 more.
+        beta: Weight of the margin.
+    """
+    if probability is None:
+        return log_likelihood(1, LOWEST), UNPARSED
+    return log_likelihood(label, probability) + beta * margin(label, probability), 0.0
+
+
 def expert_features(case: Case, salience: Mapping[str, float], k: int) -> tuple[str, ...]:
     """The `k` features of highest weight among those observed in the case, fewer if fewer are.
 
