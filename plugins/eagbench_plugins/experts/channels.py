@@ -1,4 +1,4 @@
-"""A record as channels over equal time steps, standardised and without gaps, for recurrent networks."""
+"""A record as channels over equal time steps, standardised and without gaps, for neural networks."""
 
 from __future__ import annotations
 
@@ -51,13 +51,35 @@ class Channels:
         Returns:
             Shape (N, P, F) in the order of `features`, float32, without NaN.
         """
+        return _standardised(_carried_forward(self._grid(cases, periods)), self.mean, self.scale)
+
+    def gaps(self, cases: Cases, periods: int) -> tuple[FloatArray, FloatArray]:
+        """When something was measured, and how long ago (Che et al. 2018, equation 2).
+
+        Args:
+            cases: N cases.
+            periods: Number of time steps P.
+
+        Returns:
+            Two arrays of shape (N, P, F), float32: 1 where a feature was measured in the step, else 0; and the time
+            from the last step before this one in which it was measured, or from the first step if there is none, as a
+            share of the window.
+        """
+        observed = ~np.isnan(self._grid(cases, periods))  # (N, P, F)
+        elapsed = np.zeros(observed.shape, dtype=np.float32)
+        for t in range(1, periods):
+            elapsed[:, t] = np.where(observed[:, t - 1], 0.0, elapsed[:, t - 1]) + 1.0 / periods
+        return observed.astype(np.float32), elapsed
+
+    def _grid(self, cases: Cases, periods: int) -> FloatArray:
+        """The last value in each step in the order of `features`, NaN where there is none. Shape (N, P, F)."""
         grid = time_grid(cases, periods)  # (N, P, features of the cases)
         column = {name: i for i, name in enumerate(cases.feature_names)}
         own = np.full((len(cases), periods, len(self.features)), np.nan)  # (N, P, F)
         for j, name in enumerate(self.features):
             if name in column:
                 own[:, :, j] = grid[:, :, column[name]]
-        return _standardised(_carried_forward(own), self.mean, self.scale)
+        return own
 
     def static(self, cases: Cases) -> FloatArray:
         """Standardised static facts, 0 where unknown. Shape (N, S), float32."""

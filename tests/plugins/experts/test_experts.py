@@ -13,15 +13,31 @@ from sklearn.metrics import roc_auc_score
 from builders import make_case, make_cases, make_cohort_cases, make_training_data
 from eagbench.api import Case, Cases, Expert, LabelledCases, StageRun, TrainingData, UserError
 from eagbench_plugins.experts import plugin
+from eagbench_plugins.experts.adacare import AdaCare
 from eagbench_plugins.experts.concare import ConCare
+from eagbench_plugins.experts.extreme_gradient_boosting import XGBoost
 from eagbench_plugins.experts.gradient_boosting import LightGBM
+from eagbench_plugins.experts.gru import GRU
+from eagbench_plugins.experts.gru_d import GRUD
 from eagbench_plugins.experts.logistic_regression import LogisticRegression
+from eagbench_plugins.experts.neural_expert import NeuralExpert
+from eagbench_plugins.experts.retain import RETAIN
+from eagbench_plugins.experts.tcn import TCN
+from eagbench_plugins.experts.transformer import Transformer
 
 DRIVERS = {"lactate": 2.0, "urea": -1.5}
+NEURAL: dict[str, Any] = {"periods": 6, "hidden_dim": 16, "epochs": 12, "learning_rate": 0.01, "dropout": 0.1}
 SMALL: dict[type, dict[str, Any]] = {
     LogisticRegression: {},
     LightGBM: {},
+    XGBoost: {},
     ConCare: {"periods": 3, "hidden_dim": 8, "heads": 2, "epochs": 12, "learning_rate": 0.02, "dropout": 0.1},
+    RETAIN: NEURAL,
+    AdaCare: NEURAL | {"kernel_num": 16},
+    GRU: NEURAL,
+    GRUD: NEURAL,
+    Transformer: NEURAL,
+    TCN: NEURAL,
 }
 KINDS = list(SMALL)
 N_TRAIN, N_TUNING = 500, 150
@@ -70,11 +86,9 @@ def assert_keeps_the_contract(salience: np.ndarray, cases: Cases) -> None:
 def test_registered_by_name() -> None:
     registered: list[type] = []
     plugin.register_experts(registered.append)
-    assert {kind.name: kind for kind in registered} == {
-        "logistic_regression": LogisticRegression,
-        "lightgbm": LightGBM,
-        "concare": ConCare,
-    }
+    by_name = {kind.name: kind for kind in registered}
+    assert len(by_name) == len(registered)
+    assert all(by_name[kind.name] is kind for kind in KINDS)
     assert all(isinstance(kind(kind.Params()), Expert) for kind in registered)
 
 
@@ -89,13 +103,20 @@ def test_finds_the_drivers(expert: Expert, test_cases: LabelledCases) -> None:
     assert {test_cases.cases.feature_names[i] for i in top} == set(DRIVERS)
 
 
-def test_random_labels_teach_nothing(kind: type, tmp_path: Path) -> None:
+def share_of_drivers(expert: Expert, cases: Cases) -> float:
+    mean = expert.salience(cases).mean(axis=0)
+    return float(sum(mean[cases.feature_names.index(name)] for name in DRIVERS))
+
+
+def test_random_labels_teach_nothing(kind: type, expert: Expert, test_cases: LabelledCases, tmp_path: Path) -> None:
     train = make_cases(N_TRAIN + N_TUNING, DRIVERS, seed=1, random_labels=True)
-    held_out = make_cases(400, DRIVERS, seed=2)
-    probability = fit(kind, make_training_data(train, N_TUNING), tmp_path).predict(held_out.cases)
+    taught_nothing = fit(kind, make_training_data(train, N_TUNING), tmp_path)
+    probability = taught_nothing.predict(test_cases.cases)
     # Three standard errors of an AUROC of 0.5 with 400 cases come to less than 0.1; a model that had the drivers by
     # chance in part may lie on either side of it.
-    assert abs(roc_auc_score(held_out.labels, probability) - 0.5) < 0.2
+    assert abs(roc_auc_score(test_cases.labels, probability) - 0.5) < 0.2
+    # Salience that stood on a model's initial weights or on the features' scales would be the same for any labels.
+    assert share_of_drivers(taught_nothing, test_cases.cases) < share_of_drivers(expert, test_cases.cases) - 0.2
 
 
 def test_saved_and_loaded_it_answers_to_the_bit(
@@ -117,7 +138,7 @@ def test_the_same_seed_gives_the_same_bytes(kind: type, data: TrainingData, expe
 def test_another_seed_gives_another_model(kind: type, data: TrainingData, expert: Expert, tmp_path: Path) -> None:
     if kind is LogisticRegression:
         pytest.skip("nothing is drawn: the optimum is unique")
-    other = fit(kind, data, tmp_path / "fit", seed=1, **({"epochs": 1} if kind is ConCare else {}))
+    other = fit(kind, data, tmp_path / "fit", seed=1, **({"epochs": 1} if issubclass(kind, NeuralExpert) else {}))
     assert files(other, tmp_path / "other") != files(expert, tmp_path / "first")
 
 
@@ -211,7 +232,7 @@ def test_one_outcome_only_is_the_user_s_to_mend(kind: type, tmp_path: Path) -> N
         fit(kind, make_training_data(labelled, 5), tmp_path)
 
 
-@pytest.mark.parametrize("stopping", [LightGBM, ConCare], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("stopping", [LightGBM, ConCare, GRUD], ids=lambda kind: kind.name)
 def test_few_tuning_cases_decide_nothing(stopping: type, tmp_path: Path) -> None:
     labelled = make_cases(190, DRIVERS)
     data = make_training_data(labelled, 90)
@@ -220,7 +241,7 @@ def test_few_tuning_cases_decide_nothing(stopping: type, tmp_path: Path) -> None
     assert files(fitted[0], tmp_path / "x") == files(fitted[1], tmp_path / "y")
 
 
-@pytest.mark.parametrize("stopping", [LightGBM, ConCare], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("stopping", [LightGBM, ConCare, GRUD], ids=lambda kind: kind.name)
 def test_enough_tuning_cases_decide_when_to_stop(stopping: type, data: TrainingData, tmp_path: Path) -> None:
     flipped = TrainingData(data.train, LabelledCases(data.tuning.cases, 1 - data.tuning.labels))
     fitted = [fit(stopping, some, tmp_path / name) for name, some in (("a", data), ("b", flipped))]

@@ -1,0 +1,67 @@
+"""The torch part of AdaCare. Importing it loads torch and PyHealth (about 5 s)."""
+
+from __future__ import annotations
+
+import torch
+from pyhealth.models.adacare import AdaCareLayer
+from torch import Tensor
+
+from eagbench_plugins.experts.adacare import Weights
+from eagbench_plugins.experts.neural_network import ExpertNetwork, RecordHead
+
+# The recalibrations' bottlenecks are this much narrower than what they recalibrate, as in PyHealth.
+REDUCTION = 4
+
+
+class AdaCareNetwork(ExpertNetwork):
+    """PyHealth's AdaCareLayer, its GRU running over time, and a linear head.
+
+    Args:
+        n_features: Clinical features F.
+        n_static: Static facts S.
+        hidden_dim: Width of the GRU.
+        kernel_size: Steps that a convolution reads.
+        kernel_num: Filters per dilation.
+        dropout: Dropout on the last state.
+        weights: What `feature_weights` gives.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_static: int,
+        hidden_dim: int,
+        kernel_size: int,
+        kernel_num: int,
+        dropout: float,
+        weights: Weights,
+    ) -> None:
+        super().__init__()
+        self.weights = weights
+        self.layer = AdaCareLayer(
+            input_dim=n_features,
+            hidden_dim=hidden_dim,
+            kernel_size=kernel_size,
+            kernel_num=kernel_num,
+            # A bottleneck has at least one unit.
+            r_v=min(REDUCTION, n_features),
+            r_c=REDUCTION,
+            activation="sigmoid",
+            dropout=0.0,  # the head has it
+        )
+        self.layer.rnn.batch_first = True
+        self.head = RecordHead(hidden_dim, n_static, dropout)
+
+    def forward(self, values: Tensor, static: Tensor, *gaps: Tensor) -> tuple[Tensor, Tensor]:
+        """Log odds (B,) and no penalty."""
+        del gaps
+        last_state, _, _, _ = self.layer(values)  # (B, H)
+        return self.head(last_state, static)  # type: ignore[no-any-return]
+
+    def feature_weights(self, values: Tensor, static: Tensor, *gaps: Tensor) -> Tensor:
+        """Absolute attributions, summed over time, or the recalibration's weights (0 to 1), averaged. Shape (B, F)."""
+        if self.weights == "integrated_gradients":
+            return super().feature_weights(values, static, *gaps)
+        with torch.inference_mode():
+            _, _, recalibration, _ = self.layer(values)  # (B, P, F)
+            return recalibration.mean(dim=1)

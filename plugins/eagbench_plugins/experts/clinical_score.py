@@ -1,0 +1,173 @@
+"""A bedside score as an expert: what clinicians compare a model with first.
+
+NEWS2: Royal College of Physicians, "National Early Warning Score (NEWS) 2: Standardising the assessment of
+acute-illness severity in the NHS", London 2017; points by its chart 1, with oxygen saturation by scale 1.
+
+Departures, numbered:
+1. The score is made for one set of observations. Here each of the seven parameters takes its worst value in the last 24
+   hours of the window, and the points are added up.
+2. A parameter without a value in these hours counts as normal; so does one that the data set lacks.
+3. Where a case has no pulse oximetry, the saturation of the arterial blood gas stands for it.
+4. Oxygen is given where the inspired fraction is above 21 %; nothing else is asked.
+5. "Not alert" (C, V, P or U) is a Glasgow coma scale below 15: its total, or, where a case has no total, any of its
+   three parts below its best. A ventilated patient's verbal response is lowered by the tube, and counts.
+6. Scale 2 of oxygen saturation is left out: it needs a clinician's decision that the record does not hold.
+7. Values are rounded to the chart's precision, whole numbers and tenths of a degree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+
+from eagbench.api import Case, Cases, FloatArray, StageRun, StrictParams, TrainingData, UserError
+from eagbench_plugins.experts.salience import as_salience
+
+HOURS = 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """How a parameter's values earn points.
+
+    Attributes:
+        limits: Upper limits of all bands but the last, each inside its band, increasing.
+        points: Points of each band, one more than limits.
+        decimals: Decimals of the chart, to which values are rounded.
+    """
+
+    limits: tuple[float, ...]
+    points: tuple[int, ...]
+    decimals: int = 0
+
+    def worst(self, values: FloatArray) -> int:
+        """The most points that a value earns; 0 if there is no value."""
+        seen = np.round(values[~np.isnan(values)].astype(np.float64), self.decimals)
+        if not len(seen):
+            return 0
+        return int(np.asarray(self.points)[np.searchsorted(self.limits, seen, side="left")].max())
+
+
+# For each parameter the features that may give it, in order of precedence: the first with a value counts.
+Parameter = Mapping[str, Chart]
+_SATURATION = Chart((91, 93, 95), (3, 2, 1, 0))
+NEWS2: tuple[Parameter, ...] = (
+    {"respiratory_rate": Chart((8, 11, 20, 24), (3, 1, 0, 2, 3))},
+    {"oxygen_saturation": _SATURATION, "arterial_oxygen_saturation": _SATURATION},
+    {"fraction_inspired_oxygen": Chart((21,), (0, 2))},
+    {"systolic_blood_pressure": Chart((90, 100, 110, 219), (3, 2, 1, 0, 3))},
+    {"heart_rate": Chart((40, 50, 90, 110, 130), (3, 1, 0, 1, 2, 3))},
+    {"temperature": Chart((35.0, 36.0, 38.0, 39.0), (3, 1, 0, 1, 2), decimals=1)},
+)
+_COMA_TOTAL = "gcs_total"
+_COMA_PARTS = {"gcs_eye": 4, "gcs_verbal": 5, "gcs_motor": 6}
+_NOT_ALERT = 3
+NEWS2_FEATURES: tuple[str, ...] = (*(name for parameter in NEWS2 for name in parameter), _COMA_TOTAL, *_COMA_PARTS)
+
+
+def news2_points(case: Case, window_hours: float) -> FloatArray:
+    """The points of NEWS2 that each feature earns; their sum is the score, from 0 to 20.
+
+    Args:
+        case: The case.
+        window_hours: Where the window ends; the last 24 hours before count.
+
+    Returns:
+        Shape (len(NEWS2_FEATURES),), in that order. Points for consciousness that rest on several parts of the coma
+        scale are shared equally by those below their best.
+    """
+    recent = case.values_in_order(NEWS2_FEATURES)[case.times >= window_hours - HOURS]  # (T, P)
+    values = dict(zip(NEWS2_FEATURES, recent.T, strict=True))
+    points = dict.fromkeys(NEWS2_FEATURES, 0.0)
+    for parameter in NEWS2:
+        for name, chart in parameter.items():
+            if not np.isnan(values[name]).all():
+                points[name] = chart.worst(values[name])
+                break
+    if not np.isnan(values[_COMA_TOTAL]).all():
+        points[_COMA_TOTAL] = _NOT_ALERT * float(np.nanmin(values[_COMA_TOTAL]) < 15)
+    else:
+        lowered = [name for name, best in _COMA_PARTS.items() if (values[name] < best).any()]
+        for name in lowered:
+            points[name] = _NOT_ALERT / len(lowered)
+    return np.array([points[name] for name in NEWS2_FEATURES])
+
+
+class ClinicalScore:
+    """A score's points, made a probability by a logistic regression of the outcome on the score in training cases.
+
+    Salience is the share of the points that each feature earned; where a case has none, the features observed in it
+    share the weight equally. Neither tuning cases nor the seed matter.
+    """
+
+    name: ClassVar[str] = "clinical_score"
+
+    class Params(StrictParams):
+        """Parameters.
+
+        Attributes:
+            score: Which score; `news2` is the one that can be computed from the vital signs of a record.
+        """
+
+        score: Literal["news2"] = "news2"
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def fit(self, data: TrainingData, run: StageRun) -> None:
+        """Fits intercept and slope on the training cases.
+
+        Raises:
+            UserError: The training cases hold one outcome only, or the data set has nothing that the score reads.
+        """
+        del run
+        from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
+
+        cases, labels = data.train.cases, data.train.labels
+        if len(np.unique(labels)) < 2:
+            raise UserError(
+                "clinical_score needs both outcomes among its training cases",
+                mend="Use more patients, or another split seed.",
+            )
+        if not set(cases.feature_names) & set(NEWS2_FEATURES):
+            raise UserError(
+                "clinical_score: the data set has none of the vital signs that NEWS2 reads",
+                mend=f"Leave the method out, or load some of {', '.join(NEWS2_FEATURES)}.",
+            )
+        score = _points(cases).sum(axis=1, keepdims=True)  # (N, 1)
+        # scikit-learn's mild L2 penalty on the slope keeps it finite where a few cases are perfectly separated.
+        model = SklearnLogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(score, labels)
+        self.intercept, self.slope = float(model.intercept_[0]), float(model.coef_[0, 0])
+
+    def predict(self, cases: Cases) -> FloatArray:
+        """Probability of the outcome. Shape (N,)."""
+        logit = self.intercept + self.slope * _points(cases).sum(axis=1)
+        return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logit)))  # the logistic function, without overflow
+
+    def salience(self, cases: Cases) -> FloatArray:
+        """Share of the points that each feature earned. Shape (N, F)."""
+        return as_salience(_points(cases), NEWS2_FEATURES, cases)
+
+    def save(self, folder: Path) -> None:
+        """Writes `clinical_score.json`."""
+        content = {"intercept": self.intercept, "slope": self.slope}
+        (folder / "clinical_score.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, params: Params, folder: Path) -> Self:
+        """The fitted expert that `save` wrote."""
+        content = json.loads((folder / "clinical_score.json").read_text(encoding="utf-8"))
+        expert = cls(params)
+        expert.intercept, expert.slope = float(content["intercept"]), float(content["slope"])
+        return expert
+
+
+def _points(cases: Cases) -> FloatArray:
+    """Points per case and feature of the score. Shape (N, len(NEWS2_FEATURES))."""
+    rows: Sequence[FloatArray] = [news2_points(case, cases.task.window_hours) for case in cases]
+    return np.stack(rows) if rows else np.zeros((0, len(NEWS2_FEATURES)))

@@ -1,0 +1,26 @@
+"""GRU: the recurrent network that the others are measured against (Cho et al., EMNLP 2014; torch's)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from eagbench_plugins.experts.neural_expert import NeuralExpert, NeuralParams
+
+if TYPE_CHECKING:
+    from eagbench_plugins.experts.gru_network import GRUNetwork
+
+
+class GRU(NeuralExpert):
+    """The last state of one GRU over all features. Salience: integrated gradients."""
+
+    name: ClassVar[str] = "gru"
+
+    class Params(NeuralParams):
+        """Parameters, which are those of every neural expert; `dropout` acts on the last state."""
+
+    params: Params
+
+    def _network(self, n_features: int, n_static: int) -> GRUNetwork:
+        from eagbench_plugins.experts.gru_network import GRUNetwork
+
+        return GRUNetwork(n_features, n_static, self.params.hidden_dim, self.params.dropout)

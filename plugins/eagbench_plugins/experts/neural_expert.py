@@ -1,0 +1,138 @@
+"""What the neural experts share: inputs by name, one training loop, salience, files.
+
+A neural expert says how its network is built (`_network`) and, if it reads more than values and static facts, what its
+inputs are (`_inputs`). torch and PyHealth are loaded when it is fitted, loaded or asked.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from eagbench.api import Cases, FloatArray, LabelledCases, StageRun, StrictParams, TrainingData, UserError
+from eagbench_plugins.experts.channels import Channels
+from eagbench_plugins.experts.salience import as_salience
+from eagbench_plugins.experts.tuning import is_large_enough, patient_folds
+
+if TYPE_CHECKING:
+    from eagbench_plugins.experts.neural_network import ExpertNetwork
+
+
+class NeuralParams(StrictParams):
+    """Parameters of every neural expert.
+
+    Attributes:
+        periods: Time steps that the window is divided into (48 of 48 hours: one hour each).
+        hidden_dim: Width of the network.
+        dropout: Dropout in the network.
+        epochs: Largest number of passes over the training cases.
+        patience: Passes without a lower log loss after which training stops.
+        batch_size: Cases per optimisation step.
+        learning_rate: Of AdamW.
+        weight_decay: Of AdamW.
+        class_weights: `none`, or `balanced`: both outcomes weigh the same in the loss, which raises the predicted
+            probabilities of a rare outcome.
+    """
+
+    periods: Annotated[int, Field(ge=1, le=400)] = 48
+    hidden_dim: Annotated[int, Field(ge=1)] = 64
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    epochs: Annotated[int, Field(ge=1)] = 30
+    patience: Annotated[int, Field(ge=1)] = 5
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-3
+    class_weights: Literal["none", "balanced"] = "none"
+
+
+class NeuralExpert:
+    """A network on standardised channels and static facts.
+
+    Training stops when the log loss stops falling: on the tuning cases if these are at least 100 with 20 events, else
+    on a fifth of the training patients (which the weights then do not see), else, with fewer than 20 patients of
+    either outcome in training, after `epochs`. The weights of the best epoch are kept.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, params: NeuralParams) -> None:
+        self.params = params
+
+    def _network(self, n_features: int, n_static: int) -> ExpertNetwork:
+        """A network with initial weights, drawn from torch's generator."""
+        raise NotImplementedError
+
+    def _inputs(self, cases: Cases) -> tuple[FloatArray, ...]:
+        """What the network reads of N cases: channels (N, P, F) and static facts (N, S), float32."""
+        return self.channels.values(cases, self.params.periods), self.channels.static(cases)
+
+    def fit(self, data: TrainingData, run: StageRun) -> None:
+        """Fits on the training cases; a fit that was killed goes on after its last finished epoch."""
+        from eagbench_plugins.experts.neural_training import LabelledTensors, train
+
+        if len(np.unique(data.train.labels)) < 2:
+            raise UserError(
+                f"{self.name} needs both outcomes among its training cases",
+                mend="Use more patients, or another split seed.",
+            )
+        fitting, stopping = data.train, data.tuning if is_large_enough(data.tuning) else None
+        if stopping is None and (folds := patient_folds(data.train, run.seed)) is not None:
+            remaining, left_out = folds[0]
+            fitting, stopping = data.train.select(remaining), data.train.select(left_out)
+        self.channels = Channels.fit(fitting.cases, self.params.periods)
+
+        def tensors(labelled: LabelledCases) -> LabelledTensors:
+            return LabelledTensors.of(self._inputs(labelled.cases), labelled.labels.astype(np.float32))
+
+        self.network = train(
+            self.name,
+            self.params,
+            lambda: self._network(len(self.channels.features), len(self.channels.static_names)),
+            tensors(fitting),
+            None if stopping is None else tensors(stopping),
+            run,
+        )
+
+    def predict(self, cases: Cases) -> FloatArray:
+        """Probability of the outcome. Shape (N,)."""
+        from eagbench_plugins.experts.neural_network import probabilities
+
+        return probabilities(self.network, self._inputs(cases))
+
+    def salience(self, cases: Cases) -> FloatArray:
+        """The network's weight per feature, normalised. Shape (N, F)."""
+        from eagbench_plugins.experts.neural_network import feature_weights
+
+        return as_salience(feature_weights(self.network, self._inputs(cases)), self.channels.features, cases)
+
+    def save(self, folder: Path) -> None:
+        """Writes `NAME.safetensors` (weights and scales) and `NAME.json` (names)."""
+        from eagbench_plugins.experts.neural_network import save_network
+
+        save_network(self.network, self.channels, folder / f"{self.name}.safetensors")
+        names = {"features": self.channels.features, "static_names": self.channels.static_names}
+        (folder / f"{self.name}.json").write_text(json.dumps(names, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, params: Any, folder: Path) -> Self:
+        """The fitted expert that `save` wrote."""
+        from eagbench_plugins.experts.neural_network import load_network
+
+        names = json.loads((folder / f"{cls.name}.json").read_text(encoding="utf-8"))
+        features, static_names = tuple(names["features"]), tuple(names["static_names"])
+        expert = cls(params)
+        expert.network, expert.channels = load_network(
+            lambda: expert._network(len(features), len(static_names)),
+            features,
+            static_names,
+            folder / f"{cls.name}.safetensors",
+        )
+        return expert
+
+    if TYPE_CHECKING:
+        channels: Channels
+        network: ExpertNetwork
