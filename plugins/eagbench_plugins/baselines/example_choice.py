@@ -1,0 +1,80 @@
+"""Which training cases stand in a prompt: a ranking of all of them for each asked case, and what is taken of it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from eagbench.api import FloatArray, IntArray, UserError
+from eagbench_plugins.baselines.expert_output import ExpertOutput
+
+
+class RepresentationSpace:
+    """Distances between cases in an expert's representation: its probability and its salience.
+
+    With z for values standardised on the training cases (log odds l; salience s of the F' features whose salience
+    varies there), the distance of cases a and b is Euclidean with both parts weighing the same:
+
+        d(a, b)^2 = (z(l_a) - z(l_b))^2 + (1/F') sum_f (z(s_af) - z(s_bf))^2
+
+    Args:
+        training: The expert's (cross-fitted) output on the training cases.
+    """
+
+    def __init__(self, training: ExpertOutput) -> None:
+        columns = _columns(training)  # (N, 1 + F)
+        self._mean = columns.mean(axis=0)
+        spread = columns.std(axis=0)
+        varies = spread > 1e-9
+        weight = np.full(len(spread), 1 / np.sqrt(max(1, int(varies[1:].sum()))))
+        weight[0] = 1.0
+        self._weight = np.where(varies, weight / np.where(varies, spread, 1.0), 0.0)
+        self._training = self._coordinates(training)
+
+    def ranking(self, asked: ExpertOutput) -> IntArray:
+        """For each of M asked cases all N training cases, the nearest first; ties in the order of training.
+
+        Returns:
+            Positions, shape (M, N).
+        """
+        from scipy.spatial.distance import cdist
+
+        distance: FloatArray = cdist(self._coordinates(asked), self._training)  # (M, N)
+        return np.argsort(distance, axis=1, kind="stable")
+
+    def _coordinates(self, output: ExpertOutput) -> FloatArray:
+        return np.asarray((_columns(output) - self._mean) * self._weight)
+
+
+def _columns(output: ExpertOutput) -> FloatArray:
+    return np.concatenate([output.log_odds[:, None], output.salience], axis=1)  # (N, 1 + F)
+
+
+def random_ranking(case_id: str, n: int, seed: int) -> IntArray:
+    """All `n` training cases in random order, another one for each asked case, whatever is asked beside it."""
+    key = hashlib.sha256(f"{seed}\0{case_id}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(key[:16], "little")).permutation(n)
+
+
+def take(ranking: IntArray, labels: IntArray, shots: int, *, balanced: bool) -> list[int]:
+    """The first `shots` of a ranking, or the first half of that many of either outcome; in the ranking's order.
+
+    Raises:
+        UserError: There are not that many training cases.
+    """
+    wanted: dict[int | None, int] = {0: shots // 2, 1: shots // 2} if balanced else {None: shots}
+    taken: list[int] = []
+    for i in map(int, ranking):
+        outcome = int(labels[i]) if balanced else None
+        if wanted[outcome]:
+            wanted[outcome] -= 1
+            taken.append(i)
+    if any(wanted.values()):
+        raise UserError(
+            f"{shots} examples were asked for, and the {len(labels)} training cases ({int(labels.sum())} with the "
+            "outcome) do not hold them",
+            where="method few_shot",
+            mend="take fewer `shots`, `balanced: false`, or more patients",
+        )
+    return taken

@@ -1,0 +1,74 @@
+"""The stage `examples`: training cases as they can stand in a prompt, with label and cross-fitted expert output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eagbench.api import IntArray, RecordText, StageRun, TrainingData
+from eagbench_plugins.baselines.expert_output import ExpertOutput, output_on_training
+
+_FILE = "examples.parquet"
+_SCHEMA = pa.schema(
+    [
+        ("case_id", pa.string()),
+        ("label", pa.int64()),
+        ("record", pa.string()),
+        ("probability", pa.float64()),
+        ("salience", pa.list_(pa.float64())),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """N training cases.
+
+    Attributes:
+        case_ids: Their ids.
+        labels: 0 or 1, shape (N,).
+        records: Their records as text.
+        expert: What an expert that was not trained on their patients says of them; None for a method without one.
+    """
+
+    case_ids: tuple[str, ...]
+    labels: IntArray
+    records: tuple[str, ...]
+    expert: ExpertOutput | None
+
+
+def collect(run: StageRun) -> None:
+    """Writes the training cases. Tuning cases are no examples, and held-out cases never reach a training stage."""
+    data: TrainingData = run.inputs["training"]
+    cases = data.train.cases
+    record_text = RecordText.load(run.inputs["record_text"])
+    expert = output_on_training(run.inputs["salience"], cases) if "salience" in run.inputs else None
+    rows = [
+        {
+            "case_id": case.case_id,
+            "label": int(label),
+            "record": record_text.render(case, cases),
+            "probability": None if expert is None else float(expert.probability[i]),
+            "salience": None if expert is None else expert.salience[i].tolist(),
+        }
+        for i, (case, label) in enumerate(zip(cases, data.train.labels, strict=True))
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), run.out / _FILE)
+
+
+def read_examples(folder: Path) -> Examples:
+    """What `collect` wrote."""
+    columns = pq.read_table(folder / _FILE).to_pydict()
+    expert = None
+    if all(value is not None for value in columns["probability"]):
+        expert = ExpertOutput(np.array(columns["probability"]), np.array(columns["salience"]))
+    return Examples(
+        case_ids=tuple(columns["case_id"]),
+        labels=np.array(columns["label"], dtype=np.int64),
+        records=tuple(columns["record"]),
+        expert=expert,
+    )

@@ -1,0 +1,67 @@
+"""What an expert says of cases: of asked ones by the fitted expert, of training ones cross-fitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eagbench.api import Cases, FloatArray, create_component, read_cross_fitted_probability, read_salience
+
+# A component by name, or a mapping with `name` and its parameters.
+ComponentSpec = str | dict[str, Any]
+
+# Probabilities are cut here before their log odds are taken: an expert's 0 or 1 is no infinite certainty.
+_EXTREME = 0.001
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExpertOutput:
+    """An expert's output on N cases.
+
+    Attributes:
+        probability: Of the outcome, shape (N,).
+        salience: Weight per feature, each row summing to 1, shape (N, F), columns in canonical order.
+    """
+
+    probability: FloatArray
+    salience: FloatArray
+
+    @property
+    def log_odds(self) -> FloatArray:
+        """Log odds of the probability, cut to [0.001, 0.999]. Shape (N,)."""
+        cut = np.clip(self.probability, _EXTREME, 1 - _EXTREME)
+        return np.asarray(np.log(cut) - np.log1p(-cut))
+
+
+def output_of_fitted(expert: ComponentSpec, folder: Path, cases: Cases) -> ExpertOutput:
+    """What the expert that `plan.expert` fitted on the training cases says of cases that it has not seen.
+
+    Args:
+        expert: The expert as the method's parameters name it.
+        folder: What its stage wrote.
+        cases: N cases, none of them a training case.
+    """
+    spec = {"name": expert} if isinstance(expert, str) else dict(expert)
+    name = spec.pop("name")
+    component = type(create_component({"kind": "expert", "name": name, "params": spec}))
+    fitted = component.load(component.Params.model_validate(spec), folder)
+    return ExpertOutput(np.asarray(fitted.predict(cases), float), np.asarray(fitted.salience(cases), float))
+
+
+def output_on_training(folder: Path, cases: Cases) -> ExpertOutput:
+    """What experts that were not trained on their patients say of training cases.
+
+    Args:
+        folder: What `plan.cross_fitted_salience` declared.
+        cases: N training cases.
+    """
+    probability, salience = read_cross_fitted_probability(folder), read_salience(folder)
+    return ExpertOutput(
+        np.array([probability[case_id] for case_id in cases.case_ids], dtype=float),
+        np.array(
+            [[salience[case_id][name] for name in cases.feature_names] for case_id in cases.case_ids], dtype=float
+        ).reshape(len(cases), len(cases.features)),
+    )

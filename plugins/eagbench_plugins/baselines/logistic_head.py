@@ -1,0 +1,160 @@
+"""A logistic regression whose penalty is chosen inside the training cases: what the hybrids that train end in.
+
+It minimises, over standardised columns z (mean 0, variance 1 on the training cases; a constant column is 0),
+
+    sum_i log(1 + exp(-y_i f(z_i)))  +  1/(2 C) sum_c (b_c / a_c)^2,      f(z) = b_0 + sum_c b_c z_c,  y_i = -1 or 1
+
+The weights a_c > 0 are given: a column of weight 2 is penalised a quarter. C is the one of `INVERSE_PENALTIES` with the
+lowest log loss in cross-validation by patient, the stronger penalty where two are equal.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from eagbench.api import FloatArray, IntArray, UserError
+
+INVERSE_PENALTIES: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
+_FOLDS = 5
+_FILE = "head.json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogisticHead:
+    """A fitted head. All arrays have one entry per column, shape (C,).
+
+    Attributes:
+        mean: Of the training cases.
+        scale: Their standard deviation; infinite for a constant column.
+        coefficient: b_c.
+        intercept: b_0.
+        inverse_penalty: The C that was chosen.
+        log_loss: Cross-validated mean log loss of each C; empty if C was given.
+    """
+
+    mean: FloatArray
+    scale: FloatArray
+    coefficient: FloatArray
+    intercept: float
+    inverse_penalty: float
+    log_loss: Mapping[float, float]
+
+    @classmethod
+    def fit(
+        cls, columns: FloatArray, weights: FloatArray, labels: IntArray, patients: Sequence[str], seed: int
+    ) -> Self:
+        """Chooses C and fits on all cases.
+
+        Args:
+            columns: Shape (N, C), finite.
+            weights: a_c, shape (C,), positive.
+            labels: 0 or 1, shape (N,).
+            patients: The patient of each case; cases of one never stand on both sides of a fold.
+            seed: Seed of the folds.
+
+        Raises:
+            UserError: Fewer than two patients have the outcome, or fewer than two have not.
+        """
+        losses = _cross_validated(columns, weights, labels, patients, seed)
+        best = min(INVERSE_PENALTIES, key=lambda c: (losses[c], c))
+        return cls.fit_with(best, columns, weights, labels, losses)
+
+    @classmethod
+    def fit_with(
+        cls,
+        inverse_penalty: float,
+        columns: FloatArray,
+        weights: FloatArray,
+        labels: IntArray,
+        log_loss: Mapping[float, float] | None = None,
+    ) -> Self:
+        """Fits with a given C."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+
+        mean, spread = columns.mean(axis=0), columns.std(axis=0)
+        scale = np.where(spread > 1e-9 * np.maximum(np.abs(mean), 1.0), spread, np.inf)
+        model = LogisticRegression(C=inverse_penalty, max_iter=20_000, tol=1e-5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ConvergenceWarning)
+            model.fit((columns - mean) / scale * weights, labels)
+        return cls(
+            mean=mean,
+            scale=scale,
+            coefficient=np.asarray(model.coef_[0] * weights, dtype=np.float64),
+            intercept=float(model.intercept_[0]),
+            inverse_penalty=inverse_penalty,
+            log_loss=dict(log_loss or {}),
+        )
+
+    def log_odds(self, columns: FloatArray) -> FloatArray:
+        """f(z). Shape (N,)."""
+        return np.asarray((columns - self.mean) / self.scale @ self.coefficient + self.intercept)
+
+    def predict(self, columns: FloatArray) -> FloatArray:
+        """Probability of the outcome. Shape (N,)."""
+        return np.asarray(0.5 * (1.0 + np.tanh(0.5 * self.log_odds(columns))))  # the logistic function, no overflow
+
+    def save(self, folder: Path) -> None:
+        """Writes `head.json`; JSON keeps every float64 to the bit."""
+        content = {
+            "mean": self.mean.tolist(),
+            # JSON has no infinity: a column that was constant in training has no scale.
+            "scale": [value if np.isfinite(value) else None for value in self.scale.tolist()],
+            "coefficient": self.coefficient.tolist(),
+            "intercept": self.intercept,
+            "inverse_penalty": self.inverse_penalty,
+            "log_loss": [[c, loss] for c, loss in self.log_loss.items()],
+        }
+        (folder / _FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """What `save` wrote."""
+        content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        return cls(
+            mean=np.array(content["mean"]),
+            scale=np.array([np.inf if value is None else value for value in content["scale"]]),
+            coefficient=np.array(content["coefficient"]),
+            intercept=content["intercept"],
+            inverse_penalty=content["inverse_penalty"],
+            log_loss=dict(content["log_loss"]),
+        )
+
+
+def _cross_validated(
+    columns: FloatArray, weights: FloatArray, labels: IntArray, patients: Sequence[str], seed: int
+) -> dict[float, float]:
+    """Mean log loss of each C on cases of patients that the head was not fitted on."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    of = np.array(patients)
+    fewest = min(len(np.unique(of[labels == outcome])) for outcome in (0, 1))
+    if fewest < 2:
+        raise UserError(
+            f"the penalty can't be chosen: among {len(labels)} training cases one outcome has {fewest} patients",
+            where="hybrid with a trained head",
+            mend="take more patients, or another split seed",
+        )
+    splitter = StratifiedGroupKFold(min(_FOLDS, fewest), shuffle=True, random_state=seed % 2**32)
+    folds = [
+        (rest, asked)
+        for rest, asked in splitter.split(columns, labels, groups=of)
+        # With patients of several cases a fold may get all cases of an outcome.
+        if len(np.unique(labels[rest])) == 2
+    ]
+    total = dict.fromkeys(INVERSE_PENALTIES, 0.0)
+    for rest, asked in folds:
+        sign = 2 * labels[asked] - 1
+        for c in INVERSE_PENALTIES:
+            head = LogisticHead.fit_with(c, columns[rest], weights, labels[rest])
+            total[c] += float(np.logaddexp(0.0, -sign * head.log_odds(columns[asked])).sum())
+    n_asked = sum(len(asked) for _, asked in folds)
+    return {c: loss / n_asked for c, loss in total.items()}

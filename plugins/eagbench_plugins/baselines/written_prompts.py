@@ -1,0 +1,130 @@
+"""Asks the frozen policy with prompts that a method wrote itself, in the benchmark's answer mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from eagbench.api import (
+    AnswerMode,
+    Case,
+    Cases,
+    LanguageModel,
+    Prediction,
+    RecordText,
+    Span,
+    StageRun,
+    Style,
+    TrainableLanguageModel,
+    UserError,
+    answer_prompts,
+    attention_probe,
+    compose_prompt,
+    measure_attention,
+    open_policy,
+)
+
+# Cases per call of the model when attention is measured, so that a progress bar moves.
+_CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPrompt:
+    """A prompt, and where each feature's text of the asked case's record stands in it."""
+
+    text: str
+    spans: Mapping[str, Span]
+
+
+def write_prompt(
+    style: Style, case: Case, cases: Cases, record_text: RecordText, *, before: str = "", below: str = ""
+) -> WrittenPrompt:
+    """The prompt that `prompt` would write, with more text in it.
+
+    Args:
+        style: The format asked for.
+        case: The asked case.
+        cases: Cases of the same cohort, for the description of task and features.
+        record_text: The fitted record text.
+        before: Stands before everything else.
+        below: Stands directly below the asked case's record.
+    """
+    record, spans = record_text.render_with_spans(case, cases)
+    asked = compose_prompt(style, record + below, cases.task, record_text.params.instructions)
+    offset = len(before) + asked.index(record)
+    return WrittenPrompt(before + asked, {name: (start + offset, end + offset) for name, (start, end) in spans.items()})
+
+
+def answer_written(
+    cases: Cases, prompts: Sequence[WrittenPrompt], run: StageRun, style: Style, max_new_tokens: int
+) -> list[Prediction]:
+    """The frozen policy's answers to prompts, one per case.
+
+    Args:
+        cases: N cases, unlabelled.
+        prompts: N prompts.
+        run: Its inputs hold the folder `policy`, its parameters the benchmark's `answer`, and whether the policy's
+            `attention` is to be measured. The tokens written are added to its costs.
+        style: The format that the prompts ask for.
+        max_new_tokens: Bound on the tokens of one text.
+
+    Raises:
+        UserError: A prompt with its answer is longer than the policy can read.
+    """
+    model = open_policy(run.inputs["policy"])
+    _refuse_long_prompts(model, prompts, max_new_tokens)
+    predictions = answer_prompts(
+        model,
+        cases,
+        [prompt.text for prompt in prompts],
+        style,
+        AnswerMode.model_validate(run.params["answer"]),
+        seed=run.seed,
+        max_new_tokens=max_new_tokens,
+        progress=run.progress,
+    )
+    if run.params["attention"]:
+        predictions = _with_attention(predictions, model, prompts, style, run)
+    run.add_cost("generated_tokens", sum(t.generated_tokens for p in predictions for t in p.trajectories))
+    return predictions
+
+
+def _refuse_long_prompts(model: LanguageModel, prompts: Sequence[WrittenPrompt], max_new_tokens: int) -> None:
+    """A model asked beyond the positions it knows answers without complaint, and wrongly. A server refuses itself."""
+    if not isinstance(model, TrainableLanguageModel) or not prompts:
+        return
+    limit = getattr(model.model.config.get_text_config(), "max_position_embeddings", None)
+    if limit is None:
+        return
+    encoded = model.tokenizer([model.as_input(prompt.text) for prompt in prompts])["input_ids"]
+    longest = max(map(len, encoded))
+    if longest + max_new_tokens > limit:
+        raise UserError(
+            f"the longest prompt takes {longest} tokens, its answer up to {max_new_tokens}; the policy reads {limit}",
+            where="policy",
+            mend="show less of a record (`record_text: periods`, `values: quantile`, `instructions: short`), take "
+            "fewer `shots`, or lower the method's `max_new_tokens`",
+        )
+
+
+def _with_attention(
+    predictions: Sequence[Prediction],
+    model: LanguageModel,
+    prompts: Sequence[WrittenPrompt],
+    style: Style,
+    run: StageRun,
+) -> list[Prediction]:
+    """The predictions with the policy's attention on the first trajectory of each, as the core measures it."""
+    probe = attention_probe(model)
+    result: list[Prediction] = []
+    starts = range(0, len(predictions), _CHUNK)
+    for start in run.progress(starts, "attention", len(starts)):
+        chunk, asked = predictions[start : start + _CHUNK], prompts[start : start + _CHUNK]
+        first = [prediction.trajectories[0] for prediction in chunk]
+        texts = [trajectory.text for trajectory in first]
+        measured = measure_attention(probe, [p.text for p in asked], [p.spans for p in asked], texts, style)
+        result += [
+            replace(p, trajectories=(replace(t, attention=attention), *p.trajectories[1:]))
+            for p, t, attention in zip(chunk, first, measured, strict=True)
+        ]
+    return result

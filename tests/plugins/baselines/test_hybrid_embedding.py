@@ -1,0 +1,113 @@
+"""The head on hidden states and expert: what it is trained on, and that either block alone can carry the signal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from sklearn.metrics import roc_auc_score
+
+from eagbench.api import STYLES, StageRun, UserError, prompt_text
+from eagbench.prompting.answering import open_policy
+from eagbench_plugins.baselines import hybrid_embedding
+from eagbench_plugins.baselines.expert_output import output_of_fitted, output_on_training
+from eagbench_plugins.baselines.hybrid_embedding import HybridEmbedding, encode_training_cases, fit_head
+from eagbench_plugins.baselines.logistic_head import LogisticHead
+
+
+@pytest.fixture(scope="module")
+def trained(stages, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folders of the stages `embedding` and `head`."""
+    embedding, head = tmp_path_factory.mktemp("embedding"), tmp_path_factory.mktemp("head")
+    inputs = {"cases": stages.data.train.cases, "policy": stages.policy, "record_text": stages.record_text}
+    encode_training_cases(StageRun({"style": "vanilla"}, inputs, 0, embedding))
+    fit_head(StageRun({}, {"training": stages.data, "embedding": embedding, "salience": stages.salience}, 0, head))
+    return {"embedding": embedding, "head": head}
+
+
+def predict(stages, head: Path, out: Path):
+    inputs = {"policy": stages.policy, "record_text": stages.record_text, "expert": stages.expert, "head": head}
+    method = HybridEmbedding(HybridEmbedding.Params(expert="logistic_regression"))
+    return method.predict(stages.held_out.cases, StageRun({"answer": {}, "attention": False}, inputs, 0, out))
+
+
+def test_the_embedding_is_the_policys_reading_of_the_prompt(stages, trained) -> None:
+    cases = stages.data.train.cases
+    embedding = load_file(trained["embedding"] / "embedding.safetensors")["embedding"]
+    assert embedding.shape == (len(cases), 64)
+    assert embedding.std(axis=0).min() > 0
+    prompts = [prompt_text(STYLES["vanilla"], case, cases, stages.text) for case in cases.select([5, 9])]
+    np.testing.assert_allclose(open_policy(stages.policy).encode(prompts), embedding[[5, 9]], rtol=1e-4, atol=1e-5)
+
+
+def test_the_head_reads_both_and_predicts_unlabelled_cases(stages, trained, tmp_path: Path) -> None:
+    predictions = predict(stages, trained["head"], tmp_path)
+    assert [p.case_id for p in predictions] == list(stages.held_out.cases.case_ids)
+    assert {p.answer_mode for p in predictions} == {"model"}
+    probability = np.array([p.probability for p in predictions])
+    assert roc_auc_score(stages.held_out.labels, probability) > 0.7
+    assert predict(stages, trained["head"], tmp_path) == predictions
+    n_columns = 64 + 1 + len(stages.data.train.cases.features)
+    assert LogisticHead.load(trained["head"]).coefficient.shape == (n_columns,)
+
+
+def test_the_expert_that_the_head_learns_from_is_cross_fitted(stages, trained, tmp_path: Path) -> None:
+    """The same head by hand from the cross-fitted output; from that of the fitted expert it would be another one."""
+    cases, labels = stages.data.train.cases, stages.data.train.labels
+    embedding = load_file(trained["embedding"] / "embedding.safetensors")["embedding"]
+    stored = LogisticHead.load(trained["head"])
+    by_hand = []
+    outputs = (
+        output_on_training(stages.salience, cases),
+        output_of_fitted("logistic_regression", stages.expert, cases),
+    )
+    for output in outputs:
+        blocks = [embedding.astype(float), output.log_odds[:, None], output.salience]
+        weights = np.concatenate([[1 / np.sqrt(block.shape[1])] * block.shape[1] for block in blocks])
+        by_hand.append(LogisticHead.fit(np.hstack(blocks), weights, labels, cases.patient_ids, seed=0))
+    np.testing.assert_allclose(stored.coefficient, by_hand[0].coefficient, rtol=1e-6, atol=1e-9)
+    assert abs(stored.coefficient - by_hand[1].coefficient).max() > 1e-3
+
+
+def test_a_signal_planted_in_the_hidden_states_is_found(stages, trained, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = stages.data.train.labels
+    planted = rng.normal(size=(len(labels), 200)).astype(np.float32)
+    planted[:, 7] += 4 * labels
+    (tmp_path / "embedding").mkdir()
+    (tmp_path / "head").mkdir()
+    save_file({"embedding": planted}, tmp_path / "embedding" / "embedding.safetensors")
+    (tmp_path / "embedding" / "case_ids.json").write_text((trained["embedding"] / "case_ids.json").read_text())
+    inputs = {"training": stages.data, "embedding": tmp_path / "embedding", "salience": stages.salience}
+    fit_head(StageRun({}, inputs, 0, tmp_path / "head"))
+    head = LogisticHead.load(tmp_path / "head")
+    assert np.argmax(np.abs(head.coefficient[:200] * planted.std(axis=0))) == 7
+
+
+def test_rows_are_matched_by_case_id(stages, trained, tmp_path: Path) -> None:
+    import json
+
+    source = trained["embedding"]
+    (tmp_path / "turned").mkdir()
+    (tmp_path / "head").mkdir()
+    embedding = load_file(source / "embedding.safetensors")["embedding"]
+    save_file({"embedding": embedding[::-1].copy()}, tmp_path / "turned" / "embedding.safetensors")
+    ids = json.loads((source / "case_ids.json").read_text())
+    (tmp_path / "turned" / "case_ids.json").write_text(json.dumps(ids[::-1]))
+    inputs = {"training": stages.data, "embedding": tmp_path / "turned", "salience": stages.salience}
+    fit_head(StageRun({}, inputs, 0, tmp_path / "head"))
+    assert (tmp_path / "head" / "head.json").read_bytes() == (trained["head"] / "head.json").read_bytes()
+
+
+def test_a_policy_without_hidden_states_is_refused(stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    class WritesOnly:
+        def generate(self, *arguments: object) -> list[object]:
+            return []
+
+    monkeypatch.setattr(hybrid_embedding, "open_policy", lambda folder: WritesOnly())
+    with pytest.raises(UserError, match="does not give its hidden states"):
+        hybrid_embedding.encode(
+            stages.held_out.cases, stages.policy, stages.text, STYLES["vanilla"], lambda items, *_: items
+        )
