@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from eagbench.api import Register, hookimpl
 from eagbench_plugins.policies.hf import HuggingFacePolicy
+from eagbench_plugins.policies.openai_compatible import OpenAIPolicy
 from eagbench_plugins.policies.tiny.policy import TinyPolicy
 
 
@@ -12,3 +13,4 @@ def register_policies(register: Register) -> None:
     """The policies that come with eagbench."""
     register(TinyPolicy)
     register(HuggingFacePolicy)
+    register(OpenAIPolicy)

@@ -185,6 +185,27 @@ class TransformersModel:
         total /= len(chosen)
         return [row[-(len(own) + most) :].cpu().numpy() for row, own in zip(total, ids, strict=True)]
 
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def encode(self, prompts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """The last layer's hidden state (after its norm), its mean over the tokens read; see `TextEncoder`.
+
+        Only the decoder runs: no logits are made, and no other layer's states are kept.
+
+        Returns:
+            Shape (len(prompts), D), float32.
+        """
+        ids = self._encode([self.as_input(prompt) for prompt in prompts])
+        encoded = np.empty((len(prompts), self.model.config.get_text_config().hidden_size), dtype=np.float32)
+        for rows in self._batches(ids, self.batch_size):
+            tokens, mask = self._padded([ids[i] for i in rows])
+            positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+            decoder = self.model.get_decoder()
+            out = decoder(input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=False)
+            # What stands at a padded position is undefined: it is left out, not multiplied by zero.
+            states = out.last_hidden_state.float().where(mask[:, :, None].bool(), 0.0)  # (B, L, D)
+            encoded[rows] = (states.sum(dim=1) / mask.sum(dim=1, keepdim=True)).cpu().numpy()
+        return encoded
+
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         encoded: list[list[int]] = self._tokenized(texts)["input_ids"] if texts else []
         return encoded

@@ -1,0 +1,354 @@
+"""A model on an OpenAI-compatible server as a `LanguageModel`: what is asked, what the answer means, what is kept.
+
+Every sampled text has a seed of its own, from the seed, the prompt and how often the prompt occurred before. Whether a
+server gives equal answers to equal questions is its own affair; one that came once is kept (`ResponseCache`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, Field, ValidationError
+
+from eagbench.api import Generation, Sampling, UserError, response_cache
+from eagbench_plugins.policies.openai_compatible import OpenAIPolicy
+from eagbench_plugins.policies.openai_server import CalledOffError, Server
+
+# So many prompts with all their sampled texts alike: the server does not sample.
+_ENOUGH_PROMPTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request.
+
+    Attributes:
+        path: Where it is sent, below the server's address.
+        body: JSON values.
+        draw: Where the answer is drawn, the seed and how often the same was asked before.
+    """
+
+    path: str
+    body: dict[str, Any]
+    draw: tuple[int, int] | None = None
+
+
+class OpenAIModel:
+    """The model that a server has under a name.
+
+    Args:
+        server: Where it is asked.
+        params: How it is asked.
+    """
+
+    def __init__(self, server: Server, params: OpenAIPolicy.Params) -> None:
+        self._server, self._params = server, params
+        self._cache = response_cache()
+
+    def generate(
+        self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
+    ) -> list[Generation]:
+        """One text per prompt, so many requests at once as the policy's `concurrency` says.
+
+        Raises:
+            UserError: The server failed for good, can't do what is asked, or gives the same text for every sample.
+        """
+        begun = [""] * len(prompts) if written is None else written
+        occurred: Counter[tuple[str, str]] = Counter()
+        questions = []
+        for prompt, text in zip(prompts, begun, strict=True):
+            body: dict[str, Any] = {
+                "max_tokens": sampling.max_new_tokens,
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+            }
+            if self._params.stop_strings == "sent" and sampling.stop:
+                body["stop"] = list(sampling.stop)
+            draw = None
+            if sampling.temperature > 0:
+                draw = seed, occurred[prompt, text]
+                occurred[prompt, text] += 1
+                body["seed"] = _seed(draw, prompt + text)
+            questions.append(self._question(prompt, text, body, draw))
+        answers = self._ask(questions)
+        if sampling.temperature > 0:
+            self._check_sampled(list(zip(prompts, begun, strict=True)), questions, answers)
+        return [Generation(_cut(answer, sampling.stop), answer.usage.completion_tokens) for answer in answers]
+
+    def continuation_probabilities(
+        self, prompts: Sequence[str], written: Sequence[str], candidates: Sequence[str]
+    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Probability of each candidate as the next text, normalised over candidates.
+
+        A candidate's probability is the sum over all ways to write it in tokens that are among the likeliest at each
+        place; what the server does not list counts as 0. No candidate may be the beginning of another.
+
+        Returns:
+            Shape (len(prompts), len(candidates)), rows summing to 1.
+
+        Raises:
+            UserError: The server gives no such probabilities, or no candidate is among the likeliest.
+        """
+        if not self._params.logprobs:
+            raise self._cannot("weigh levels by their probability (answer: expectation) without `logprobs`")
+        rows = [_Weighing(candidates) for _ in prompts]
+        while True:
+            # The shortest beginnings first: all that leads to one is known when it is asked about.
+            waiting = [(i, row.next()) for i, row in enumerate(rows)]
+            asked = [(i, text) for i, text in waiting if text is not None]
+            if not asked:
+                break
+            questions = [self._next_token(prompts[i], written[i] + text) for i, text in asked]
+            for (i, text), answer in zip(asked, self._ask(questions), strict=True):
+                if answer.likeliest is None:
+                    raise self._cannot("weigh levels by their probability (answer: expectation): it gives no logprobs")
+                rows[i].add(text, answer.likeliest)
+        weights = np.array([[row.found[c] for c in candidates] for row in rows]).reshape(len(rows), len(candidates))
+        totals = weights.sum(axis=1, keepdims=True)
+        unseen = int((totals == 0).sum())
+        if unseen:
+            raise self._cannot(
+                f"weigh levels: for {unseen} of {len(rows)} answers none is among its {self._params.logprobs} likeliest"
+            )
+        return np.asarray(weights / totals)
+
+    def _next_token(self, prompt: str, written: str) -> Question:
+        count = self._params.logprobs
+        on_chat = self._params.endpoint == "chat"
+        fields: dict[str, Any] = {"logprobs": True, "top_logprobs": count} if on_chat else {"logprobs": count}
+        return self._question(prompt, written, {"max_tokens": 1, "temperature": 0.0, **fields})
+
+    def _question(
+        self, prompt: str, written: str, body: dict[str, Any], draw: tuple[int, int] | None = None
+    ) -> Question:
+        asked: dict[str, Any]
+        if self._params.endpoint == "completions":
+            path, asked = "completions", {"prompt": prompt + written}
+        else:
+            path, asked = "chat/completions", {"messages": [{"role": "user", "content": prompt}]}
+            if written:
+                if self._params.continuation == "none":
+                    raise self._cannot(
+                        "continue a begun answer, which step-wise searches and `answer: expectation` need,"
+                        " on the endpoint `chat`"
+                    )
+                asked["messages"].append({"role": "assistant", "content": written})
+                asked |= {"continue_final_message": True, "add_generation_prompt": False}
+        merged = {"model": self._params.model, **asked, **body, **self._params.extra}
+        return Question(path, {key: value for key, value in merged.items() if value is not None}, draw)
+
+    def _ask(self, questions: Sequence[Question]) -> list[_Answer]:
+        """Answers from the cache, the missing ones from the server, each question once."""
+        keys = [self._key(question) for question in questions]
+        by_key = dict(zip(keys, questions, strict=True))
+        kept = {key: answer for key in by_key if (answer := self._cache.get(key)) is not None}
+        known = {key: _Answer.model_validate(answer) for key, answer in kept.items()}
+        self._cache.add_cost("answers_from_cache", len(known))
+        called_off = threading.Event()
+        pool = ThreadPoolExecutor(self._server.concurrency)
+        try:
+            futures = {
+                pool.submit(self._ask_server, key, question, called_off): key
+                for key, question in by_key.items()
+                if key not in known
+            }
+            for future in as_completed(futures):
+                if not isinstance(future.exception(), CalledOffError):  # the failure itself is still to come
+                    known[futures[future]] = future.result()
+        finally:
+            # On failure what is under way may still be answered, and is kept; nothing more is sent.
+            called_off.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+        answers = [known[key] for key in keys]
+        self._cache.add_cost("prompt_tokens", sum(answer.usage.prompt_tokens for answer in answers))
+        return answers
+
+    def _key(self, question: Question) -> str:
+        return self._cache.key(
+            {
+                "server": self._server.base_url,
+                "path": question.path,
+                "body": question.body,
+                "draw": None if question.draw is None else list(question.draw),
+            }
+        )
+
+    def _ask_server(self, key: str, question: Question, called_off: threading.Event) -> _Answer:
+        try:
+            value, sent = self._server.post(question.path, question.body, called_off)
+            self._cache.add_cost("requests", sent)
+            answer = self._answer(value)
+        except UserError:
+            called_off.set()
+            raise
+        self._cache.put(key, answer.model_dump())
+        return answer
+
+    def _answer(self, value: Any) -> _Answer:
+        try:
+            response = _Response.model_validate(value)
+        except ValidationError as error:
+            parts = {str(e["loc"][0]) if e["loc"] else "all" for e in error.errors(include_input=False)}
+            # Without the cause: it repeats what the server wrote.
+            raise UserError(
+                f"an answer of the server is not in the form of OpenAI's interface: {', '.join(sorted(parts))}",
+                where=f"policy openai, {self._server.base_url}",
+                mend="ask an OpenAI-compatible server, one that reports its usage of tokens",
+            ) from None
+        choice = response.choices[0]
+        if isinstance(choice, _TextChoice):
+            text = choice.text
+        else:
+            text, reasoning = choice.message.content or "", choice.message.reasoning_content or choice.message.reasoning
+            if reasoning:
+                text = f"<think>{reasoning}</think>{text}" if text else f"<think>{reasoning}"
+        stop = choice.stop_reason if isinstance(choice.stop_reason, str) else None
+        likeliest = None if choice.logprobs is None else choice.logprobs.first()
+        return _Answer(text=text, usage=response.usage, stop=stop, likeliest=likeliest)
+
+    def _check_sampled(
+        self, asked: Sequence[tuple[str, str]], questions: Sequence[Question], answers: Sequence[_Answer]
+    ) -> None:
+        """Refuses a server that ignores the temperature: the mean of n equal texts would pass for a mean of samples."""
+        texts: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for key, answer in zip(asked, answers, strict=True):
+            texts[key].append(answer.text)
+        repeated = [group for group in texts.values() if len(group) > 1]
+        if len(repeated) < _ENOUGH_PROMPTS or any(len(set(group)) > 1 for group in repeated):
+            return
+        for question in questions:  # once the server samples, it is to be asked again
+            self._cache.forget(self._key(question))
+        raise UserError(
+            f"the server does not sample: for each of {len(repeated)} prompts all its texts are the same",
+            where=f"policy openai, {self._server.base_url}",
+            mend="use `answer: greedy`, or let the server sample (transformers serve: `do_sample: true` in the model's"
+            " generation_config.json)",
+        )
+
+    def _cannot(self, what: str) -> UserError:
+        return UserError(
+            f"this server can't {what}",
+            where=f"policy openai, {self._server.base_url}",
+            mend="use `answer: greedy` or `mean_of_n`, and methods that write whole answers; docs/prompting.md has what"
+            " a server needs for more",
+        )
+
+
+class _Weighing:
+    """The probability of candidates of one row, while it is found out token by token.
+
+    Attributes:
+        found: Probability of each candidate so far.
+    """
+
+    def __init__(self, candidates: Sequence[str]) -> None:
+        self.found = dict.fromkeys(candidates, 0.0)
+        self._open = {"": 1.0}  # beginnings of candidates, by their probability
+
+    def next(self) -> str | None:
+        """The shortest beginning whose next token is to be asked for."""
+        return min(self._open, key=len, default=None)
+
+    def add(self, begun: str, likeliest: Sequence[tuple[str, float]]) -> None:
+        """Goes on from a beginning by the tokens that may follow it, with their log-probabilities."""
+        mass = self._open.pop(begun)
+        for token, logprob in likeliest:
+            text = begun + token
+            if not token:
+                continue
+            if text in self.found:
+                self.found[text] += mass * math.exp(logprob)
+            elif any(candidate.startswith(text) for candidate in self.found):
+                self._open[text] = self._open.get(text, 0.0) + mass * math.exp(logprob)
+
+
+# What servers answer, as far as it is read. Strings that are not written at all may be null.
+
+
+class _Usage(BaseModel):
+    completion_tokens: int = Field(ge=0)
+    prompt_tokens: int = Field(default=0, ge=0)
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class _Alternative(BaseModel):
+    token: str
+    logprob: float
+
+
+class _Position(BaseModel):
+    top_logprobs: list[_Alternative] = []
+
+
+class _Logprobs(BaseModel):
+    content: list[_Position] | None = None
+    top_logprobs: list[dict[str, float] | None] | None = None
+
+    def first(self) -> list[tuple[str, float]] | None:
+        """The first token's alternatives: in `content` on `chat`, in `top_logprobs` on `completions`."""
+        if self.content:
+            return [(entry.token, entry.logprob) for entry in self.content[0].top_logprobs] or None
+        if self.top_logprobs and self.top_logprobs[0]:
+            return list(self.top_logprobs[0].items())
+        return None
+
+
+class _Choice(BaseModel):
+    stop_reason: str | int | None = None
+    logprobs: _Logprobs | None = None
+
+
+class _ChatChoice(_Choice):
+    message: _Message
+
+
+class _TextChoice(_Choice):
+    text: str
+
+
+class _Response(BaseModel):
+    choices: list[_ChatChoice] | list[_TextChoice] = Field(min_length=1)
+    usage: _Usage
+
+
+class _Answer(BaseModel):
+    """What is kept of a response.
+
+    Attributes:
+        text: What the model wrote; reasoning that the server had set apart stands at its beginning again.
+        usage: Tokens.
+        stop: The stop string that ended it, where the server says so and leaves it out of the text.
+        likeliest: The likeliest first tokens with their log-probabilities, None if the server gives none.
+    """
+
+    text: str
+    usage: _Usage
+    stop: str | None = None
+    likeliest: list[tuple[str, float]] | None = None
+
+
+def _cut(answer: _Answer, stop: Sequence[str]) -> str:
+    """The text up to and with the first stop string."""
+    text = answer.text
+    ends = [text.find(string) + len(string) for string in stop if string in text]
+    if ends:
+        return text[: min(ends)]
+    return text + answer.stop if answer.stop is not None and answer.stop in stop else text
+
+
+def _seed(draw: tuple[int, int], prompt: str) -> int:
+    """31 bits, which every server takes."""
+    return int.from_bytes(hashlib.sha256(f"{draw[0]}\0{draw[1]}\0{prompt}".encode()).digest()[:4], "little") >> 1

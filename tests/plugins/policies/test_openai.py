@@ -1,0 +1,595 @@
+"""`openai` against real HTTP servers on loopback that answer as servers do: well, busy, broken, slow, or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from eagbench.api import ANSWER_LEVELS, STYLES, AnswerMode, ResponseCache, Sampling, UserError, answer_cases
+from eagbench.config import load_benchmark
+from eagbench.plan import make_plan
+from eagbench.registry import load_registry
+from eagbench.responses import answering_from
+from eagbench.store import Store
+from eagbench_plugins.datasets.physionet2012 import PhysioNet2012
+from eagbench_plugins.policies import openai_server
+from eagbench_plugins.policies.openai_compatible import OpenAIPolicy
+from eagbench_plugins.policies.tiny.policy import TinyPolicy
+
+from .conftest import TINY
+
+KEY = "sk-a-made-up-key-8472"
+GREEDY = Sampling(50)
+
+
+@dataclasses.dataclass
+class Request:
+    """What a server was sent."""
+
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    time: float
+
+
+@dataclasses.dataclass
+class Reply:
+    """What it answers."""
+
+    body: Any
+    status: int = 200
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def text(written: str, **more: Any) -> dict[str, Any]:
+    return {"choices": [{"text": written, **more}], "usage": {"completion_tokens": 3, "prompt_tokens": 7}}
+
+
+def message(**fields: Any) -> dict[str, Any]:
+    return {"choices": [{"message": fields}], "usage": {"completion_tokens": 3, "prompt_tokens": 7}}
+
+
+class LocalServer:
+    """A server that answers each request by a function of it and of how many came before."""
+
+    def __init__(self, reply: Callable[[Request, int], Reply], port: int = 0) -> None:
+        self.requests: list[Request] = []
+        self.at_once = self.most_at_once = 0
+        lock = threading.Lock()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                with lock:
+                    request = Request(self.path, headers, body, time.monotonic())
+                    count = len(server.requests)
+                    server.requests.append(request)
+                    server.at_once += 1
+                    server.most_at_once = max(server.most_at_once, server.at_once)
+                answer = reply(request, count)
+                time.sleep(answer.seconds)
+                content = json.dumps(answer.body).encode()
+                with lock:
+                    server.at_once -= 1
+                try:
+                    self.send_response(answer.status)
+                    for name, value in {**answer.headers, "Content-Length": str(len(content))}.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    self.wfile.write(content)
+                except ConnectionError:
+                    pass  # the client did not wait
+
+            def log_message(self, *_: Any) -> None: ...
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
+        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., LocalServer]]:
+    """Starts servers that end with the test."""
+    started = []
+
+    def start(reply: Callable[[Request, int], Reply], port: int = 0) -> LocalServer:
+        started.append(LocalServer(reply, port))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()
+
+
+@pytest.fixture(autouse=True)
+def alone(store_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store of this test's own, short waits, and no server given up by another test."""
+    monkeypatch.setattr(openai_server, "_FIRST_WAIT_S", 0.02)
+    monkeypatch.setattr(openai_server.Server, "_given_up", set())
+    monkeypatch.setenv("A_KEY", KEY)
+
+
+def opened(url: str, **params: Any) -> Any:
+    given = {"base_url": url, "model": "m", "endpoint": "completions", "patience_s": 5, "timeout_s": 5, **params}
+    return OpenAIPolicy(OpenAIPolicy.Params(**given)).open(Path("nowhere"))
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+# What is asked, and what the answer means
+
+
+def test_a_chat_is_asked_with_the_prompt_as_the_users_message(serve) -> None:
+    server = serve(lambda request, _: Reply(message(content=" written")))
+    model = opened(server.url + "/", endpoint="chat", api_key_env="A_KEY", extra={"top_k": 5, "top_p": None})
+    (generation,) = model.generate(["prompt"], Sampling(9, temperature=0.5, stop=("</a>",)), seed=3)
+    assert (generation.text, generation.tokens) == (" written", 3)
+    (request,) = server.requests
+    seed = request.body.pop("seed")
+    assert 0 <= seed < 2**31
+    assert request.path == "/v1/chat/completions"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.body == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "prompt"}],
+        "max_tokens": 9,
+        "temperature": 0.5,
+        "top_k": 5,
+    }
+
+
+def test_a_server_without_a_key_is_sent_none_whatever_the_environment_holds(serve, monkeypatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server = serve(lambda request, _: Reply(text("x")))
+    opened(server.url).generate(["p"], GREEDY, 0)
+    assert KEY not in str(server.requests[0])
+
+
+def test_begun_answers_are_continued_where_the_server_can(serve) -> None:
+    server = serve(lambda request, _: Reply(message(content="c") if "chat" in request.path else text("t")))
+    assert opened(server.url).generate(["p "], GREEDY, 0, ["begun "])[0].text == "t"
+    assert server.requests[-1].body["prompt"] == "p begun "
+    chat = opened(server.url, endpoint="chat", continuation="continue_final_message")
+    assert [g.text for g in chat.generate(["p", "q"], GREEDY, 0, ["begun", ""])] == ["c", "c"]
+    begun, plain = sorted((r.body for r in server.requests[-2:]), key=lambda body: -len(body["messages"]))
+    assert begun["messages"] == [{"role": "user", "content": "p"}, {"role": "assistant", "content": "begun"}]
+    assert (begun["continue_final_message"], begun["add_generation_prompt"]) == (True, False)
+    assert "continue_final_message" not in plain
+    before = len(server.requests)
+    with pytest.raises(UserError, match="step-wise searches"):
+        opened(server.url, endpoint="chat").generate(["p"], GREEDY, 0, ["begun"])
+    assert len(server.requests) == before
+
+
+@pytest.mark.parametrize(
+    ("mode", "choice", "expected"),
+    [
+        ("cut_here", {"text": "a <x>1</x> and more"}, "a <x>1</x>"),
+        ("cut_here", {"text": "never closed"}, "never closed"),
+        ("sent", {"text": "a <x>1</x>"}, "a <x>1</x>"),
+        ("sent", {"text": "a <x>1", "stop_reason": "</x>"}, "a <x>1</x>"),
+        ("sent", {"text": "a <x>1", "stop_reason": None}, "a <x>1"),
+        ("sent", {"text": "a <x>1", "stop_reason": 151645}, "a <x>1"),
+    ],
+)
+def test_a_text_ends_with_its_stop_string_and_only_one_that_was_written(serve, mode, choice, expected) -> None:
+    server = serve(lambda request, _: Reply(text("", **choice)))
+    model = opened(server.url, stop_strings=mode)
+    assert model.generate(["p"], Sampling(9, stop=("</x>",)), 0)[0].text == expected
+    assert ("stop" in server.requests[0].body) == (mode == "sent")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"content": "a", "reasoning_content": "r"}, "<think>r</think>a"),
+        ({"content": "a", "reasoning": "r"}, "<think>r</think>a"),
+        ({"content": None, "reasoning_content": "cut off"}, "<think>cut off"),
+        ({"content": None}, ""),
+    ],
+)
+def test_reasoning_that_a_server_sets_apart_belongs_to_the_text(serve, fields, expected) -> None:
+    server = serve(lambda request, _: Reply(message(**fields)))
+    assert opened(server.url, endpoint="chat").generate(["p"], GREEDY, 0)[0].text == expected
+
+
+@pytest.mark.parametrize("body", [{"choices": [{"text": "x"}]}, {"choices": [], "usage": {}}, {"error": "no"}, [1]])
+def test_an_answer_without_text_or_usage_is_refused(serve, body) -> None:
+    server = serve(lambda request, _: Reply(body))
+    with pytest.raises(UserError, match="not in the form"):
+        opened(server.url).generate(["p"], GREEDY, 0)
+
+
+# Probabilities
+
+NEXT = {
+    "": {"0": 0.8, "0.0": 0.1, "1": 0.1},
+    "0": {".": 0.9, "x": 0.1},
+    "0.": {"0": 0.5, "05": 0.25, "1": 0.25},
+    "0.0": {"5": 1.0},
+    "0.1": {"0": 0.5, "5": 0.5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+def test_a_candidates_probability_is_the_sum_over_the_ways_to_write_it(serve, endpoint) -> None:
+    def reply(request: Request, count: int) -> Reply:
+        chat = "messages" in request.body
+        read = request.body["messages"][-1]["content"] if chat else request.body["prompt"]
+        tokens = {t: math.log(p) for t, p in NEXT[read.partition("<a>")[2]].items()}
+        if not chat:
+            assert request.body["logprobs"] == 4
+            return Reply(text("0", logprobs={"top_logprobs": [tokens]}))
+        assert (request.body["logprobs"], request.body["top_logprobs"]) == (True, 4)
+        top = [{"token": t, "logprob": p, "bytes": None} for t, p in tokens.items()]
+        body = message(content="0")
+        body["choices"][0]["logprobs"] = {"content": [{"token": "0", "logprob": 0, "top_logprobs": top}]}
+        return Reply(body)
+
+    server = serve(reply)
+    model = opened(server.url, endpoint=endpoint, continuation="continue_final_message", logprobs=4)
+    found = model.continuation_probabilities(["p", "q"], ["r<a>", "r<a>"], ["0.05", "0.10", "0.15", "0.20"])
+    # "0" "." "0" "5", "0" "." "05" and "0.0" "5"; "0" "." "1" "0"; "0" "." "1" "5".
+    expected = np.array([0.8 * 0.9 * 0.5 + 0.8 * 0.9 * 0.25 + 0.1, 0.8 * 0.9 * 0.125, 0.8 * 0.9 * 0.125, 0])
+    np.testing.assert_allclose(found, np.tile(expected / expected.sum(), (2, 1)), rtol=1e-12)
+    assert len(server.requests) == 2 * len(NEXT)
+
+
+def test_the_levels_are_weighed_as_the_model_itself_does(serve, prepared) -> None:
+    """The tiny policy behind a server that gives logprobs answers as it does on this machine."""
+    import torch
+
+    tiny = TinyPolicy(TINY).open(prepared.folder)
+    lock = threading.Lock()
+
+    def reply(request: Request, count: int) -> Reply:
+        with lock, torch.inference_mode():
+            prompt, bound = request.body["prompt"], request.body["max_tokens"]
+            (written,) = tiny.generate([prompt], Sampling(bound), 0)
+            ids = torch.tensor([tiny.tokenizer(prompt)["input_ids"]])
+            top = tiny.model(ids).logits[0, -1].log_softmax(-1).topk(request.body.get("logprobs", 1))
+            tokens = {tiny.tokenizer.decode([int(i)]): float(p) for p, i in zip(*top, strict=True)}
+        usage = {"completion_tokens": written.tokens, "prompt_tokens": ids.shape[1]}
+        return Reply({"choices": [{"text": written.text, "logprobs": {"top_logprobs": [tokens]}}], "usage": usage})
+
+    server = serve(reply)
+    model = opened(server.url, logprobs=100, concurrency=2)
+    cases = prepared.held_out.select(range(6))
+    style, answer = STYLES["question_decomposition"], AnswerMode(mode="expectation")
+    here, there = (
+        answer_cases(asked, cases, prepared.record_text, style, answer, seed=0, max_new_tokens=120)
+        for asked in (tiny, model)
+    )
+    assert [p.probability for p in there] == [p.probability for p in here]
+    assert sum(p.probability is not None for p in here) >= 3
+    assert [p.trajectories[0].text for p in there] == [p.trajectories[0].text for p in here]
+
+
+def test_a_server_without_logprobs_is_no_place_for_an_expectation(serve) -> None:
+    server = serve(lambda request, _: Reply(text("0", logprobs=None)))
+    for model in (opened(server.url), opened(server.url, logprobs=5)):
+        with pytest.raises(UserError, match="expectation") as raised:
+            model.continuation_probabilities(["p"], ["<a>"], ANSWER_LEVELS)
+        assert "greedy" in raised.value.message
+    other = serve(lambda request, _: Reply(text("0", logprobs={"top_logprobs": [{"no": -0.1}]})))
+    with pytest.raises(UserError, match="1 of 1 answers none"):
+        opened(other.url, logprobs=5).continuation_probabilities(["p"], ["<a>"], ANSWER_LEVELS)
+
+
+# The cache
+
+
+def test_nothing_is_asked_twice_and_what_differs_is_asked(serve) -> None:
+    server = serve(lambda request, count: Reply(text(str(count))))
+
+    def asked(url: str = server.url, seed: int = 0, sampling: Sampling = GREEDY, **params: Any) -> list[str]:
+        return [g.text for g in opened(url, **params).generate(["p", "p", "q"], sampling, seed)]
+
+    first = asked(concurrency=1)
+    assert (first[0] == first[1], len(server.requests)) == (True, 2)
+    assert asked(seed=1, timeout_s=9, patience_s=1, max_retries=1, concurrency=2) == first
+    assert len(server.requests) == 2
+    sampled = Sampling(50, temperature=1.0)
+    different: list[dict[str, Any]] = [
+        {"model": "n"}, {"extra": {"top_k": 1}}, {"sampling": Sampling(51)}, {"sampling": sampled},
+        {"sampling": sampled, "seed": 1}, {"sampling": sampled, "seed": 2, "extra": {"seed": None}},
+        {"sampling": sampled, "seed": 3, "extra": {"seed": None}}, {"extra": {"echo": False}},
+    ]  # fmt: skip
+    for change in different:
+        before = len(server.requests)
+        texts = asked(**change)
+        assert len(server.requests) - before == (3 if change.get("sampling") == sampled else 2), change
+        assert asked(**change) == texts
+    total = len(server.requests)
+    elsewhere = serve(lambda request, count: Reply(text("elsewhere")))
+    assert asked(elsewhere.url) == ["elsewhere"] * 3  # the same name on another server
+    assert len(server.requests) == total
+
+
+def test_a_fresh_run_asks_again(serve, tmp_path: Path) -> None:
+    server = serve(lambda request, count: Reply(text(str(count))))
+    for fresh, expected in [(False, "0"), (False, "0"), (True, "1"), (False, "1")]:
+        cache = ResponseCache(tmp_path / "responses", time.time() if fresh else 0.0)
+        with answering_from(cache):
+            assert opened(server.url).generate(["p"], GREEDY, 0)[0].text == expected
+    assert cache.costs == {"answers_from_cache": 1, "prompt_tokens": 7}
+
+
+WRITER = """\
+import sys
+from pathlib import Path
+from eagbench.responses import ResponseCache
+
+cache = ResponseCache(Path(sys.argv[1]))
+for i in range(300):
+    cache.put(cache.key({"i": i % 3}), {"text": sys.argv[2] * 20_000})
+"""
+
+
+def test_processes_share_the_cache_and_see_whole_answers(tmp_path: Path) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), letter]) for letter in "ab"]
+    cache, seen = ResponseCache(tmp_path), 0
+    while any(writer.poll() is None for writer in writers):
+        for i in range(3):
+            answer = cache.get(cache.key({"i": i}))
+            if answer is not None:
+                assert answer["text"] in ("a" * 20_000, "b" * 20_000)
+                seen += 1
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert seen
+    assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 3
+
+
+def test_a_server_that_ignores_the_temperature_is_found_out(serve) -> None:
+    samples = iter(range(10_000))
+    honest = False
+    server = serve(lambda request, _: Reply(text(f"{next(samples)}" if honest else "always this")))
+    prompts = [f"p{i}" for i in range(8) for _ in range(2)]
+    sampling = Sampling(50, temperature=1.0)
+    with pytest.raises(UserError, match="does not sample"):
+        opened(server.url).generate(prompts, sampling, 0)
+    honest = True  # mended, and asked again
+    assert len({g.text for g in opened(server.url).generate(prompts, sampling, 0)}) == len(prompts)
+    honest = False
+    assert len(opened(server.url, model="n").generate(prompts, GREEDY, 0)) == len(prompts)
+
+
+# Failures that pass
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
+def test_busy_and_broken_servers_are_asked_again(serve, status, tmp_path: Path) -> None:
+    server = serve(lambda request, count: Reply({}, status) if count < 3 else Reply(text("at last")))
+    cache = ResponseCache(tmp_path)
+    with answering_from(cache):
+        assert opened(server.url).generate(["p"], GREEDY, 0)[0].text == "at last"
+    assert len(server.requests) == 4
+    assert cache.costs == {"answers_from_cache": 0, "requests": 4, "prompt_tokens": 7}
+
+
+def test_waits_grow(serve) -> None:
+    server = serve(lambda request, count: Reply({}, 503) if count < 5 else Reply(text("x")))
+    opened(server.url).generate(["p"], GREEDY, 0)
+    times = [request.time for request in server.requests]
+    waits = np.diff(times)
+    assert (waits >= 0.02 * 0.5 * 2.0 ** np.arange(5)).all()
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after_is_kept_to(serve, form) -> None:
+    def reply(request: Request, count: int) -> Reply:
+        after = "1" if form == "seconds" else formatdate(time.time() + 2.5, usegmt=True)
+        return Reply(text("x")) if count else Reply({}, 429, {"Retry-After": after})
+
+    server = serve(reply)
+    opened(server.url).generate(["p"], GREEDY, 0)
+    first, second = server.requests
+    assert second.time - first.time >= 1
+
+
+def test_a_server_that_wants_more_time_than_there_is_patience_is_given_up_at_once(serve) -> None:
+    server = serve(lambda request, count: Reply({}, 429, {"Retry-After": "3600"}))
+    with pytest.raises(UserError, match="left alone for 3600 s"):
+        opened(server.url).generate(["p"], GREEDY, 0)
+    assert len(server.requests) == 1
+
+
+def test_a_slow_answer_is_asked_for_again(serve) -> None:
+    server = serve(lambda request, count: Reply(text(str(count)), seconds=0 if count else 3))
+    assert opened(server.url, timeout_s=0.5).generate(["p"], GREEDY, 0)[0].text != "0"
+
+
+def test_retries_end_and_what_was_answered_is_kept(serve) -> None:
+    broken = True
+
+    def reply(request: Request, count: int) -> Reply:
+        if broken and request.body["prompt"] == "bad":
+            return Reply({"error": {"message": f"out of memory, {KEY}"}}, 500)
+        return Reply(text("good"))
+
+    server = serve(reply)
+    params = {"concurrency": 1, "max_retries": 2, "api_key_env": "A_KEY"}
+    with pytest.raises(UserError, match=r"answered 500: out of memory, \*\*\*, 3 times"):
+        opened(server.url, **params).generate(["a", "b", "bad", "c"], GREEDY, 0)
+    assert [request.body["prompt"] for request in server.requests] == ["a", "b", "bad", "bad", "bad"]
+    broken = False
+    assert [g.text for g in opened(server.url, **params).generate(["a", "b", "bad", "c"], GREEDY, 0)] == ["good"] * 4
+    assert [request.body["prompt"] for request in server.requests[5:]] == ["bad", "c"]
+
+
+def test_no_more_requests_at_once_than_allowed(serve) -> None:
+    server = serve(lambda request, _: Reply(text(request.body["prompt"]), seconds=0.05))
+    prompts = [str(i) for i in range(24)]
+    assert [g.text for g in opened(server.url, concurrency=3).generate(prompts, GREEDY, 0)] == prompts
+    assert server.most_at_once == 3
+
+
+def test_a_server_that_comes_back_in_time_is_waited_for(serve) -> None:
+    port = free_port()
+    model = opened(f"http://127.0.0.1:{port}/v1", patience_s=20)
+    later = threading.Timer(0.6, lambda: serve(lambda request, _: Reply(text("back")), port))
+    later.start()
+    started = time.monotonic()
+    assert [g.text for g in model.generate(["p", "q"], GREEDY, 0)] == ["back", "back"]
+    assert time.monotonic() - started >= 0.5
+    later.join()
+
+
+def test_a_server_that_stays_away_is_given_up_and_then_not_waited_for_again(serve) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/v1"
+    started = time.monotonic()
+    with pytest.raises(UserError, match=r"could not be reached for [1-9]\d* s \(ConnectError\)") as raised:
+        opened(url, patience_s=1).generate([str(i) for i in range(50)], GREEDY, 0)
+    assert time.monotonic() - started >= 1
+    assert url in raised.value.message
+    assert "not asked again" in raised.value.message
+    started = time.monotonic()
+    with pytest.raises(UserError, match="could not be reached"):
+        opened(url, patience_s=3600).generate(["p"], GREEDY, 0)
+    assert time.monotonic() - started < 1800  # it did not wait its patience out
+    serve(lambda request, _: Reply(text("back")), port)
+    assert opened(url, patience_s=60).generate(["p"], GREEDY, 0)[0].text == "back"
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (400, {"error": {"message": f"context too long {KEY}"}}, "context too long ***"),
+        (404, {"detail": "no such model"}, "no such model"),
+        (422, {"detail": [{"msg": "unknown", "input": "the whole prompt"}]}, "refused a request (422)"),
+        (401, {"error": {"message": f"wrong key {KEY[:8]}...{KEY[-4:]}"}}, "does not accept the key (401)"),
+    ],
+)
+def test_a_refused_request_is_not_repeated_and_told_without_the_key(serve, status, body, said) -> None:
+    server = serve(lambda request, _: Reply(body, status))
+    with pytest.raises(UserError) as raised:
+        opened(server.url, api_key_env="A_KEY", concurrency=1).generate(["p", "q"], GREEDY, 0)
+    assert said in raised.value.message
+    assert KEY not in raised.value.message
+    assert KEY[-4:] not in raised.value.message
+    assert "whole prompt" not in raised.value.message
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
+    assert len(server.requests) == 1
+
+
+def test_records_go_to_the_named_address_and_nowhere_else(serve, monkeypatch) -> None:
+    other = serve(lambda request, _: Reply(text("caught")))
+    server = serve(lambda request, _: Reply({}, 307, {"Location": other.url + "/completions"}))
+    with pytest.raises(UserError, match="sends requests elsewhere"):
+        opened(server.url).generate(["p"], GREEDY, 0)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, other.url.removesuffix("/v1"))
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    local = serve(lambda request, _: Reply(text("local")))
+    assert opened(local.url).generate(["p"], GREEDY, 0)[0].text == "local"
+    assert not other.requests
+
+
+@pytest.mark.parametrize("value", ["", "   ", "a\nb", "schlüssel"])
+def test_a_variable_that_holds_no_key_is_named_and_not_quoted(monkeypatch, value) -> None:
+    monkeypatch.setenv("A_KEY", value)
+    with pytest.raises(UserError, match="A_KEY holds no key") as raised:
+        opened("http://127.0.0.1:1/v1", api_key_env="A_KEY")
+    assert "schl" not in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"base_url": "http://user:geheim@host/v1"},
+        {"base_url": "http://host/v1?key=geheim"},
+        {"base_url": "geheim"},
+        {"base_url": "http://h/v1", "api_key_env": "sk-geheim"},
+    ],
+)
+def test_a_secret_in_the_yaml_is_refused_and_not_repeated(params, cli, physionet_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError):
+        OpenAIPolicy.Params(model="m", **params)
+    done = cli("plan", _benchmark(tmp_path, physionet_root, {"name": "openai", "model": "m", **params}))
+    assert done.code == 2
+    assert "policy" in done.err
+    assert "geheim" not in done.out + done.err
+
+
+# Credentialed data
+
+
+@pytest.mark.parametrize(
+    ("url", "leaves"),
+    [
+        ("http://127.0.0.1:8000/v1", False),
+        ("http://127.8.9.1/v1", False),
+        ("http://localhost:8000/v1", False),
+        ("http://[::1]:8000/v1", False),
+        ("http://0.0.0.0:8000/v1", True),
+        ("http://192.168.0.7:8000/v1", True),
+        ("http://localhost.example.org/v1", True),
+        ("https://api.example.org/v1", True),
+    ],
+)
+def test_credentialed_records_leave_the_machine_only_if_attested(
+    url, leaves, physionet_root: Path, tmp_path: Path, monkeypatch
+) -> None:
+    policy = {"name": "openai", "model": "m", "base_url": url}
+    assert OpenAIPolicy(OpenAIPolicy.Params(model="m", base_url=url)).leaves_machine is leaves
+    benchmark = _benchmark(tmp_path, physionet_root, policy)
+
+    def plan(*sets: str) -> int:
+        store = Store.open(tmp_path / "planned")
+        return len(make_plan(load_benchmark(benchmark, sets=sets), load_registry(), store).nodes)
+
+    stages = plan()  # open data: anything goes
+    monkeypatch.setattr(PhysioNet2012, "access", lambda self: "credentialed")
+    if leaves:
+        with pytest.raises(UserError, match=r"'openai' sends records to another machine.*credentialed") as raised:
+            plan()
+        assert "b.yaml" in raised.value.message
+    assert plan("attestation=The agreement of 2026 names this server.") == stages
+    assert leaves or plan() == stages
+
+
+def _benchmark(folder: Path, root: Path, policy: dict[str, Any]) -> Path:
+    tree = {
+        "name": "asked",
+        "data": {"name": "physionet2012", "root": str(root)},
+        "policy": policy,
+        "methods": ["prompt"],
+        "metrics": ["auroc"],
+    }
+    (folder / "b.yaml").write_text(yaml.safe_dump(tree))
+    return folder / "b.yaml"
