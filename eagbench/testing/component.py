@@ -1,0 +1,59 @@
+"""What all kinds of components share: a name, strict parameters, registration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from eagbench.registry import KINDS, check_component
+
+
+class ComponentConformance:
+    """Base of the conformance classes.
+
+    Attributes:
+        kind: The kind of component; each conformance class sets it.
+        component: The class under test.
+        params: Parameters it is made with, as they would stand in a benchmark. Where they depend on another fixture (a
+            folder of data), override the fixture `given_params`.
+    """
+
+    kind: ClassVar[str]
+    component: ClassVar[Any]
+    params: ClassVar[Mapping[str, Any]] = {}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def given_params(cls) -> Mapping[str, Any]:
+        """Parameters as in a benchmark."""
+        return cls.params
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def validated(cls, given_params: Mapping[str, Any]) -> BaseModel:
+        """The validated parameters."""
+        model: BaseModel = cls.component.Params.model_validate(dict(given_params))
+        return model
+
+    @pytest.fixture
+    def made(self, validated: BaseModel) -> Any:
+        """A new instance."""
+        return self.component(validated)
+
+    def test_can_be_registered(self, made: Any) -> None:
+        """It has what its hook asks for, and its instances follow the protocol."""
+        protocol = KINDS[self.kind][1]
+        check_component(self.component, self.kind, protocol)
+        assert isinstance(made, protocol)
+
+    def test_unknown_parameters_are_refused(self, given_params: Mapping[str, Any]) -> None:
+        """A misspelt parameter is an error, never ignored."""
+        with pytest.raises(ValidationError):
+            self.component.Params.model_validate({**given_params, "no_parameter_has_this_name": 1})
+
+    def test_parameters_survive_json(self, validated: BaseModel) -> None:
+        """Parameters are part of a fingerprint and are read back from it."""
+        assert self.component.Params.model_validate(validated.model_dump(mode="json")) == validated

@@ -1,0 +1,108 @@
+"""What every data set must do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+import numpy as np
+import pytest
+from pydantic import BaseModel
+
+from eagbench.cohort_files import read_cases, read_labels, write_cohort
+from eagbench.stage import StageRun
+from eagbench.testing.cases import content
+from eagbench.testing.component import ComponentConformance
+from eagbench.types import Access, Cohort
+
+
+class DatasetConformance(ComponentConformance):
+    """A cohort that keeps to its own description, and the same one whenever it is loaded.
+
+    Override the fixture `given_params` where the data lie in a folder that another fixture makes.
+    """
+
+    kind: ClassVar[str] = "dataset"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def source(cls, validated: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+        """What `generate` wrote; None for a data set with files."""
+        dataset = cls.component(validated)
+        files = list(dataset.files())
+        if files:
+            assert all(path.is_file() for path in files)
+            return None
+        folder = tmp_path_factory.mktemp("source")
+        dataset.generate(StageRun({}, {}, 0, folder))
+        assert any(path.is_file() for path in folder.rglob("*"))
+        return folder
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def cohort(cls, validated: BaseModel, source: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+        """The cohort."""
+        return cls()._load(validated, source, tmp_path_factory.mktemp("cohort"))
+
+    def _load(self, validated: BaseModel, source: Path | None, folder: Path) -> Cohort:
+        cohort: Cohort = self.component(validated).load(source, StageRun({}, {}, 0, folder))
+        return cohort
+
+    def test_access_is_declared(self, made: Any, cohort: Cohort) -> None:
+        """Open, synthetic or credentialed; the same in the provenance, with a citation."""
+        assert made.access() in get_args(Access)
+        assert cohort.provenance.access == made.access()
+        assert cohort.provenance.citation
+
+    def test_one_label_per_case_of_both_outcomes(self, cohort: Cohort) -> None:
+        """0 or 1; case ids are unique."""
+        assert len(cohort.labels) == len(cohort.cases) > 0
+        assert set(np.unique(cohort.labels)) == {0, 1}
+        assert len(set(cohort.cases.case_ids)) == len(cohort.cases)
+
+    def test_cases_keep_to_the_description(self, cohort: Cohort) -> None:
+        """Times rise and lie in the window; values lie in their plausible range, every feature occurs."""
+        cases = cohort.cases
+        names = set(cases.feature_names)
+        assert len(names) == len(cases.features)
+        low, high = (np.array([feature.plausible[i] for feature in cases.features]) for i in (0, 1))
+        seen = np.zeros(len(names), dtype=bool)
+        for case in cases:
+            assert set(case.features) == names
+            assert set(cases.static_names) <= set(case.static)
+            assert (np.diff(case.times) > 0).all()
+            # A measurement shortly before admission belongs to the first hours; what comes later is the future.
+            assert not len(case.times) or case.times[-1] <= cases.task.window_hours
+            values = case.values_in_order(cases.feature_names).astype(np.float64)  # (T, F)
+            missing = np.isnan(values)
+            tolerance = 1e-6 * np.maximum(np.abs(low), np.abs(high))
+            assert (missing | ((values >= low - tolerance) & (values <= high + tolerance))).all()
+            seen |= ~missing.all(axis=0)
+        assert seen.any()
+
+    def test_what_stands_beside_the_cases_is_as_long(self, cohort: Cohort) -> None:
+        """Groups and reference probabilities."""
+        assert all(len(values) == len(cohort.cases) for values in cohort.groups.values())
+        for values in cohort.reference_probabilities.values():
+            assert np.shape(values) == (len(cohort.cases),)
+            assert ((values >= 0) & (values <= 1)).all()
+
+    def test_loaded_again_it_is_the_same(
+        self, validated: BaseModel, source: Path | None, cohort: Cohort, tmp_path: Path
+    ) -> None:
+        """To the bit."""
+        again = self._load(validated, source, tmp_path)
+        assert content(again.cases) == content(cohort.cases)
+        np.testing.assert_array_equal(again.labels, cohort.labels)
+        assert again.provenance == cohort.provenance
+
+    def test_stored_and_read_it_is_the_same(self, cohort: Cohort, tmp_path: Path) -> None:
+        """As the `cohort` stage writes it and all others read it."""
+        write_cohort(cohort, tmp_path)
+        read = read_cases(tmp_path)
+        assert (read.features, read.task) == (cohort.cases.features, cohort.cases.task)
+        assert [content([case])[0][:2] for case in read] == [content([case])[0][:2] for case in cohort.cases]
+        for stored, loaded in zip(read, cohort.cases, strict=True):
+            np.testing.assert_array_equal(stored.times, loaded.times)
+            np.testing.assert_array_equal(stored.values, loaded.values_in_order(read.feature_names))
+        assert list(read_labels(tmp_path).values()) == list(cohort.labels)

@@ -1,0 +1,141 @@
+"""What every expert must do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from pydantic import BaseModel
+
+from eagbench.protocols import Expert
+from eagbench.stage import StageRun
+from eagbench.testing.cases import (
+    content,
+    in_another_order,
+    labelled_cases,
+    odd_cases,
+    training_data,
+    with_dull_features,
+)
+from eagbench.testing.component import ComponentConformance
+from eagbench.types import Cases, FloatArray, TrainingData
+
+
+class ExpertConformance(ComponentConformance):
+    """Probabilities and salience that keep their contract, whatever the cases; the same answers after `load`."""
+
+    kind: ClassVar[str] = "expert"
+
+    def _fit(self, validated: BaseModel, data: TrainingData, folder: Path, seed: int = 0) -> Expert:
+        expert: Expert = self.component(validated)
+        folder.mkdir(parents=True, exist_ok=True)
+        expert.fit(data, StageRun(params={}, inputs={}, seed=seed, out=folder))
+        return expert
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def expert(cls, validated: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Expert:
+        """The expert, fitted on 60 cases."""
+        return cls()._fit(validated, training_data(), tmp_path_factory.mktemp("expert"))
+
+    @pytest.fixture
+    def cases(self) -> Cases:
+        """Cases that the expert was not fitted on."""
+        return labelled_cases(30, seed=7).cases
+
+    def test_probability_and_salience(self, expert: Expert, cases: Cases) -> None:
+        """One probability a case; weights that are non-negative and sum to 1."""
+        assert_keeps_contract(expert, cases)
+
+    def test_odd_empty_and_single_batches(self, expert: Expert) -> None:
+        """No time, nothing measured, extremes; none of them; each alone."""
+        odd = odd_cases()
+        for some in (odd, odd.select([]), *(odd.select([n]) for n in range(len(odd)))):
+            assert_keeps_contract(expert, some)
+
+    def test_a_case_is_answered_alike_alone_and_among_others(self, expert: Expert, cases: Cases) -> None:
+        """Nothing of a batch enters the answer to a case."""
+        together, weights = expert.predict(cases), expert.salience(cases)
+        for n in (0, len(cases) - 1):
+            alone = cases.select([n])
+            np.testing.assert_allclose(expert.predict(alone)[0], together[n], rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(expert.salience(alone)[0], weights[n], rtol=1e-3, atol=1e-5)
+
+    def test_features_are_found_by_name(self, expert: Expert, cases: Cases) -> None:
+        """The order in which a record lists its features changes nothing."""
+        other = in_another_order(cases)
+        np.testing.assert_allclose(expert.predict(other), expert.predict(cases), rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(expert.salience(other), expert.salience(cases), rtol=1e-5, atol=1e-7)
+
+    def test_training_on_constant_and_missing_features(
+        self, validated: BaseModel, cases: Cases, tmp_path: Path
+    ) -> None:
+        """A feature that never varies and one that is never measured harm nothing."""
+        data = training_data()
+        dull = TrainingData(with_dull_features(data.train), with_dull_features(data.tuning))
+        assert_keeps_contract(self._fit(validated, dull, tmp_path / "fit"), cases)
+
+    def test_the_same_seed_gives_the_same_expert(
+        self, validated: BaseModel, expert: Expert, cases: Cases, tmp_path: Path
+    ) -> None:
+        """Fitted again on equal data it answers to the bit."""
+        assert_same_answers(self._fit(validated, training_data(), tmp_path / "fit"), expert, cases)
+
+    def test_nothing_that_is_given_is_changed(
+        self, validated: BaseModel, expert: Expert, cases: Cases, tmp_path: Path
+    ) -> None:
+        """Neither training nor prediction touches cases or labels."""
+        data = training_data()
+        self._fit(validated, data, tmp_path / "fit")
+        expert.predict(cases)
+        expert.salience(cases)
+        fresh = training_data()
+        assert content(cases) == content(labelled_cases(30, seed=7).cases)
+        for given, drawn in ((data.train, fresh.train), (data.tuning, fresh.tuning)):
+            assert content(given.cases) == content(drawn.cases)
+            np.testing.assert_array_equal(given.labels, drawn.labels)
+
+    def test_saved_and_loaded_it_answers_the_same(
+        self, validated: BaseModel, expert: Expert, cases: Cases, tmp_path: Path
+    ) -> None:
+        """The folder of `save` is all that `load` needs, and holds no pickle."""
+        folder = tmp_path / "saved"
+        folder.mkdir()
+        expert.save(folder)
+        assert_no_pickle(folder)
+        assert_same_answers(self.component.load(validated, folder), expert, cases)
+
+
+def assert_keeps_contract(expert: Expert, cases: Cases) -> None:
+    """Shapes and ranges of probabilities and salience."""
+    probability, salience = np.asarray(expert.predict(cases)), np.asarray(expert.salience(cases))
+    assert probability.shape == (len(cases),)
+    assert ((probability >= 0) & (probability <= 1)).all()
+    assert salience.shape == (len(cases), len(cases.features))
+    assert np.isfinite(salience).all()
+    assert (salience >= 0).all()
+    np.testing.assert_allclose(salience.sum(axis=1), 1.0, atol=1e-6)
+
+
+def assert_same_answers(first: Expert, second: Expert, cases: Cases) -> None:
+    """To the bit."""
+    answers: list[tuple[FloatArray, FloatArray]] = [(e.predict(cases), e.salience(cases)) for e in (first, second)]
+    for a, b in zip(*answers, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def assert_no_pickle(folder: Path) -> None:
+    """No file of a finished stage is a pickle, or an archive with one inside (torch.save, joblib)."""
+    offenders: list[Any] = [
+        path.name
+        for path in folder.rglob("*")
+        if path.is_file() and (path.suffix in {".pkl", ".pickle", ".pt", ".pth", ".joblib"} or _is_pickle(path))
+    ]
+    assert not offenders
+
+
+def _is_pickle(path: Path) -> bool:
+    start = path.read_bytes()[:2]
+    return start[:1] == b"\x80" and start[1:2] <= b"\x05"

@@ -1,0 +1,187 @@
+"""What every method must do, in a small benchmark that is really run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from eagbench.config import load_benchmark
+from eagbench.inputs import resolve
+from eagbench.plan import Plan, make_plan
+from eagbench.progress import Reporter
+from eagbench.registry import load_registry
+from eagbench.runner import run_plan
+from eagbench.stage import StageNode, StageOutput, StageRun
+from eagbench.store import Store
+from eagbench.testing.cases import content
+from eagbench.testing.component import ComponentConformance
+from eagbench.types import Case, Cases, Prediction
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A method whose stages are done.
+
+    Attributes:
+        path: The benchmark's file.
+        store: Where its stages lie.
+        node: Its stage `predict`.
+        inputs: What that stage is given.
+    """
+
+    path: Path
+    store: Store
+    node: StageNode
+    inputs: Mapping[str, Any]
+
+    @property
+    def cases(self) -> Cases:
+        """The held-out cases."""
+        cases: Cases = self.inputs["cases"]
+        return cases
+
+    def predict(self, cases: Cases, folder: Path) -> Sequence[Prediction]:
+        """Asks a new instance about some cases."""
+        registry = load_registry()
+        use = self.node.component
+        assert use is not None
+        params = registry.params("method", use.name, use.params)
+        inputs = {**self.inputs, "cases": cases}
+        folder.mkdir(parents=True, exist_ok=True)
+        component = registry.create("method", use.name, use.params)
+        run = StageRun(self.node.params, inputs, self.node.seed or 0, folder, component, params)
+        return list(component.predict(cases, run))
+
+
+class MethodConformance(ComponentConformance):
+    """It trains through declared stages, and answers every held-out case the same whenever and with whom it is asked.
+
+    The method has to be registered: its package is installed. Fixtures that may be overridden: `data` (the benchmark's
+    `data:`; MIMIC-IV-shaped synthetic records unless given, which take half a minute), `policy`, `store_folder`.
+
+    Attributes:
+        patients: How many patients the benchmark takes.
+    """
+
+    kind: ClassVar[str] = "method"
+    patients: ClassVar[int] = 120
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def data(cls) -> Mapping[str, Any]:
+        """The data set."""
+        return {"name": "mimic4", "root": "synthetic"}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def policy(cls) -> Mapping[str, Any]:
+        """The policy: small, and pre-trained for its format only briefly."""
+        return {"name": "tiny", "steps": 120, "hidden_dim": 48, "intermediate_dim": 96, "layers": 2}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def store_folder(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """The store; one that is shared between classes saves the stages that they have in common."""
+        return tmp_path_factory.mktemp("store")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def benchmark_file(
+        cls,
+        given_params: Mapping[str, Any],
+        data: Mapping[str, Any],
+        policy: Mapping[str, Any],
+        tmp_path_factory: pytest.TempPathFactory,
+    ) -> Path:
+        """A benchmark with this method alone."""
+        tree = {
+            "name": "conformance",
+            "data": {key: str(value) if isinstance(value, Path) else value for key, value in data.items()},
+            "split": {"train": 0.5, "tuning": 0.2, "held_out": 0.3, "seed": 0},
+            "policy": dict(policy),
+            "record_text": {"values": "quantile", "periods": 1, "instructions": "short"},
+            "answer": "expectation",
+            "methods": [{"name": cls.component.name, **given_params}],
+            "metrics": ["brier"],
+        }
+        path = tmp_path_factory.mktemp("benchmark") / "benchmark.yaml"
+        path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+        return path
+
+    @classmethod
+    def plan(cls, path: Path, store: Store, seed: int = 0) -> Plan:
+        """The benchmark's plan."""
+        return make_plan(load_benchmark(path, seeds=(seed,)), load_registry(), store, limit=cls.patients)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def ran(cls, benchmark_file: Path, store_folder: Path) -> Ran:
+        """The method, trained and asked about the held-out cases."""
+        assert load_registry().get("method", cls.component.name).component is cls.component
+        store = Store.open(store_folder)
+        plan = cls.plan(benchmark_file, store)
+        result = run_plan(plan, store, Reporter(quiet=True))
+        failed = [outcome.details or outcome.reason for outcome in result.outcomes.values() if outcome.reason]
+        assert not failed, "\n".join(map(str, failed))
+        node = _predict_node(plan)
+        return Ran(benchmark_file, store, node, resolve(node, store))
+
+    def test_every_held_out_case_is_answered_once(self, ran: Ran) -> None:
+        """With a probability, or with None for an answer that could not be read."""
+        rows = pq.read_table(ran.store.folder(ran.node) / "predictions.parquet").to_pylist()
+        assert [row["case_id"] for row in rows] == list(ran.cases.case_ids)
+        assert len(rows) > 1
+        assert all(row["probability"] is None or 0 <= row["probability"] <= 1 for row in rows)
+
+    def test_asked_again_it_answers_the_same(self, ran: Ran, tmp_path: Path) -> None:
+        """From the folders of its stages alone; and the cases are left as they were."""
+        stored = pq.read_table(ran.store.folder(ran.node) / "predictions.parquet")["probability"].to_pylist()
+        before = content(ran.cases)
+        assert [p.probability for p in ran.predict(ran.cases, tmp_path)] == stored
+        assert content(ran.cases) == before
+
+    def test_none_and_one(self, ran: Ran, tmp_path: Path) -> None:
+        """A case is answered alike alone and among others."""
+        stored = pq.read_table(ran.store.folder(ran.node) / "predictions.parquet")["probability"].to_pylist()
+        assert list(ran.predict(ran.cases.select([]), tmp_path / "none")) == []
+        [alone] = ran.predict(ran.cases.select([0]), tmp_path / "one")
+        assert alone.case_id == ran.cases[0].case_id
+        assert alone.probability == (None if stored[0] is None else pytest.approx(stored[0], abs=1e-3))
+
+    def test_a_case_without_a_measurement_is_answered(self, ran: Ran, tmp_path: Path) -> None:
+        """Nothing measured, and no time at all."""
+        case: Case = ran.cases[0]
+        empty = [
+            Case(
+                f"empty-{n}",
+                f"empty-{n}",
+                case.features,
+                case.times[:n].copy(),
+                case.values[:n].copy() * np.float32("nan"),
+                dict.fromkeys(case.static, float("nan")),
+            )
+            for n in (0, 1)
+        ]
+        answers = ran.predict(ran.cases.with_items(empty), tmp_path)
+        assert [answer.case_id for answer in answers] == ["empty-0", "empty-1"]
+        assert all(answer.probability is None or 0 <= answer.probability <= 1 for answer in answers)
+
+    def test_the_plan_depends_on_the_seed_alone(self, ran: Ran) -> None:
+        """The same seed, the same stages; another seed, other predictions."""
+        first, again, other = (_predict_node(self.plan(ran.path, ran.store, seed)) for seed in (0, 0, 1))
+        assert first.fingerprint == again.fingerprint != other.fingerprint
+
+
+def _predict_node(plan: Plan) -> StageNode:
+    [cell] = plan.cells
+    assert cell.score is not None
+    value = cell.score.inputs["predict0"]
+    assert isinstance(value, StageOutput)
+    return value.stage

@@ -1,0 +1,134 @@
+"""What every metric must do."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from eagbench.testing.cases import FEATURES
+from eagbench.testing.component import ComponentConformance
+from eagbench.types import FloatArray, IntArray, ScoredCases
+
+N_CASES = 40
+
+
+def scored_cases(n_cases: int = N_CASES, seed: int = 0) -> ScoredCases:
+    """Predictions with all that a metric may ask for: citations, expert, attention, and a few unparsed answers."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 2, n_cases)
+    parsed = rng.random(n_cases) < 0.9
+    probability = np.where(parsed, np.round(np.clip(0.3 + 0.3 * label + 0.3 * rng.normal(size=n_cases), 0, 1), 1), 0.4)
+
+    def names() -> frozenset[str]:
+        return frozenset(FEATURES[i] for i in rng.integers(len(FEATURES), size=2))
+
+    def weights() -> dict[str, float]:
+        return dict(zip(FEATURES, map(float, rng.dirichlet(np.ones(len(FEATURES)))), strict=True))
+
+    return ScoredCases(
+        probability=probability,
+        label=label,
+        parsed=parsed,
+        cited=tuple(names() if is_parsed else frozenset() for is_parsed in parsed),
+        teacher=tuple(names() for _ in range(n_cases)),
+        constant=(frozenset(FEATURES[:2]),) * n_cases,
+        patient=tuple(f"patient-{n // 2}" for n in range(n_cases)),
+        attention=tuple(weights() if is_parsed else None for is_parsed in parsed),
+        salience=tuple(weights() for _ in range(n_cases)),
+    )
+
+
+def selected(scored: ScoredCases, positions: IntArray) -> ScoredCases:
+    """The cases at the given positions, with repeats."""
+    columns: dict[str, Any] = {}
+    for field in dataclasses.fields(scored):
+        column = getattr(scored, field.name)
+        is_array = isinstance(column, np.ndarray)
+        columns[field.name] = column[positions] if is_array else tuple(column[int(i)] for i in positions)
+    return ScoredCases(**columns)
+
+
+class MetricConformance(ComponentConformance):
+    """One number per row of weights, where a weight is how often a case counts; NaN where nothing is defined."""
+
+    kind: ClassVar[str] = "metric"
+
+    @pytest.fixture
+    def scored(self) -> ScoredCases:
+        """Forty cases of twenty patients, of both outcomes."""
+        return scored_cases()
+
+    def value(self, made: Any, scored: ScoredCases, weights: FloatArray | None = None) -> float:
+        """The metric for one row of weights, ones if none is given; without a warning."""
+        row = np.ones(len(scored.label)) if weights is None else weights
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            values = made(scored, row[None])
+        assert np.shape(values) == (1,)
+        return float(values[0])
+
+    def test_says_which_way_is_better(self, made: Any) -> None:
+        """For tables and comparisons."""
+        assert made.better in ("higher", "lower", "neither")
+        assert isinstance(made.reads_probability, bool)
+
+    def test_each_row_is_a_value_of_its_own(self, made: Any, scored: ScoredCases) -> None:
+        """The plain value is that of weights of one, whatever rows stand beside it."""
+        rng = np.random.default_rng(1)
+        weights = np.vstack([np.ones(N_CASES), rng.poisson(1.0, size=(6, N_CASES))])
+        values = np.asarray(made(scored, weights))
+        assert values.shape == (7,)
+        assert np.isfinite(values[0])
+        np.testing.assert_allclose(
+            values, [self.value(made, scored, row) for row in weights], rtol=1e-9, atol=1e-12, equal_nan=True
+        )
+
+    def test_a_doubled_weight_is_a_duplicated_case(self, made: Any, scored: ScoredCases) -> None:
+        """Weights of 0, 1, 2 and 3 are cases left out, kept and repeated."""
+        counts = np.random.default_rng(2).integers(0, 4, N_CASES)
+        repeated = selected(scored, np.repeat(np.arange(N_CASES), counts))
+        assert self.value(made, repeated) == pytest.approx(self.value(made, scored, counts.astype(float)), abs=1e-9)
+
+    def test_all_weights_doubled_change_nothing(self, made: Any, scored: ScoredCases) -> None:
+        """Nor does it matter whether every case stands twice."""
+        plain = self.value(made, scored)
+        assert self.value(made, scored, np.full(N_CASES, 2.0)) == pytest.approx(plain, abs=1e-9)
+        assert self.value(made, selected(scored, np.repeat(np.arange(N_CASES), 2))) == pytest.approx(plain, abs=1e-9)
+
+    def test_the_order_of_cases_is_immaterial(self, made: Any, scored: ScoredCases) -> None:
+        """Cases come in the order of their ids."""
+        other = selected(scored, np.random.default_rng(3).permutation(N_CASES))
+        assert self.value(made, other) == pytest.approx(self.value(made, scored), abs=1e-9)
+
+    def test_nothing_is_undefined_and_nothing_else_fails(self, made: Any, scored: ScoredCases) -> None:
+        """NaN without a case and for a row without weight; one outcome or one case is a number or NaN, no error."""
+        empty = selected(scored, np.zeros(0, dtype=int))
+        assert np.isnan(made(empty, np.ones((2, 0)))).all()
+        assert np.isnan(self.value(made, scored, np.zeros(N_CASES)))
+        for outcome in (0, 1):
+            self.value(made, selected(scored, np.flatnonzero(scored.label == outcome)))
+        self.value(made, selected(scored, np.array([0])))
+
+    def test_what_was_not_measured_is_no_error(self, made: Any, scored: ScoredCases) -> None:
+        """An expert cites nothing, and a benchmark may have no reference expert."""
+        bare = ScoredCases(scored.probability, scored.label, scored.parsed)
+        self.value(made, bare)
+
+    def test_only_a_metric_that_says_so_reads_probabilities(self, made: Any, scored: ScoredCases) -> None:
+        """Others are not computed anew for parsed answers, for the worst case, or for corrected probabilities."""
+        other = dataclasses.replace(scored, probability=np.round(1 - scored.probability**2, 2))
+        is_same = self.value(made, other) == self.value(made, scored)
+        assert is_same is not made.reads_probability
+
+    def test_nothing_that_is_given_is_changed(self, made: Any, scored: ScoredCases) -> None:
+        """The same cases serve all metrics and resamples."""
+        weights = np.random.default_rng(4).poisson(1.0, size=(3, N_CASES)).astype(float)
+        before = weights.copy()
+        made(scored, weights)
+        np.testing.assert_array_equal(weights, before)
+        for field in dataclasses.fields(scored):
+            np.testing.assert_array_equal(getattr(scored, field.name), getattr(scored_cases(), field.name))

@@ -1,0 +1,120 @@
+"""What every perturbation must do."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import Any, ClassVar, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from eagbench.testing.cases import content, labelled_cases, odd_cases
+from eagbench.testing.component import ComponentConformance
+from eagbench.types import Case, Cases, Reads
+
+SEEDS = (0, 1, 2**31)
+
+
+class PerturbationConformance(ComponentConformance):
+    """Severity 0 is no change, more severity no less of it, and the same seed the same change."""
+
+    kind: ClassVar[str] = "perturbation"
+
+    @pytest.fixture
+    def cases(self) -> Cases:
+        """Cases with a value in every place, all different."""
+        return labelled_cases(6, seed=5, missing=0.0).cases
+
+    @pytest.fixture
+    def fitted(self, made: Any) -> Any:
+        """Fitted on other cases, without their labels."""
+        made.fit(labelled_cases(40, seed=6).cases)
+        return made
+
+    def test_levels_rise_and_are_permitted(self, made: Any) -> None:
+        """Five levels, each a permitted severity; what is no amount is refused."""
+        assert len(made.levels) == 5
+        assert list(made.levels) == sorted(set(made.levels))
+        for severity in made.levels:
+            made.check_severity(severity)
+        for severity in (-1.0, float("nan")):
+            with pytest.raises(ValueError, match=r"\w"):
+                made.check_severity(severity)
+
+    def test_says_for_whom_it_means_something(self, made: Any) -> None:
+        """Readers of columns, of text, or both."""
+        assert made.applies_to
+        assert made.applies_to <= set(get_args(Reads))
+
+    def test_severity_zero_changes_nothing(self, fitted: Any, cases: Cases) -> None:
+        """To the bit, odd cases included."""
+        for some in (cases, odd_cases()):
+            for seed in SEEDS:
+                assert content([fitted.apply(case, 0.0, seed) for case in some]) == content(some)
+
+    def test_the_highest_level_changes_something(self, fitted: Any, cases: Cases) -> None:
+        """In at least one of a few cases."""
+        assert content([fitted.apply(case, fitted.levels[-1], 0) for case in cases]) != content(cases)
+
+    def test_a_higher_severity_changes_at_least_what_a_lower_one_does(self, fitted: Any, cases: Cases) -> None:
+        """For the same seed, by the number of things changed; a perturbation's own tests say which."""
+        for case in cases:
+            for seed in SEEDS:
+                changed = [changes(case, fitted.apply(case, severity, seed)) for severity in (0.0, *fitted.levels)]
+                for lower, higher in itertools.pairwise(changed):
+                    assert lower <= higher
+
+    def test_the_same_seed_gives_the_same_change(self, fitted: Any, cases: Cases) -> None:
+        """Whatever was perturbed in between."""
+        for severity in fitted.levels:
+            first = content([fitted.apply(case, severity, 3) for case in cases])
+            again = content([fitted.apply(case, severity, 3) for case in reversed(list(cases))])
+            assert first == again[::-1]
+
+    def test_the_same_training_cases_give_the_same_perturbation(
+        self, fitted: Any, cases: Cases, validated: BaseModel
+    ) -> None:
+        """`fit` draws nothing."""
+        other = self.component(validated)
+        other.fit(labelled_cases(40, seed=6).cases)
+        level = fitted.levels[2]
+        assert content([other.apply(c, level, 1) for c in cases]) == content([fitted.apply(c, level, 1) for c in cases])
+
+    def test_input_and_ids_are_left_alone(self, fitted: Any, cases: Cases) -> None:
+        """A changed case is a new one of the same patient."""
+        for some in (cases, odd_cases()):
+            before = content(some)
+            changed = [fitted.apply(case, fitted.levels[-1], 2) for case in some]
+            assert content(some) == before
+            assert [(c.case_id, c.patient_id) for c in changed] == [(c.case_id, c.patient_id) for c in some]
+
+    def test_fit_leaves_its_cases_alone(self, made: Any) -> None:
+        """Training cases are shared by all stages of a process."""
+        cases = labelled_cases(10, seed=8).cases
+        made.fit(cases)
+        assert content(cases) == content(labelled_cases(10, seed=8).cases)
+
+
+def changes(before: Case, after: Case) -> int:
+    """How much of a record is not as it was: values at their times, places of features, facts, names and units, lines.
+
+    What was moved counts once, where it stood; rows that were added count as well.
+    """
+    cells = _cells(before)
+    left = _cells(after)
+    count = sum((cells - left).values()) + max(0, len(after.times) - len(before.times))
+    places = {name: i for i, name in enumerate(after.features)}
+    count += sum(places.get(name) != i for i, name in enumerate(before.features))
+    count += sum(repr(value) != repr(after.static.get(name)) for name, value in before.static.items())
+    return count + len(after.written) + len(after.further)
+
+
+def _cells(case: Case) -> Counter[tuple[float, str, float]]:
+    """Observed values with their times and features."""
+    return Counter(
+        (float(time), name, float(value))
+        for time, row in zip(case.times, case.values, strict=True)
+        for name, value in zip(case.features, row, strict=True)
+        if value == value
+    )

@@ -1,0 +1,112 @@
+"""What every policy must do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from pydantic import BaseModel
+
+from eagbench.prompting.record import RecordText, RecordTextParams
+from eagbench.prompting.styles import STYLES, prompt_text
+from eagbench.protocols import LanguageModel, Sampling
+from eagbench.stage import StageRun
+from eagbench.testing.cases import content, labelled_cases
+from eagbench.testing.component import ComponentConformance
+from eagbench.types import Cases
+
+GREEDY = Sampling(max_new_tokens=12)
+SAMPLED = Sampling(max_new_tokens=12, temperature=1.0)
+
+
+class PolicyConformance(ComponentConformance):
+    """A model that is asked again says the same, alone or among others, and keeps to its bounds."""
+
+    kind: ClassVar[str] = "policy"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def folder(cls, validated: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """The folder that `prepare` wrote from 40 unlabelled cases."""
+        folder = tmp_path_factory.mktemp("policy")
+        cases = labelled_cases(40, seed=1).cases
+        before = content(cases)
+        record_text = RecordText(RecordTextParams(values="quantile", periods=1, instructions="short")).fit(cases)
+        cls.component(validated).prepare(cases, record_text, StageRun({}, {}, 0, folder))
+        assert content(cases) == before
+        return folder
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def opened(cls, validated: BaseModel, folder: Path) -> LanguageModel:
+        """The model."""
+        model: LanguageModel = cls.component(validated).open(folder)
+        return model
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def prompts(cls) -> list[str]:
+        """What three cases are asked."""
+        cases: Cases = labelled_cases(3, seed=2).cases
+        record_text = RecordText(RecordTextParams(values="quantile", periods=1, instructions="short")).fit(cases)
+        return [prompt_text(STYLES["question_decomposition"], case, cases, record_text) for case in cases]
+
+    def test_its_content_is_a_hash_or_nothing(self, made: Any) -> None:
+        """Equal whenever it is asked for."""
+        assert made.content() is None or isinstance(made.content(), str)
+        assert made.content() == made.content()
+
+    def test_a_language_model_is_opened(self, opened: LanguageModel) -> None:
+        """It follows the protocol."""
+        assert isinstance(opened, LanguageModel)
+
+    @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+    def test_the_same_seed_gives_the_same_texts_alone_and_among_others(
+        self, opened: LanguageModel, prompts: list[str], sampling: Sampling
+    ) -> None:
+        """One text a prompt, in order, within its bound of tokens."""
+        texts = opened.generate(prompts, sampling, 3)
+        assert len(texts) == len(prompts)
+        assert all(0 <= text.tokens <= sampling.max_new_tokens for text in texts)
+        assert opened.generate(prompts, sampling, 3) == texts
+        assert [opened.generate([prompt], sampling, 3)[0] for prompt in prompts] == texts
+
+    def test_equal_prompts_are_sampled_apart(self, opened: LanguageModel, prompts: list[str]) -> None:
+        """So that a group of samples of one case is more than one sample."""
+        texts = opened.generate([prompts[0]] * 8, Sampling(max_new_tokens=24, temperature=1.5), 0)
+        assert len({text.text for text in texts}) > 1
+
+    def test_what_was_written_is_continued_and_not_repeated(self, opened: LanguageModel, prompts: list[str]) -> None:
+        """What is returned begins after it."""
+        written = ["<Subquestion> how is the lactate?<Answer>"] * len(prompts)
+        texts = opened.generate(prompts, GREEDY, 0, written)
+        assert len(texts) == len(prompts)
+        assert not any(text.text.startswith(written[0]) for text in texts)
+
+    def test_a_stop_string_ends_the_text_and_stays_in_it(self, opened: LanguageModel, prompts: list[str]) -> None:
+        """Taken from what the model writes by itself."""
+        [whole] = opened.generate(prompts[:1], Sampling(max_new_tokens=24), 0)
+        stop = next((character for character in whole.text[1:] if character.strip()), None)
+        if stop is None:
+            pytest.skip("the model writes nothing for this prompt")
+        [cut] = opened.generate(prompts[:1], Sampling(max_new_tokens=24, stop=(stop,)), 0)
+        assert stop in cut.text
+        assert whole.text.startswith(cut.text.rstrip())
+        assert cut.tokens <= whole.tokens
+
+    def test_candidates_have_a_distribution(self, opened: LanguageModel, prompts: list[str]) -> None:
+        """Rows that sum to 1, the same alone and among others."""
+        candidates, written = ("0.05", "0.50", "0.95"), ["<Final answer>"] * len(prompts)
+        table = np.asarray(opened.continuation_probabilities(prompts, written, candidates))
+        assert table.shape == (len(prompts), 3)
+        assert (table >= 0).all()
+        np.testing.assert_allclose(table.sum(axis=1), 1.0, atol=1e-6)
+        alone = opened.continuation_probabilities(prompts[:1], written[:1], candidates)
+        np.testing.assert_allclose(alone[0], table[0], rtol=1e-3, atol=1e-5)
+
+    def test_no_prompt_is_no_error(self, opened: LanguageModel) -> None:
+        """And no text."""
+        assert list(opened.generate([], GREEDY, 0)) == []
+        assert np.shape(opened.continuation_probabilities([], [], ("a", "b"))) == (0, 2)

@@ -1,0 +1,66 @@
+"""What every reward must do."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from eagbench.testing.cases import FEATURES, content, labelled_cases, odd_cases
+from eagbench.testing.component import ComponentConformance
+from eagbench.types import Case, Trajectory
+
+SALIENCE: Mapping[str, float] = {name: (i + 1) / 15 for i, name in enumerate(FEATURES)}
+ATTENTION: Mapping[str, float] = {"heart_rate": 0.5, "lactate": 0.3, "platelets": 0.2}
+CITATIONS: tuple[tuple[str, ...] | None, ...] = (None, (), ("lactate",), FEATURES)
+PROBABILITIES = (0.0, 0.01, 0.3, 0.5, 0.9, 1.0)
+
+
+def answer(probability: float | None, cited: tuple[str, ...] | None, tokens: int, case: Case) -> Trajectory:
+    """A trajectory as a policy might have written it."""
+    return Trajectory(case.case_id, "text", (), cited, 0, probability, tokens, ATTENTION)
+
+
+class RewardConformance(ComponentConformance):
+    """Finite named parts with their total; an unparsed answer gets less than the worst parsed one."""
+
+    kind: ClassVar[str] = "reward"
+
+    def test_parts_are_finite_numbers_with_a_total(self, made: Any) -> None:
+        """Whatever was answered, about odd cases as well."""
+        for case in (labelled_cases(1).cases[0], *odd_cases()):
+            for label, probability, cited in itertools.product((0, 1), (None, *PROBABILITIES), CITATIONS):
+                parts = made(case, label, answer(probability, cited, 20, case), SALIENCE)
+                assert "total" in parts
+                assert all(math.isfinite(value) for value in parts.values())
+
+    def test_an_unparsed_answer_gets_less_than_the_worst_parsed_one(self, made: Any) -> None:
+        """Whatever either cites, and however long it is: else a policy is taught to write what can't be read."""
+        case = labelled_cases(1, missing=0.0).cases[0]
+        for label in (0, 1):
+            parsed = [
+                made(case, label, answer(p, cited, tokens, case), SALIENCE)["total"]
+                for p, cited, tokens in itertools.product(PROBABILITIES, CITATIONS, (5, 500))
+            ]
+            unparsed = [
+                made(case, label, answer(None, cited, tokens, case), SALIENCE)["total"]
+                for cited, tokens in itertools.product(CITATIONS, (5, 500))
+            ]
+            assert max(unparsed) < min(parsed)
+
+    def test_the_same_answer_gets_the_same_reward(self, made: Any) -> None:
+        """Nothing is drawn or remembered."""
+        cases = labelled_cases(3).cases
+        judged = [dict(made(case, 1, answer(0.7, ("lactate",), 9, case), SALIENCE)) for case in cases]
+        again = [dict(made(case, 1, answer(0.7, ("lactate",), 9, case), SALIENCE)) for case in reversed(list(cases))]
+        assert judged == again[::-1]
+
+    def test_nothing_that_is_given_is_changed(self, made: Any) -> None:
+        """Case, trajectory and salience are others' too."""
+        case, salience = labelled_cases(1).cases[0], dict(SALIENCE)
+        given, before = answer(0.4, ("lactate",), 9, case), content([case])
+        made(case, 0, given, salience)
+        assert content([case]) == before
+        assert given == answer(0.4, ("lactate",), 9, case)
+        assert list(salience.items()) == list(SALIENCE.items())

@@ -1,0 +1,83 @@
+"""What every search must do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pytest
+
+from eagbench.prompting.answers import FeatureVocabulary, read_answer
+from eagbench.prompting.styles import STYLES
+from eagbench.protocols import SearchTask
+from eagbench.testing.cases import content, labelled_cases
+from eagbench.testing.component import ComponentConformance
+from eagbench.testing.language_model import WrittenAnswers
+from eagbench.testing.rewards import SALIENCE
+from eagbench.types import Case, Trajectory
+
+STYLE = STYLES["question_decomposition"]
+CASES = labelled_cases(3, seed=4).cases
+BUDGET = 300
+
+
+def read(case: Case, text: str, tokens: int) -> Trajectory:
+    """The style's strict reader."""
+    return read_answer(STYLE, case, text, tokens, FeatureVocabulary(CASES.features))
+
+
+def reward(trajectory: Trajectory) -> dict[str, float]:
+    """The answer itself; -1 if it can't be read."""
+    value = -1.0 if trajectory.probability is None else trajectory.probability
+    return {"classification": value, "total": value}
+
+
+def tasks() -> list[SearchTask]:
+    """One task per case."""
+    return [SearchTask(case, f"{case.case_id}: ", reward, (STYLE.answer_close,), 60, dict(SALIENCE)) for case in CASES]
+
+
+class SearchConformance(ComponentConformance):
+    """One result a case, within its budget of tokens, a function of what the model writes."""
+
+    kind: ClassVar[str] = "search"
+
+    def test_one_result_per_case_best_first(self, made: Any) -> None:
+        """Trajectories of that case, each with the reward it gets."""
+        results = made.run(WrittenAnswers(), tasks(), read, BUDGET, 0)
+        assert [result.case_id for result in results] == list(CASES.case_ids)
+        for result in results:
+            assert result.trajectories
+            assert {trajectory.case_id for trajectory in result.trajectories} == {result.case_id}
+            totals = [parts["total"] for parts in result.rewards]
+            assert totals == [reward(trajectory)["total"] for trajectory in result.trajectories]
+            assert totals == sorted(totals, reverse=True)
+
+    @pytest.mark.parametrize("budget", [2, 30, 100, BUDGET])
+    def test_no_more_tokens_than_the_budget(self, made: Any, budget: int) -> None:
+        """All that the model wrote is counted, what was thrown away included."""
+        model = WrittenAnswers()
+        results = made.run(model, tasks(), read, budget, 0)
+        assert all(result.generated_tokens <= budget for result in results)
+        assert sum(result.generated_tokens for result in results) == model.tokens
+
+    def test_the_same_seed_gives_the_same_search(self, made: Any, validated: Any) -> None:
+        """By another instance too: an interrupted search is continued on a journal of what was written."""
+        first = made.run(WrittenAnswers(), tasks(), read, BUDGET, 5)
+        assert first == self.component(validated).run(WrittenAnswers(), tasks(), read, BUDGET, 5)
+
+    def test_none_and_one(self, made: Any) -> None:
+        """Nothing to search for is no error."""
+        assert list(made.run(WrittenAnswers(), [], read, BUDGET, 0)) == []
+        [result] = made.run(WrittenAnswers(), tasks()[:1], read, BUDGET, 0)
+        assert result.case_id == CASES[0].case_id
+
+    def test_nothing_that_is_given_is_changed(self, made: Any) -> None:
+        """Neither cases nor salience."""
+        given, before = tasks(), content(CASES)
+        made.run(WrittenAnswers(), given, read, BUDGET, 0)
+        assert content(CASES) == before
+        salience: Mapping[str, float] | None
+        for task, fresh in zip(given, tasks(), strict=True):
+            salience = task.salience
+            assert salience == fresh.salience

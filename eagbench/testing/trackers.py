@@ -1,0 +1,60 @@
+"""What every tracker must do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import BaseModel
+
+from eagbench.testing.component import ComponentConformance
+
+STAGES = ("expert/concare, seed 0", "policy_optimisation/eag_rl, eag, seed 0")
+
+
+class TrackerConformance(ComponentConformance):
+    """It can be told of several stages, be told nothing, and be taken up again.
+
+    Attributes:
+        requires: The package it writes with; its tests are skipped where this is not installed.
+    """
+
+    kind: ClassVar[str] = "tracker"
+    requires: ClassVar[str | None] = None
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The tracker's folder in a run folder; the working directory is another one."""
+        if self.requires is not None:
+            pytest.importorskip(self.requires)
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+        folder = tmp_path / "run" / "trackers"
+        folder.mkdir(parents=True)
+        return folder
+
+    def test_says_whether_numbers_leave_the_machine(self, made: Any) -> None:
+        """For credentialed data it is refused if they do."""
+        assert isinstance(made.leaves_machine, bool)
+
+    def test_hears_of_stages_and_is_taken_up_again(self, validated: BaseModel, folder: Path) -> None:
+        """Each attempt by a new instance. What it is told is left alone, and nothing is written elsewhere."""
+        for first in (1, 4):
+            tracker = self.component(validated)
+            tracker.start("a_benchmark", folder)
+            for stage in STAGES:
+                for step in range(first, first + 3):
+                    values = {"reward": step / 4, "kl": 0.5}
+                    tracker.log(stage, step, values)
+                    assert values == {"reward": step / 4, "kl": 0.5}
+            tracker.finish()
+        if not tracker.leaves_machine:
+            assert any(path.is_file() for path in folder.rglob("*"))
+        assert not list(Path.cwd().iterdir())
+
+    def test_a_run_without_a_number_ends_well(self, made: Any, folder: Path) -> None:
+        """All stages may have been in the store."""
+        made.start("a_benchmark", folder)
+        made.finish()
