@@ -61,6 +61,41 @@ class Task:
     window_hours: float
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenAs:
+    """How the text of one record writes a feature, where that differs from the cohort's description.
+
+    Attributes:
+        name: The name on its line.
+        unit: The unit on its line.
+        factor: With `offset` makes the written number from the record's: `factor * value + offset`.
+        offset: See `factor`.
+    """
+
+    name: str
+    unit: str
+    factor: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FurtherLine:
+    """Measurements that only the text of one record holds: no feature of the cohort, so no column of any model.
+
+    Attributes:
+        feature: What is measured.
+        values: Its values at the record's times, NaN where nothing was measured. Shape (T,), float32, read-only.
+        before: Position among the record's features of the one that it stands before; F for the end.
+    """
+
+    feature: Feature
+    values: FloatArray
+    before: int
+
+    def __post_init__(self) -> None:
+        self.values.setflags(write=False)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
     """One patient's record up to the prediction time. It holds no label.
@@ -69,10 +104,14 @@ class Case:
         case_id: Unique in its cohort.
         patient_id: The patient; several cases may share one.
         features: Names of the columns of `values`, in the order in which the record lists them. Length F.
-        times: Hours since the start of the observation window, increasing. Shape (T,), float64, read-only.
+        times: Hours since the start of the observation window, increasing; a perturbed record may hold a time twice.
+            Shape (T,), float64, read-only.
         values: Measurements in the features' units, NaN where nothing was measured. Shape (T, F), float32, read-only.
         static: Facts that do not change: `age` in years, `sex` (1 male, 0 female), and what the data set adds; NaN
             where unknown.
+        written: Features that this record's text writes in another way than the cohort's description says; their
+            values stay in the cohort's units. Only perturbations set it.
+        further: Lines that only this record's text has. Only perturbations set it.
     """
 
     case_id: str
@@ -81,6 +120,8 @@ class Case:
     times: FloatArray
     values: FloatArray
     static: Mapping[str, float]
+    written: Mapping[str, WrittenAs] = field(default_factory=dict)
+    further: tuple[FurtherLine, ...] = ()
 
     def __post_init__(self) -> None:
         if self.values.shape != (len(self.times), len(self.features)):

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from eagbench.protocols import StrictParams
-from eagbench.types import Case, Cases, Feature, FloatArray
+from eagbench.types import Case, Cases, Feature, FloatArray, FurtherLine, WrittenAs
 
 _FILE = "record_text.json"
 _UNKNOWN = "unknown"
@@ -118,9 +118,10 @@ class RecordText:
             separator = "\n"
             text = "\n".join([*self._static_lines(case, cases), self._times_line(case, cases)])
         spans = {}
-        for name, line in self.feature_texts(case, cases).items():
-            start = len(text) + len(separator)
-            spans[name] = (start, start + len(line))
+        for name, line in self._feature_lines(case, cases):
+            if name is not None:
+                start = len(text) + len(separator)
+                spans[name] = (start, start + len(line))
             text += separator + line
         return text, spans
 
@@ -130,17 +131,36 @@ class RecordText:
         In the quantile form a feature without a value (or unknown to the training cases) has no entry: the form is
         meant to be short, and what is not listed was not measured. The other forms write NaN.
         """
+        return {name: text for name, text in self._feature_lines(case, cases) if name is not None}
+
+    def _feature_lines(self, case: Case, cases: Cases) -> list[tuple[str | None, str]]:
+        """Each feature's name and text in the case's order, and in their places the further lines, without a name."""
         times, shown = self._shown(case.values, case.times, cases)  # (P,), (P, F)
         described = {feature.name: feature for feature in cases.features}
-        texts = {}
-        for name, column in zip(case.features, shown.T, strict=True):
+        lines: list[tuple[str | None, str]] = []
+        for position, (name, column) in enumerate(zip(case.features, shown.T, strict=True)):
+            lines += self._further_lines(case, cases, position)
+            written = case.written.get(name)
             if self.params.values == "quantile":
-                text = self._quantile_units(name, times, column)
-                if text:
-                    texts[name] = text
+                lines.append((name, self._quantile_units(name, times, column, written)))
             else:
-                texts[name] = self._line(described[name], column)
-        return texts
+                lines.append((name, self._line(described[name], column, written)))
+        lines += self._further_lines(case, cases, len(case.features))
+        return [(name, text) for name, text in lines if text]
+
+    def _further_lines(self, case: Case, cases: Cases, position: int) -> list[tuple[None, str]]:
+        # A record that was restricted to fewer features may have lost the one that a line stood before.
+        here = [line for line in case.further if min(line.before, len(case.features)) == position]
+        return [(None, self._further_line(line, case, cases)) for line in here]
+
+    def _further_line(self, line: FurtherLine, case: Case, cases: Cases) -> str:
+        times, shown = self._shown(line.values[:, None], case.times, cases)  # (P,), (P, 1)
+        if self.params.values == "quantile":
+            # The training cases have no quantiles of it: the number itself stands there.
+            units = zip(times, shown[:, 0], strict=True)
+            name = line.feature.name
+            return " ".join(f"{name}{self._when(t)}={_number(v)}" for t, v in units if not np.isnan(v))
+        return self._line(line.feature, shown[:, 0])
 
     def _shown(self, values: FloatArray, times: FloatArray, cases: Cases) -> tuple[FloatArray, FloatArray]:
         """Times and values that the text shows.
@@ -160,16 +180,21 @@ class RecordText:
             last[period[row], column] = values[row, column]
         return np.arange(1, periods + 1) * hours / periods, last
 
-    def _line(self, feature: Feature, column: FloatArray) -> str:
+    def _line(self, feature: Feature, column: FloatArray, written: WrittenAs | None = None) -> str:
+        shown = written or WrittenAs(feature.name, feature.unit)
         flagged = self.params.values == "flagged"
-        values = [_number(value) + (_flag(value, feature.reference) if flagged else "") for value in column]
+        values = [
+            _number(value * shown.factor + shown.offset) + (_flag(value, feature.reference) if flagged else "")
+            for value in column
+        ]
         notes = []
-        if self.params.units and feature.unit != "1":
-            notes.append(feature.unit)
+        if self.params.units and shown.unit != "1":
+            notes.append(shown.unit)
         if self.params.reference_ranges and feature.reference != (None, None):
-            notes.append(f"reference {_range(feature.reference)}")
+            low, high = (None if x is None else x * shown.factor + shown.offset for x in feature.reference)
+            notes.append(f"reference {_range((low, high))}")
         described = f" ({'; '.join(notes)})" if notes else ""
-        return f"{feature.name}{described}: {', '.join(values) or 'NaN'}"
+        return f"{shown.name}{described}: {', '.join(values) or 'NaN'}"
 
     def _times_line(self, case: Case, cases: Cases) -> str:
         window = _number(cases.task.window_hours)
@@ -196,15 +221,18 @@ class RecordText:
             units.append(f"{name}={self._bin(name, value) if known else _UNKNOWN}")
         return units
 
-    def _quantile_units(self, name: str, times: FloatArray, column: FloatArray) -> str:
+    def _quantile_units(self, name: str, times: FloatArray, column: FloatArray, written: WrittenAs | None) -> str:
         if name not in self._edges:
             return ""
+        shown = written.name if written else name
         units = []
         for time, value in zip(times, column, strict=True):
             if not np.isnan(value):
-                when = "" if self.params.periods == 1 else f"@{_number(time)}h"
-                units.append(f"{name}{when}={self._bin(name, value)}")
+                units.append(f"{shown}{self._when(time)}={self._bin(name, value)}")
         return " ".join(units)
+
+    def _when(self, time: float) -> str:
+        return "" if self.params.periods == 1 else f"@{_number(time)}h"
 
     def _bin(self, name: str, value: float) -> str:
         return f"q{bisect_right(self._edges[name], float(value))}"
@@ -244,7 +272,7 @@ def _flag(value: float, reference: tuple[float | None, float | None]) -> str:
 
 
 def _range(reference: tuple[float | None, float | None]) -> str:
-    low, high = reference
-    if low is None:
-        return f"at most {high:g}"
-    return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+    low, high = ("" if limit is None else _number(limit) for limit in reference)
+    if not low:
+        return f"at most {high}"
+    return f"{low} to {high}" if high else f"at least {low}"

@@ -31,12 +31,16 @@ def reordering(n_features: int, severity: float, seed: int) -> IntArray:
     Returns:
         A permutation of 0 ... F - 1, shape (F,).
     """
-    order = np.arange(n_features)
-    n_moved = round(severity * n_features)
+    return exchange(np.random.default_rng(seed).permutation(n_features), severity)
+
+
+def exchange(drawn: IntArray, severity: float) -> IntArray:
+    """Moves the first round(severity * n) of a random list of 0 ... n - 1 in a cycle; see `reordering`."""
+    n_moved = round(severity * len(drawn))
     if n_moved == 1:
-        n_moved = min(2, n_features)
-    moved = np.random.default_rng(seed).permutation(n_features)[:n_moved]
-    order[moved] = np.roll(moved, 1)
+        n_moved = min(2, len(drawn))
+    order = np.arange(len(drawn))
+    order[drawn[:n_moved]] = np.roll(drawn[:n_moved], 1)
     return order
 
 

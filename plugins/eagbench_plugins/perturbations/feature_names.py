@@ -1,0 +1,117 @@
+"""Features under another of their names: a synonym, or the abbreviation that a clinician would write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
+from eagbench.api import Case, Cases, FeatureVocabulary, Reads, StrictParams, WrittenAs
+from eagbench_plugins.perturbations.severity import check_share
+
+_LONGEST_ABBREVIATION = 8
+_SEPARATES_ANSWERS = re.compile(r"[,;\n]")
+
+
+def is_abbreviation(name: str) -> bool:
+    """One short word with a capital letter: HR, SpO2, PaCO2, HCO3-."""
+    return len(name) <= _LONGEST_ABBREVIATION and " " not in name and any(letter.isupper() for letter in name)
+
+
+def other_names(cases: Cases, wanted: Callable[[str], bool]) -> dict[str, tuple[WrittenAs, ...]]:
+    """For each feature the wanted ones among its label and its declared synonyms; features without one are left out.
+
+    Only names that an answer can cite are taken: they name one feature of the cohort, and hold no separator of a list.
+    """
+    known = FeatureVocabulary(cases.features)
+    found: dict[str, tuple[WrittenAs, ...]] = {}
+    for feature in cases.features:
+        names = tuple(
+            WrittenAs(name, feature.unit)
+            for name in (feature.label, *feature.synonyms)
+            if wanted(name)
+            and name.casefold() != feature.name.replace("_", " ").casefold()
+            and known.match(name) == feature.name
+            and not _SEPARATES_ANSWERS.search(name)
+        )
+        if names:
+            found[feature.name] = names
+    return found
+
+
+def _renamed(case: Case, names: dict[str, tuple[WrittenAs, ...]], severity: float, seed: int) -> Case:
+    able = sorted(name for name in case.features if name in names)
+    rng = np.random.default_rng(seed)
+    order, choice = rng.permutation(len(able)), rng.random(len(able))
+    written = dict(case.written)
+    for i in order[: round(severity * len(able))]:
+        others = names[able[i]]
+        written[able[i]] = others[int(choice[i] * len(others))]
+    return replace(case, written=written)
+
+
+class FeatureSynonyms:
+    """A share of the features that have a synonym stands in the text under one, written out.
+
+    Stands for another hospital's or laboratory's names for the same measurements: pulse rate for heart rate, blood
+    sugar for glucose. The names are the label and the declared synonyms of the clinical vocabulary; an answer that
+    cites one is understood. Values and columns do not change, so it applies to text only.
+    """
+
+    name: ClassVar[str] = "feature_synonyms"
+    applies_to: ClassVar[frozenset[Reads]] = frozenset({"text"})
+    levels: ClassVar[tuple[float, float, float, float, float]] = (0.2, 0.4, 0.6, 0.8, 1.0)
+
+    class Params(StrictParams):
+        """None."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self._names: dict[str, tuple[WrittenAs, ...]] = {}
+
+    def check_severity(self, severity: float) -> None:
+        """A share of the features that have a synonym, from 0 to 1."""
+        check_share(severity)
+
+    def fit(self, cases: Cases) -> None:
+        """Looks up the names of the features."""
+        self._names = other_names(cases, lambda name: not is_abbreviation(name))
+
+    def apply(self, case: Case, severity: float, seed: int) -> Case:
+        """The case with `severity` of these features under a synonym."""
+        return _renamed(case, self._names, severity, seed)
+
+
+class FeatureAbbreviations:
+    """A share of the features that have an abbreviation stands in the text under it.
+
+    Stands for notes and sheets as clinicians write them: HR, SBP, BUN, WBC. A declared synonym of one short word with a
+    capital letter counts as an abbreviation. As for `feature_synonyms` an answer may cite it, and it applies to text
+    only.
+    """
+
+    name: ClassVar[str] = "feature_abbreviations"
+    applies_to: ClassVar[frozenset[Reads]] = frozenset({"text"})
+    levels: ClassVar[tuple[float, float, float, float, float]] = (0.2, 0.4, 0.6, 0.8, 1.0)
+
+    class Params(StrictParams):
+        """None."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self._names: dict[str, tuple[WrittenAs, ...]] = {}
+
+    def check_severity(self, severity: float) -> None:
+        """A share of the features that have an abbreviation, from 0 to 1."""
+        check_share(severity)
+
+    def fit(self, cases: Cases) -> None:
+        """Looks up the names of the features."""
+        self._names = other_names(cases, is_abbreviation)
+
+    def apply(self, case: Case, severity: float, seed: int) -> Case:
+        """The case with `severity` of these features under an abbreviation."""
+        return _renamed(case, self._names, severity, seed)

@@ -1,0 +1,106 @@
+"""The same time twice: with the same values, or with others that contradict them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
+from eagbench.api import Case, Cases, FloatArray, IntArray, Reads, StrictParams
+from eagbench_plugins.perturbations.severity import check_share
+from eagbench_plugins.perturbations.training_values import Columns, Scale, scales
+
+
+def _repeated(case: Case, severity: float, rng: np.random.Generator) -> IntArray:
+    """The times that stand twice, increasing: the first of one random list of those with a measurement."""
+    measured = np.flatnonzero(~np.isnan(case.values).all(axis=1)) if case.features else np.empty(0, np.int64)
+    # In order of time, or the copy after one row and the copy before the next would change places.
+    return np.sort(rng.permutation(measured)[: round(severity * len(measured))])
+
+
+def _with_rows(case: Case, rows: IntArray, values: FloatArray, after: IntArray) -> Case:
+    """The case with a second entry for some times, after the first one or before it.
+
+    Args:
+        case: The case.
+        rows: The times, increasing, shape (R,).
+        values: The second entries, shape (R, F).
+        after: 1 where the second entry stands after the first one, 0 where it stands before. Shape (R,).
+    """
+    return replace(
+        case,
+        times=np.insert(case.times, rows + after, case.times[rows]),
+        values=np.insert(case.values, rows + after, values, axis=0),
+    )
+
+
+class DuplicatedRows:
+    """A share of the times stands in the record twice, with the same values.
+
+    Stands for results that two systems deliver, and for a message that was sent again. What is known does not change;
+    a method that counts measurements, or spends its attention by length, may.
+    """
+
+    name: ClassVar[str] = "duplicated_rows"
+    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
+    levels: ClassVar[tuple[float, float, float, float, float]] = (0.1, 0.2, 0.3, 0.5, 1.0)
+
+    class Params(StrictParams):
+        """None."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def check_severity(self, severity: float) -> None:
+        """A share of the times, from 0 to 1."""
+        check_share(severity)
+
+    def fit(self, cases: Cases) -> None:
+        """Nothing is learnt."""
+
+    def apply(self, case: Case, severity: float, seed: int) -> Case:
+        """The case with `severity` of its times twice."""
+        rows = _repeated(case, severity, np.random.default_rng(seed))
+        return _with_rows(case, rows, case.values[rows], np.ones(len(rows), dtype=np.int64))
+
+
+class ContradictoryRows:
+    """A share of the times stands in the record twice, with other values: nobody can tell which is right.
+
+    Stands for an entry under the wrong patient or time, and for a correction beside what it corrects. Each measurement
+    of the second entry differs by two training standard deviations, up or down by chance, but away from a limit of the
+    plausible range that it would cross; scores and flags are repeated as they are. The second entry stands before or
+    after the first by chance.
+    """
+
+    name: ClassVar[str] = "contradictory_rows"
+    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
+    levels: ClassVar[tuple[float, float, float, float, float]] = (0.1, 0.2, 0.3, 0.5, 1.0)
+
+    class Params(StrictParams):
+        """None."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self._scales: dict[str, Scale] = {}
+
+    def check_severity(self, severity: float) -> None:
+        """A share of the times, from 0 to 1."""
+        check_share(severity)
+
+    def fit(self, cases: Cases) -> None:
+        """Learns each feature's standard deviation."""
+        self._scales = scales(cases)
+
+    def apply(self, case: Case, severity: float, seed: int) -> Case:
+        """The case with `severity` of its times twice, the second time with other values."""
+        rng = np.random.default_rng(seed)
+        rows = _repeated(case, severity, rng)
+        up, after = rng.random(case.values.shape) < 0.5, rng.integers(2, size=len(case.times))
+        columns = Columns.of(case, self._scales)
+        first = case.values[rows].astype(np.float64)  # (R, F)
+        step = 2.0 * columns.standard_deviation  # (F,)
+        upwards = (up[rows] | (first - step < columns.low)) & (first + step <= columns.high)
+        second = columns.shifted(case.values[rows], np.where(upwards, step, -step))
+        return _with_rows(case, rows, second, after[rows])

@@ -1,0 +1,107 @@
+"""What unlabelled training cases say about each feature: how far its values spread, how finely they are recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from eagbench.api import BoolArray, Case, Cases, Feature, FloatArray, IntArray
+
+
+def observed_values(cases: Cases) -> dict[str, FloatArray]:
+    """All measurements of each feature in the cases, in no order that matters. Each of shape (M,), float64."""
+    names = cases.feature_names
+    rows = np.concatenate(
+        [np.empty((0, len(names)), np.float32), *(case.values_in_order(names) for case in cases)]
+    )  # (sum of T, F)
+    return {name: column[~np.isnan(column)].astype(np.float64) for name, column in zip(names, rows.T, strict=True)}
+
+
+_MOST_DECIMALS = 6
+_NEARLY_ALL = 0.99
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scale:
+    """How a feature's measurements spread over the training cases.
+
+    Attributes:
+        standard_deviation: Of all its measurements; 0 without any.
+        plausible: The lowest and the highest value that can be real.
+        decimals: Decimals to which its values are recorded, at most 6.
+        measured: Whether it is a measurement. A score or a flag (unit 1, whole numbers only) is not: noise or a slipped
+            decimal point of a Glasgow coma scale is no error that anyone makes.
+    """
+
+    standard_deviation: float
+    plausible: tuple[float, float]
+    decimals: int
+    measured: bool
+
+
+def scales(cases: Cases) -> dict[str, Scale]:
+    """The scale of each feature over unlabelled training cases."""
+    values = observed_values(cases)
+    return {feature.name: _scale(feature, values[feature.name]) for feature in cases.features}
+
+
+def _scale(feature: Feature, values: FloatArray) -> Scale:
+    decimals = _decimals(values)
+    return Scale(
+        standard_deviation=float(values.std()) if len(values) else 0.0,
+        plausible=feature.plausible,
+        decimals=decimals,
+        measured=not (feature.unit == "1" and decimals == 0),
+    )
+
+
+def _decimals(values: FloatArray) -> int:
+    """The fewest decimals that nearly all values have (a few are converted from another unit, or typed otherwise)."""
+    for decimals in range(_MOST_DECIMALS):
+        # Values are float32: a tenth is one only to seven digits.
+        if len(values) and np.isclose(values, np.round(values, decimals), rtol=1e-6, atol=0).mean() >= _NEARLY_ALL:
+            return decimals
+    return _MOST_DECIMALS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """The scales of a case's features, in the case's order. All of shape (F,).
+
+    Attributes:
+        standard_deviation: Over the training cases.
+        low: Lowest plausible value.
+        high: Highest plausible value.
+        decimals: To which values are recorded.
+        measured: Whether the feature is a measurement and not a score or a flag.
+    """
+
+    standard_deviation: FloatArray
+    low: FloatArray
+    high: FloatArray
+    decimals: IntArray
+    measured: BoolArray
+
+    @classmethod
+    def of(cls, case: Case, scales: Mapping[str, Scale]) -> Columns:
+        """The scales of the features of `case`."""
+        found = [scales[name] for name in case.features]
+        return cls(
+            standard_deviation=np.array([s.standard_deviation for s in found], dtype=np.float64),
+            low=np.array([s.plausible[0] for s in found], dtype=np.float64),
+            high=np.array([s.plausible[1] for s in found], dtype=np.float64),
+            decimals=np.array([s.decimals for s in found], dtype=np.int64),
+            measured=np.array([s.measured for s in found], dtype=np.bool_),
+        )
+
+    def shifted(self, values: FloatArray, shift: FloatArray) -> FloatArray:
+        """Measurements (..., F) moved by `shift`, but not out of the plausible range, and rounded as they are recorded.
+
+        Scores and flags stay as they are, and so does what is not moved.
+        """
+        unit = 10.0**self.decimals
+        moved = np.round((values + shift) * unit) / unit
+        moved = np.clip(moved, np.minimum(self.low, values), np.maximum(self.high, values))
+        return np.where(self.measured & (shift != 0), moved, values).astype(np.float32)
