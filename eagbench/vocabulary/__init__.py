@@ -21,6 +21,8 @@ from eagbench.types import Feature, FloatArray
 
 # Below this many values a median outside the plausible range may be a few artefacts and not a wrong unit.
 _VALUES_FOR_MEDIAN = 5
+# A median is compared with the reference range only where there are enough values to be more than one sick patient's.
+_VALUES_FOR_REFERENCE = 25
 
 
 class _Table(BaseModel):
@@ -167,6 +169,10 @@ class Vocabulary:
         """Every place in data set `name` that holds a concept: concepts in the table's order, places by precedence."""
         return tuple(item for concept in self._concepts.values() for item in concept.sources.get(name, ()))
 
+    def knows_unit(self, concept: str, unit: str) -> bool:
+        """Whether `to_canonical` converts from `unit`; case and spaces do not matter."""
+        return _spelling(unit) in self._units[concept]
+
     def to_canonical(self, concept: str, values: npt.ArrayLike, unit: str) -> FloatArray:
         """Values in the concept's canonical unit.
 
@@ -213,37 +219,82 @@ class Vocabulary:
         other = self.to_canonical(item.concept, raw, item.mixed.unit)
         return np.where((raw >= item.mixed.low) & (raw <= item.mixed.high), other, converted)
 
-    def clean(self, concept: str, values: npt.ArrayLike, where: str | None = None) -> tuple[FloatArray, int]:
+    def clean(
+        self, concept: str, values: npt.ArrayLike, where: str | None = None, unit: str | None = None
+    ) -> tuple[FloatArray, int]:
         """Removes what can't be real in a living patient.
 
         Args:
             concept: The concept's name.
             values: All values of the concept (or of one place of it) in the canonical unit, any shape.
             where: The file or column, for the message.
+            unit: The unit that the values were said to be in before conversion; None: the canonical one.
 
         Returns:
             The values with implausible ones set to NaN (float64, a new array), and how many these were.
 
         Raises:
-            UserError: The median lies outside the plausible range, as it does when the unit is another one than said
-                (not judged on fewer than 5 values).
+            UserError: The values are in another unit than said. Their median lies outside the plausible range (not
+                judged on fewer than 5 values), or it lies far outside the reference range and would lie near it if the
+                numbers were in another known unit (not judged on fewer than 25 values).
         """
         known = self.concept(concept)
         low, high = known.plausible
         cleaned = np.array(values, dtype=np.float64)
         measured = cleaned[~np.isnan(cleaned)]
+        said = known.unit if unit is None else unit
         if measured.size >= _VALUES_FOR_MEDIAN:
             median = float(np.median(measured))
-            if not low <= median <= high:
+            found = self._unit_that_fits(concept, median, said)
+            impossible = not low <= median <= high
+            if impossible or (found is not None and measured.size >= _VALUES_FOR_REFERENCE):
                 raise UserError(
-                    f"{concept}: the median of {measured.size} values is {median:g}, which no living patient has in "
-                    f"{known.unit} (plausible: {low:g} to {high:g}), so the values are in another unit",
+                    f"{concept}: the median of {measured.size} values, taken as {said}, is {median:g} {known.unit}, "
+                    + (
+                        f"which no living patient has (plausible: {low:g} to {high:g})"
+                        if impossible
+                        else f"far from the reference range {known.reference[0]:g} to {known.reference[1]:g}"
+                    )
+                    + (", so the values are in another unit" if found is None else f"; they look like {found}"),
                     where=where,
-                    mend=f"Expected unit: {known.unit}. Convert the values, or name their unit in the data set.",
+                    mend=f"Expected unit: {said}; found: {found or 'another one'}. Convert the values, or name their "
+                    "unit in the data set.",
                 )
         implausible = (cleaned < low) | (cleaned > high)
         cleaned[implausible] = np.nan
         return cleaned, int(implausible.sum())
+
+    def _unit_that_fits(self, concept: str, median: float, said: str) -> str | None:
+        """The other unit in which the median makes sense, None where it makes sense as it is or in no unit.
+
+        Two readings of a number differ by a factor. That of `said` is refused if it lies more than half of this factor
+        (as a logarithm) outside the reference range and the other one less. Only concepts with two positive reference
+        limits are judged: a marker that is near zero in health may take any value in disease.
+        """
+        known = self.concept(concept)
+        low, high = known.reference
+        if low is None or high is None or low <= 0:
+            return None
+        is_in = self._units[concept][_spelling(said)]
+        number = (median - is_in.offset) / is_in.factor
+        best: tuple[float, str] | None = None
+        for other in (known.unit, *known.conversions):
+            conversion = self._units[concept][_spelling(other)]
+            if conversion == is_in:
+                continue
+            reading = conversion.factor * number + conversion.offset
+            distance, other_distance = _outside(median, low, high), _outside(reading, low, high)
+            apart = abs(np.log(reading / median)) if reading > 0 and median > 0 else np.inf
+            if distance > apart / 2 and other_distance < apart / 2 and (best is None or other_distance < best[0]):
+                best = (other_distance, other)
+        return None if best is None else best[1]
+
+
+def _outside(value: float, low: float, high: float) -> float:
+    """How far a value lies outside [low, high], as the logarithm of a factor; infinite for one that is not positive."""
+    if value <= 0:
+        return float("inf")
+    return max(0.0, float(np.log(low / value)), float(np.log(value / high)))
 
 
 def _conversions(concept: Concept, unit_aliases: Mapping[str, Sequence[str]]) -> dict[str, Conversion]:

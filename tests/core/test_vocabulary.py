@@ -150,6 +150,71 @@ def test_hemoglobin_in_grams_per_litre_called_grams_per_decilitre_stops() -> Non
         VOCABULARY.clean("hemoglobin", values)
 
 
+@pytest.mark.parametrize(
+    ("concept", "median", "said", "found"),
+    [
+        ("glucose", 7.2, "mg/dL", "mmol/L"),
+        ("glucose", 130.0, "mmol/L", "mg/dL"),
+        ("calcium", 2.1, "mg/dL", "mmol/L"),
+        ("creatinine", 95.0, "mg/dL", "umol/L"),
+        ("albumin", 29.0, "g/dL", "g/L"),
+        ("magnesium", 0.82, "mg/dL", "mmol/L"),
+        ("phosphate", 1.1, "mg/dL", "mmol/L"),
+        ("bilirubin_total", 14.0, "mg/dL", "umol/L"),
+        ("temperature", 98.2, "degC", "degF"),
+        ("hematocrit", 0.31, "%", "fraction"),
+        ("pao2", 12.5, "mmHg", "kPa"),
+    ],
+)
+def test_a_median_in_another_unit_names_both(concept: str, median: float, said: str, found: str) -> None:
+    raw = median * np.linspace(0.8, 1.2, 41)
+    with pytest.raises(UserError) as raised:
+        VOCABULARY.clean(concept, VOCABULARY.to_canonical(concept, raw, said), "file", said)
+    assert f"Expected unit: {said}; found: {found}." in raised.value.message
+    assert raised.value.message.startswith(f"file: {concept}: ")
+    _, removed = VOCABULARY.clean(concept, VOCABULARY.to_canonical(concept, raw, found), "file", found)
+    assert removed < 41
+
+
+@pytest.mark.parametrize(
+    ("concept", "median", "said"),
+    [
+        ("lactate", 5.0, "mmol/L"),  # shock
+        ("creatinine", 7.0, "mg/dL"),  # dialysis
+        ("bilirubin_total", 4.0, "mg/dL"),  # a liver unit
+        ("albumin", 1.8, "g/dL"),
+        ("urea_nitrogen", 60.0, "mg/dL"),
+        ("phosphate", 7.0, "mg/dL"),
+        ("fraction_inspired_oxygen", 100.0, "%"),
+        ("pao2", 40.0, "mmHg"),
+        ("c_reactive_protein", 250.0, "mg/L"),
+        ("troponin_i", 20000.0, "ng/L"),
+        ("troponin_t", 0.0, "ng/mL"),
+        ("d_dimer", 2.0, "ug/mL"),
+        ("base_excess", -8.0, "mEq/L"),
+        ("bilirubin_direct", 8.0, "mg/dL"),
+        ("weight", 160.0, "lb"),
+    ],
+)
+def test_sick_patients_are_no_wrong_unit(concept: str, median: float, said: str) -> None:
+    raw = median * np.linspace(0.9, 1.1, 41)
+    VOCABULARY.clean(concept, VOCABULARY.to_canonical(concept, raw, said), None, said)
+
+
+def test_a_median_near_none_of_the_units_is_judged_by_what_is_plausible_only() -> None:
+    few = np.full(24, 7.2)
+    assert VOCABULARY.clean("glucose", few)[1] == 0  # too few to tell a unit from one patient
+    assert VOCABULARY.clean("glucose", np.full(25, 20.0))[1] == 0  # hypoglycaemia, or mmol/L of a very high glucose
+    with pytest.raises(UserError, match="found: mmol/L"):
+        VOCABULARY.clean("glucose", np.full(25, 7.2))
+
+
+def test_which_units_are_known() -> None:
+    assert VOCABULARY.knows_unit("glucose", "MG/DL")
+    assert VOCABULARY.knows_unit("platelets", "k/MM3")
+    assert not VOCABULARY.knows_unit("glucose", "furlong")
+
+
 def test_a_few_artefacts_are_no_wrong_unit() -> None:
     cleaned, removed = VOCABULARY.clean("ph", [735.0, 740.0])
     assert removed == 2

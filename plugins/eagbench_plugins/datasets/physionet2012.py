@@ -9,7 +9,7 @@ from __future__ import annotations
 import tarfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -66,6 +66,9 @@ class PhysioNet2012:
 
     name: ClassVar[str] = "physionet2012"
     Params: ClassVar[type[PhysioNet2012Params]] = PhysioNet2012Params
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {"icu_type": tuple(_UNITS.values())}
+    # The challenge took its records from MIMIC-II.
+    hospitals: ClassVar[tuple[str, ...]] = ("Beth Israel Deaconess Medical Center",)
 
     def __init__(self, params: PhysioNet2012Params) -> None:
         self.params = params
@@ -122,7 +125,8 @@ class PhysioNet2012:
             if found is None:
                 continue
             values = vocab.from_source(item, found["value"].to_numpy())
-            values, _ = vocab.clean(item.concept, values, f"{archive.name}, parameter {item.keys['parameter']}")
+            where = f"{archive.name}, parameter {item.keys['parameter']}"
+            values, _ = vocab.clean(item.concept, values, where, item.unit)
             hours = found["minutes"].to_numpy() / 60  # by NumPy, whose division is rounded correctly
             in_window = hours <= self.params.window_hours
             implausible[item.concept] += int((np.isnan(values) & in_window).sum())

@@ -63,6 +63,7 @@ class Tjh:
 
     name: ClassVar[str] = "tjh"
     Params: ClassVar[type[TjhParams]] = TjhParams
+    hospitals: ClassVar[tuple[str, ...]] = ("Tongji Hospital, Wuhan",)
 
     def __init__(self, params: TjhParams) -> None:
         self.params = params
@@ -117,7 +118,7 @@ class Tjh:
             column = str(item.keys["column"])
             found = vocab.from_source(item, table[column].to_numpy())
             # Cleaned as a whole, so that a short window does not change the verdict on the unit.
-            values, _ = vocab.clean(item.concept, found, f"{path.name}, column '{column}'")
+            values, _ = vocab.clean(item.concept, found, f"{path.name}, column '{column}'", item.unit)
             implausible[item.concept] += int((in_window & ~np.isnan(found) & np.isnan(values)).sum())
             kept = in_window & ~np.isnan(values)
             feature = np.full(int(kept.sum()), names.index(item.concept))

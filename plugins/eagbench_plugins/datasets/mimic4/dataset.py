@@ -112,6 +112,11 @@ class Mimic4:
         """Credentialed, unless the records are the generator's."""
         return "synthetic" if self.params.root == SYNTHETIC else "credentialed"
 
+    @property
+    def hospitals(self) -> tuple[str, ...]:
+        """The one hospital of MIMIC; none for the generator's records."""
+        return () if self.params.root == SYNTHETIC else ("Beth Israel Deaconess Medical Center",)
+
     def files(self) -> Sequence[Path]:
         """The five files that are read; none if the generator writes them.
 

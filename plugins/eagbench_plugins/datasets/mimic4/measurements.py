@@ -127,7 +127,7 @@ def _canonical(
         part = slice(begin, begin + of_place[index])
         place = places[index]
         where = f"MIMIC-IV's {place.keys['table']}, itemid {place.keys['itemid']}"
-        values[part], removed = vocabulary.clean(place.concept, values[part], where)
+        values[part], removed = vocabulary.clean(place.concept, values[part], where, place.unit)
         if removed:
             implausible[place.concept] = implausible.get(place.concept, 0) + removed
     return values, implausible, stray

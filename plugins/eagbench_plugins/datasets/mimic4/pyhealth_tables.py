@@ -1,27 +1,18 @@
-"""Reads MIMIC-IV's files with PyHealth's MIMIC4EHRDataset into one table of events each.
-
-PyHealth's own way on, `global_event_df`, starts a Dask cluster with a worker process and joins all tables into one. The
-dataset's public `load_table` gives the same events table by table; written by threads of this process, they need no
-second process (which would import PyHealth again, and could not be started from a worker) and leave none behind.
-"""
+"""Reads MIMIC-IV's files with PyHealth's MIMIC4EHRDataset into one table of events each."""
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import dask
 import polars as pl
-import pyhealth  # noqa: F401  (its import sets up the logger that is quietened below)
 from pyhealth.datasets import MIMIC4EHRDataset
 
 from eagbench.api import StageRun
 from eagbench_plugins.datasets.mimic4.source_files import unreadable
 from eagbench_plugins.datasets.mimic4.tables import READ_TABLES
+from eagbench_plugins.datasets.pyhealth_events import quiet_pyhealth, scan_events
 
 CONFIG = Path(__file__).with_name("mimic4_tables.yaml")
 
@@ -75,35 +66,14 @@ def read_tables(
         UserError: A file's content can't be read.
     """
     events: dict[str, pl.LazyFrame] = {}
-    with _quiet_pyhealth(), dask.config.set(scheduler="threads"):
+    with quiet_pyhealth():
         dataset = FilteredMimic4(root, itemids, run.checkpoints / "pyhealth")
         wanted = [
             (table, path) for table, path in zip(READ_TABLES, paths, strict=True) if itemids.get(table.name, True)
         ]
         for table, path in run.progress(wanted, "read MIMIC-IV", len(wanted)):
-            folder = run.checkpoints / f"{table.name}.parquet"
             try:
-                dataset.load_table(table.name).to_parquet(folder, write_index=False, overwrite=True)
+                events[table.name] = scan_events(dataset, table.name, run.checkpoints / f"{table.name}.parquet")
             except (ValueError, OSError, EOFError) as error:  # damaged archive, broken CSV, a time that is none
                 raise unreadable(path, error) from error
-            dataset.clean_tmpdir()  # its copy of the CSV file
-            parts = sorted(folder.glob("part.*.parquet"), key=lambda part: int(part.name.split(".")[1]))
-            frame = pl.scan_parquet(parts, row_index_name="row")
-            prefix = f"{table.name}/"
-            events[table.name] = frame.rename(lambda name, prefix=prefix: name.removeprefix(prefix))
     return events
-
-
-@contextmanager
-def _quiet_pyhealth() -> Iterator[None]:
-    # PyHealth logs to standard output, which belongs to the command line; its use of narwhals warns at every table of a
-    # change that concerns PyHealth alone.
-    logger = logging.getLogger("pyhealth")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Dask support is moving out of Narwhals", category=FutureWarning)
-            yield
-    finally:
-        logger.setLevel(level)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import zlib
 from pathlib import Path
 
 from eagbench.api import UserError
+from eagbench_plugins.datasets.csv_header import csv_header
 from eagbench_plugins.datasets.mimic4.tables import READ_TABLES, Table
 
 WHERE_FROM = (
@@ -59,8 +58,6 @@ def _find(root: Path, table: Table) -> Path:
 
 def _header(path: Path) -> list[str]:
     try:
-        with path.open("rb") as raw:
-            lines = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-            return next(csv.reader([lines.readline().decode("utf-8")]), [])
+        return csv_header(path)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise unreadable(path, error) from error

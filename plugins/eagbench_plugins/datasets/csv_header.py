@@ -1,0 +1,18 @@
+"""The column names of a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from pathlib import Path
+
+
+def csv_header(path: Path) -> list[str]:
+    """The first line's fields, of a file that may be gzipped.
+
+    Raises:
+        OSError, EOFError, zlib.error, UnicodeDecodeError: The file can't be read or is no text.
+    """
+    with path.open("rb") as raw:
+        lines = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+        return next(csv.reader([lines.readline().decode("utf-8")]), [])

@@ -1,0 +1,1 @@
+"""eICU-CRD, read through PyHealth."""

@@ -1,0 +1,189 @@
+"""eICU's files to a cohort: PyHealth reads, the rules choose, the vocabulary converts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from eagbench.api import Case, Cases, Cohort, Provenance, StageRun, Task, UserError, vocabulary
+from eagbench_plugins.datasets.eicu.measurements import Measurements, measurements
+from eagbench_plugins.datasets.eicu.pyhealth_tables import read_tables
+from eagbench_plugins.datasets.eicu.tables import EVENTS, PATIENT, source_files
+from eagbench_plugins.datasets.measurements import series_by_stay
+
+if TYPE_CHECKING:
+    from eagbench_plugins.datasets.eicu.dataset import EicuParams
+
+CITATION = (
+    "Pollard et al., The eICU Collaborative Research Database, a freely available multi-center database for critical "
+    "care research, Scientific Data 5, 180178 (2018); eICU-CRD 2.0, PhysioNet Credentialed Health Data License 1.5.0. "
+    "Not to be shared."
+)
+DEMO_CITATION = (
+    "Pollard et al., The eICU Collaborative Research Database, Scientific Data 5, 180178 (2018). Data: eICU "
+    "Collaborative Research Database Demo 2.0.1, PhysioNet, ODbL 1.0."
+)
+# The demo has some 2,500 unit stays, eICU-CRD 200,859.
+DEMO_STAYS = 2600
+# How the source writes that a patient is older than 89, and the age taken for it.
+_OLDEST = ("> 89", 90.0)
+
+
+def load_cohort(params: EicuParams, run: StageRun) -> Cohort:
+    """Reads the cohort.
+
+    Raises:
+        UserError: Something is wrong with the files or with the units in them, or files that are declared open can't
+            be the demo.
+    """
+    words = vocabulary()
+    tables = [EVENTS[name] for name in params.tables]
+    names = {table.name for table in tables}
+    offered = tuple(place for place in words.source("eicu") if place.keys["table"] in names)
+    concepts = params.concepts or tuple(dict.fromkeys(place.concept for place in offered))
+    places = tuple(place for place in offered if place.concept in concepts)
+    _check_offered(concepts, {place.concept for place in offered}, params)
+    paths = source_files(params.root, [PATIENT, *tables])
+    labnames = [str(place.keys["labname"]) for place in places if place.keys["table"] == "lab"]
+    minutes = params.window_hours * 60
+    events = read_tables(params.root, [PATIENT, *tables], paths, labnames, minutes, run)
+
+    stays = _stays(events.pop("patient"), str(paths[0]))
+    if params.access == "open" and len(stays) > DEMO_STAYS:
+        raise UserError(
+            f"data.access says open, but {len(stays)} unit stays are more than eICU's open demo holds",
+            where=str(paths[0]),
+            mend="Leave data.access out: eICU-CRD is credentialed and does not leave the machine.",
+        )
+    cases, exclusions = _cases(stays, minutes, params.min_age)
+    found = measurements(events, cases["stay"], places, params.periodic_minutes, words)
+    rows = found.rows.join(cases.select("stay", "case"), on="stay", how="left", maintain_order="left")
+    feature = np.array([concepts.index(place.concept) for place in places], dtype=np.int64)
+    place = rows["place"].to_numpy()
+    series = series_by_stay(
+        rows["case"].to_numpy(),
+        rows["minutes"].to_numpy() / 60,
+        feature[place],
+        rows["value"].to_numpy(),
+        place,
+        len(cases),
+        len(concepts),
+    )
+    chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
+    kept = cases[chosen.tolist()]
+    described = kept.select("stay", "patient", "age", "sex").iter_rows()
+    items = tuple(
+        Case(stay, patient, concepts, *series[i], {"age": _known(age), "sex": _known(sex)})
+        for i, (stay, patient, age, sex) in zip(chosen, described, strict=True)
+    )
+    task = Task(params.task, "die before leaving the hospital", "an intensive care physician", params.window_hours)
+    return Cohort(
+        cases=Cases(words.features(concepts), ("age", "sex"), task, items),
+        labels=kept["label"].to_numpy().astype(np.int64),
+        groups={
+            "icu_type": tuple(kept["unittype"].fill_null("unknown")),
+            "hospital": tuple(kept["hospitalid"].fill_null("unknown")),
+        },
+        provenance=Provenance(
+            source="eicu",
+            access=params.access,
+            citation=DEMO_CITATION if params.access == "open" else CITATION,
+            patient_is_stay=False,
+            n_patients_read=stays["patient"].n_unique(),
+            exclusions=(*exclusions, ("no measurement in the observation window", len(cases) - len(kept))),
+            implausible=found.implausible,
+            notes=_notes(params, found),
+        ),
+    )
+
+
+def _check_offered(concepts: tuple[str, ...], offered: set[str], params: EicuParams) -> None:
+    lacking = [name for name in concepts if name not in offered]
+    if lacking:
+        raise UserError(
+            f"{', '.join(lacking)} can't be read from {', '.join(params.tables)}",
+            where="data.concepts",
+            mend="Name the table that holds it in data.tables, or leave it out.",
+        )
+
+
+def _stays(events: pl.LazyFrame, path: str) -> pl.DataFrame:
+    """All unit stays: `stay`, `patient`, `admission`, numbers and facts as the rules need them."""
+    age = pl.when(pl.col("age").str.strip_chars() == _OLDEST[0]).then(pl.lit(str(_OLDEST[1]))).otherwise(pl.col("age"))
+    frame = events.rename(
+        {"patient_id": "patient", "patientunitstayid": "stay", "patienthealthsystemstayid": "admission"}
+    ).with_columns(
+        age.cast(pl.Float64).alias("age"),
+        pl.col("gender")
+        .replace_strict({"Male": 1.0, "Female": 0.0}, default=None, return_dtype=pl.Float64)
+        .alias("sex"),
+        *(
+            pl.col(name).cast(pl.Float64)
+            for name in ("unitvisitnumber", "unitdischargeoffset", "hospitaldischargeoffset")
+        ),
+    )
+    try:
+        stays = frame.collect()
+    except pl.exceptions.InvalidOperationError as error:
+        raise UserError(
+            f"holds a value that can't be read: {str(error).splitlines()[0]}",
+            where=path,
+            mend="Ages are numbers or '> 89', offsets are minutes, as in eICU-CRD.",
+        ) from error
+    for name in ("patient", "stay", "admission", "unitvisitnumber", "unitdischargeoffset"):
+        if stays[name].null_count():
+            raise UserError(f"{stays[name].null_count()} rows have no {name}", where=path)
+    if stays["stay"].n_unique() != len(stays):
+        raise UserError("a patientunitstayid stands twice", where=path)
+    return stays
+
+
+def _cases(stays: pl.DataFrame, minutes: float, min_age: float) -> tuple[pl.DataFrame, tuple[tuple[str, int], ...]]:
+    """First ICU stay of a hospital admission, and whether the patient leaves the hospital alive."""
+    ordered = stays.sort(pl.col("stay").cast(pl.Int64)).with_columns(
+        pl.min_horizontal("unitdischargeoffset", "hospitaldischargeoffset").alias("ended")
+    )
+    in_icu = ordered.filter((pl.col("unitstaytype") != "stepdown/other").fill_null(True))
+    first = in_icu.sort("unitvisitnumber", maintain_order=True).unique("admission", keep="first", maintain_order=True)
+    first = first.sort(pl.col("stay").cast(pl.Int64))
+    exclusions = [
+        ("step-down or other unit, no ICU", len(ordered) - len(in_icu)),
+        ("not the first ICU stay of its hospital admission", len(in_icu) - len(first)),
+    ]
+    for reason, condition in (
+        (f"younger than {min_age:g} years", pl.col("age") < min_age),
+        ("unknown whether the patient left the hospital alive", pl.col("hospitaldischargestatus").is_null()),
+        ("ICU stay ended at or before the prediction time", pl.col("ended") <= minutes),
+    ):
+        kept = first.filter(~condition.fill_null(False))
+        exclusions.append((reason, len(first) - len(kept)))
+        first = kept
+    label = (pl.col("hospitaldischargestatus") == "Expired").cast(pl.Int64).alias("label")
+    return first.with_columns(label).with_row_index("case").with_columns(pl.col("case").cast(pl.Int64)), tuple(
+        exclusions
+    )
+
+
+def _notes(params: EicuParams, found: Measurements) -> tuple[str, ...]:
+    notes = [
+        "Case: the first ICU stay of a hospital admission. Observed: the first hours of the stay. Label: death before "
+        "leaving the hospital.",
+        f"Tables read: patient, {', '.join(params.tables)}. Ages above 89 are taken as {_OLDEST[1]:g}.",
+    ]
+    if found.unknown_units:
+        most = ", ".join(unit for unit, _ in Counter(found.unknown_units).most_common(5))
+        notes.append(
+            f"{sum(found.unknown_units.values())} laboratory values name a hospital's unit that is not known (most "
+            f"often {most}); they are read in the system's unit for the test."
+        )
+    if found.stray_units:
+        counts = ", ".join(f"{count} of {name}" for name, count in sorted(found.stray_units.items()))
+        notes.append(f"Values removed because their unit is wrong and rare: {counts}.")
+    return tuple(notes)
+
+
+def _known(value: Any) -> float:
+    return float("nan") if value is None else float(value)

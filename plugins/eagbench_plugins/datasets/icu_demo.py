@@ -1,0 +1,261 @@
+"""The open MIMIC-III and eICU demos as YAIB harmonised them: the first day of an ICU stay, hour by hour, in Parquet.
+
+Three files: `sta` (age, sex, height, weight), `dyn` (one row per stay and hour, 48 variables) and `outc` (the label).
+Van de Water et al., Yet Another ICU Benchmark, ICLR 2024; the variables and their units are those of ricu's dictionary.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from eagbench.api import (
+    Access,
+    Case,
+    Cases,
+    Cohort,
+    FloatArray,
+    Provenance,
+    StageRun,
+    StrictParams,
+    Task,
+    UserError,
+    vocabulary,
+)
+from eagbench_plugins.datasets.measurements import series_by_stay
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_STATIC = ("age", "sex", "height", "admission_weight")
+_SEX = {"Male": 1.0, "Female": 0.0}
+_HOSPITALS = {
+    "mimic_demo": ("Beth Israel Deaconess Medical Center",),
+    "eicu_demo": ("hospitals of the eICU programme",),
+}
+_WHERE_FROM = (
+    "Set data.root to one of the folders mimic_demo and eicu_demo of GitHub rvandewater/YAIB (demo_data/mortality24), "
+    "which hold sta.parquet, dyn.parquet and outc.parquet."
+)
+
+
+class IcuDemoParams(StrictParams):
+    """Parameters of `icu_demo`.
+
+    Attributes:
+        root: The folder with `sta.parquet`, `dyn.parquet` and `outc.parquet`.
+        task: Death later in the ICU stay is the files' only label.
+        window_hours: Length of the observation window, from ICU admission; the files end at 24 hours.
+    """
+
+    root: Path
+    task: Literal["icu_mortality"] = "icu_mortality"
+    window_hours: Annotated[float, Field(gt=0, le=24)] = 24.0
+
+    @field_validator("root")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser()
+
+
+class IcuDemo:
+    """The open MIMIC-III and eICU demos in YAIB's harmonised form: 99 and 1,367 ICU stays, first day, hourly."""
+
+    name: ClassVar[str] = "icu_demo"
+    Params: ClassVar[type[IcuDemoParams]] = IcuDemoParams
+
+    def __init__(self, params: IcuDemoParams) -> None:
+        self.params = params
+
+    def access(self) -> Access:
+        """Open: published under ODbL 1.0."""
+        return "open"
+
+    @property
+    def hospitals(self) -> tuple[str, ...]:
+        """Where the stays are from, by the published name of the folder; both origins for one that was renamed."""
+        return _HOSPITALS.get(self.params.root.name, tuple(name for names in _HOSPITALS.values() for name in names))
+
+    def files(self) -> Sequence[Path]:
+        """The three files.
+
+        Raises:
+            UserError: The root or one of its files is missing.
+        """
+        root = self.params.root
+        if not root.is_dir():
+            raise UserError(f"data root '{root}' is no folder", where="data.root", mend=_WHERE_FROM)
+        paths = tuple(root / f"{name}.parquet" for name in ("sta", "dyn", "outc"))
+        for path in paths:
+            if not path.is_file():
+                raise UserError(f"there is no '{path.name}' in '{root}'", where="data.root", mend=_WHERE_FROM)
+        return paths
+
+    def generate(self, run: StageRun) -> None:  # noqa: ARG002
+        """Never called: the data set has files."""
+        raise RuntimeError("icu_demo reads published files and generates none")
+
+    def load(self, generated: Path | None, run: StageRun) -> Cohort:
+        """Reads the cohort: one case per stay with a measurement in the window.
+
+        Raises:
+            UserError: A file is not readable, lacks a column, contradicts another one, or is in other units.
+        """
+        del generated, run
+        static_path, series_path, label_path = self.files()
+        vocab = vocabulary()
+        items = vocab.source("icu_demo")
+        names = tuple(item.concept for item in items)
+        stays = _read(static_path, ("stay_id", "age", "sex", "height", "weight")).sort("stay_id")
+        rows = _read(series_path, ("stay_id", "time", *(str(item.keys["column"]) for item in items)))
+        ids = stays["stay_id"].to_numpy()  # (N,) increasing
+        labels = _labels(_read(label_path, ("stay_id", "label")), ids, label_path)
+
+        row_stay = _positions(rows, ids, series_path)  # (M,)
+        row_hours = _hours(rows, series_path)  # (M,)
+        # A row holds the hour that begins at its time: that of hour 24 lies after the prediction time.
+        in_window = (row_hours >= 0) & (row_hours < self.params.window_hours)  # (M,)
+        implausible: Counter[str] = Counter()
+        parts: list[tuple[Any, ...]] = []
+        for feature, item in enumerate(items):
+            column = str(item.keys["column"])
+            found = vocab.from_source(item, _numbers(rows, column, series_path))
+            # Cleaned as a whole, so that a short window does not change the verdict on the unit.
+            values, _ = vocab.clean(item.concept, found, f"{series_path}, column '{column}'", item.unit)
+            implausible[item.concept] += int((in_window & ~np.isnan(found) & np.isnan(values)).sum())
+            kept = in_window & ~np.isnan(values)
+            parts.append((row_stay[kept], row_hours[kept], np.full(int(kept.sum()), feature), values[kept]))
+        stay, hours, feature_of, values = (np.concatenate(column) for column in zip(*parts, strict=True))
+        series = series_by_stay(stay, hours, feature_of, values, np.zeros_like(stay), len(ids), len(names))
+
+        static, removed = _static(stays, static_path)
+        implausible.update(removed)
+        chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
+        cases = tuple(
+            Case(
+                case_id=str(ids[i]),
+                patient_id=str(ids[i]),
+                features=names,
+                times=series[i][0],
+                values=series[i][1],
+                static={name: float(static[name][i]) for name in _STATIC},
+            )
+            for i in chosen
+        )
+        task = Task(
+            name=self.params.task,
+            outcome="die before leaving the intensive care unit",
+            role="an intensive care physician",
+            window_hours=self.params.window_hours,
+        )
+        return Cohort(
+            cases=Cases(vocab.features(names), _STATIC, task, cases),
+            labels=labels[chosen],
+            provenance=Provenance(
+                source=self.name,
+                access="open",
+                citation=(
+                    "Van de Water R, et al. Yet Another ICU Benchmark. ICLR 2024 (GitHub rvandewater/YAIB, MIT). Data: "
+                    "MIMIC-III Clinical Database Demo and eICU Collaborative Research Database Demo, PhysioNet, "
+                    "ODbL 1.0."
+                ),
+                patient_is_stay=True,
+                n_patients_read=len(ids),
+                exclusions=(("no measurement in the window", len(ids) - len(chosen)),),
+                implausible={name: count for name, count in implausible.items() if count},
+                notes=(
+                    "The files hold no patient id: each ICU stay stands for a patient, although a patient may have "
+                    "several.",
+                    "Hourly values, aggregated by YAIB; urine is the sum of the hour. The label is death later in the "
+                    "ICU stay.",
+                    "Age is cut at 90 years by the sources.",
+                ),
+            ),
+        )
+
+
+def _read(path: Path, columns: Sequence[str]) -> pl.DataFrame:
+    import polars as pl
+
+    try:
+        table = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"can't be read as Parquet ({reason})", where=str(path), mend=_WHERE_FROM) from error
+    for column in columns:
+        if column not in table.columns:
+            raise UserError(f"column '{column}' is missing", where=str(path), mend=_WHERE_FROM)
+    if table["stay_id"].null_count() or not table["stay_id"].dtype.is_integer():
+        raise UserError("column 'stay_id' must hold a whole number in every row", where=str(path), mend=_WHERE_FROM)
+    return table.select(columns)
+
+
+def _numbers(table: pl.DataFrame, column: str, path: Path) -> FloatArray:
+    """A column as float64, NaN where it is empty. Shape (M,)."""
+    import polars as pl
+
+    if not (table[column].dtype.is_numeric() or table[column].dtype == pl.Null):
+        raise UserError(f"column '{column}' must hold numbers, not {table[column].dtype}", where=str(path))
+    numbers: FloatArray = table[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return numbers
+
+
+def _hours(rows: pl.DataFrame, path: Path) -> FloatArray:
+    import polars as pl
+
+    if rows["time"].null_count() or not isinstance(rows["time"].dtype, pl.Duration):
+        raise UserError("column 'time' must hold the time since ICU admission in every row", where=str(path))
+    hours: FloatArray = rows["time"].dt.total_milliseconds().to_numpy() / 3_600_000
+    return hours
+
+
+def _positions(rows: pl.DataFrame, ids: Any, path: Path) -> Any:
+    """For each row the position of its stay in `ids`. Shape (M,)."""
+    if len(np.unique(ids)) != len(ids):
+        raise UserError("a stay stands twice in sta.parquet", where=str(path.parent), mend=_WHERE_FROM)
+    found = rows["stay_id"].to_numpy()
+    position = np.minimum(np.searchsorted(ids, found), len(ids) - 1)
+    unknown = ids[position] != found
+    if unknown.any():
+        raise UserError(
+            f"{len(np.unique(found[unknown]))} stays are not in sta.parquet, the first is {found[unknown][0]}",
+            where=str(path),
+            mend=_WHERE_FROM,
+        )
+    return position
+
+
+def _labels(table: pl.DataFrame, ids: Any, path: Path) -> Any:
+    """0 or 1 per stay of `ids`. Shape (N,)."""
+    label = dict(table.select("stay_id", "label").iter_rows())
+    lacking = [stay for stay in ids.tolist() if label.get(stay) not in (0, 1)]
+    if lacking or len(label) != len(table):
+        first = lacking[0] if lacking else "none"
+        raise UserError(
+            f"{len(lacking)} stays have no label of 0 or 1 (the first: {first}), or one has two",
+            where=str(path),
+            mend=_WHERE_FROM,
+        )
+    return np.array([label[stay] for stay in ids.tolist()], dtype=np.int64)
+
+
+def _static(stays: pl.DataFrame, path: Path) -> tuple[dict[str, FloatArray], dict[str, int]]:
+    """The static facts by name, each of shape (N,), and how many implausible ones were removed."""
+    import polars as pl
+
+    vocab = vocabulary()
+    height, heights = vocab.clean("height", _numbers(stays, "height", path), f"{path}, column 'height'")
+    weight, weights = vocab.clean("weight", _numbers(stays, "weight", path), f"{path}, column 'weight'")
+    sex = stays["sex"].cast(pl.String).replace_strict(_SEX, default=None, return_dtype=pl.Float64)
+    static = {
+        "age": _numbers(stays, "age", path),
+        "sex": sex.fill_null(np.nan).to_numpy(),
+        "height": height,
+        "admission_weight": weight,
+    }
+    return static, {"height": heights, "admission_weight": weights}

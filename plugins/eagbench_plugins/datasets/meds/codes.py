@@ -1,0 +1,116 @@
+"""Which code of a MEDS data set holds which concept, and in which unit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from eagbench.api import SourceItem, UserError, Vocabulary
+
+_LOINC = re.compile(r"^LOINC//?([0-9]{1,5}-[0-9])(?://.*)?$")
+# MEDS conversions write this where a source has no unit.
+_NO_UNIT = "UNK"
+_EXAMPLE = "Write for example `LAB//50931//mg/dL: {concept: glucose}`, with `unit:` where the code names none."
+
+
+class _Mixed(BaseModel):
+    """Numbers in [low, high] that are in another unit, as in the vocabulary's own places."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    unit: str
+    low: float
+    high: float
+
+
+class _Entry(BaseModel):
+    """What the user's file says of a code."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    concept: str
+    unit: Annotated[str, Field(min_length=1)] | None = None
+    values: dict[str, float] = Field(default_factory=dict)
+    mixed: _Mixed | None = None
+
+
+def read_code_file(path: Path, vocabulary: Vocabulary) -> dict[str, SourceItem]:
+    """The user's mapping, in its order, which is the order of precedence.
+
+    Raises:
+        UserError: The file is no YAML mapping of codes to concepts, or names a concept or unit that is not known.
+    """
+    try:
+        tree: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = TypeAdapter(dict[str, _Entry]).validate_python(tree)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"is no YAML ({str(error).splitlines()[0]})", where=str(path), mend=_EXAMPLE) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UserError(f"{key}: {first['msg']}", where=str(path), mend=_EXAMPLE) from error
+    items = {}
+    for code, entry in entries.items():
+        if entry.concept not in vocabulary.names:
+            raise UserError(f"{code}: the vocabulary has no concept '{entry.concept}'", where=str(path), mend=_EXAMPLE)
+        unit = entry.unit or unit_in_code(code)
+        for named in (unit, None if entry.mixed is None else entry.mixed.unit):
+            if named is not None:
+                _check_unit(vocabulary, entry.concept, named, f"{path}, code '{code}'")
+        place = _place(code, entry.concept, unit, vocabulary)
+        if entry.mixed is not None:
+            place = SourceItem.model_validate({**place.model_dump(), "mixed": entry.mixed.model_dump()})
+        items[code] = place.model_copy(update={"values": entry.values})
+    return items
+
+
+def places_of(
+    codes: Iterable[str],
+    parents: Mapping[str, tuple[str, ...]],
+    written: Mapping[str, SourceItem],
+    vocabulary: Vocabulary,
+) -> list[SourceItem]:
+    """The place of every code that stands for a concept: the user's in their order, then those found by LOINC.
+
+    A code is found by LOINC if it, or one of its parents, is `LOINC/...` or `LOINC//...` with the code of a concept.
+    """
+    present = set(codes)
+    by_loinc = {loinc: name for name in vocabulary.names if (loinc := vocabulary.concept(name).loinc)}
+    order = {name: i for i, name in enumerate(vocabulary.names)}
+    found: list[tuple[int, str, SourceItem]] = []
+    for code in present - written.keys():
+        matches = {match[1] for text in (code, *parents.get(code, ())) if (match := _LOINC.match(text))}
+        concepts = {by_loinc[loinc] for loinc in matches if loinc in by_loinc}
+        if len(concepts) == 1:
+            concept = concepts.pop()
+            found.append((order[concept], code, _place(code, concept, unit_in_code(code), vocabulary)))
+    return [item for code, item in written.items() if code in present] + [item for _, _, item in sorted(found)]
+
+
+def unit_in_code(code: str) -> str | None:
+    """The unit at the end of `LAB//50931//mg/dL` or `LOINC//2345-7//mg/dL`; None where none is named."""
+    parts = code.split("//", 2)
+    return parts[2] if len(parts) == 3 and parts[2].strip() and parts[2] != _NO_UNIT else None
+
+
+def has_unit(item: SourceItem) -> bool:
+    """Whether the unit of a place of `places_of` is known."""
+    return item.unit != _NO_UNIT
+
+
+def _place(code: str, concept: str, unit: str | None, vocabulary: Vocabulary) -> SourceItem:
+    # A score or a ratio has no unit to name.
+    pure = vocabulary.concept(concept).unit == "1"
+    return SourceItem(concept=concept, unit=unit or ("1" if pure else _NO_UNIT), keys={"code": code})
+
+
+def _check_unit(vocabulary: Vocabulary, concept: str, unit: str, where: str) -> None:
+    try:
+        vocabulary.to_canonical(concept, [], unit)
+    except UserError as error:
+        raise UserError(error.what, where=where, mend=error.mend) from error

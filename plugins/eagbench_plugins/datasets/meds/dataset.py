@@ -1,0 +1,101 @@
+"""The data set component `meds`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from eagbench.api import Access, Cohort, StageRun, StrictParams, vocabulary
+
+
+class MedsParams(StrictParams):
+    """Parameters of `meds`.
+
+    Attributes:
+        root: The folder that holds data/ (and metadata/).
+        labels: A Parquet file, or a folder of them, in MEDS' label schema: subject_id, prediction_time, boolean_value.
+        task: The task's name.
+        outcome: The event in words, as it stands in a prompt ("die before leaving the hospital").
+        role: Who the reader of a prompt is.
+        window_hours: Length of the observation window, which ends just before the prediction time.
+        codes: A YAML file that says which code holds which concept; codes with a LOINC code are found without it.
+        concepts: Names of the vocabulary's concepts that make up the record, in this order; all that codes stand for
+            unless given.
+        male: Codes that say that a subject is male.
+        female: Codes that say that a subject is female.
+        access: What the records are; nothing in MEDS files says so.
+        citation: Whom a reader of results has to cite, with the licence.
+    """
+
+    root: Path
+    labels: Path
+    task: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    outcome: Annotated[str, Field(min_length=1)]
+    role: Annotated[str, Field(min_length=1)] = "an intensive care physician"
+    window_hours: Annotated[float, Field(gt=0)] = 48.0
+    codes: Path | None = None
+    concepts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    male: tuple[str, ...] = ("GENDER//M", "Gender/M")
+    female: tuple[str, ...] = ("GENDER//F", "Gender/F")
+    access: Literal["credentialed", "open", "synthetic"] = "credentialed"
+    citation: str = "Records in MEDS form, given by the user without a citation."
+
+    @field_validator("root", "labels", "codes")
+    @classmethod
+    def _expand(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
+
+    @field_validator("concepts")
+    @classmethod
+    def _are_known(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is None:
+            return None
+        if len(set(value)) != len(value):
+            raise ValueError("a concept is named twice")
+        unknown = [name for name in value if name not in vocabulary().names]
+        if unknown:
+            raise ValueError(f"the vocabulary has no {', '.join(unknown)}")
+        return value
+
+
+class Meds:
+    """Any source in MEDS form (Medical Event Data Standard, Parquet), with labels in MEDS' label schema."""
+
+    name: ClassVar[str] = "meds"
+    Params: ClassVar[type[MedsParams]] = MedsParams
+
+    def __init__(self, params: MedsParams) -> None:
+        self.params = params
+
+    def access(self) -> Access:
+        """What the benchmark says; credentialed unless it says otherwise."""
+        return self.params.access
+
+    def files(self) -> Sequence[Path]:
+        """The shards of data/, metadata/codes.parquet if there is one, the labels and the file of codes.
+
+        Raises:
+            UserError: A file or folder is missing.
+        """
+        from eagbench_plugins.datasets.meds.source_files import source_files
+
+        files = source_files(self.params.root, self.params.labels, self.params.codes)
+        return files.all()
+
+    def generate(self, run: StageRun) -> None:  # noqa: ARG002
+        """Never called: the data set has files."""
+        raise RuntimeError("meds reads files and generates none")
+
+    def load(self, generated: Path | None, run: StageRun) -> Cohort:
+        """Reads the cohort: one case per label with a measurement in its window.
+
+        Raises:
+            UserError: Something is wrong with the files, with the codes or with the units of their values.
+        """
+        from eagbench_plugins.datasets.meds.loader import load_cohort
+
+        del generated, run
+        return load_cohort(self.params)

@@ -1,0 +1,232 @@
+"""MEDS files to a cohort: labels say which cases, codes say which values, the vocabulary converts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from eagbench.api import (
+    Case,
+    Cases,
+    Cohort,
+    FloatArray,
+    Provenance,
+    SourceItem,
+    Task,
+    UserError,
+    Vocabulary,
+    vocabulary,
+)
+from eagbench_plugins.datasets.measurements import series_by_stay
+from eagbench_plugins.datasets.meds.codes import has_unit, places_of, read_code_file
+from eagbench_plugins.datasets.meds.source_files import (
+    read_labels,
+    read_parent_codes,
+    scan_data,
+    source_files,
+)
+
+if TYPE_CHECKING:
+    from eagbench_plugins.datasets.meds.dataset import MedsParams
+
+_BIRTH = "MEDS_BIRTH"
+_DAYS_PER_YEAR = 365.2425
+# A few results of millions carry a stray unit; they are removed and counted. More means that something is wrong.
+STRAY_UNITS = 0.001
+
+
+def load_cohort(params: MedsParams) -> Cohort:
+    """Reads the cohort.
+
+    Raises:
+        UserError: Something is wrong with the files, with the codes or with the units of their values.
+    """
+    words = vocabulary()
+    files = source_files(params.root, params.labels, params.codes)
+    labels = read_labels(files.labels)
+    window = pl.duration(microseconds=round(params.window_hours * 3600e6))
+    cases = labels.with_row_index("case").with_columns(
+        pl.col("case").cast(pl.Int64), (pl.col("prediction_time") - window).alias("start")
+    )
+    data = pl.concat([scan_data(path).with_columns(pl.lit(i).alias("shard")) for i, path in enumerate(files.shards)])
+
+    written = {} if files.codes is None else read_code_file(files.codes, words)
+    parents = {} if files.code_metadata is None else read_parent_codes(files.code_metadata)
+    present = _collect(data.select("code").unique(), files.shards)["code"].drop_nulls().to_list()
+    places = places_of(present, parents, written, words)
+    if params.concepts is not None:
+        places = [place for place in places if place.concept in params.concepts]
+    concepts = params.concepts or _in_order(places, words)
+    if not places:
+        raise UserError(
+            "no code of the data stands for a concept",
+            where=str(params.root),
+            mend="Name in data.codes a YAML file such as `LAB//50931//mg/dL: {concept: glucose}`.",
+        )
+
+    found = _in_window(data, cases, places, files.shards)
+    values, implausible, stray = _canonical(found, places, words)
+    kept = ~np.isnan(values)
+    place = found["place"].to_numpy()[kept]
+    feature = np.array([concepts.index(item.concept) for item in places], dtype=np.int64)
+    rows = found.filter(kept)
+    case, hours = rows["case"].to_numpy(), rows["hours"].to_numpy()
+    series = series_by_stay(case, hours, feature[place], values[kept], place, len(cases), len(concepts))
+    chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
+    static = _static(data, cases, params, files.shards)
+    described = cases[chosen.tolist()].select("subject_id", "prediction_time").iter_rows()
+    items = tuple(
+        Case(
+            case_id=f"{subject}@{time.isoformat()}",
+            patient_id=str(subject),
+            features=concepts,
+            times=series[i][0],
+            values=series[i][1],
+            static={name: float(column[i]) for name, column in static.items()},
+        )
+        for i, (subject, time) in zip(chosen, described, strict=True)
+    )
+    return Cohort(
+        cases=Cases(
+            words.features(concepts),
+            tuple(static),
+            Task(params.task, params.outcome, params.role, params.window_hours),
+            items,
+        ),
+        labels=cases["boolean_value"].to_numpy().astype(np.int64)[chosen],
+        provenance=Provenance(
+            source="meds",
+            access=params.access,
+            citation=params.citation,
+            patient_is_stay=False,
+            n_patients_read=cases["subject_id"].n_unique(),
+            exclusions=(("no measurement in the observation window", len(cases) - len(chosen)),),
+            implausible=implausible,
+            notes=_notes(present, places, written, stray),
+        ),
+    )
+
+
+def _in_order(places: Sequence[SourceItem], words: Vocabulary) -> tuple[str, ...]:
+    held = {place.concept for place in places}
+    return tuple(name for name in words.names if name in held)
+
+
+def _notes(
+    present: Sequence[str], places: Sequence[SourceItem], written: dict[str, SourceItem], stray: dict[str, int]
+) -> tuple[str, ...]:
+    notes = [
+        "Case: a label of the label files. Observed: the hours before its prediction time, without that instant.",
+        f"{len(places)} of the data's {len(present)} codes are read.",
+    ]
+    absent = [code for code in written if code not in set(present)]
+    if absent:
+        notes.append(f"{len(absent)} codes of the file of codes are not in the data (the first: {absent[0]}).")
+    if stray:
+        counts = ", ".join(f"{count} of {name}" for name, count in sorted(stray.items()))
+        notes.append(f"Values removed because their unit is unknown and rare: {counts}.")
+    return tuple(notes)
+
+
+def _collect(frame: pl.LazyFrame, shards: Sequence[Path]) -> pl.DataFrame:
+    try:
+        return frame.collect()
+    except (pl.exceptions.ComputeError, OSError) as error:  # a shard whose footer is whole and whose pages are not
+        raise UserError(
+            f"a shard can't be read ({str(error).splitlines()[0]})",
+            where=str(shards[0].parent),
+            mend="Write the files again from their source.",
+        ) from error
+
+
+def _in_window(
+    data: pl.LazyFrame, cases: pl.DataFrame, places: Sequence[SourceItem], shards: Sequence[Path]
+) -> pl.DataFrame:
+    """`case`, `hours` since the start of its window, `place`, `number`; in order of place, then as they stand."""
+    keys = pl.LazyFrame(
+        {"code": [str(item.keys["code"]) for item in places], "place": range(len(places))},
+        schema={"code": pl.String, "place": pl.Int64},
+    )
+    translations = pl.LazyFrame(
+        [(index, text, number) for index, item in enumerate(places) for text, number in item.values.items()],
+        schema={"place": pl.Int64, "text_value": pl.String, "translated": pl.Float64},
+        orient="row",
+    )
+    windows = cases.lazy().select("case", "subject_id", "start", "prediction_time")
+    frame = (
+        data.join(keys, on="code")
+        .join(windows, on="subject_id")
+        .filter((pl.col("time") >= pl.col("start")) & (pl.col("time") < pl.col("prediction_time")))
+        .join(translations, on=["place", "text_value"], how="left")
+        .with_columns(
+            pl.coalesce("translated", "numeric_value").alias("number"),
+            ((pl.col("time") - pl.col("start")).dt.total_microseconds() / 3600e6).alias("hours"),
+        )
+        .filter(pl.col("number").is_finite())
+        .select("case", "hours", "place", "number", "shard", "row")
+    )
+    return _collect(frame, shards).sort("place", "shard", "row", "case")
+
+
+def _canonical(
+    found: pl.DataFrame, places: Sequence[SourceItem], words: Vocabulary
+) -> tuple[FloatArray, dict[str, int], dict[str, int]]:
+    """Values in canonical units (NaN where removed), in the order of `found`, which is sorted by place."""
+    values = np.full(len(found), np.nan)
+    raw = found["number"].to_numpy()
+    implausible: Counter[str] = Counter()
+    stray: Counter[str] = Counter()
+    counts = dict(found.group_by("place").len().iter_rows())
+    of_concept: Counter[str] = Counter()
+    for index, count in counts.items():
+        of_concept[places[index].concept] += count
+    begin = 0
+    for index in sorted(counts):
+        item, part = places[index], slice(begin, begin + counts[index])
+        begin += counts[index]
+        where = f"code '{item.keys['code']}'"
+        try:
+            if not has_unit(item):
+                raise UserError(
+                    f"{item.concept} is given without a unit; expected {words.concept(item.concept).unit}",
+                    where=where,
+                    mend=f"Name it in data.codes: `{item.keys['code']}: {{concept: {item.concept}, unit: ...}}`.",
+                )
+            converted = words.from_source(item, raw[part])
+            values[part], removed = words.clean(item.concept, converted, where, item.unit)
+        except UserError as error:
+            if counts[index] > STRAY_UNITS * of_concept[item.concept]:
+                raise UserError(error.what, where=where, mend=error.mend) from error
+            stray[item.concept] += counts[index]
+        else:
+            implausible[item.concept] += removed
+    return values, {name: n for name, n in implausible.items() if n}, dict(stray)
+
+
+def _static(
+    data: pl.LazyFrame, cases: pl.DataFrame, params: MedsParams, shards: Sequence[Path]
+) -> dict[str, FloatArray]:
+    """Age in years at the start of the window and sex, NaN where unknown. Each of shape (N,)."""
+    sexes = {**dict.fromkeys(params.male, 1.0), **dict.fromkeys(params.female, 0.0)}
+    facts = _collect(data.filter(pl.col("code").is_in([_BIRTH, *sexes])).select("subject_id", "time", "code"), shards)
+    birth = facts.filter(pl.col("code") == _BIRTH).group_by("subject_id").agg(pl.col("time").min().alias("birth"))
+    sex = (
+        facts.filter(pl.col("code") != _BIRTH)
+        .with_columns(pl.col("code").replace_strict(sexes, return_dtype=pl.Float64).alias("sex"))
+        .group_by("subject_id")
+        # A subject with codes of both has an unknown one.
+        .agg(pl.when(pl.col("sex").n_unique() == 1).then(pl.col("sex").first()).alias("sex"))
+    )
+    joined = cases.join(birth, on="subject_id", how="left", maintain_order="left").join(
+        sex, on="subject_id", how="left", maintain_order="left"
+    )
+    age: Any = (joined["start"] - joined["birth"]).dt.total_microseconds() / (86_400e6 * _DAYS_PER_YEAR)
+    return {
+        "age": age.cast(pl.Float64).fill_null(np.nan).to_numpy(),
+        "sex": joined["sex"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
+    }

@@ -1,0 +1,147 @@
+"""Where the files of a MEDS data set lie, and what has to stand in them.
+
+Schema: github.com/Medical-Event-Data-Standard/meds (data, code metadata and label schema of version 0.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from eagbench.api import UserError
+
+_MEND = "MEDS asks for data/**/*.parquet with subject_id, time, code and numeric_value."
+_DATA = {"subject_id": "a whole number", "time": "a time without a zone", "code": "text", "numeric_value": "a number"}
+_LABELS = {"subject_id": "a whole number", "prediction_time": "a time without a zone", "boolean_value": "true or false"}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFiles:
+    """The files that are read.
+
+    Attributes:
+        shards: Of the data, in order of their paths.
+        code_metadata: metadata/codes.parquet, None if there is none.
+        labels: Label files, in order of their paths.
+        codes: The user's file of codes, None if there is none.
+    """
+
+    shards: tuple[Path, ...]
+    code_metadata: Path | None
+    labels: tuple[Path, ...]
+    codes: Path | None
+
+    def all(self) -> tuple[Path, ...]:
+        """Every file."""
+        return (*self.shards, *self.labels, *filter(None, (self.code_metadata, self.codes)))
+
+
+def source_files(root: Path, labels: Path, codes: Path | None) -> SourceFiles:
+    """Finds the files.
+
+    Raises:
+        UserError: A file or folder is missing.
+    """
+    if not root.is_dir():
+        raise UserError(f"data root '{root}' is no folder", where="data.root", mend=_MEND)
+    shards = tuple(sorted((root / "data").rglob("*.parquet")))
+    if not shards:
+        raise UserError(f"there is no Parquet file in '{root / 'data'}'", where="data.root", mend=_MEND)
+    label_files = (labels,) if labels.is_file() else tuple(sorted(labels.rglob("*.parquet")))
+    if not label_files:
+        raise UserError(
+            f"there is no label file at '{labels}'",
+            where="data.labels",
+            mend="MEDS' labels are Parquet with subject_id, prediction_time and boolean_value.",
+        )
+    if codes is not None and not codes.is_file():
+        raise UserError(f"there is no file '{codes}'", where="data.codes", mend="It maps codes to concepts, in YAML.")
+    metadata = root / "metadata" / "codes.parquet"
+    return SourceFiles(shards, metadata if metadata.is_file() else None, label_files, codes)
+
+
+def scan_data(path: Path) -> pl.LazyFrame:
+    """One shard: subject_id, time (to the microsecond), code, numeric_value, text_value (null if there is none), row.
+
+    Raises:
+        UserError: The file can't be read, lacks a column, or a column is of another type.
+    """
+    schema = _schema(path)
+    _check(path, schema, _DATA)
+    text = pl.col("text_value").cast(pl.String) if "text_value" in schema else pl.lit(None, pl.String)
+    return pl.scan_parquet(path, row_index_name="row").select(
+        pl.col("subject_id").cast(pl.Int64),
+        pl.col("time").cast(pl.Datetime("us")),
+        pl.col("code").cast(pl.String),
+        pl.col("numeric_value").cast(pl.Float64),
+        text.alias("text_value"),
+        pl.col("row").cast(pl.Int64),
+    )
+
+
+def read_labels(paths: tuple[Path, ...]) -> pl.DataFrame:
+    """All labels: subject_id, prediction_time, boolean_value, in order of subject and time.
+
+    Raises:
+        UserError: A file can't be read, lacks a column, has gaps, or gives one subject and time two labels.
+    """
+    parts = []
+    for path in paths:
+        _check(path, _schema(path), _LABELS)
+        part = pl.read_parquet(path, columns=list(_LABELS))
+        for column in _LABELS:
+            if part[column].null_count():
+                raise UserError(f"column '{column}' is empty in {part[column].null_count()} rows", where=str(path))
+        parts.append(part.cast({"subject_id": pl.Int64, "prediction_time": pl.Datetime("us")}))
+    labels = pl.concat(parts).sort("subject_id", "prediction_time")
+    twice = labels.filter(labels.select("subject_id", "prediction_time").is_duplicated())
+    if len(twice):
+        raise UserError(
+            f"subject {twice['subject_id'][0]} has two labels for {twice['prediction_time'][0]}",
+            where=str(paths[0].parent),
+        )
+    return labels
+
+
+def read_parent_codes(path: Path) -> dict[str, tuple[str, ...]]:
+    """The parent codes of every code in metadata/codes.parquet.
+
+    Raises:
+        UserError: The file can't be read or has no column `code`.
+    """
+    schema = _schema(path)
+    _check(path, schema, {"code": "text"})
+    if "parent_codes" not in schema:
+        return {}
+    table = pl.read_parquet(path, columns=["code", "parent_codes"])
+    return {code: tuple(parents or ()) for code, parents in table.iter_rows()}
+
+
+def _schema(path: Path) -> Mapping[str, pl.DataType]:
+    try:
+        schema: Mapping[str, pl.DataType] = pl.read_parquet_schema(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"can't be read as Parquet ({reason})", where=str(path), mend="Write the file again from its source."
+        ) from error
+    return schema
+
+
+def _check(path: Path, schema: Mapping[str, pl.DataType], wanted: Mapping[str, str]) -> None:
+    for column, kind in wanted.items():
+        if column not in schema:
+            raise UserError(f"column '{column}' is missing", where=str(path), mend=_MEND)
+        found = schema[column]
+        fits = {
+            "a whole number": found.is_integer(),
+            "a time without a zone": isinstance(found, pl.Datetime) and found.time_zone is None,
+            "text": found in (pl.String, pl.Categorical),
+            "a number": found.is_numeric(),
+            "true or false": found == pl.Boolean,
+        }[kind]
+        if not fits:
+            raise UserError(f"column '{column}' must hold {kind}, not {found}", where=str(path), mend=_MEND)

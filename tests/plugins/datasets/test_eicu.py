@@ -1,0 +1,335 @@
+"""eICU-CRD: against a reading of the demo's files with pandas, hand-made vital signs, planted units, and bad files."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from eagbench.errors import UserError
+from eagbench.protocols import Dataset
+from eagbench.stage import StageRun
+from eagbench.types import Case, Cohort
+from eagbench_plugins.datasets.eicu.dataset import Eicu, EicuParams
+from eagbench_plugins.datasets.eicu.tables import EVENTS, PATIENT
+from tests.conftest import Finished
+
+
+def load(root: Path, tmp_path: Path, **params: Any) -> Cohort:
+    folder = tmp_path / "stage"
+    folder.mkdir(exist_ok=True)
+    run = StageRun(params={}, inputs={}, seed=0, out=folder)
+    return Eicu(EicuParams(root=root, **params)).load(None, run)
+
+
+@pytest.fixture(scope="module")
+def demo(shared_data: Path) -> Path:
+    return shared_data / "eicu-crd-demo"
+
+
+@pytest.fixture(scope="module")
+def cohort(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    folder = tmp_path_factory.mktemp("eicu")
+    return load(demo, folder, tables=["lab", "physicalExam"], access="open")
+
+
+@pytest.fixture(scope="module")
+def stays(demo: Path) -> pd.DataFrame:
+    """patient.csv, whose blank lines pandas skips."""
+    return pd.read_csv(demo / "patient.csv")
+
+
+def column(case: Case, name: str) -> dict[float, float]:
+    values = case.values_in_order([name])[:, 0]
+    return {
+        time: value for time, value in zip(case.times.tolist(), values.tolist(), strict=True) if not np.isnan(value)
+    }
+
+
+def test_facts(stays: pd.DataFrame, demo: Path) -> None:
+    """The facts of the data's README hold of the files that the other tests use."""
+    assert (len(stays), stays["uniquepid"].nunique()) == (174, 100)
+    assert (stays["hospitaldischargestatus"] == "Expired").sum() == 9
+    assert "\n\n" in (demo / "patient.csv").read_text().replace("\r", "")
+
+
+def test_cases_and_labels(cohort: Cohort, stays: pd.DataFrame) -> None:
+    kept = stays[stays["unitstaytype"] != "stepdown/other"].sort_values("unitvisitnumber", kind="stable")
+    kept = kept.groupby("patienthealthsystemstayid", as_index=False).first()
+    age = kept["age"].replace("> 89", "90").astype(float)
+    ended = kept[["unitdischargeoffset", "hospitaldischargeoffset"]].min(axis=1)
+    kept = kept[(age >= 18) & kept["hospitaldischargestatus"].notna() & (ended > 24 * 60)]
+    expected = kept.set_index(kept["patientunitstayid"].astype(str))
+    assert sorted(cohort.cases.case_ids) == sorted(expected.index)
+    expected = expected.loc[list(cohort.cases.case_ids)]
+    np.testing.assert_array_equal(cohort.labels, expected["hospitaldischargestatus"] == "Expired")
+    assert list(cohort.cases.patient_ids) == expected["uniquepid"].tolist()
+    assert list(cohort.groups["icu_type"]) == expected["unittype"].tolist()
+    assert list(cohort.groups["hospital"]) == expected["hospitalid"].astype(str).tolist()
+    assert [case.static["sex"] for case in cohort.cases] == (expected["gender"] == "Male").astype(float).tolist()
+    assert cohort.labels.sum() == 4
+    assert cohort.provenance.n_patients_read == 100
+    assert sum(n for _, n in cohort.provenance.exclusions) + len(cohort.cases) == 174
+    assert not cohort.provenance.patient_is_stay
+    assert any(case.static["age"] == 90 for case in cohort.cases)
+
+
+def test_laboratory_values_are_those_of_the_file(cohort: Cohort, demo: Path) -> None:
+    """An independent reading: the last revision, the laboratory before the bedside, the hospital's own units."""
+    lab = pd.read_csv(demo / "lab.csv")
+    lab = lab[lab["labresult"].notna() & (lab["labresultoffset"] >= 0) & (lab["labresultoffset"] < 24 * 60)]
+    factor = {"magnesium": ("meq/L", 1.21525)}
+    names = {"creatinine": ["creatinine"], "magnesium": ["magnesium"], "glucose": ["bedside glucose", "glucose"]}
+    names |= {"white_blood_cells": ["WBC x 1000"], "ionized_calcium": ["ionized calcium"]}
+    checked = 0
+    for case in cohort.cases:
+        mine = lab[lab["patientunitstayid"] == int(case.case_id)]
+        for name, tests in names.items():
+            expected: dict[float, float] = {}
+            for test in tests:
+                rows = mine[mine["labname"] == test].sort_values("labresultrevisedoffset", kind="stable")
+                columns = ["labresultoffset", "labresult", "labmeasurenameinterface"]
+                for offset, value, unit in rows[columns].to_numpy().tolist():
+                    if unit == factor.get(name, ("", 1))[0]:
+                        value *= factor[name][1]
+                    if name == "ionized_calcium" and value > 2:  # mg/dL, whatever its label says
+                        value *= 0.249513
+                    expected[offset / 60] = value
+            assert column(case, name) == pytest.approx(expected, rel=1e-5)
+            checked += len(expected)
+    assert checked > 500
+
+
+def test_vital_signs_of_the_physical_examination(cohort: Cohort, demo: Path) -> None:
+    exam = pd.read_csv(demo / "physicalExam.csv")
+    exam = exam[(exam["physicalexamoffset"] >= 0) & (exam["physicalexamoffset"] < 24 * 60)]
+    endings = {"heart_rate": "/HR/HR Current", "systolic_blood_pressure": "/BP (systolic)/BP (systolic) Current"}
+    checked = 0
+    for case in cohort.cases:
+        mine = exam[exam["patientunitstayid"] == int(case.case_id)]
+        for name, ending in endings.items():
+            rows = mine[mine["physicalexampath"].str.endswith(ending)]
+            assert column(case, name) == dict(
+                zip(rows["physicalexamoffset"] / 60, rows["physicalexamtext"].astype(float), strict=True)
+            )
+            checked += len(rows)
+        motor = mine[mine["physicalexampath"].str.contains("GCS/Motor Score/", regex=False)]
+        scores = motor["physicalexampath"].str.rsplit("/", n=1).str[1].astype(float)
+        assert column(case, "gcs_motor") == dict(zip(motor["physicalexamoffset"] / 60, scores, strict=True))
+    assert checked > 100
+
+
+def test_a_planted_unit_stops_and_is_named(demo: Path, tmp_path: Path, cli: Callable[..., Finished]) -> None:
+    """Glucose of the laboratory in mmol/L under its old label, through the command line."""
+    (tmp_path / "patient.csv").write_bytes((demo / "patient.csv").read_bytes())
+    lab = pd.read_csv(demo / "lab.csv", dtype={"labresult": float})
+    lab.loc[lab["labname"] == "glucose", "labresult"] /= 18.0156
+    lab.to_csv(tmp_path / "lab.csv", index=False)
+    done = cli("data", "check", "eicu", "--set", f"root={tmp_path}", "--set", "tables=[lab]")
+    assert done.code == 2
+    for part in ("lab.csv", "labname 'glucose'", "glucose", "Expected unit: mg/dL", "found: mmol/L"):
+        assert part in done.err
+    assert "Traceback" not in done.err
+
+
+# --- Small hand-made data sets ---------------------------------------------------------------------------------------
+
+PATIENT_ROW = {
+    "uniquepid": "p1",
+    "patientunitstayid": 1,
+    "patienthealthsystemstayid": 11,
+    "hospitalid": 7,
+    "gender": "Male",
+    "age": "60",
+    "unittype": "MICU",
+    "unitstaytype": "admit",
+    "unitvisitnumber": 1,
+    "unitdischargeoffset": 9000,
+    "hospitaldischargeoffset": 9900,
+    "hospitaldischargestatus": "Alive",
+}
+LAB_ROW = {
+    "patientunitstayid": 1,
+    "labresultoffset": 60,
+    "labname": "creatinine",
+    "labresult": 1.0,
+    "labmeasurenamesystem": "mg/dL",
+    "labmeasurenameinterface": "mg/dL",
+    "labresultrevisedoffset": 70,
+}
+
+
+def write(root: Path, patients: list[dict[str, Any]], **tables: list[dict[str, Any]]) -> Path:
+    """The given rows; what a row leaves out is as in PATIENT_ROW and LAB_ROW, or empty."""
+    pd.DataFrame([PATIENT_ROW | row for row in patients]).to_csv(root / "patient.csv", index=False)
+    for name, rows in tables.items():
+        table = EVENTS[name]
+        default = LAB_ROW if name == "lab" else dict.fromkeys((*table.columns, str(table.offset)))
+        frame = pd.DataFrame([default | {"patientunitstayid": 1} | row for row in rows], columns=list(default))
+        frame.to_csv(root / table.file, index=False)
+    return root
+
+
+def test_which_stay_of_an_admission_is_a_case(tmp_path: Path) -> None:
+    patients: list[dict[str, Any]] = [
+        {"patientunitstayid": 1, "unitstaytype": "stepdown/other", "unitvisitnumber": 1},
+        {"patientunitstayid": 2, "unitvisitnumber": 2, "hospitaldischargestatus": "Expired"},
+        {"patientunitstayid": 3, "unitvisitnumber": 3},
+        {"patientunitstayid": 4, "patienthealthsystemstayid": 12, "age": "17"},
+        {"patientunitstayid": 5, "patienthealthsystemstayid": 13, "age": "> 89", "gender": "Unknown"},
+        {"patientunitstayid": 6, "patienthealthsystemstayid": 14, "hospitaldischargestatus": ""},
+        {"patientunitstayid": 7, "patienthealthsystemstayid": 15, "unitdischargeoffset": 1440},
+        {"patientunitstayid": 8, "patienthealthsystemstayid": 16, "age": ""},
+        {"patientunitstayid": 9, "patienthealthsystemstayid": 17},
+    ]
+    labs = [{"patientunitstayid": stay} for stay in range(1, 9)] + [{"patientunitstayid": 9, "labresultoffset": -5}]
+    cohort = load(write(tmp_path, patients, lab=labs), tmp_path, tables=["lab"])
+    assert cohort.cases.case_ids == ("2", "5", "8")
+    assert cohort.labels.tolist() == [1, 0, 0]
+    assert cohort.cases[1].static["age"] == 90
+    assert np.isnan(cohort.cases[1].static["sex"])
+    assert np.isnan(cohort.cases[2].static["age"])
+    assert [count for _, count in cohort.provenance.exclusions] == [1, 1, 1, 1, 1, 1]
+    assert cohort.provenance.access == "credentialed"
+
+
+def test_vital_signs_by_precedence_unit_and_interval(tmp_path: Path) -> None:
+    periodic: list[dict[str, Any]] = [
+        {"observationoffset": 0, "heartrate": 80, "temperature": 98.6, "systemicmean": 70},
+        {"observationoffset": 55, "heartrate": 82},
+        {"observationoffset": 58, "sao2": 97},
+        {"observationoffset": 65, "heartrate": 84, "temperature": 37.5},
+        {"observationoffset": 1440, "heartrate": 200},
+    ]
+    aperiodic = [
+        {"observationoffset": 0, "noninvasivemean": 75, "noninvasivesystolic": 120},
+        {"observationoffset": 5, "noninvasivemean": 76},
+    ]
+    labs: list[dict[str, Any]] = [
+        {"labresult": 1.2, "labresultrevisedoffset": 90},
+        {"labresult": 1.1},
+        {"labname": "CRP", "labresult": 5, "labmeasurenamesystem": "mg/dL"},
+        {"labname": "CRP", "labresult": 60, "labmeasurenameinterface": "MG/L", "labresultoffset": 120},
+        {"labname": "FiO2", "labresult": 0.4, "labmeasurenamesystem": "%", "labmeasurenameinterface": ""},
+        {"labname": "WBC x 1000", "labresult": 9, "labmeasurenamesystem": "K/mcL", "labmeasurenameinterface": "gigas"},
+    ]
+    root = write(tmp_path, [{}], lab=labs, vitalPeriodic=periodic, vitalAperiodic=aperiodic)
+    cohort = load(root, tmp_path)
+    (case,) = cohort.cases
+    assert column(case, "heart_rate") == pytest.approx({55 / 60: 82, 65 / 60: 84})
+    assert column(case, "oxygen_saturation") == pytest.approx({58 / 60: 97})
+    assert column(case, "temperature") == pytest.approx({0: 37, 65 / 60: 37.5})
+    assert column(case, "mean_blood_pressure") == pytest.approx({0: 70, 5 / 60: 76})
+    assert column(case, "systolic_blood_pressure") == {0: 120}
+    assert column(case, "creatinine") == pytest.approx({1: 1.2})
+    assert column(case, "c_reactive_protein") == {1: 50, 2: 60}
+    assert column(case, "fraction_inspired_oxygen") == pytest.approx({1: 40})
+    assert column(case, "white_blood_cells") == {1: 9}
+    assert any("1 laboratory values name a hospital's unit that is not known (most often gigas)" in note
+               for note in cohort.provenance.notes)  # fmt: skip
+    few = load(root, tmp_path, concepts=["creatinine", "heart_rate"], periodic_minutes=5)
+    assert few.cases.feature_names == ("creatinine", "heart_rate")
+    assert len(column(few.cases[0], "heart_rate")) == 3
+
+
+def test_gzipped_files_are_read_as_well(tmp_path: Path) -> None:
+    write(tmp_path, [{}], lab=[{}])
+    (tmp_path / "lab.csv.gz").write_bytes(gzip.compress((tmp_path / "lab.csv").read_bytes()))
+    (tmp_path / "lab.csv").unlink()
+    assert len(load(tmp_path, tmp_path, tables=["lab"]).cases) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            [{"labmeasurenamesystem": "furlong", "labmeasurenameinterface": ""}],
+            "creatinine is given in 'furlong'.*mg/dL",
+        ),
+        (
+            [{"labresult": 88 + i, "labresultoffset": i} for i in range(6)],
+            "expected|Expected unit: mg/dL; found: umol/L",
+        ),
+        ([{"labresult": "fast"}], "no number where one belongs"),
+        ([{"labresultoffset": "early"}], r"lab.csv: the file can't be read"),
+    ],
+)
+def test_values_that_make_no_sense_stop(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        load(write(tmp_path, [{}], lab=rows), tmp_path, tables=["lab"])
+
+
+def test_what_is_too_large_for_the_demo_is_not_open(tmp_path: Path) -> None:
+    rows = [{"patientunitstayid": i, "patienthealthsystemstayid": i, "uniquepid": f"p{i}"} for i in range(1, 2602)]
+    root = write(tmp_path, rows, lab=[{}])
+    assert len(load(root, tmp_path, tables=["lab"]).cases) == 1
+    with pytest.raises(UserError, match="2601 unit stays are more than eICU's open demo holds"):
+        load(root, tmp_path, tables=["lab"], access="open")
+
+
+def test_bad_patients_are_named(tmp_path: Path) -> None:
+    for row, message in (
+        ({"age": "old"}, "holds a value that can't be read"),
+        ({"unitdischargeoffset": ""}, "1 rows have no unitdischargeoffset"),
+        ({}, "stands twice"),
+    ):
+        root = write(tmp_path, [row, {}] if not row else [row], lab=[{}])
+        with pytest.raises(UserError, match=message):
+            load(root, tmp_path, tables=["lab"])
+
+
+def test_missing_files_and_columns(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such folder"):
+        Eicu(EicuParams(root=tmp_path / "nowhere")).files()
+    root = write(tmp_path, [{}], lab=[{}])
+    with pytest.raises(UserError, match=r"vitalPeriodic.csv .* is missing"):
+        Eicu(EicuParams(root=root)).files()
+    assert [path.name for path in Eicu(EicuParams(root=root, tables=("lab",))).files()] == ["patient.csv", "lab.csv"]
+    text = (root / "lab.csv").read_text().replace("labresultrevisedoffset", "other")
+    (root / "lab.csv").write_text(text)
+    with pytest.raises(UserError, match=r"lab.csv: column labresultrevisedoffset is missing"):
+        Eicu(EicuParams(root=root, tables=("lab",))).files()
+    (root / "lab.csv").unlink()
+    (root / "lab.csv.gz").write_bytes(gzip.compress(text.encode())[:10])
+    with pytest.raises(UserError, match="the file can't be read"):
+        Eicu(EicuParams(root=root, tables=("lab",))).files()
+
+
+def test_a_concept_that_no_table_holds_is_named(tmp_path: Path) -> None:
+    root = write(tmp_path, [{}], lab=[{}])
+    with pytest.raises(UserError, match="heart_rate can't be read from lab"):
+        load(root, tmp_path, tables=["lab"], concepts=["heart_rate"])
+
+
+def test_parameters_are_strict() -> None:
+    assert isinstance(Eicu(EicuParams(root=Path("x"))), Dataset)
+    assert Eicu(EicuParams(root=Path("x"))).access() == "credentialed"
+    for wrong in (
+        {"tables": ["labs"]},
+        {"tables": ["lab", "lab"]},
+        {"concepts": ["sugar"]},
+        {"concepts": ["glucose", "glucose"]},
+        {"access": "synthetic"},
+        {"window_hours": 0},
+    ):
+        with pytest.raises(ValidationError):
+            EicuParams(root="x", **wrong)  # type: ignore[arg-type]
+
+
+def test_the_columns_that_pyhealth_reads_are_those_checked() -> None:
+    import yaml
+
+    from eagbench_plugins.datasets.eicu.pyhealth_tables import CONFIG
+
+    described = yaml.safe_load(CONFIG.read_text())["tables"]
+    for table in (PATIENT, *EVENTS.values()):
+        entry = described[table.name]
+        read = {entry["patient_id"], *entry["attributes"]}
+        assert read == {*table.columns, *([table.offset] if table.offset else [])}
+        assert entry["file_path"] == table.file
