@@ -8,29 +8,42 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from eagbench.comparisons import compare, seed_means
+from eagbench.comparisons import ConditionKey, SeedMeans, compare, seed_means
 from eagbench.metrics.recalibrated import (
     UNCORRECTED,
     metric_and_calibration,
     qualified_name,
     without_unparsed_variant,
 )
-from eagbench.run_contract import KEY_COLUMNS, MEAN_SEED, read_manifest
-from eagbench.stages.score import evaluate
-from eagbench.stages.split import patient_set_hash
-from eagbench.stats.bootstrap import percentile_interval
+from eagbench.robustness import better_end, robustness
+from eagbench.run_contract import (
+    ALL_CASES,
+    GAPS,
+    KEY_COLUMNS,
+    MEAN_SEED,
+    SUBGROUPS,
+    TUNING_PREDICTIONS,
+    read_manifest,
+)
+from eagbench.stages.score import Answered, SubgroupNumbers, answered, evaluate, evaluate_subgroups
+from eagbench.stages.split import PARTS, patient_set_hash
+from eagbench.stats.bootstrap import metric_interval
+from eagbench.stats.recalibration import fit_recalibration
 from eagbench.store import file_hash
+from eagbench.transfer_tables import gaps
 from eagbench.types import FloatArray
 
-Evaluated = dict[tuple[str, ...], tuple[dict[str, float], dict[str, FloatArray]]]  # by the key columns of a cell
+# Points, resamples and answers by the key columns of a cell.
+Evaluated = dict[tuple[str, ...], tuple[dict[str, float], dict[str, FloatArray], Answered]]
 
+_PAIR_COLUMNS = ("task", "domain_train", "domain_eval")
 _CELL_COLUMNS = ("method", "seed", "condition", "severity")
 
 POINT_TOLERANCE = 1e-9
@@ -71,7 +84,14 @@ def verify(folder: Path) -> Findings:
     _check_files(folder, manifest, findings)
     if findings.passed:
         evaluated = _check_numbers(folder, manifest, findings)
-        _check_comparisons(folder, manifest, evaluated, findings)
+        means = _means(manifest, evaluated)
+        compared = [row for of_pair in means.values() for row in _comparisons(manifest, of_pair)]
+        lost = [row for of_pair in means.values() for row in _robustness(manifest, of_pair)]
+        _check_rows(folder / "comparisons.csv", compared, "paired differences", findings)
+        _check_rows(folder / "robustness.csv", lost, "robustness summaries", findings)
+        if manifest["transfer"]["shared"] is not None:
+            _check_rows(folder / GAPS, _gaps(manifest, means), "gaps between domains", findings)
+        _check_recalibration(folder, manifest, findings)
         _check_patients(folder, manifest, findings)
     return findings
 
@@ -89,21 +109,40 @@ def _check_files(folder: Path, manifest: Mapping[str, Any], findings: Findings) 
 def _check_numbers(folder: Path, manifest: Mapping[str, Any], findings: Findings) -> Evaluated:
     """Compares results.csv with what the predictions give; returns the latter for every cell of results.csv."""
     with (folder / "results.csv").open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["status"] in {"ok", "undefined"}]
+        rows = [row for row in csv.DictReader(stream) if row["status"] in {"ok", "undefined", "too_few"}]
     cells: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in rows:
         cells.setdefault(tuple(row[key] for key in KEY_COLUMNS), []).append(row)
     predictions = {path.stem: pq.read_table(path).to_pylist() for path in (folder / "predictions").glob("*.parquet")}
     evaluated: Evaluated = {}
 
-    def evaluated_cell(key: tuple[str, ...], records: list[dict[str, Any]]) -> tuple[dict[str, float], Any]:
+    def evaluated_cell(key: tuple[str, ...], records: list[dict[str, Any]]) -> tuple[dict[str, float], Any, Answered]:
         if key not in evaluated:
             points, resamples = evaluate(records, manifest["metrics"], manifest["intervals"])
             for metric in points:
                 reference = reference_value(metric, records, manifest["metrics"])
                 points[metric] = points[metric] if reference is None else reference
-            evaluated[key] = points, resamples
+            evaluated[key] = points, resamples, answered(records)
         return evaluated[key]
+
+    in_subgroups: dict[tuple[str, ...], dict[str, SubgroupNumbers]] = {}
+    domain_index = KEY_COLUMNS.index("domain_eval")
+
+    def subgroups_of(key: tuple[str, ...], records: list[dict[str, Any]]) -> dict[str, SubgroupNumbers]:
+        if key not in in_subgroups:
+            members = _members(folder, key[domain_index])
+            found = evaluate_subgroups(
+                records, members, manifest["metrics"], manifest["intervals"], manifest["subgroups"]
+            )
+            for name, numbers in found.items():
+                mine = [record for record in records if record["case_id"] in members[name]]
+                points = dict(numbers.points)
+                for metric in points:
+                    reference = reference_value(metric, mine, manifest["metrics"])
+                    points[metric] = points[metric] if reference is None else reference
+                found[name] = replace(numbers, points=points)
+            in_subgroups[key] = found
+        return in_subgroups[key]
 
     by_cell: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for records in predictions.values():
@@ -115,28 +154,107 @@ def _check_numbers(folder: Path, manifest: Mapping[str, Any], findings: Findings
     seed_index = KEY_COLUMNS.index("seed")
     for key, cell_rows in cells.items():
         if key in by_cell:
-            parts = [evaluated_cell(key, by_cell[key])]
+            sources = [key]
         else:
             same = [k for k in by_cell if _without(k, seed_index) == _without(key, seed_index)]
-            parts = [evaluated_cell(k, by_cell[k]) for k in same] if key[seed_index] == MEAN_SEED else []
-        if not parts:
+            sources = same if key[seed_index] == MEAN_SEED else []
+        if not sources:
             findings.problems.append(f"no predictions for the results of {' / '.join(filter(None, key))}")
             continue
-        for row in cell_rows:
-            _compare(row, parts, manifest["intervals"]["level"], findings)
+        parts = [evaluated_cell(k, by_cell[k]) for k in sources]
+        whole = [row for row in cell_rows if row["subgroup"] == ALL_CASES]
+        for row in whole:
+            _compare(row, [(points, draws) for points, draws, _ in parts], manifest["intervals"], findings)
+        if len(whole) < len(cell_rows):
+            subgroups = [subgroups_of(k, by_cell[k]) for k in sources]
+            _check_subgroups([r for r in cell_rows if r["subgroup"] != ALL_CASES], subgroups, manifest, findings)
     return evaluated
 
 
-def _check_comparisons(folder: Path, manifest: Mapping[str, Any], evaluated: Evaluated, findings: Findings) -> None:
-    with (folder / "comparisons.csv").open(newline="") as stream:
+def _members(folder: Path, domain_eval: str) -> dict[str, frozenset[str]]:
+    """The held-out cases of a domain in each subgroup."""
+    table = pq.read_table(folder / SUBGROUPS, filters=[("domain_eval", "==", domain_eval)]).to_pylist()
+    members: dict[str, set[str]] = {}
+    for row in table:
+        members.setdefault(row["subgroup"], set()).add(row["case_id"])
+    return {name: frozenset(cases) for name, cases in members.items()}
+
+
+def _check_recalibration(folder: Path, manifest: Mapping[str, Any], findings: Findings) -> None:
+    """Every curve is what its tuning answers give, and every recalibrated answer is what its curve gives."""
+    fitted = manifest.get("recalibration", [])
+    if not fitted:
+        return
+    tuning = pq.read_table(folder / TUNING_PREDICTIONS).to_pylist()
+    patients = pq.read_table(folder / "patients.parquet").to_pylist()
+    parts = {(row["domain"], row["fold"], row["part"], row["case_id"]) for row in patients}
+    for curve in fitted:
+        method, seed, domain, fold = (curve[key] for key in ("method", "seed", "domain_train", "fold"))
+        where = f"recalibration of {method}, seed {seed}, fold {fold}"
+        keys = {"method": method, "seed": seed, "domain_train": domain, "fold": fold}
+        mine = [row for row in tuning if all(row[key] == value for key, value in keys.items())]
+        if any((domain, fold, "tuning", row["case_id"]) not in parts for row in mine):
+            findings.problems.append(f"{where}: fitted on other cases than those of the tuning part")
+        again = fit_recalibration(
+            np.array([row["probability"] for row in mine], dtype=np.float64),
+            np.array([row["label"] for row in mine], dtype=np.int64),
+        )
+        for name, expected in asdict(again).items():
+            same = (
+                bool(np.isclose(curve[name], expected, rtol=0, atol=POINT_TOLERANCE))
+                if isinstance(expected, float) and curve[name] is not None
+                else curve[name] == expected
+            )
+            if not same:
+                findings.problems.append(f"{where}: {name} is {curve[name]!r}, recomputed {expected!r}")
+        path = folder / "predictions" / f"{method}.parquet"
+        if again.slope is not None and path.is_file():
+            filters = [("seed", "==", str(seed)), ("domain_train", "==", domain), ("fold", "==", fold)]
+            columns = ["probability", "recalibrated", "parsed"]
+            rows = [r for r in pq.read_table(path, columns=columns, filters=filters).to_pylist() if r["parsed"]]
+            laid = [row for row in rows if row["recalibrated"] is not None]  # none if another fold has no curve
+            curve_of = again.apply(np.array([row["probability"] for row in laid], dtype=np.float64))
+            stored = np.array([row["recalibrated"] for row in laid], dtype=np.float64)
+            if not np.allclose(curve_of, stored, rtol=0, atol=POINT_TOLERANCE):
+                findings.problems.append(f"{where}: the recalibrated answers are not those of its curve")
+        findings.count("recalibrations fitted again")
+
+
+def _check_subgroups(
+    rows: Sequence[Mapping[str, str]],
+    seeds: Sequence[Mapping[str, SubgroupNumbers]],
+    manifest: Mapping[str, Any],
+    findings: Findings,
+) -> None:
+    """Compares the rows of one cell's subgroups with what each seed's answers give."""
+    for row in rows:
+        parts = [seed.get(row["subgroup"]) for seed in seeds]
+        found = [part for part in parts if part is not None]
+        where = f"{row['method']}, seed {row['seed']}, {row['subgroup']}: {row['metric']}"
+        if len(found) < len(parts) or {(p.n_cases, p.n_positive) for p in found} != {
+            (int(row["n_cases"]), int(row["n_positive"]))
+        }:
+            findings.problems.append(f"{where}: the subgroup has other cases")
+        elif all(part.points for part in found) == (row["status"] == "too_few"):
+            findings.problems.append(f"{where}: the status {row['status']} does not fit {row['n_cases']} cases")
+        elif row["status"] == "too_few":
+            findings.count("subgroups too small")
+        else:
+            numbers = [(dict(part.points), dict(part.draws)) for part in found]
+            _compare(row, numbers, manifest["intervals"], findings)
+
+
+def _check_rows(path: Path, expected: Sequence[Mapping[str, Any]], what: str, findings: Findings) -> None:
+    """Compares a table with its rows computed again, in the same order."""
+    with path.open(newline="") as stream:
         stored = list(csv.DictReader(stream))
-    spec = manifest["comparisons"]
-    expected = [] if spec is None else _comparisons(spec, manifest, evaluated)
     if len(stored) != len(expected):
-        findings.problems.append(f"comparisons.csv has {len(stored)} rows, recomputed {len(expected)}")
+        findings.problems.append(f"{path.name} has {len(stored)} rows, recomputed {len(expected)}")
         return
     for row, again in zip(stored, expected, strict=True):
-        where = f"comparisons.csv, {row['method']} against {row['baseline']}, {row['condition']} {row['severity']}"
+        against = f" against {row['baseline']}" if row.get("baseline") else ""
+        condition = " ".join(row.get(column) or "" for column in ("condition", "severity"))
+        where = f"{path.name}, {row['method']}{against}, {row['domain_train']} to {row['domain_eval']}, {condition}"
         for column, value in again.items():
             text = row[column]
             if isinstance(value, float):
@@ -145,23 +263,66 @@ def _check_comparisons(folder: Path, manifest: Mapping[str, Any], evaluated: Eva
                 same = text == ("" if value is None else str(value))
             if not same:
                 findings.problems.append(f"{where}: {row['metric']}: {column} is {text!r}, recomputed {value!r}")
-        findings.count("paired differences recomputed")
+        findings.count(f"{what} recomputed")
 
 
-def _comparisons(spec: Mapping[str, str], manifest: Mapping[str, Any], evaluated: Evaluated) -> list[dict[str, Any]]:
-    methods = [method["label"] for method in manifest["methods"]]
-    conditions = [(condition["name"], condition["severity"]) for condition in manifest["conditions"]]
-    of_cell = {tuple(key[i] for i in map(KEY_COLUMNS.index, _CELL_COLUMNS)): found for key, found in evaluated.items()}
-    means = {}
-    for method in methods:
-        for name, severity in conditions:
-            text = "" if severity is None else str(severity)
-            seeds = [of_cell.get((method, str(seed), name, text)) for seed in manifest["seeds"]]
-            found = [seed for seed in seeds if seed is not None]
-            if len(found) == len(seeds):
-                means[(method, (name, severity))] = seed_means([p for p, _ in found], [draws for _, draws in found])
-    baselines = [method for method in methods if method != spec["method"]]
-    return compare(spec["method"], spec["metric"], baselines, conditions, means, manifest["intervals"]["level"])
+def _conditions(manifest: Mapping[str, Any]) -> list[ConditionKey]:
+    return [(condition["name"], condition["severity"]) for condition in manifest["conditions"]]
+
+
+def _labels(manifest: Mapping[str, Any]) -> list[str]:
+    return [method["label"] for method in manifest["methods"]]
+
+
+Means = dict[tuple[str, ConditionKey], SeedMeans]  # by method and condition
+
+
+def _means(manifest: Mapping[str, Any], evaluated: Evaluated) -> dict[tuple[str, ...], Means]:
+    """For each pair of domains, in the order of results.csv, what all seeds of a cell have."""
+    columns = [KEY_COLUMNS.index(column) for column in (*_PAIR_COLUMNS, *_CELL_COLUMNS)]
+    of_cell = {tuple(key[i] for i in columns): found for key, found in evaluated.items()}
+    n_pair = len(_PAIR_COLUMNS)
+    methods = _labels(manifest)
+    means: dict[tuple[str, ...], Means] = {key[:n_pair]: {} for key in of_cell if key[n_pair] in methods}
+    for pair, of_pair in means.items():
+        for method in methods:
+            for name, severity in _conditions(manifest):
+                text = "" if severity is None else str(severity)
+                seeds = [of_cell.get((*pair, method, str(seed), name, text)) for seed in manifest["seeds"]]
+                found = [seed for seed in seeds if seed is not None]
+                if len(found) == len(seeds):
+                    of_pair[(method, (name, severity))] = seed_means(*zip(*found, strict=True))
+    return means
+
+
+def _comparisons(manifest: Mapping[str, Any], means: Means) -> list[dict[str, Any]]:
+    spec = manifest["comparisons"]
+    if spec is None:
+        return []
+    baselines = [method for method in _labels(manifest) if method != spec["method"]]
+    level = manifest["intervals"]["level"]
+    return compare(spec["method"], spec["metric"], baselines, _conditions(manifest), means, level)
+
+
+def _robustness(manifest: Mapping[str, Any], means: Means) -> list[dict[str, Any]]:
+    spec = manifest["comparisons"]
+    better = {use["name"]: better_end(use["name"]) for use in manifest["metrics"]}
+    tested = None if spec is None else spec["method"]
+    return robustness(better, _labels(manifest), _conditions(manifest), means, manifest["intervals"], tested)
+
+
+def _gaps(manifest: Mapping[str, Any], means: Mapping[tuple[str, ...], Means]) -> list[dict[str, Any]]:
+    transfer = manifest["transfer"]
+    clean = _conditions(manifest)[0]
+    of_cell = {
+        (method, train, target): found
+        for (_, train, target), of_pair in means.items()
+        for (method, condition), found in of_pair.items()
+        if condition == clean
+    }
+    holds = {domain["name"]: frozenset(domain["holds"]) for domain in transfer["domains"]}
+    pairs = [(train, target) for train, target in transfer["pairs"]]
+    return gaps(_labels(manifest), pairs, holds, of_cell, manifest["intervals"]["level"])
 
 
 def _without(key: tuple[str, ...], index: int) -> tuple[str, ...]:
@@ -169,7 +330,10 @@ def _without(key: tuple[str, ...], index: int) -> tuple[str, ...]:
 
 
 def _compare(
-    row: Mapping[str, str], parts: Sequence[tuple[dict[str, float], Any]], level: float, findings: Findings
+    row: Mapping[str, str],
+    parts: Sequence[tuple[dict[str, float], Any]],
+    intervals: Mapping[str, Any],
+    findings: Findings,
 ) -> None:
     name = qualified_name(row["metric"], row["calibration"])
     plain = without_unparsed_variant(name)
@@ -179,7 +343,7 @@ def _compare(
         return
     point = float(np.mean([points.get(name, points[plain]) for points, _ in parts]))
     draws = np.mean([resamples.get(name, resamples[plain]) for _, resamples in parts], axis=0)
-    low, high = percentile_interval(draws, level)
+    low, high = metric_interval(name, point, draws, intervals, int(row["n_cases"]), int(row["n_positive"]))
     for column, expected, tolerance in (
         ("value", point, POINT_TOLERANCE),
         ("ci_low", low, INTERVAL_TOLERANCE),
@@ -213,6 +377,9 @@ def reference_value(
         "auprc": lambda: float("nan") if label.sum() == 0 else float(average_precision_score(label, probability)),
         "brier": lambda: float("nan") if not len(label) else float(brier_score_loss(label, probability)),
         "ece": lambda: _ece(label, probability, int(params["bins"])),
+        "brier_reliability": lambda: _brier_parts(label, probability, int(params["bins"]))[0],
+        "brier_resolution": lambda: _brier_parts(label, probability, int(params["bins"]))[1],
+        "brier_uncertainty": lambda: float(label.mean() * (1 - label.mean())) if len(label) else float("nan"),
         "unparsed_rate": lambda: float(np.mean(~parsed)),
         "attention_jaccard": lambda: _jaccard(chosen, "cited_features"),
         "cited_features": lambda: _cited(chosen),
@@ -232,6 +399,19 @@ def _ece(label: Any, probability: FloatArray, bins: int) -> float:
         if mine.any():
             total += mine.mean() * abs(probability[mine].mean() - label[mine].mean())
     return float(total)
+
+
+def _brier_parts(label: Any, probability: FloatArray, bins: int) -> tuple[float, float]:
+    """Reliability and resolution over bins."""
+    if not len(label):
+        return float("nan"), float("nan")
+    bin_of = np.digitize(probability, np.arange(1, bins) / bins)
+    reliability = resolution = 0.0
+    for mine in (bin_of == b for b in np.unique(bin_of)):
+        rate = label[mine].mean()
+        reliability += mine.mean() * (probability[mine].mean() - rate) ** 2
+        resolution += mine.mean() * (rate - label.mean()) ** 2
+    return float(reliability), float(resolution)
 
 
 def _cited(records: Sequence[Mapping[str, Any]]) -> float:
@@ -264,39 +444,86 @@ def _jaccard(records: Sequence[Mapping[str, Any]], lists: str) -> float:
     return float(np.mean(values))
 
 
+Place = tuple[str, int]  # domain, fold
+
+
 def _check_patients(folder: Path, manifest: Mapping[str, Any], findings: Findings) -> None:
-    """No patient of a fold's held-out part is in the set that any training stage of that fold recorded."""
+    """No patient of a fold's held-out part is in the set that any training stage behind its predictions recorded."""
     table = pq.read_table(folder / "patients.parquet").to_pylist()
-    patients: dict[tuple[int, str], set[str]] = {}
+    patients: dict[Place, dict[str, set[str]]] = {}
     for row in table:
-        patients.setdefault((row["fold"], row["part"]), set()).add(row["patient_id"])
+        parts = patients.setdefault((row["domain"], row["fold"]), {part: set() for part in PARTS})
+        parts[row["part"]].add(row["patient_id"])
     for part in manifest["parts"]:
-        if patient_set_hash(patients.get((part["fold"], part["part"]), ())) != part["patients_sha256"]:
-            findings.problems.append(f"patients.parquet does not match the split: fold {part['fold']}, {part['part']}")
-    for fold in sorted({fold for fold, _ in patients}):
-        trained = patients[(fold, "train")] | patients[(fold, "tuning")]
-        both = trained & patients[(fold, "held_out")]
+        domain, fold, name = part["domain"], part["fold"], part["part"]
+        if patient_set_hash(patients.get((domain, fold), {}).get(name, ())) != part["patients_sha256"]:
+            findings.problems.append(f"patients.parquet does not match the split: {domain}, fold {fold}, {name}")
+    for (domain, fold), parts in patients.items():
+        both = (parts["train"] | parts["tuning"]) & parts["held_out"]
         if both:
-            findings.problems.append(f"fold {fold}: {len(both)} patients are both trained on and held out")
-        if patients[(fold, "train")] & patients[(fold, "tuning")]:
-            findings.problems.append(f"fold {fold}: patients are in both the training and the tuning part")
+            findings.problems.append(f"{domain}, fold {fold}: {len(both)} patients are both trained on and held out")
+        if parts["train"] & parts["tuning"]:
+            findings.problems.append(f"{domain}, fold {fold}: patients are in both the training and the tuning part")
         findings.count("folds with disjoint patients")
-    expected = {}
-    for fold in sorted({fold for fold, _ in patients}):
-        expected[("training", fold)] = patient_set_hash(patients[(fold, "train")] | patients[(fold, "tuning")])
-        for part_name in ("train", "tuning", "held_out"):
-            expected[(part_name, fold)] = patient_set_hash(patients[(fold, part_name)])
-    for stage in manifest["stages"]:
-        for name, recorded in stage["patients_sha256"].items():
-            declared = stage["inputs"][name]
-            key = ("training", declared[0]) if len(declared) == 1 else (declared[1], declared[0])
-            if expected[key] != recorded:
-                findings.problems.append(f"stage {stage['kind']} {stage['label']} saw other patients than declared")
-            if key[0] == "held_out" and stage["kind"] not in {"predict", "teacher"}:
-                findings.problems.append(f"stage {stage['kind']} {stage['label']} saw held-out patients")
-            findings.count("patient sets of stages checked")
-    held_out = {row["case_id"]: row["fold"] for row in table if row["part"] == "held_out"}
+    _check_stages(manifest, patients, findings)
+    held_out = {(row["domain"], row["case_id"]): row["fold"] for row in table if row["part"] == "held_out"}
     for path in (folder / "predictions").glob("*.parquet"):
-        predicted = pq.read_table(path, columns=["case_id", "fold", "patient_id"]).to_pylist()
-        if any(held_out.get(r["case_id"]) != r["fold"] for r in predicted):
+        predicted = pq.read_table(path, columns=["domain_eval", "case_id", "fold"]).to_pylist()
+        if any(held_out.get((r["domain_eval"], r["case_id"])) != r["fold"] for r in predicted):
             findings.problems.append(f"{path.name} predicts cases outside the held-out part")
+
+
+def _check_stages(
+    manifest: Mapping[str, Any], patients: Mapping[Place, Mapping[str, set[str]]], findings: Findings
+) -> None:
+    """Each stage saw the patients that it declares, and none behind a prediction those whom it is asked about."""
+    cohort = {domain["name"]: domain["cohort"] for domain in manifest["transfer"]["domains"]}
+    domain_of = {domain["split"]: domain["name"] for domain in manifest["transfer"]["domains"]}
+    stages = {stage["fingerprint"]: stage for stage in manifest["stages"]}
+    trained: dict[str, set[tuple[str, Place]]] = {}  # by stage: what was trained on for it, as (part, place)
+
+    def behind(fingerprint: str) -> set[tuple[str, Place]]:
+        if fingerprint not in trained:
+            trained[fingerprint] = set()
+            for declared in stages[fingerprint]["inputs"].values():
+                if isinstance(declared, str):
+                    trained[fingerprint] |= behind(declared)
+                elif (seen := _seen(declared, domain_of)) is not None and seen[0] != "held_out":
+                    trained[fingerprint].add(seen)
+        return trained[fingerprint]
+
+    def of(seen: tuple[str, Place]) -> set[str]:
+        parts = patients[seen[1]]
+        return parts["train"] | parts["tuning"] if seen[0] == _TRAINING else parts[seen[0]]
+
+    for stage in manifest["stages"]:
+        name = f"stage {stage['kind']} {stage['label']}"
+        for key, recorded in stage["patients_sha256"].items():
+            seen = _seen(stage["inputs"][key], domain_of)
+            if seen is None or patient_set_hash(of(seen)) != recorded:
+                findings.problems.append(f"{name} saw other patients than declared")
+            findings.count("patient sets of stages checked")
+        for declared in stage["inputs"].values():
+            asked = None if isinstance(declared, str) else _seen(declared, domain_of)
+            if asked is None or asked[0] != "held_out":
+                continue
+            if stage["kind"] not in {"predict", "teacher"}:
+                findings.problems.append(f"{name} saw held-out patients")
+            for seen in behind(stage["fingerprint"]):
+                # Ids of different data sets may be equal by chance; they name different people.
+                same_people = cohort[seen[1][0]] == cohort[asked[1][0]]
+                if same_people and of(seen) & of(asked):
+                    findings.problems.append(f"{name} is asked about patients who were trained on for it")
+            findings.count("predictions with unseen patients")
+
+
+_TRAINING = "training"
+
+
+def _seen(declared: Mapping[str, Any], domain_of: Mapping[str, str]) -> tuple[str, Place] | None:
+    """Part and place of the cases that an input shows; None for labels."""
+    taken = declared["taken"]
+    if not taken or not isinstance(taken[0], int):
+        return None
+    is_cases = len(taken) > 1 and taken[1] in PARTS
+    return taken[1] if is_cases else _TRAINING, (domain_of[declared["split"]], taken[0])

@@ -84,7 +84,7 @@ class AlignmentOverOtherPatient(MeanOverCases):
         """Excess, shape (N,)."""
         if scored.cited is None or scored.teacher is None:
             return None
-        excess = _overlap(scored.cited, scored.teacher) - _overlap_of_others(scored.cited, scored.teacher, scored)
+        excess = _overlap(scored.cited, scored.teacher) - overlap_of_others(scored.cited, scored.teacher, scored)
         # Rounding errors of the means would else be an excess with an interval above 0.
         rounded: FloatArray = np.round(excess, 12)
         return rounded
@@ -95,7 +95,7 @@ def _overlap(first: Sequence[frozenset[str]], second: Sequence[frozenset[str]]) 
     return np.array([jaccard(a, b) for a, b in zip(first, second, strict=True)], dtype=np.float64)
 
 
-def _overlap_of_others(
+def overlap_of_others(
     cited: Sequence[frozenset[str]], teacher: Sequence[frozenset[str]], scored: ScoredCases
 ) -> FloatArray:
     """For each case the mean overlap of its expert's list with the citations of other patients' cases, shape (N,)."""

@@ -78,10 +78,11 @@ class _Weighed:
         attention = [weights or {} for weights in scored.attention or ()]
         salience = scored.salience or ()
         names = sorted({name for weights in (*attention, *salience) for name in weights})
+        shape = (len(salience), len(names))  # also without a case or a feature
         return cls(
-            policy=np.array([[weights.get(name, 0.0) for name in names] for weights in attention]),
-            expert=np.array([[weights.get(name, 0.0) for name in names] for weights in salience]),
-            observed=np.array([[float(name in weights) for name in names] for weights in salience]),
+            policy=np.array([[weights.get(name, 0.0) for name in names] for weights in attention]).reshape(shape),
+            expert=np.array([[weights.get(name, 0.0) for name in names] for weights in salience]).reshape(shape),
+            observed=np.array([[float(name in weights) for name in names] for weights in salience]).reshape(shape),
         )
 
 

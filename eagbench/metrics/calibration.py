@@ -1,14 +1,16 @@
-"""Whether probabilities mean what they say: Brier score and expected calibration error."""
+"""Whether probabilities mean what they say: Brier score and its parts, ECE, calibration slope and intercept."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from eagbench.metrics.weighted import ratio, weighted_mean
+from eagbench.metrics.weighted import by_row_chunks, ratio, weighted_mean
 from eagbench.protocols import StrictParams
+from eagbench.stats.logistic import fit_intercept, fit_line, log_odds
 from eagbench.types import FloatArray, IntArray, ScoredCases
 
 
@@ -76,3 +78,140 @@ class ExpectedCalibrationError:
         # n_bin cancels: (n_bin / n) * |mean y - mean p| = |sum of (y - p) in the bin| / n.
         per_bin = np.abs(weights @ gap)  # (B, M)
         return ratio(per_bin.sum(axis=1), weights.sum(axis=1, dtype=np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class _Bins:
+    """Sums over the M bins under each row of weights, all of shape (B, M).
+
+    Attributes:
+        count: Weight of the cases.
+        events: Weight of those with the event.
+        predicted: Sum of their probabilities.
+    """
+
+    count: FloatArray
+    events: FloatArray
+    predicted: FloatArray
+
+    @classmethod
+    def of(cls, scored: ScoredCases, weights: FloatArray, bins: int) -> _Bins:
+        member = np.zeros((len(scored.label), bins))  # (N, M)
+        member[np.arange(len(scored.label)), bin_of(scored.probability, bins)] = 1.0
+        return cls(
+            weights @ member,
+            weights @ (member * scored.label[:, None]),
+            weights @ (member * scored.probability[:, None]),
+        )
+
+
+class BrierReliability:
+    """Reliability of the binned Brier score: sum over bins of n_k/n (mean p - mean y)^2. 0 is best.
+
+    Source: Murphy, Journal of Applied Meteorology 1973, with the bins of `bin_of`. Biased upwards like the ECE: a
+    calibrated bin with event rate q adds q(1 - q)/n in expectation.
+    """
+
+    name: ClassVar[str] = "brier_reliability"
+    better: ClassVar[Literal["higher", "lower", "neither"]] = "lower"
+    reads_probability: ClassVar[bool] = True
+    Params = ExpectedCalibrationError.Params
+
+    def __init__(self, params: ExpectedCalibrationError.Params) -> None:
+        self.params = params
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+        """Reliability per row of weights (B, N), shape (B,)."""
+        bins = _Bins.of(scored, weights, self.params.bins)
+        gap = bins.predicted - bins.events
+        squared = np.divide(gap**2, bins.count, out=np.zeros_like(gap), where=bins.count > 0)
+        return ratio(squared.sum(axis=1), weights.sum(axis=1, dtype=np.float64))
+
+
+class BrierResolution:
+    """Resolution of the binned Brier score: sum over bins of n_k/n (mean y of the bin - mean y)^2. Higher is better.
+
+    Source: Murphy 1973. Biased upwards: bins without any skill scatter around the event rate, and seem to resolve.
+    """
+
+    name: ClassVar[str] = "brier_resolution"
+    better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
+    reads_probability: ClassVar[bool] = True
+    Params = ExpectedCalibrationError.Params
+
+    def __init__(self, params: ExpectedCalibrationError.Params) -> None:
+        self.params = params
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+        """Resolution per row of weights (B, N), shape (B,)."""
+        bins = _Bins.of(scored, weights, self.params.bins)
+        total = weights.sum(axis=1, dtype=np.float64)
+        base = ratio(bins.events.sum(axis=1), total)  # (B,)
+        above = bins.events - bins.count * base[:, None]
+        squared = np.divide(above**2, bins.count, out=np.zeros_like(above), where=bins.count > 0)
+        return ratio(squared.sum(axis=1), total)
+
+
+class BrierUncertainty:
+    """Uncertainty of the Brier score: q(1 - q) for the event rate q, the score of always predicting q. Murphy 1973."""
+
+    name: ClassVar[str] = "brier_uncertainty"
+    better: ClassVar[Literal["higher", "lower", "neither"]] = "neither"
+    reads_probability: ClassVar[bool] = False
+
+    class Params(StrictParams):
+        """No parameters."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+        """Uncertainty per row of weights (B, N), shape (B,)."""
+        rate = weighted_mean(scored.label.astype(np.float64), weights)
+        return rate * (1 - rate)
+
+
+class CalibrationSlope:
+    """Slope b of the logistic regression logit P(y = 1) = a + b logit(p): 1 is right, below 1 means too extreme.
+
+    Source: Cox, Biometrika 1958; Van Calster et al., Journal of Clinical Epidemiology 2016 ("weak calibration").
+    Probabilities are kept 1e-6 away from 0 and 1. NaN where no finite estimate exists: one class only, equal
+    probabilities, or probabilities that separate the classes.
+    """
+
+    name: ClassVar[str] = "calibration_slope"
+    better: ClassVar[Literal["higher", "lower", "neither"]] = "neither"
+    reads_probability: ClassVar[bool] = True
+
+    class Params(StrictParams):
+        """No parameters."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+        """Slope per row of weights (B, N), shape (B,)."""
+        x = log_odds(scored.probability)
+        return by_row_chunks(lambda rows: fit_line(x, scored.label, rows)[1], weights)
+
+
+class CalibrationIntercept:
+    """Calibration in the large: a of logit P(y = 1) = a + logit(p). 0 is right, above 0 means predicted too low.
+
+    Source: Cox 1958, with the slope held at 1 (Van Calster et al. 2016, "mean calibration"). NaN for one class only.
+    """
+
+    name: ClassVar[str] = "calibration_intercept"
+    better: ClassVar[Literal["higher", "lower", "neither"]] = "neither"
+    reads_probability: ClassVar[bool] = True
+
+    class Params(StrictParams):
+        """No parameters."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+        """Intercept per row of weights (B, N), shape (B,)."""
+        x = log_odds(scored.probability)
+        return by_row_chunks(lambda rows: fit_intercept(x, scored.label, rows), weights)

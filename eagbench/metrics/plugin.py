@@ -10,7 +10,15 @@ from eagbench.metrics.attention import (
     CitedFeatures,
 )
 from eagbench.metrics.attention_mass import AttentionMass, AttentionMassOverOtherPatient
-from eagbench.metrics.calibration import Brier, ExpectedCalibrationError
+from eagbench.metrics.calibration import (
+    Brier,
+    BrierReliability,
+    BrierResolution,
+    BrierUncertainty,
+    CalibrationIntercept,
+    CalibrationSlope,
+    ExpectedCalibrationError,
+)
 from eagbench.metrics.discrimination import Auprc, Auroc
 from eagbench.metrics.unparsed import UnparsedRate
 
@@ -23,6 +31,11 @@ def register_metrics(register: Register) -> None:
         Auprc,
         Brier,
         ExpectedCalibrationError,
+        CalibrationSlope,
+        CalibrationIntercept,
+        BrierReliability,
+        BrierResolution,
+        BrierUncertainty,
         UnparsedRate,
         AttentionJaccard,
         CitedFeatures,

@@ -1,14 +1,18 @@
 """Names of the numbers of recalibrated probabilities, which stand beside those of the probabilities as answered.
 
 In `results.csv` the column `calibration` tells them apart; where numbers have one name only, `brier@prior_corrected`
-is the Brier score of the probabilities corrected for the prior of training (`eagbench.prompting.prior`), and
-`brier:parsed_only@prior_corrected` is that over the parsed answers.
+is the Brier score of the probabilities corrected for the prior of training (`eagbench.prompting.prior`),
+`brier:parsed_only@prior_corrected` is that over the parsed answers, and `brier@recalibrated` that of the probabilities
+after logistic recalibration on tuning cases (`eagbench.stats.recalibration`).
 """
 
 from __future__ import annotations
 
 UNCORRECTED = "none"
 PRIOR_CORRECTED = "prior_corrected"
+RECALIBRATED = "recalibrated"
+# The columns of the scored table that hold another probability than the one answered.
+RECALIBRATIONS = (PRIOR_CORRECTED, RECALIBRATED)
 
 
 def qualified_name(metric: str, calibration: str) -> str:

@@ -11,9 +11,11 @@ order of their cases, and differences between them can be taken row by row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit, ndtri
 
 from eagbench.types import FloatArray
 
@@ -100,3 +102,49 @@ def percentile_interval(values: FloatArray, level: float) -> tuple[float, float]
         return float("nan"), float("nan")
     low, high = np.quantile(defined, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return float(low), float(high)
+
+
+def logit_interval(value: float, draws: FloatArray, level: float, nearest: float) -> tuple[float, float]:
+    """The interval of a number in (0, 1) that is normal on the scale of its log odds.
+
+    expit(logit(value) +- z s), with s the standard deviation of the log odds of the draws. For an AUROC from few
+    events, whose percentile interval is too short (docs/metrics.md).
+
+    Args:
+        value: The point value.
+        draws: One value per resample, shape (B,); undefined ones are left out as in `percentile_interval`.
+        level: Nominal coverage.
+        nearest: What is nearer to 0 or 1 than this is taken for this near: for an AUROC half a pair of cases.
+
+    Returns:
+        The ends; twice NaN where the point value is 0 or 1 or undefined, or more than half of the draws are.
+    """
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level {level} is not between 0 and 1")
+    defined = draws[~np.isnan(draws)]
+    if len(defined) < 2 or len(defined) < (1.0 - MAX_UNDEFINED_SHARE) * len(draws) or not 0.0 < value < 1.0:
+        return float("nan"), float("nan")
+    spread = float(np.std(logit(np.clip(defined, nearest, 1.0 - nearest)), ddof=1))
+    reach = float(ndtri((1.0 + level) / 2.0)) * spread
+    low, high = expit(logit(value) + np.array([-reach, reach]))
+    return float(low), float(high)
+
+
+def metric_interval(
+    metric: str, value: float, draws: FloatArray, intervals: Mapping[str, Any], n_cases: int, n_positive: int
+) -> tuple[float, float]:
+    """The interval of a metric as the benchmark asks for it.
+
+    Args:
+        metric: Its name, with or without a treatment of unparsed answers and a calibration.
+        value: The point value.
+        draws: Its resamples, shape (B,).
+        intervals: The benchmark's `intervals`: `level`, and `auroc`, which is `percentile` or `logit`.
+        n_cases: Cases behind the number.
+        n_positive: Events among them.
+    """
+    plain = metric.partition("@")[0].partition(":")[0]
+    pairs = n_positive * (n_cases - n_positive)
+    if plain == "auroc" and intervals.get("auroc") == "logit" and pairs:
+        return logit_interval(value, draws, intervals["level"], 0.5 / pairs)
+    return percentile_interval(draws, intervals["level"])

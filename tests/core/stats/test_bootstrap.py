@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -8,8 +10,16 @@ from sklearn.metrics import roc_auc_score
 from eagbench.metrics.calibration import Brier
 from eagbench.metrics.discrimination import Auroc
 from eagbench.stats import bootstrap as module
-from eagbench.stats.bootstrap import bootstrap, patient_weights, percentile_interval, weight_blocks
+from eagbench.stats.bootstrap import (
+    bootstrap,
+    logit_interval,
+    metric_interval,
+    patient_weights,
+    percentile_interval,
+    weight_blocks,
+)
 from eagbench.types import ScoredCases
+from tests.conftest import ROOT
 
 SEPARATION = 1.2  # between the two classes' scores, in standard deviations
 TRUE_AUROC = float(norm.cdf(SEPARATION / np.sqrt(2)))
@@ -138,6 +148,49 @@ def test_duplicated_patients_do_not_narrow_the_interval():
     by_case = width(copies, [f"c{i}" for i in range(800)])
     assert clustered == pytest.approx(once, abs=1e-12)
     assert by_case == pytest.approx(once / 2, rel=0.15)
+
+
+def test_the_logit_interval_is_normal_on_the_scale_of_log_odds():
+    rng = np.random.default_rng(0)
+    draws = 1 / (1 + np.exp(-rng.normal(1.4, 0.3, 4000)))
+    value = 1 / (1 + np.exp(-1.4))
+    low, high = logit_interval(value, draws, 0.95, 1e-4)
+    expected = 1 / (1 + np.exp(-(1.4 + np.array([-1.959964, 1.959964]) * np.std(np.log(draws / (1 - draws)), ddof=1))))
+    assert (low, high) == pytest.approx(tuple(expected), abs=1e-9)
+    # It stays inside (0, 1), takes a draw of 1 for half a pair less, and leaves out undefined draws.
+    some = np.append(draws[:50], [1.0, np.nan])
+    low, high = logit_interval(value, some, 0.95, 1e-3)
+    assert 0 < low < value < high < 1
+    assert logit_interval(value, some, 0.95, 1e-6)[1] > high
+    assert np.isnan(logit_interval(1.0, draws, 0.95, 1e-3)).all()
+    assert np.isnan(logit_interval(value, np.full(10, np.nan), 0.95, 1e-3)).all()
+
+
+def test_only_an_auroc_has_another_interval():
+    draws = np.random.default_rng(0).uniform(0.6, 0.9, 500)
+    asked = {"level": 0.95, "auroc": "logit"}
+    percentile = percentile_interval(draws, 0.95)
+    for name in ("auroc", "auroc:parsed_only", "auroc@recalibrated"):
+        assert metric_interval(name, 0.75, draws, asked, 100, 20) == logit_interval(0.75, draws, 0.95, 0.5 / 1600)
+    assert metric_interval("brier", 0.75, draws, asked, 100, 20) == percentile
+    assert metric_interval("auroc", 0.75, draws, {"level": 0.95, "auroc": "percentile"}, 100, 20) == percentile
+    assert metric_interval("auroc", 0.75, draws, {"level": 0.95}, 100, 20) == percentile
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cases", [200, 1000])
+def test_at_ten_percent_events_intervals_hold_the_truth_in_93_to_97_percent_of_samples(cases):
+    """2,000 samples: standard error 0.5 points. The percentile interval of the AUROC needs more than 20 events."""
+    spec = importlib.util.spec_from_file_location("coverage_bench", ROOT / "bench" / "coverage.py")
+    assert spec is not None
+    assert spec.loader is not None
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    held = {name: 1 - low - high for name, (low, high) in bench.simulate(cases, 2000, 1000, 0.1).items()}
+    assert 0.93 <= held["auroc logit"] <= 0.97
+    assert 0.93 <= held["brier percentile"] <= 0.97
+    if cases >= 1000:
+        assert 0.93 <= held["auroc percentile"] <= 0.97
 
 
 def coverage(samples: int, resamples: int) -> tuple[float, float]:

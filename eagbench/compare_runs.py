@@ -1,0 +1,278 @@
+"""`eagbench compare`: paired differences between two runs on the same cases, from their run folders alone.
+
+Nothing is read from a store: both runs' metrics are computed again from predictions/*.parquet, on resamples of the
+patients that both share. Runs whose cases, labels or conditions differ are refused, because a difference between them
+would not be one between their methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from eagbench.comparisons import PRIMARY, ConditionKey, SeedMeans, correct_families, paired_rows, seed_means
+from eagbench.errors import UserError
+from eagbench.run_contract import read_manifest
+from eagbench.stages.score import answered, evaluate
+
+COLUMNS = (
+    "task", "domain_train", "domain_eval", "family", "metric", "condition", "severity", "calibration", "first",
+    "second", "difference", "ci_low", "ci_high", "relative_percent", "standard_error", "smallest_detectable", "p_value",
+    "p_corrected", "correction", "n_cases", "n_positive", "n_seeds_first", "n_seeds_second", "undefined_resamples",
+    "delong_standard_error", "delong_p_value",
+)  # fmt: skip
+_SETTING = ("task", "domain_train", "domain_eval")
+Setting = tuple[str, ...]  # task, domain_train, domain_eval
+Place = tuple[Setting, ConditionKey]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """A run folder as far as a comparison needs it.
+
+    Attributes:
+        folder: Where it lies.
+        manifest: Its manifest.
+        labels: Labels of the methods that left predictions, in the benchmark's order.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    labels: tuple[str, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> _Run:
+        manifest = read_manifest(folder)
+        labels = tuple(m["label"] for m in manifest["methods"])
+        return cls(folder, manifest, tuple(n for n in labels if (folder / "predictions" / f"{n}.parquet").is_file()))
+
+    def answers(self, label: str) -> dict[Place, dict[str, list[dict[str, Any]]]]:
+        """A method's scored rows by place and seed."""
+        found: dict[Place, dict[str, list[dict[str, Any]]]] = {}
+        for row in pq.read_table(self.folder / "predictions" / f"{label}.parquet").to_pylist():
+            place = tuple(row[key] for key in _SETTING), (row["condition"], row["severity"])
+            found.setdefault(place, {}).setdefault(row["seed"], []).append(row)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Differences between two runs.
+
+    Attributes:
+        first: The run whose methods the differences are of.
+        second: The run that they are taken from.
+        metric: The metric of the primary family.
+        level: Nominal coverage of the intervals.
+        is_synthetic: Whether one of the runs is on generated records.
+        rows: One per difference, with the columns `COLUMNS`, the primary family first.
+    """
+
+    first: Path
+    second: Path
+    metric: str
+    level: float
+    is_synthetic: bool
+    rows: tuple[dict[str, Any], ...]
+
+
+def compare_runs(
+    first: Path, second: Path, *, metric: str | None = None, pairs: Sequence[str] = (), conditions: Sequence[str] = ()
+) -> Comparison:
+    """Paired differences, first run less second.
+
+    Args:
+        first: A run folder.
+        second: Another, on the same cases.
+        metric: The metric of the primary family; that of the first run's own comparisons, or its first, if None.
+        pairs: Which methods to compare, `first_label=second_label`; every label that both have, if empty.
+        conditions: Names of the conditions to compare; all, if empty.
+
+    Raises:
+        UserError: A folder is no run folder; nothing can be paired; or cases, labels, conditions or metrics differ.
+    """
+    runs = _Run.read(first), _Run.read(second)
+    _same_settings(*runs)
+    metrics = _shared_metrics(*runs)
+    chosen = _primary_metric(runs[0], metrics, metric)
+    level = float(runs[0].manifest["intervals"]["level"])
+    rows: list[dict[str, Any]] = []
+    for labels in _pairs(runs, pairs):
+        answers = [_only(run.answers(label), conditions) for run, label in zip(runs, labels, strict=True)]
+        _same_places(labels, answers)
+        for place, mine in answers[0].items():
+            theirs = answers[1][place]
+            _same_cases(labels, place, mine, theirs)
+            ours, others = (_means(seeds, metrics, runs[0].manifest["intervals"]) for seeds in (mine, theirs))
+            cases = next(iter(mine.values()))
+            shared = {
+                **dict(zip(_SETTING, place[0], strict=True)),
+                "n_cases": len(cases),
+                "n_positive": sum(row["label"] for row in cases),
+                "n_seeds_first": len(mine),
+                "n_seeds_second": len(theirs),
+            }
+            found = paired_rows(labels[0], labels[1], chosen, place[1], ours, others, level)
+            rows.extend({**shared, **_renamed(row)} for row in found)
+    if not rows:
+        raise UserError("no number is defined in both runs", where=f"{first}, {second}")
+    rows.sort(key=lambda row: row["family"] != PRIMARY)
+    correct_families(rows)
+    ordered = tuple({column: row[column] for column in COLUMNS} for row in rows)
+    is_synthetic = any(run.manifest.get("synthetic") for run in runs)
+    return Comparison(first, second, chosen, level, is_synthetic, ordered)
+
+
+def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
+    renamed = dict(row)
+    renamed["first"], renamed["second"] = renamed.pop("method"), renamed.pop("baseline")
+    return renamed
+
+
+def _same_settings(first: _Run, second: _Run) -> None:
+    """What must be equal for numbers to be taken on joint resamples."""
+    drawn = ("resamples", "level", "seed")
+    mine, theirs = ({key: run.manifest["intervals"][key] for key in drawn} for run in (first, second))
+    if mine != theirs:
+        raise UserError(
+            f"the intervals differ: {_settings(mine)} here, {_settings(theirs)} there; no resample is shared",
+            where=f"{first.folder}, {second.folder}",
+            mend="run one of them again with the other's `intervals`; the store keeps what was trained",
+        )
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+def _shared_metrics(first: _Run, second: _Run) -> list[dict[str, Any]]:
+    theirs = {use["name"]: use for use in second.manifest["metrics"]}
+    shared = [use for use in first.manifest["metrics"] if use["name"] in theirs]
+    for use in shared:
+        if use["params"] != theirs[use["name"]]["params"]:
+            raise UserError(
+                f"the metric '{use['name']}' has other parameters in the two runs: "
+                f"{_settings(use['params'])} here, {_settings(theirs[use['name']]['params'])} there",
+                where=f"{first.folder}, {second.folder}",
+            )
+    if not shared:
+        raise UserError("the two runs have no metric in common", where=f"{first.folder}, {second.folder}")
+    return shared
+
+
+def _primary_metric(first: _Run, metrics: Sequence[Mapping[str, Any]], asked: str | None) -> str:
+    names = [str(use["name"]) for use in metrics]
+    own = (first.manifest.get("comparisons") or {}).get("metric")
+    if asked is None:
+        return str(own) if own in names else names[0]
+    if asked not in names:
+        raise UserError(
+            f"the metric '{asked}' is not in both runs", where="--metric", mend=f"choices: {', '.join(names)}"
+        )
+    return asked
+
+
+def _pairs(runs: tuple[_Run, _Run], asked: Sequence[str]) -> list[tuple[str, str]]:
+    """The methods to compare, as labels in the first and the second run."""
+    if not asked:
+        shared = [(label, label) for label in runs[0].labels if label in runs[1].labels]
+        if not shared:
+            raise UserError(
+                "no method has the same label in both runs: "
+                f"{', '.join(runs[0].labels)} here, {', '.join(runs[1].labels)} there",
+                where=f"{runs[0].folder}, {runs[1].folder}",
+                mend="name the pair: --pair FIRST=SECOND",
+            )
+        return shared
+    found = []
+    for text in asked:
+        labels = tuple(text.split("="))
+        if len(labels) != 2:
+            raise UserError(f"{text!r} is not a pair", where="--pair", mend="write FIRST=SECOND, two methods' labels")
+        for label, run in zip(labels, runs, strict=True):
+            if label not in run.labels:
+                raise UserError(
+                    f"there are no predictions of a method '{label}'",
+                    where=str(run.folder),
+                    mend=f"choices: {', '.join(run.labels)}",
+                )
+        found.append((labels[0], labels[1]))
+    return found
+
+
+Answers = dict[Place, dict[str, list[dict[str, Any]]]]
+
+
+def _only(answers: Answers, conditions: Sequence[str]) -> Answers:
+    """Those under the named conditions, all if none is named."""
+    missing = [name for name in conditions if name not in {key[0] for _, key in answers}]
+    if missing:
+        names = sorted({key[0] for _, key in answers})
+        raise UserError(
+            f"there are no predictions under {', '.join(missing)}",
+            where="--condition",
+            mend=f"choices: {', '.join(names)}",
+        )
+    return {place: seeds for place, seeds in answers.items() if not conditions or place[1][0] in conditions}
+
+
+def _same_places(labels: tuple[str, str], answers: Sequence[Answers]) -> None:
+    """Refuses other domains and other conditions."""
+    for what, of, mend in (
+        ("tasks and domains", 0, "compare runs on the same data"),
+        ("conditions", 1, "name the shared ones: --condition clean"),
+    ):
+        mine, theirs = ({place[of] for place in side} for side in answers)
+        if mine != theirs:
+            words = [
+                f"{len(only)} {where} ({'; '.join(sorted(map(_named, only))[:3])})"
+                for only, where in ((mine - theirs, "in the first run alone"), (theirs - mine, "in the second alone"))
+                if only
+            ]
+            raise UserError(f"the {what} differ: {', '.join(words)}", where=_where(labels), mend=mend)
+    if set(answers[0]) != set(answers[1]):
+        raise UserError("the conditions differ between domains", where=_where(labels), mend="--condition clean")
+
+
+def _named(parts: Any) -> str:
+    return " ".join(str(part) for part in parts if part is not None)
+
+
+def _where(labels: tuple[str, str]) -> str:
+    return labels[0] if labels[0] == labels[1] else f"{labels[0]} and {labels[1]}"
+
+
+def _same_cases(
+    labels: tuple[str, str], place: Place, mine: Mapping[str, Sequence[Any]], theirs: Mapping[str, Sequence[Any]]
+) -> None:
+    """Refuses other cases, other patients of them and other labels, and says how many there are."""
+    sides = [{row["case_id"]: row for row in next(iter(seeds.values()))} for seeds in (mine, theirs)]
+    where = f"{_where(labels)}, {_named(place[1])}"
+    only = [set(sides[i]) - set(sides[1 - i]) for i in (0, 1)]
+    if any(only):
+        raise UserError(
+            f"the cases differ: {len(set(sides[0]) & set(sides[1]))} are in both runs, {len(only[0])} in the first "
+            f"alone, {len(only[1])} in the second alone",
+            where=where,
+            mend="compare runs of the same data, split and --limit",
+        )
+    for column, what in (("label", "label"), ("patient_id", "patient")):
+        other = [case_id for case_id in sides[0] if sides[0][case_id][column] != sides[1][case_id][column]]
+        if other:
+            raise UserError(
+                f"{len(other)} of {len(sides[0])} cases have another {what} in the two runs",
+                where=where,
+                mend="compare runs of the same task on the same data",
+            )
+
+
+def _means(
+    seeds: Mapping[str, list[dict[str, Any]]], metrics: Sequence[Mapping[str, Any]], intervals: Mapping[str, Any]
+) -> SeedMeans:
+    ordered = [sorted(rows, key=lambda row: str(row["case_id"])) for rows in seeds.values()]
+    found = [evaluate(rows, metrics, intervals) for rows in ordered]
+    return seed_means([p for p, _ in found], [d for _, d in found], [answered(rows) for rows in ordered])

@@ -1,0 +1,44 @@
+"""Stage `recalibration`: a curve fitted on a method's answers to tuning cases. No held-out case has a part in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eagbench.stage import StageRun
+from eagbench.stats.recalibration import Recalibration, fit_recalibration
+from eagbench.types import TrainingData
+
+TUNING = "tuning.parquet"
+_FILE = "recalibration.json"
+
+
+def fit(run: StageRun) -> None:
+    """Writes `recalibration.json` (the curve, or why there is none) and `tuning.parquet` (what it was fitted on).
+
+    Raises:
+        ValueError: The predictions do not cover the tuning cases exactly.
+    """
+    data: TrainingData = run.inputs["training"]
+    rows = pq.read_table(run.inputs["predictions"] / "predictions.parquet").to_pylist()
+    labels = dict(zip(data.tuning.cases.case_ids, data.tuning.labels.tolist(), strict=True))
+    if sorted(row["case_id"] for row in rows) != sorted(labels):
+        raise ValueError("the predictions do not cover the tuning cases exactly once")
+    answered = sorted((row["case_id"], row["probability"]) for row in rows if row["probability"] is not None)
+    probability = np.array([p for _, p in answered], dtype=np.float64)
+    label = np.array([labels[case_id] for case_id, _ in answered], dtype=np.int64)
+    (run.out / _FILE).write_text(json.dumps(dataclasses.asdict(fit_recalibration(probability, label)), indent=1))
+    pq.write_table(
+        pa.table({"case_id": [case_id for case_id, _ in answered], "probability": probability, "label": label}),
+        run.out / TUNING,
+    )
+
+
+def read_recalibration(folder: Path) -> Recalibration:
+    """What `fit` found."""
+    return Recalibration(**json.loads((folder / _FILE).read_text(encoding="utf-8")))

@@ -1,0 +1,95 @@
+"""Stage `subgroups`: which cases are reported apart, by sex, by bands of age, or by a fact that a data set declares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eagbench.cohort_files import read_cases
+from eagbench.errors import UserError
+from eagbench.stage import StageRun
+from eagbench.types import Case
+
+SUBGROUPS = "subgroups.parquet"
+SEX, AGE = "sex", "age"
+UNKNOWN = "unknown"
+_GROUP = "group:"
+
+
+def assign(run: StageRun) -> None:
+    """Writes `subgroups.parquet`: a row per case and fact, `case_id` and `subgroup` (`sex=female`, `age=65-79`).
+
+    Raises:
+        UserError: A fact is neither known nor declared by the data set.
+    """
+    cohort: Path = run.inputs["cohort"]
+    cases = read_cases(cohort)
+    declared = [
+        name.removeprefix(_GROUP) for name in pq.read_schema(cohort / "cases.parquet").names if name.startswith(_GROUP)
+    ]
+    known = [name for name in (SEX, AGE) if name in cases.static_names]
+    rows: dict[str, list[str]] = {"case_id": [], "subgroup": []}
+    for fact in run.params["by"]:
+        if fact in declared:
+            table = pq.read_table(cohort / "cases.parquet", columns=["case_id", f"{_GROUP}{fact}"])
+            values = dict(zip(table["case_id"].to_pylist(), table[f"{_GROUP}{fact}"].to_pylist(), strict=True))
+        elif fact in known:
+            values = {case.case_id: _value(case, fact, run.params["age_bands"]) for case in cases}
+        else:
+            raise UserError(
+                f"cases can't be grouped by '{fact}': the data set has no such fact",
+                where="subgroups.by",
+                mend=f"choices: {', '.join([*known, *declared])}",
+            )
+        rows["case_id"] += list(cases.case_ids)
+        rows["subgroup"] += [f"{fact}={values[case_id] or UNKNOWN}" for case_id in cases.case_ids]
+    pq.write_table(pa.table(rows), run.out / SUBGROUPS)
+
+
+def _value(case: Case, fact: str, bands: Sequence[float]) -> str:
+    number = case.static.get(fact, math.nan)
+    if math.isnan(number):
+        return UNKNOWN
+    if fact == SEX:
+        return "male" if number == 1 else "female"
+    return age_band(number, bands)
+
+
+def age_band(age: float, bands: Sequence[float]) -> str:
+    """The band of an age: `18-44` for 18 <= age < 45, `80+` from the last edge on, `under 18` before the first.
+
+    Args:
+        age: Years.
+        bands: Lower edges, rising.
+    """
+    passed = [edge for edge in bands if age >= edge]
+    if not passed:
+        return f"under {bands[0]:g}"
+    if len(passed) == len(bands):
+        return f"{bands[-1]:g}+"
+    return f"{passed[-1]:g}-{bands[len(passed)] - 1:g}"
+
+
+def band_order(subgroup: str) -> tuple[str, int, float, str]:
+    """Sorts subgroups by fact, bands by their age, `unknown` last."""
+    fact, _, value = subgroup.partition("=")
+    digits = "".join(character for character in value.partition("-")[0] if character.isdigit() or character == ".")
+    start = -1.0 if value.startswith("under ") else float(digits) if digits and fact == AGE else 0.0
+    return fact, int(value == UNKNOWN), start, value
+
+
+def read_subgroups(path: Path) -> dict[str, frozenset[str]]:
+    """The case ids of each subgroup, in the order in which they are shown.
+
+    Args:
+        path: The file.
+    """
+    table = pq.read_table(path, columns=["case_id", "subgroup"]).to_pylist()
+    members: dict[str, set[str]] = {}
+    for row in table:
+        members.setdefault(row["subgroup"], set()).add(row["case_id"])
+    return {name: frozenset(members[name]) for name in sorted(members, key=band_order)}

@@ -1,0 +1,114 @@
+"""The standard error of an AUROC, and of a difference of two, without resampling: for independent cases only.
+
+Source: DeLong, DeLong and Clarke-Pearson, Biometrics 1988 (structural components, and contrasts of correlated areas),
+by the midranks of Sun and Xu, IEEE Signal Processing Letters 2014, which take O(N log N) where the original takes
+O(N^2). An area is the mean over positive cases of the share of negative ones that each beats, and the other way round;
+its variance follows from how these shares scatter. A mean of areas over training seeds has the mean of their
+components, so the seeds' correlation on the same cases is accounted for (a contrast, equation 5 of the 1988 paper).
+
+Cases of one patient are not independent, and the formula does not know it: it may be used only where every case is
+another patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm, rankdata
+
+from eagbench.types import FloatArray, IntArray
+
+# Below this a variance is rounding: areas of 0 or 1, or two rankings that agree in every pair.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StructuralComponents:
+    """What each case adds to an AUROC.
+
+    Attributes:
+        positive: For each positive case the share of negative ones below it, ties counting half, shape (M,).
+        negative: For each negative case the share of positive ones above it, shape (N,).
+    """
+
+    positive: FloatArray
+    negative: FloatArray
+
+    @property
+    def auroc(self) -> float:
+        """The area; NaN without cases of both classes."""
+        return float(np.mean(self.positive)) if len(self.positive) and len(self.negative) else float("nan")
+
+    @property
+    def variance(self) -> float:
+        """Variance of the area over samples of independent cases; NaN with fewer than two cases of a class."""
+        if min(len(self.positive), len(self.negative)) < 2:
+            return float("nan")
+        return float(sum(np.var(part, ddof=1) / len(part) for part in (self.positive, self.negative)))
+
+    @property
+    def standard_error(self) -> float:
+        """Root of the variance."""
+        return float(np.sqrt(self.variance))
+
+    def minus(self, other: StructuralComponents) -> StructuralComponents:
+        """The components of the difference of two areas on the same cases."""
+        return StructuralComponents(self.positive - other.positive, self.negative - other.negative)
+
+
+def structural_components(probability: FloatArray, label: IntArray) -> StructuralComponents:
+    """What each case adds to the AUROC of one set of answers.
+
+    Args:
+        probability: Shape (N,).
+        label: 0 or 1, shape (N,).
+    """
+    is_positive = np.asarray(label) == 1
+    among_all = rankdata(probability)  # midranks, shape (N,)
+    n_positive = int(is_positive.sum())
+    n_negative = len(is_positive) - n_positive
+    above_negative = among_all[is_positive] - rankdata(probability[is_positive])  # negatives below, ties half
+    above_positive = among_all[~is_positive] - rankdata(probability[~is_positive])
+    return StructuralComponents(
+        positive=above_negative / max(1, n_negative), negative=1 - above_positive / max(1, n_positive)
+    )
+
+
+def mean_components(seeds: Sequence[StructuralComponents]) -> StructuralComponents:
+    """The components of the mean of several areas on the same cases."""
+    return StructuralComponents(
+        np.mean([seed.positive for seed in seeds], axis=0), np.mean([seed.negative for seed in seeds], axis=0)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DelongTest:
+    """A difference of two AUROCs on the same independent cases.
+
+    Attributes:
+        difference: First minus second.
+        standard_error: Of the difference.
+        p_value: Two-sided, by the normal distribution; 1 if the two rankings agree in every pair; NaN where the
+            standard error is undefined, or 0 with a difference.
+    """
+
+    difference: float
+    standard_error: float
+    p_value: float
+
+
+def delong_test(first: StructuralComponents, second: StructuralComponents) -> DelongTest:
+    """DeLong's test for two correlated areas.
+
+    Args:
+        first: Of one set of answers, or the mean over seeds of several.
+        second: Of another, on the same cases in the same order.
+    """
+    contrast = first.minus(second)
+    difference, error = contrast.auroc, contrast.standard_error
+    if error > _ROUNDING:
+        return DelongTest(difference, error, float(2 * norm.sf(abs(difference) / error)))
+    same = error <= _ROUNDING and abs(difference) <= _ROUNDING
+    return DelongTest(difference, error, 1.0 if same else float("nan"))
