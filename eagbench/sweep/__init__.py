@@ -1,0 +1,1 @@
+"""Sweeps: Optuna over any path of a benchmark, on tuning cases only."""

@@ -1,0 +1,199 @@
+"""Who runs which trial, where several processes share a storage and any of them may die.
+
+Optuna's heartbeat exists for databases only, so each running trial carries a lease of ours, which its process renews. A
+trial whose lease is not renewed is marked failed (`lost`), and its parameters are tried again in a new trial.
+
+No lock is needed for an exact number of finished trials. Trials get rising numbers as they are created. A process
+creates one, then counts: if the finished trials and the running ones of smaller numbers already make up what was asked
+for, it gives its own back (`surplus`). Of any set of running trials only those pass that still have a place, since the
+one with the largest number has counted all others. Optuna lets a trial finish only once, so that a process that was
+taken for dead and wakes up again has its result refused.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+LEASE_SECONDS = 60.0
+# A trial that takes its process with it (memory) is not tried for ever.
+MAX_ATTEMPTS = 3
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A trial that this process runs.
+
+    Attributes:
+        trial_id: Its id in the storage.
+        number: Its number in the study.
+    """
+
+    trial_id: int
+    number: int
+
+
+def finished(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials count."""
+    return sum(trial.state in _FINISHED for trial in trials)
+
+
+class Claims:
+    """Claims trials of one study for this process.
+
+    Args:
+        storage: The storage.
+        study_name: The study's name.
+        wanted: Number of finished trials.
+        queue: Parameters of the trials to begin with, each with its origin.
+        lease_seconds: A lease that is not renewed for so long is void.
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        study_name: str,
+        wanted: int,
+        queue: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]] = (),
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self._storage, self._wanted, self._queue = storage, wanted, tuple(queue)
+        self._study_id = storage.get_study_id_from_name(study_name)
+        self._lease_seconds = lease_seconds
+        # By trial: its lease as last seen, and since when by this process's own clock: machines' clocks may differ.
+        self._seen: dict[int, tuple[Any, float]] = {}
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials as they stand now."""
+        return self._storage.get_all_trials(self._study_id, deepcopy=False)
+
+    def all_done(self) -> bool:
+        """Whether as many trials are finished as were asked for."""
+        return finished(self.trials()) >= self._wanted
+
+    def next(self) -> Claim | None:
+        """Claims a trial; None where all places are taken, at least for now."""
+        self._bury_lost()
+        trials = self.trials()
+        running = sum(trial.state == TrialState.RUNNING for trial in trials)
+        if finished(trials) + running >= self._wanted:
+            return None
+        origin, fixed = self._pending(trials)
+        template = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            user_attrs={"origin": origin, "lease": _lease(0)},
+            system_attrs={"fixed_params": fixed} if fixed else {},  # as Study.enqueue_trial has it
+        )
+        trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
+        number = self._storage.get_trial_number_from_id(trial_id)
+        trials = self.trials()
+        before_me = [t for t in trials if t.number < number and not _failed_as(t, "surplus")]
+        places_taken = finished(trials) + sum(t.state == TrialState.RUNNING for t in before_me)
+        is_doubled = bool(origin) and any(t.user_attrs.get("origin") == origin for t in before_me)
+        if is_doubled or places_taken >= self._wanted:
+            self.fail(trial_id, "surplus", "another process had taken this place")
+            return None
+        return Claim(trial_id, number)
+
+    def fail(self, trial_id: int, failure: str, reason: str) -> None:
+        """Marks a running trial as failed; one that has ended meanwhile stays as it is."""
+        try:
+            self._storage.set_trial_user_attr(trial_id, "failure", failure)
+            self._storage.set_trial_user_attr(trial_id, "reason", reason)
+            self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return
+
+    @contextmanager
+    def renewed(self, claim: Claim) -> Iterator[None]:
+        """Renews a trial's lease in the background."""
+        stop = threading.Event()
+
+        def renew() -> None:
+            count = 0
+            while not stop.wait(self._lease_seconds / 4):
+                count += 1
+                try:
+                    self._storage.set_trial_user_attr(claim.trial_id, "lease", _lease(count))
+                except optuna.exceptions.UpdateFinishedTrialError:
+                    return  # taken for dead by another process; the trial's own thread meets the same refusal
+
+        thread = threading.Thread(target=renew, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _bury_lost(self) -> None:
+        now = time.monotonic()
+        for trial in self.trials():
+            if trial.state != TrialState.RUNNING:
+                continue
+            lease = trial.user_attrs.get("lease")
+            known, since = self._seen.get(trial.number, (None, now))
+            if trial.number not in self._seen or known != lease:
+                self._seen[trial.number] = (lease, now)
+                since = now
+            if _holder_is_dead(lease) or now - since > self._lease_seconds:
+                self.fail(trial._trial_id, "lost", "its process ended before the trial did")
+
+    def _pending(self, trials: Sequence[FrozenTrial]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the next trial is for, and its parameters: a lost one's, one of the queue's, or none yet."""
+        taken = [trial.user_attrs.get("origin") for trial in trials if not _failed_as(trial, "surplus")]
+        for trial in trials:
+            origin = {"retry_of": trial.number}
+            is_open = _failed_as(trial, "lost") and origin not in taken
+            if is_open and _attempts(trial, trials) < MAX_ATTEMPTS:
+                return origin, {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        for origin_of_queue, params in self._queue:
+            if origin_of_queue not in taken:
+                return dict(origin_of_queue), dict(params)
+        return {}, {}
+
+
+def _failed_as(trial: FrozenTrial, failure: str) -> bool:
+    return trial.state == TrialState.FAIL and trial.user_attrs.get("failure") == failure
+
+
+def _attempts(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    by_number = {t.number: t for t in trials}
+    count = 1
+    while (before := trial.user_attrs.get("origin", {}).get("retry_of")) is not None:
+        trial, count = by_number[before], count + 1
+    return count
+
+
+def _lease(count: int) -> dict[str, Any]:
+    process = psutil.Process()
+    return {"place": _place(), "pid": process.pid, "started": process.create_time(), "renewals": count}
+
+
+def _place() -> str:
+    """This machine, and the part of it within which process ids are unique."""
+    namespace = Path("/proc/self/ns/pid")
+    return f"{platform.node()} {namespace.readlink() if namespace.is_symlink() else ''}".strip()
+
+
+def _holder_is_dead(lease: Any) -> bool:
+    """Whether a process of this machine is known to be gone. Of another machine's only its lease can tell."""
+    if not lease or lease["place"] != _place():
+        return False
+    try:
+        process = psutil.Process(lease["pid"])
+        return bool(process.create_time() != lease["started"] or process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True

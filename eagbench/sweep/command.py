@@ -1,0 +1,148 @@
+"""What `eagbench sweep` does: makes the sweep ready, lets processes work on it, writes its folder."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.trial import FrozenTrial, TrialState
+
+from eagbench.store import write_text
+from eagbench.sweep.best import best_trials, check_one_method, write_best, write_evaluation
+from eagbench.sweep.claims import finished
+from eagbench.sweep.folder import EVALUATION, SWEEP
+from eagbench.sweep.loop import work
+from eagbench.sweep.session import Session, SweepRequest, open_session
+from eagbench.sweep.storage import resolved, shown
+from eagbench.sweep.tables import stage_sums, write_tables
+
+_SQLITE_WARNING = (
+    'Optuna: "We would never recommend SQLite3 for parallel optimization." Leave --storage out, or take PostgreSQL'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedSweep:
+    """How a sweep ended: where it lies, what to print, and who is to blame for failed trials (`user`, `bug`)."""
+
+    folder: Path
+    summary: str
+    failed_by: frozenset[str]
+
+
+def sweep(request: SweepRequest, *, jobs: int, evaluate_best: bool) -> FinishedSweep:
+    """Runs a sweep, or goes on with one, and writes its folder and report.
+
+    Args:
+        request: The sweep.
+        jobs: Processes of this machine that work on it.
+        evaluate_best: Evaluate the best trial on held-out cases at the end.
+
+    Raises:
+        UserError: The sweep, its benchmark or its data are the user's to mend.
+    """
+    deadline = None if request.timeout is None else time.monotonic() + request.timeout
+    session = open_session(request)
+    if evaluate_best:
+        check_one_method(session)
+    write_text(session.folder / SWEEP, session.record.text())
+    known = {trial.number for trial in session.study.get_trials(deepcopy=False)}
+    _announce(session, jobs, len(known))
+    try:
+        if jobs > 1:
+            _in_processes(request, jobs, deadline)
+        work(session, deadline)  # with several jobs only if one of them was killed
+    finally:
+        _write_tables(session)
+    return _finish(session, known, request.storage, evaluate_best=evaluate_best)
+
+
+def _announce(session: Session, jobs: int, n_known: int) -> None:
+    record = session.record
+    scored = (
+        f"the tuning part: {record.tuning.n_cases} cases, {record.tuning.n_positive} positive"
+        if record.tuning.scheme == "tuning_part"
+        else f"{record.tuning.folds} folds of the training and tuning part: {record.tuning.n_cases} cases, "
+        f"{record.tuning.n_positive} positive"
+    )
+    already = f", {n_known} trials in the study so far" if n_known else ""
+    session.reporter.say(f"{record.name}: {record.trials} trials on {record.domain}, scored on {scored}{already}")
+    if record.storage.startswith("sqlite") and jobs > 1:
+        session.reporter.say(_SQLITE_WARNING)
+
+
+def _work_alone(request: SweepRequest, deadline: float | None) -> None:
+    work(open_session(request), deadline)
+
+
+def _in_processes(request: SweepRequest, jobs: int, deadline: float | None) -> None:
+    """Lets processes work until each has ended. One that was killed is no error: its trial is tried again.
+
+    Raises:
+        RuntimeError: One ended with a bug of its own; its traceback is on stderr.
+    """
+    # Spawned, because a process that has started torch's or lightgbm's threads can't be forked safely.
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_work_alone, args=(request, deadline)) for _ in range(jobs)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    broken = [process.pid for process in processes if (process.exitcode or 0) > 0]
+    if broken:
+        raise RuntimeError(f"processes {broken} of the sweep ended with an error, shown above")
+
+
+def _write_tables(session: Session) -> None:
+    write_tables(session.folder, session.record, session.study.get_trials(deepcopy=False))
+
+
+def _finish(session: Session, known: set[int], storage: str | None, *, evaluate_best: bool) -> FinishedSweep:
+    trials = session.study.get_trials(deepcopy=False)
+    best = best_trials(session.study)
+    n_finished = finished(trials)
+    counted = stage_sums(trials)
+    n = {status: sum(kind[status] for kind in counted.values()) for status in ("computed", "reused")}
+    pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
+    lines = [f"{n_finished} of {session.record.trials} trials finished, {pruned} of them pruned"]
+    lines += [_best_line(session, trial) for trial in best]
+    lines.append(f"stages: {n['computed']} computed, {n['reused']} reused")
+    failed = [
+        trial
+        for trial in trials
+        if trial.number not in known
+        and trial.user_attrs.get("failure") in ("user", "bug")
+        and trial.state == TrialState.FAIL
+    ]
+    lines += [f"trial {trial.number} failed: {trial.user_attrs['reason']}" for trial in failed]
+    written = write_best(session, best)
+    if evaluate_best and best and n_finished >= session.record.trials:
+        lines += ["", _evaluate(session, best)]
+    from eagbench.sweep.report import write_report
+
+    # As it was given: the record holds no password.
+    page = write_report(session.folder, None if storage is None else resolved(storage))
+    lines.append(f"sweep folder: {session.folder}")
+    lines += [f"best: {path}" for path in written]
+    lines.append(f"report: {page}")
+    if session.record.storage.partition("://")[1]:
+        lines.append(f"study: {session.record.name} in {shown(session.record.storage)}")
+    return FinishedSweep(session.folder, "\n".join(lines), frozenset(t.user_attrs["failure"] for t in failed))
+
+
+def _best_line(session: Session, trial: FrozenTrial) -> str:
+    values = ", ".join(f"{o.name} {v:.4f}" for o, v in zip(session.record.objectives, trial.values, strict=True))
+    parameters = ", ".join(f"{path}={value}" for path, value in trial.params.items())
+    return f"best: trial {trial.number}, {values}: {parameters}"
+
+
+def _evaluate(session: Session, best: list[FrozenTrial]) -> str:
+    """Evaluates on held-out cases, and returns what is to be said of it."""
+    from eagbench import commands
+
+    benchmark = write_evaluation(session, best)
+    request = commands.Request(benchmark, limit=session.record.limit)
+    done = commands.run(request, session.folder / EVALUATION, fresh=False, workers=1, quiet=session.reporter.quiet)
+    return done.summary

@@ -1,0 +1,79 @@
+"""Which cases a sweep's trials are scored on: tuning cases where there are enough, else folds of the training part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eagbench.plan import core_code
+from eagbench.stage import StageNode, StageOutput
+from eagbench.stages.split import read_parts
+from eagbench.sweep.folder import TuningRecord, TuningScheme
+
+# Below either, a metric of the tuning part says more of chance than of a configuration (docs/sweeps.md).
+MIN_TUNING_CASES, MIN_TUNING_EVENTS = 100, 20
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class NestedSplit:
+    """One fold of a division of another split's training and tuning patients: how a trial's plan divides patients.
+
+    Attributes:
+        outer: The stage whose patients are divided; none that it holds out is ever used.
+        scheme: How.
+        n_folds: Number of folds of the scheme, each a plan of its own.
+        fold: Which of them.
+    """
+
+    outer: StageNode
+    scheme: TuningScheme
+    n_folds: int
+    fold: int
+
+    @property
+    def folds(self) -> int:
+        """Folds within one plan: this one."""
+        return 1
+
+    def stage(self, cohort: StageNode, label: str) -> StageNode:
+        """The stage that divides a cohort's patients."""
+        [outer_cohort] = self.outer.upstream()
+        return StageNode(
+            kind="split",
+            label=f"{label} within training and tuning patients",
+            function="eagbench.stages.nested_split:assign",
+            params={
+                "scheme": self.scheme,
+                "folds": self.n_folds,
+                "fold": self.fold,
+                "seed": self.outer.params["seed"],
+            },
+            inputs={
+                "cohort": StageOutput(cohort),
+                "split": StageOutput(self.outer),
+                "split_cohort": StageOutput(outer_cohort),
+            },
+            code=core_code("nested_split"),
+        )
+
+
+def choose_division(outer: StageNode, folder: Path, folds: int) -> tuple[TuningRecord, Sequence[NestedSplit]]:
+    """How the trials of a sweep are scored.
+
+    Args:
+        outer: The benchmark's own split.
+        folder: Its folder in the store.
+        folds: Number of folds where the tuning part is too small.
+
+    Returns:
+        What is scored, and the division of each fold.
+    """
+    parts = {part["part"]: part for part in read_parts(folder)}
+    tuning, train = parts["tuning"], parts["train"]
+    if tuning["n_cases"] >= MIN_TUNING_CASES and tuning["n_positive"] >= MIN_TUNING_EVENTS:
+        record = TuningRecord("tuning_part", 1, tuning["n_cases"], tuning["n_positive"])
+    else:
+        n_cases, n_positive = (tuning[count] + train[count] for count in ("n_cases", "n_positive"))
+        record = TuningRecord("cross_validation", folds, n_cases, n_positive)
+    return record, [NestedSplit(outer, record.scheme, record.folds, fold) for fold in range(record.folds)]

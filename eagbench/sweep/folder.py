@@ -1,0 +1,166 @@
+"""A sweep's folder: the names of its files, what stands in `sweep.json`, and how its study is opened.
+
+    sweep.json       the sweep as resolved (`SweepRecord`)
+    study.journal    Optuna's journal, unless the sweep has another storage
+    trials.csv       one row per trial
+    log.jsonl        one line per trial, then a line of sums: stages computed and reused, by kind
+    best.yaml        the best trial as a benchmark; best_1.yaml, best_2.yaml ... for a Pareto set
+    evaluation/      the run folder of `--evaluate-best`
+    report.html      the report
+
+Each trial of the study has these user attributes: `origin` (`{"default": true}`, `{"fixed": index}`,
+`{"retry_of": number}` or `{}` for a sampled one), `lease` (who runs it), `steps` (`[{"seed": 0, "fold": 0, "values":
+[...]}, ...]`, one value per objective, the trial's values being their means), `stages`
+(`{"expert": {"computed": 1, "reused": 0}, ...}`), `seconds`, and for a failed one `failure` (`lost`: its process died
+and its parameters are tried again; `surplus`: another process had taken the place; `user` or `bug`) with `reason`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from eagbench.errors import UserError
+
+if TYPE_CHECKING:
+    import optuna
+
+SWEEP, JOURNAL, TRIALS, LOG, EVALUATION = "sweep.json", "study.journal", "trials.csv", "log.jsonl", "evaluation"
+PARAMETER_PREFIX, OBJECTIVE_PREFIX = "parameter:", "objective:"
+
+Direction = Literal["maximize", "minimize"]
+TuningScheme = Literal["tuning_part", "cross_validation"]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveRecord:
+    """What a sweep optimises, one of possibly several numbers.
+
+    Attributes:
+        name: How tables and figures call it; unique in its sweep.
+        direction: Whether more or less of it is better.
+        kind: A metric on tuning cases, its degradation under a perturbation, or a cost.
+        of: The metric's or the cost's name.
+        method: Label of the method that it is measured on.
+        condition: Label of the perturbation, for a degradation.
+        severity: Its severity.
+    """
+
+    name: str
+    direction: Direction
+    kind: Literal["metric", "degradation", "cost"]
+    of: str
+    method: str
+    condition: str | None = None
+    severity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TuningRecord:
+    """Which cases the objectives are measured on; never a held-out one.
+
+    Attributes:
+        scheme: `tuning_part`: the benchmark's tuning cases. `cross_validation`: they are too few, so each fold of the
+            training and tuning patients is scored once.
+        folds: Number of folds; 1 for `tuning_part`.
+        n_cases: Cases that are scored, over all folds.
+        n_positive: Those of them with the outcome.
+    """
+
+    scheme: TuningScheme
+    folds: int
+    n_cases: int
+    n_positive: int
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRecord:
+    """A sweep as it was resolved: what `sweep.json` holds.
+
+    Attributes:
+        name: The sweep's name, which is the study's as well.
+        fingerprint: Hash over all that makes trials comparable: the benchmark, the space, the objectives, the cases.
+        benchmark: The benchmark's file, as the sweep names it.
+        benchmark_name: The benchmark's own name.
+        domain: The data, as results.csv calls it; synthetic data say SYNTHETIC.
+        is_synthetic: Whether the records are synthetic.
+        task: Name of the benchmark's task.
+        objectives: What is optimised.
+        space: Per path its distribution, as the sweep's file gives it.
+        sampler: Optuna's name of the sampler, and its parameters.
+        pruner: Optuna's name of the pruner, and its parameters.
+        trials: Number of finished trials (complete or pruned) that were asked for.
+        seeds: Seeds of each trial.
+        limit: Patients taken before the split, None for all.
+        tuning: Which cases the objectives are measured on.
+        default: Whether the benchmark as written was the first trial; if not, `default_reason` says why.
+        default_reason: Why the benchmark as written is not in the space.
+        storage: Where the study lies: `study.journal`, or a URL without its password.
+        eagbench: Version of eagbench.
+    """
+
+    name: str
+    fingerprint: str
+    benchmark: str
+    benchmark_name: str
+    domain: str
+    is_synthetic: bool
+    task: str
+    objectives: tuple[ObjectiveRecord, ...]
+    space: Mapping[str, Mapping[str, Any]]
+    sampler: Mapping[str, Any]
+    pruner: Mapping[str, Any]
+    trials: int
+    seeds: tuple[int, ...]
+    limit: int | None
+    tuning: TuningRecord
+    default: bool
+    default_reason: str | None
+    storage: str
+    eagbench: str
+
+    def text(self) -> str:
+        """The content of `sweep.json`."""
+        return json.dumps(asdict(self), indent=1)
+
+
+def read_sweep(folder: Path) -> SweepRecord:
+    """What a sweep's folder says of its sweep.
+
+    Raises:
+        UserError: It is no sweep's folder.
+    """
+    try:
+        values = json.loads((folder / SWEEP).read_text())
+    except FileNotFoundError as error:
+        raise UserError("this is not a sweep's folder: it has no sweep.json", where=str(folder)) from error
+    return SweepRecord(
+        **{
+            **values,
+            "objectives": tuple(ObjectiveRecord(**objective) for objective in values["objectives"]),
+            "seeds": tuple(values["seeds"]),
+            "tuning": TuningRecord(**values["tuning"]),
+        }
+    )
+
+
+def load_study(place: Path | str, storage: str | None = None) -> optuna.Study:
+    """The study of a sweep.
+
+    Args:
+        place: The sweep's folder.
+        storage: Its storage's URL, where `sweep.json` can't say it whole because it holds a password.
+
+    Raises:
+        UserError: It is no sweep's folder, or its storage can't be opened.
+    """
+    import optuna
+
+    from eagbench.sweep.storage import open_storage
+
+    folder = Path(place)
+    record = read_sweep(folder)
+    return optuna.load_study(study_name=record.name, storage=open_storage(storage or record.storage, folder))

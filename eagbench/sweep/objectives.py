@@ -1,0 +1,219 @@
+"""What a sweep optimises: which numbers, in which direction, and where they stand when a trial has run."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eagbench.config import LoadedBenchmark
+from eagbench.errors import UserError
+from eagbench.metrics.recalibrated import without_unparsed_variant
+from eagbench.plan import Cell, Plan, closure
+from eagbench.registry import Registry
+from eagbench.runner import RunResult
+from eagbench.stage import StageNode
+from eagbench.store import Store
+from eagbench.sweep.file import LoadedSweep, ObjectiveSpec
+from eagbench.sweep.folder import Direction, ObjectiveRecord
+from eagbench.sweep.space import Space
+from eagbench.yaml_source import item_label
+
+_DIRECTIONS: Mapping[str, Direction] = {"higher": "maximize", "lower": "minimize"}
+# What all methods share is no method's cost.
+_NO_METHODS_COST = frozenset({"source", "cohort", "split"})
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One number to optimise.
+
+    Attributes:
+        record: What it is.
+        place: Where it stands in the sweep's file.
+        metric: The metric as the benchmark would name it, None for a cost.
+        condition: The condition as the benchmark would name it, for a degradation.
+        loss_sign: 1 where a lower metric under the condition is a loss, -1 where a higher one is.
+    """
+
+    record: ObjectiveRecord
+    place: str
+    metric: Any = None
+    condition: Mapping[str, Any] | None = None
+    loss_sign: int = 1
+
+    def value(self, plan: Plan, result: RunResult, store: Store) -> float:
+        """The number of a trial's plan, which has one seed.
+
+        Raises:
+            UserError: It is undefined on these cases, or a stage whose cost counts is not in the store any more.
+        """
+        if self.record.kind == "cost":
+            return self._cost(plan, result, store)
+        clean = self._metric(plan, store, None)
+        value = (
+            clean if self.record.kind == "metric" else self.loss_sign * (clean - self._metric(plan, store, self.record))
+        )
+        if not math.isfinite(value):
+            raise UserError(f"'{self.record.name}' is undefined on this trial's cases", where=self.place)
+        return value
+
+    def cell(self, plan: Plan, degradation: ObjectiveRecord | None) -> Cell:
+        """The cell of the method, on unchanged records or under a degradation's condition."""
+        wanted = ("clean", None) if degradation is None else (degradation.condition, degradation.severity)
+        [cell] = [
+            c
+            for c in plan.cells
+            if c.method == self.record.method and (c.condition.name, c.condition.severity) == wanted
+        ]
+        return cell
+
+    def _metric(self, plan: Plan, store: Store, degradation: ObjectiveRecord | None) -> float:
+        score = self.cell(plan, degradation).score
+        assert score is not None
+        metrics = json.loads((store.folder(score) / "values.json").read_text())["metrics"]
+        # A variant for unparsed answers is absent, and equal, where all answers were parsed.
+        name = self.record.of if self.record.of in metrics else without_unparsed_variant(self.record.of)
+        if name not in metrics:
+            raise UserError(
+                f"the method '{self.record.method}' has no '{self.record.of}'",
+                where=self.place,
+                mend=f"it has: {', '.join(metrics)}",
+            )
+        return float(metrics[name]["value"])
+
+    def _cost(self, plan: Plan, result: RunResult, store: Store) -> float:
+        cell = self.cell(plan, None)
+        assert cell.score is not None
+        predictions = [node for node in cell.score.upstream() if node.kind == "predict"]
+        nodes = [node for node in closure(predictions) if node.kind not in _NO_METHODS_COST]
+        return math.fsum(self._amount(node, result, store) for node in nodes)
+
+    def _amount(self, node: StageNode, result: RunResult, store: Store) -> float:
+        if result.outcomes[node.fingerprint].status == "not_needed":
+            raise UserError(
+                f"what the stage {node.kind} '{node.label}' cost is not known any more: it is gone from the store",
+                where=str(store.folder(node)),
+                mend="set EAGBENCH_STORE to another folder, so that the trial's stages are computed anew",
+            )
+        facts = store.manifest(node)
+        return float(facts["seconds"] if self.record.of == "seconds" else facts["costs"].get(self.record.of, 0.0))
+
+
+def resolve_objectives(
+    loaded: LoadedSweep, benchmark: LoadedBenchmark, space: Space, registry: Registry
+) -> tuple[Objective, ...]:
+    """The sweep's objectives on its benchmark.
+
+    Raises:
+        UserError: A metric, a method or a condition is unknown, or a path varies in a method that nothing measures.
+    """
+    objectives = tuple(
+        _resolve(spec, loaded.place("objectives", i), benchmark, space, registry)
+        for i, spec in enumerate(loaded.sweep.objectives)
+    )
+    names = [objective.record.name for objective in objectives]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise UserError(
+                f"the objective '{name}' stands here twice",
+                where=objectives[i].place,
+                mend="tell them apart with `name`",
+            )
+    measured = {objective.record.method for objective in objectives}
+    for parameter in space:
+        method = swept_method(parameter.path, benchmark)
+        if method is not None and method not in measured:
+            raise UserError(
+                f"'{parameter.path}' varies, and no objective is measured on the method '{method}'",
+                where=parameter.place,
+                mend=f"give an objective `method: {method}`",
+            )
+    return objectives
+
+
+def swept_method(path: str, benchmark: LoadedBenchmark) -> str | None:
+    """Label of the method that a path leads into; None for a path outside methods, or to none of them."""
+    root, *rest = path.split(".")
+    labels = [method.label for method in benchmark.benchmark.methods]
+    if root != "methods":
+        return None
+    if rest[0] in labels:
+        return rest[0]
+    return labels[int(rest[0])] if rest[0].isdigit() and int(rest[0]) < len(labels) else None
+
+
+def _resolve(
+    spec: ObjectiveSpec, place: str, benchmark: LoadedBenchmark, space: Space, registry: Registry
+) -> Objective:
+    method = _method(spec, place, benchmark, space)
+    if spec.cost is not None:
+        record = ObjectiveRecord(spec.name or spec.cost, "minimize", "cost", spec.cost, method)
+        return Objective(record, place)
+    of = spec.metric or spec.degradation or ""
+    # `brier@prior_corrected` and `auroc:worst_case` are numbers of the metrics brier and auroc.
+    plain = of.partition(":")[0].partition("@")[0]
+    component: Any = registry.get("metric", plain, where=place).component
+    better: str = component.better
+    metric = next((m for m in benchmark.source.tree["metrics"] if item_label(m) == plain), plain)
+    if spec.degradation is None:
+        direction = spec.direction or _DIRECTIONS.get(better)
+        if direction is None:
+            raise UserError(
+                f"neither more nor less of '{of}' is better",
+                where=place,
+                mend="say `direction: maximize` or `minimize`",
+            )
+        if direction != _DIRECTIONS.get(better, direction):
+            raise UserError(f"'{of}' is better when {better}", where=place, mend="leave `direction` out")
+        return Objective(ObjectiveRecord(spec.name or of, direction, "metric", of, method), place, metric)
+    if better not in _DIRECTIONS:
+        raise UserError(f"neither more nor less of '{of}' is better, so it can't degrade", where=place)
+    assert spec.condition is not None
+    assert spec.severity is not None
+    name = spec.name or f"{of} lost to {spec.condition} {spec.severity:g}"
+    record = ObjectiveRecord(name, "minimize", "degradation", of, method, spec.condition, spec.severity)
+    condition = _condition(spec.condition, spec.severity, place, benchmark, registry)
+    return Objective(record, place, metric, condition, 1 if better == "higher" else -1)
+
+
+def _method(spec: ObjectiveSpec, place: str, benchmark: LoadedBenchmark, space: Space) -> str:
+    labels = [method.label for method in benchmark.benchmark.methods]
+    swept = {swept_method(parameter.path, benchmark) for parameter in space} - {None}
+    if spec.method is not None:
+        if spec.method in labels:
+            return spec.method
+        near = difflib.get_close_matches(spec.method, labels, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise UserError(
+            f"the benchmark has no method '{spec.method}'", where=place, mend=f"{hint}choices: {', '.join(labels)}"
+        )
+    if len(labels) == 1 or len(swept) == 1:
+        return labels[0] if len(labels) == 1 else str(next(iter(swept)))
+    raise UserError("say which method this is measured on", where=place, mend=f"`method:` one of {', '.join(labels)}")
+
+
+def _condition(
+    label: str, severity: float, place: str, benchmark: LoadedBenchmark, registry: Registry
+) -> Mapping[str, Any]:
+    written = {
+        item_label(item): item for item in benchmark.source.tree.get("conditions", []) if item_label(item) != "clean"
+    }
+    if label in written:
+        return {**{key: v for key, v in written[label].items() if key != "level"}, "severity": [severity]}
+    if not registry.has("perturbation", label):
+        raise registry.unknown("condition of the benchmark, nor perturbation,", ("perturbation",), label, place)
+    return {"name": label, "severity": [severity]}
+
+
+def conditions_of(objectives: Sequence[Objective]) -> list[Any]:
+    """The conditions that objectives are measured under, each perturbation with all its severities."""
+    found: dict[str, dict[str, Any]] = {}
+    for objective in objectives:
+        if objective.condition is not None:
+            item = found.setdefault(item_label(objective.condition), {**objective.condition, "severity": []})
+            item["severity"] = sorted({*item["severity"], *objective.condition["severity"]})
+    return ["clean", *found.values()]

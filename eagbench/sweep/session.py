@@ -1,0 +1,251 @@
+"""A sweep made ready in one process: everything validated, its cases chosen, its study open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+
+import eagbench
+from eagbench.cohort_files import read_facts
+from eagbench.config import LoadedBenchmark, read_benchmark, validate_benchmark
+from eagbench.errors import UserError
+from eagbench.plan import Plan, make_plan
+from eagbench.progress import Reporter
+from eagbench.registry import load_registry
+from eagbench.runner import compute_stage
+from eagbench.stage import StageNode, content_hash
+from eagbench.store import Store
+from eagbench.sweep.defaults import default_drawn
+from eagbench.sweep.division import NestedSplit, choose_division
+from eagbench.sweep.file import LoadedSweep, load_sweep
+from eagbench.sweep.folder import JOURNAL, SWEEP, SweepRecord, read_sweep
+from eagbench.sweep.objectives import resolve_objectives
+from eagbench.sweep.sampling import make_pruner, make_sampler
+from eagbench.sweep.space import Space
+from eagbench.sweep.storage import open_storage, open_study, resolved, shown
+from eagbench.sweep.trial_plan import TrialPlanner
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRequest:
+    """What the user asked to sweep.
+
+    Attributes:
+        file: The sweep's file.
+        out: The sweep's folder, None for `sweeps/<name>`.
+        sets: Assignments to the benchmark, after the sweep's own.
+        trials: Number of finished trials, instead of the file's.
+        limit: Patients to take before the split, instead of the file's.
+        storage: A journal file or a URL, None for the folder's own journal.
+        timeout: Seconds after which no trial is begun.
+        quiet: Say results only.
+    """
+
+    file: Path
+    out: Path | None = None
+    sets: tuple[str, ...] = ()
+    trials: int | None = None
+    limit: int | None = None
+    storage: str | None = None
+    timeout: float | None = None
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A sweep made ready.
+
+    Attributes:
+        loaded: The sweep's file.
+        benchmark: Its benchmark as written.
+        plan: The plan of that, with its held-out part.
+        planner: Makes the plans of trials.
+        record: The sweep as resolved.
+        steps: Seed and division of each plan of a trial.
+        queue: Parameters of the trials to begin with, and where each comes from.
+        folder: The sweep's folder.
+        storage: The storage.
+        study: The study, for reading.
+        reporter: Says what happens.
+    """
+
+    loaded: LoadedSweep
+    benchmark: LoadedBenchmark
+    plan: Plan
+    planner: TrialPlanner
+    record: SweepRecord
+    steps: tuple[tuple[int, NestedSplit], ...]
+    queue: tuple[tuple[dict[str, Any], dict[str, Any]], ...]
+    folder: Path
+    storage: BaseStorage
+    study: optuna.Study
+    reporter: Reporter
+
+
+def open_session(request: SweepRequest) -> Session:
+    """Validates a sweep, loads and divides its data, and opens its study.
+
+    Raises:
+        UserError: Anything about it is the user's to mend; no trial has begun.
+    """
+    loaded = load_sweep(request.file)
+    sweep = loaded.sweep
+    if not loaded.benchmark.is_file():
+        raise UserError(
+            f"there is no benchmark {loaded.benchmark}",
+            where=loaded.place("benchmark"),
+            mend="the path is seen from the folder of the sweep's file",
+        )
+    source = read_benchmark(
+        loaded.benchmark, sets=(*sweep.set, *request.sets), profile=sweep.profile, seeds=sweep.seeds
+    )
+    benchmark = validate_benchmark(source, sweep.profile)
+    if benchmark.benchmark.split.folds is not None:
+        raise UserError(
+            "a sweep needs held-out patients, and with `split: {folds: ...}` each one is held out once",
+            where=benchmark.place("split"),
+            mend="give the sweep `set: ['split={train: 0.7, tuning: 0.1, held_out: 0.2}']`",
+        )
+    if benchmark.benchmark.transfer is not None:
+        raise UserError(
+            "a sweep tunes on one data set, and this benchmark has several domains",
+            where=benchmark.place("transfer"),
+            mend="sweep a benchmark with `data` alone; its best configuration can then be tried in the transfer",
+        )
+    registry, store = load_registry(), Store.open()
+    limit = request.limit or sweep.limit
+    space = Space(loaded)
+    for fixed in sweep.fixed_trials:
+        _check_fixed(fixed, space, loaded)
+    make_sampler(loaded)
+    make_pruner(loaded)
+    objectives = resolve_objectives(loaded, benchmark, space, registry)
+    plan = make_plan(benchmark, registry, store, limit=limit)
+    [domain] = plan.transfer.domains
+    planner = TrialPlanner(source, sweep.profile, space, objectives, registry, store)
+    # Any division serves to validate; which one it will be is known when the data are loaded.
+    _check_values(planner, NestedSplit(domain.split, "cross_validation", sweep.tuning_folds, 0), benchmark)
+
+    folder = (request.out or Path("sweeps") / sweep.name).absolute()
+    _check_folder(folder, sweep.name)
+    reporter = Reporter(quiet=request.quiet)
+    for node in (*domain.cohort.upstream(), domain.cohort, domain.split):
+        _settle(node, store, reporter)
+    tuning, divisions = choose_division(domain.split, store.folder(domain.split), sweep.tuning_folds)
+    seeds = benchmark.benchmark.seeds
+    try:
+        default, reason = default_drawn(space, benchmark, registry), None
+    except ValueError as error:
+        default, reason = None, str(error)
+        reporter.say(f"the benchmark as written is not in the space, and not among the trials: {reason}")
+    queue: list[tuple[dict[str, Any], dict[str, Any]]] = [({"default": True}, default)] if default is not None else []
+    queue += [
+        ({"fixed": i}, {path: space[path].drawn_of(value) for path, value in fixed.items()})
+        for i, fixed in enumerate(sweep.fixed_trials)
+    ]
+    storage_place = resolved(request.storage)
+    record = SweepRecord(
+        name=sweep.name,
+        fingerprint=_fingerprint(loaded, benchmark, domain.cohort, limit),
+        benchmark=sweep.benchmark,
+        benchmark_name=benchmark.benchmark.name,
+        domain=domain.name,
+        is_synthetic=domain.access == "synthetic",
+        task=str(read_facts(store.folder(domain.cohort))["task"]["name"]),
+        objectives=tuple(objective.record for objective in objectives),
+        space={path: dict(source_spec) for path, source_spec in loaded.source.tree["space"].items()},
+        sampler={"name": sweep.sampler.name, **sweep.sampler.params},
+        pruner={"name": sweep.pruner.name, **sweep.pruner.params},
+        trials=request.trials or sweep.trials,
+        seeds=seeds,
+        limit=limit,
+        tuning=tuning,
+        default=default is not None,
+        default_reason=reason,
+        storage=shown(storage_place),
+        eagbench=eagbench.__version__,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = open_storage(storage_place, folder)
+    directions = [objective.direction for objective in record.objectives]
+    study = open_study(storage, record.name, directions, record.fingerprint, str(request.file))
+    return Session(
+        loaded=loaded,
+        benchmark=benchmark,
+        plan=plan,
+        planner=planner,
+        record=record,
+        steps=tuple((seed, division) for seed in seeds for division in divisions),
+        queue=tuple(queue),
+        folder=folder,
+        storage=storage,
+        study=study,
+        reporter=reporter,
+    )
+
+
+def _check_fixed(fixed: dict[str, Any], space: Space, loaded: LoadedSweep) -> None:
+    index = loaded.sweep.fixed_trials.index(fixed)
+    paths = [parameter.path for parameter in space]
+    for path, value in fixed.items():
+        where = loaded.place("fixed_trials", index, path)
+        if path not in paths:
+            raise UserError(f"'{path}' is not in the space", where=where, mend=f"choices: {', '.join(paths)}")
+        try:
+            space[path].drawn_of(value)
+        except ValueError as error:
+            raise UserError(f"'{path}': {error}", where=where) from error
+
+
+def _check_values(planner: TrialPlanner, split: NestedSplit, benchmark: LoadedBenchmark) -> None:
+    """Plans the benchmark at both ends and every choice of each parameter."""
+    seed = benchmark.benchmark.seeds[0]
+    for values in planner.space.probes():
+        planner.plan(values, seed, split)
+
+
+def _settle(node: Any, store: Store, reporter: Reporter) -> None:
+    outcome = compute_stage(node, store, fresh=False, progress=reporter.progress)
+    if outcome.error is not None:
+        raise outcome.error
+    if outcome.status == "failed":
+        raise RuntimeError(f"stage {node.kind} '{node.label}' failed\n\n{outcome.details}")
+
+
+def _check_folder(folder: Path, name: str) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UserError("the output is a file, not a folder", where=str(folder), mend="choose another --out")
+    if (folder / SWEEP).is_file():
+        held = read_sweep(folder)
+        if held.name != name:
+            raise UserError(
+                f"the folder holds the sweep '{held.name}', not '{name}'",
+                where=str(folder),
+                mend="choose another --out",
+            )
+    elif folder.is_dir() and any(not path.name.startswith((".", JOURNAL)) for path in folder.iterdir()):
+        # A journal alone is that of a process which begins the same sweep at this moment.
+        raise UserError(
+            "the output folder holds files and is no sweep's folder", where=str(folder), mend="choose another --out"
+        )
+
+
+def _fingerprint(loaded: LoadedSweep, benchmark: LoadedBenchmark, cohort: StageNode, limit: int | None) -> str:
+    """All that makes trials comparable. Moved data are the same data; sampler and number of trials may change."""
+    left_out = ("data", "profiles", "trackers", "description", "comparisons", "intervals")
+    use = cohort.component
+    assert use is not None
+    return content_hash(
+        {
+            "benchmark": {key: value for key, value in benchmark.source.tree.items() if key not in left_out},
+            "data": [use.name, dict(use.params), cohort.content],
+            "limit": limit,
+            "space": loaded.source.tree["space"],
+            "objectives": loaded.source.tree["objectives"],
+            "tuning_folds": loaded.sweep.tuning_folds,
+        }
+    )

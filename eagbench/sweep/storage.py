@@ -1,0 +1,96 @@
+"""Where a study lies: a journal file (safe on NFS), or any database that Optuna opens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
+from optuna.storages.journal import JournalFileBackend
+
+from eagbench.errors import UserError
+from eagbench.sweep.folder import JOURNAL, Direction
+
+# A process waits this long for SQLite's one lock, in seconds; Optuna's own five are short for several processes.
+_SQLITE_TIMEOUT = 60
+_FINGERPRINT = "fingerprint"
+
+
+def open_storage(storage: str, folder: Path) -> BaseStorage:
+    """Opens a storage, and makes it where it is not there yet.
+
+    Args:
+        storage: A URL (`sqlite:///...`, `postgresql://...`), or a journal file, seen from `folder`.
+        folder: The sweep's folder.
+
+    Raises:
+        UserError: The URL is none, its driver is not installed, or the database does not answer.
+    """
+    if "://" not in storage:
+        path = folder / storage
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Its lock is a symbolic link, which NFS makes atomically.
+        return JournalStorage(JournalFileBackend(str(path)))
+    import sqlalchemy.exc
+
+    where = shown(storage)
+    options = {"connect_args": {"timeout": _SQLITE_TIMEOUT}} if storage.startswith("sqlite") else None
+    try:
+        # With Optuna's cache around it here: each study would put one of its own around it, which knows no trial.
+        return get_storage(RDBStorage(storage, engine_kwargs=options))
+    except ImportError as error:
+        raise UserError(
+            "the driver of this database is not installed",
+            where=where,
+            mend=f'{error.name or error}: for PostgreSQL `pip install "psycopg[binary]"` and postgresql+psycopg://...',
+        ) from error
+    except (sqlalchemy.exc.NoSuchModuleError, sqlalchemy.exc.ArgumentError) as error:
+        raise UserError(
+            f"Optuna can't open this storage: {error}",
+            where=where,
+            mend="give a journal file, sqlite:///study.db or postgresql://user@host/database",
+        ) from error
+    except sqlalchemy.exc.DBAPIError as error:
+        raise UserError(f"the database can't be opened: {error.orig}", where=where) from error
+
+
+def shown(storage: str) -> str:
+    """A storage as it may be shown and written: without a password."""
+    if "://" not in storage:
+        return storage
+    import sqlalchemy.exc
+    from sqlalchemy.engine import make_url
+
+    try:
+        return make_url(storage).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        return storage.partition("://")[0] + "://..."
+
+
+def resolved(storage: str | None) -> str:
+    """`--storage` as it holds wherever one stands: the sweep's own journal, a whole path, or a URL."""
+    if storage is None:
+        return JOURNAL
+    return storage if "://" in storage else str(Path(storage).absolute())
+
+
+def open_study(
+    storage: BaseStorage, name: str, directions: Sequence[Direction], fingerprint: str, where: str
+) -> optuna.Study:
+    """The study of a sweep, made where it is not there yet.
+
+    Raises:
+        UserError: A study of this name belongs to another sweep.
+    """
+    study = optuna.create_study(study_name=name, storage=storage, directions=list(directions), load_if_exists=True)
+    held = study.user_attrs.get(_FINGERPRINT)
+    if held is None:
+        study.set_user_attr(_FINGERPRINT, fingerprint)
+    elif held != fingerprint:
+        raise UserError(
+            f"the study '{name}' belongs to another sweep: its benchmark, space, objectives or data differ",
+            where=where,
+            mend="give the sweep another `name`, or another --out or --storage",
+        )
+    return study

@@ -1,0 +1,109 @@
+"""`trials.csv` and `log.jsonl`, written from the study, so that it does not matter which process ran a trial."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from eagbench.store import write_text
+from eagbench.sweep.claims import finished
+from eagbench.sweep.folder import LOG, OBJECTIVE_PREFIX, PARAMETER_PREFIX, TRIALS, SweepRecord
+
+_STATUSES = ("computed", "reused")
+
+
+def write_tables(folder: Path, record: SweepRecord, trials: Sequence[FrozenTrial]) -> None:
+    """Writes both files."""
+    write_text(folder / TRIALS, trials_csv(record, trials))
+    lines = [_line(trial) for trial in trials]
+    sums: dict[str, Any] = {
+        "event": "sweep",
+        "finished": finished(trials),
+        "wanted": record.trials,
+        "stages": stage_sums(trials),
+    }
+    write_text(folder / LOG, "".join(json.dumps(line) + "\n" for line in [*lines, sums]))
+
+
+def stage_sums(trials: Sequence[FrozenTrial]) -> dict[str, dict[str, int]]:
+    """How many stages of each kind the trials computed, and how many they found done."""
+    sums: dict[str, dict[str, int]] = {}
+    for trial in trials:
+        for kind, counts in trial.user_attrs.get("stages", {}).items():
+            mine = sums.setdefault(kind, dict.fromkeys(_STATUSES, 0))
+            for status in _STATUSES:
+                mine[status] += counts[status]
+    return dict(sorted(sums.items()))
+
+
+def trials_csv(record: SweepRecord, trials: Sequence[FrozenTrial]) -> str:
+    """One row per trial; a parameter that was not drawn, and a number that is not known, are empty."""
+    parameters, objectives = list(record.space), [objective.name for objective in record.objectives]
+    columns = [
+        "number",
+        "state",
+        "origin",
+        *(PARAMETER_PREFIX + path for path in parameters),
+        *(OBJECTIVE_PREFIX + name for name in objectives),
+        "seconds",
+        *_STATUSES,
+        "reason",
+    ]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, fieldnames=columns, lineterminator="\n", restval="")
+    writer.writeheader()
+    for trial in trials:
+        counts = trial.user_attrs.get("stages", {}).values()
+        writer.writerow(
+            {
+                "number": trial.number,
+                "state": trial.state.name,
+                "origin": origin_text(trial),
+                **{PARAMETER_PREFIX + path: _plain(value) for path, value in trial.params.items()},
+                **{OBJECTIVE_PREFIX + n: repr(v) for n, v in zip(objectives, trial.values or (), strict=False)},
+                "seconds": trial.user_attrs.get("seconds", ""),
+                **({s: sum(c[s] for c in counts) for s in _STATUSES} if counts else {}),
+                "reason": _reason(trial),
+            }
+        )
+    return stream.getvalue()
+
+
+def origin_text(trial: FrozenTrial) -> str:
+    """Where a trial's parameters come from, in a word or two."""
+    origin = trial.user_attrs.get("origin", {})
+    if "retry_of" in origin:
+        return f"retry of {origin['retry_of']}"
+    return "default" if "default" in origin else f"fixed {origin['fixed']}" if "fixed" in origin else "sampled"
+
+
+def _plain(value: Any) -> Any:
+    return repr(value) if isinstance(value, float) else json.dumps(value) if value is None else value
+
+
+def _reason(trial: FrozenTrial) -> str:
+    """The last line of what a failed trial says; the traceback stands in the log."""
+    text = str(trial.user_attrs.get("reason", "")).strip()
+    return f"{trial.user_attrs['failure']}: {text.splitlines()[-1].strip()}" if text else ""
+
+
+def _line(trial: FrozenTrial) -> dict[str, Any]:
+    attributes = trial.user_attrs
+    return {
+        "event": "trial",
+        "number": trial.number,
+        "state": trial.state.name,
+        "origin": attributes.get("origin", {}),
+        "started": trial.datetime_start.isoformat() if trial.datetime_start else None,
+        "ended": trial.datetime_complete.isoformat() if trial.datetime_complete else None,
+        "process": {key: attributes["lease"][key] for key in ("place", "pid")} if "lease" in attributes else None,
+        "parameters": trial.params,
+        "values": trial.values,
+        **{key: attributes[key] for key in ("seconds", "steps", "stages", "failure", "reason") if key in attributes},
+    }

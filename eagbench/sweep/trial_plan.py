@@ -1,0 +1,155 @@
+"""A trial as an ordinary plan: the benchmark with the trial's values, one seed, one fold, and what objectives read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eagbench.config import validate_benchmark
+from eagbench.errors import UserError
+from eagbench.plan import Plan, make_plan
+from eagbench.progress import Reporter
+from eagbench.registry import Registry
+from eagbench.runner import SharedStageError, run_plan
+from eagbench.store import Store
+from eagbench.sweep.division import NestedSplit
+from eagbench.sweep.objectives import Objective, conditions_of
+from eagbench.sweep.space import Space, Values
+from eagbench.yaml_source import Source, item_label
+
+# Trials are not compared by intervals; the fewest resamples that a benchmark takes.
+_RESAMPLES = 100
+
+
+class TrialFailure(Exception):
+    """A trial's stage failed.
+
+    Args:
+        by: `user` for what the user can mend, `bug` for all else.
+        reason: Why, in one line or two.
+        details: The traceback of a bug.
+    """
+
+    def __init__(self, by: str, reason: str, details: str | None = None) -> None:
+        self.by, self.reason, self.details = by, reason, details
+        super().__init__(reason)
+
+
+@dataclass(slots=True)
+class StageCount:
+    """Fingerprints of the stages that a trial computed and found done, by kind."""
+
+    computed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    reused: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def add(self, kind: str, fingerprint: str, status: str) -> None:
+        """Counts a stage; one that a trial meets again after it computed it is not reused."""
+        if status == "computed":
+            self.computed[kind].add(fingerprint)
+        elif status == "reused" and fingerprint not in self.computed[kind]:
+            self.reused[kind].add(fingerprint)
+
+    def numbers(self) -> dict[str, dict[str, int]]:
+        """Counts by kind."""
+        return {
+            kind: {"computed": len(self.computed[kind]), "reused": len(self.reused[kind])}
+            for kind in sorted({*self.computed, *self.reused})
+            if self.computed[kind] or self.reused[kind]
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TrialPlanner:
+    """Makes and runs the plans of trials.
+
+    Attributes:
+        source: The benchmark's tree, without any trial's values.
+        profile: The profile that was laid on it.
+        space: The search space.
+        objectives: What is measured.
+        registry: The components.
+        store: Where stages lie.
+    """
+
+    source: Source
+    profile: str | None
+    space: Space
+    objectives: tuple[Objective, ...]
+    registry: Registry
+    store: Store
+
+    def plan(self, values: Values, seed: int, split: NestedSplit) -> Plan:
+        """The plan of one seed and fold of a trial.
+
+        Raises:
+            UserError: A value does not fit, or an objective's condition means nothing to its method.
+        """
+        source = self.space.put(self.source, values)
+        _reduce(source, self.objectives, seed, self.registry)
+        plan = make_plan(validate_benchmark(source, self.profile), self.registry, self.store, split=split)
+        for objective in self.objectives:
+            if objective.record.kind == "degradation" and objective.cell(plan, objective.record).score is None:
+                raise UserError(
+                    f"the condition '{objective.record.condition}' means nothing to the method "
+                    f"'{objective.record.method}', by what it reads",
+                    where=objective.place,
+                )
+        return plan
+
+    def measure(
+        self, values: Values, seed: int, split: NestedSplit, counts: StageCount, reporter: Reporter
+    ) -> list[float]:
+        """Runs one seed and fold of a trial.
+
+        Returns:
+            One value per objective.
+
+        Raises:
+            TrialFailure: A stage failed, or a number is undefined.
+        """
+        try:
+            plan = self.plan(values, seed, split)
+            result = run_plan(plan, self.store, reporter)
+            for node in plan.nodes:
+                outcome = result.outcomes[node.fingerprint]
+                counts.add(node.kind, node.fingerprint, outcome.status)
+                if outcome.status == "failed":
+                    by = "bug" if outcome.error is None else "user"
+                    raise TrialFailure(by, f"{node.kind} '{node.label}': {outcome.reason}", outcome.details)
+            return [objective.value(plan, result, self.store) for objective in self.objectives]
+        except UserError as error:
+            raise TrialFailure("user", error.message) from error
+        except SharedStageError as error:
+            raise TrialFailure("bug", str(error).partition("\n")[0], str(error)) from error
+
+
+def _reduce(source: Source, objectives: Sequence[Objective], seed: int, registry: Registry) -> None:
+    """Leaves in a benchmark what objectives read."""
+    tree = source.tree
+    _keep_methods(source, {objective.record.method for objective in objectives})
+    metrics = {
+        item_label(objective.metric): objective.metric for objective in objectives if objective.metric is not None
+    }
+    # A benchmark has a metric; where only costs are wanted any will do.
+    tree["metrics"] = list(metrics.values()) or tree["metrics"][:1]
+    tree["conditions"] = conditions_of(objectives)
+    tree["seeds"] = [seed]
+    tree["intervals"] = {"resamples": _RESAMPLES}
+    for key in ("comparisons", "trackers", "recalibrate", "subgroups"):
+        tree.pop(key, None)
+    components: list[Any] = [registry.get("metric", item_label(metric)).component for metric in tree["metrics"]]
+    if all(component.reads_probability for component in components):
+        tree.pop("reference_expert", None)  # the others compare with it
+
+
+def _keep_methods(source: Source, labels: Collection[str]) -> None:
+    """Removes all other methods; the places of those that stay move with them."""
+    kept = [i for i, item in enumerate(source.tree["methods"]) if item_label(item) in labels]
+    source.tree["methods"] = [source.tree["methods"][i] for i in kept]
+    places = {path: place for path, place in source.places.items() if path[:1] != ("methods",) or len(path) == 1}
+    for path, place in source.places.items():
+        if path[:1] == ("methods",) and len(path) > 1 and path[1] in kept:
+            places["methods", kept.index(int(path[1])), *path[2:]] = place
+    source.places = places
