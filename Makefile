@@ -13,7 +13,7 @@ demo: environment
 	$(BIN)/eagbench run benchmarks/mimic_robustness.yaml --profile quick --out $(DEMO_OUT)
 
 test: environment
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
 
 test-slow: environment
 	$(BIN)/python -m pytest -m slow

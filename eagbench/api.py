@@ -39,19 +39,23 @@ from eagbench.protocols import (
     SearchResult,
     SearchTask,
     StrictParams,
+    TextEncoder,
     Tracker,
     TrainableLanguageModel,
 )
 from eagbench.registry import create_component
+from eagbench.responses import ResponseCache, response_cache
 from eagbench.stage import ComponentUse, StageNode, StageRun
-from eagbench.stages.salience import read_salience
+from eagbench.stages.salience import read_cross_fitted_probability, read_salience, top_observed
 from eagbench.types import (
     Access,
+    BoolArray,
     Case,
     Cases,
     Cohort,
     Feature,
     FloatArray,
+    FurtherLine,
     IntArray,
     LabelledCases,
     Prediction,
@@ -61,6 +65,7 @@ from eagbench.types import (
     Task,
     TrainingData,
     Trajectory,
+    WrittenAs,
 )
 from eagbench.vocabulary import SourceItem, Vocabulary, vocabulary
 
@@ -73,6 +78,7 @@ __all__ = [
     "Access",
     "AnswerMode",
     "AttentionProbe",
+    "BoolArray",
     "Case",
     "Cases",
     "Cohort",
@@ -82,6 +88,7 @@ __all__ = [
     "Feature",
     "FeatureVocabulary",
     "FloatArray",
+    "FurtherLine",
     "Generation",
     "IntArray",
     "LabelledCases",
@@ -96,6 +103,7 @@ __all__ = [
     "RecordText",
     "RecordTextParams",
     "Register",
+    "ResponseCache",
     "Reward",
     "Sampling",
     "ScoredCases",
@@ -110,12 +118,14 @@ __all__ = [
     "Style",
     "StyleName",
     "Task",
+    "TextEncoder",
     "Tracker",
     "TrainableLanguageModel",
     "TrainingData",
     "Trajectory",
     "UserError",
     "Vocabulary",
+    "WrittenAs",
     "answer_cases",
     "answer_prompts",
     "answer_with_policy",
@@ -131,8 +141,11 @@ __all__ = [
     "question",
     "quiet_transformers",
     "read_answer",
+    "read_cross_fitted_probability",
     "read_salience",
+    "response_cache",
     "time_grid",
+    "top_observed",
     "vocabulary",
     "write_answer",
     "write_prior",

@@ -91,13 +91,64 @@ RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=Fa
 
 @app.command()
 def report(
-    run: RunFolder,
+    run: Annotated[Path, typer.Argument(help="A run folder, or a sweep's.", show_default=False)],
     format: Annotated[str, typer.Option(help="html, md, latex or csv.")] = "html",
 ) -> None:
-    """Write a run's report again, or print its main table as Markdown, LaTeX or CSV."""
+    """Write the report of a run or a sweep again, or print its main tables as Markdown, LaTeX or CSV."""
     from eagbench import commands
 
     typer.echo(commands.report(run, format))
+
+
+@app.command()
+def sweep(
+    sweep: Annotated[Path, typer.Argument(help="The sweep's YAML file.", show_default=False)],
+    trials: Annotated[int | None, typer.Option(min=1, help="Finished trials, instead of the file's number.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which no trial is begun.")] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A journal file, sqlite:///... or postgresql://... (default: in the folder)."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that run trials.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="The sweep's folder (default: sweeps/<name>).")] = None,
+    sets: Sets = None,
+    limit: Limit = None,
+    evaluate_best: Annotated[
+        bool, typer.Option("--evaluate-best", help="At the end, the best trial once on held-out cases.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the results only.")] = False,
+) -> None:
+    """Tune any path of a benchmark with Optuna, on tuning cases; or go on with an interrupted sweep."""
+    from eagbench.sweep.command import sweep as run_sweep
+    from eagbench.sweep.session import SweepRequest
+
+    request = SweepRequest(sweep, out, tuple(sets or ()), trials, limit, storage, timeout, quiet)
+    try:
+        finished = run_sweep(request, jobs=jobs, evaluate_best=evaluate_best)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on with the sweep", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    typer.echo(finished.summary)
+    if finished.failed_by:
+        raise typer.Exit(EXIT_BUG if "bug" in finished.failed_by else EXIT_CELLS_FAILED)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="The run whose methods are judged.", show_default=False)],
+    second: Annotated[Path, typer.Argument(help="The run they are compared with.", show_default=False)],
+    metric: Annotated[str | None, typer.Option(help="The metric to test first (default: the first run's own).")] = None,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIRST=SECOND", help="Methods to compare (default: every label that both runs have)."),
+    ] = None,
+    condition: Annotated[list[str] | None, typer.Option(help="Only this condition, e.g. clean.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write a .csv, .md or .html file.")] = None,
+) -> None:
+    """Paired differences between two runs on the same cases, with intervals and corrected p-values."""
+    from eagbench import commands
+
+    typer.echo(commands.compare(first, second, metric, tuple(pair or ()), tuple(condition or ()), out))
 
 
 @app.command()

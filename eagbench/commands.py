@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -13,7 +14,7 @@ from eagbench.progress import Reporter
 from eagbench.registry import load_registry
 from eagbench.run_writer import check_out, write_run_folder
 from eagbench.runner import needed_stages, run_plan
-from eagbench.store import Store
+from eagbench.store import Store, write_text
 from eagbench.tracking import tracked
 
 
@@ -122,15 +123,47 @@ def plan_text(plan: Plan, store: Store) -> str:
 
 
 def report(folder: Path, format: str) -> str:
-    """Writes the HTML report again, or renders the main table."""
-    from eagbench.report.html import write_report
-    from eagbench.report.tables import Format, render
-    from eagbench.run_contract import read_manifest
+    """Writes the HTML report of a run or a sweep again, or renders its main tables."""
+    from eagbench.report.tables import Format
+    from eagbench.sweep.folder import SWEEP
 
-    read_manifest(folder)
+    write_report: Callable[[Path], Path]
+    render: Callable[[Path, Format], str]
+    if (folder / SWEEP).is_file():
+        from eagbench.sweep import report as of_sweep
+
+        write_report, render = of_sweep.write_report, of_sweep.render
+    else:
+        from eagbench.report import html, tables
+        from eagbench.run_contract import read_manifest
+
+        read_manifest(folder)
+        write_report, render = html.write_report, tables.render
     if format == "html":
         return f"report: {write_report(folder)}"
     if format not in get_args(Format):
         choices = ", ".join(("html", *get_args(Format)))
         raise UserError(f"there is no format '{format}'", where="--format", mend=f"choices: {choices}")
     return render(folder, cast(Format, format))
+
+
+def compare(
+    first: Path, second: Path, metric: str | None, pairs: tuple[str, ...], conditions: tuple[str, ...], out: Path | None
+) -> str:
+    """Compares two runs; the table as text, and as a file if one is asked for.
+
+    Raises:
+        UserError: The runs can't be compared, or the file can't be written.
+    """
+    from eagbench.compare_runs import compare_runs
+    from eagbench.report.run_comparison import check_format, render
+
+    if out is not None:
+        check_format(out)
+    comparison = compare_runs(first, second, metric=metric, pairs=pairs, conditions=conditions)
+    text = render(comparison, ".md")
+    if out is None:
+        return text
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, render(comparison, out.suffix))
+    return f"{text}\nwritten: {out}"

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -129,11 +129,45 @@ class SplitSpec(Strict):
 
 
 class IntervalSpec(Strict):
-    """The bootstrap over patients."""
+    """The bootstrap over patients.
+
+    `auroc` chooses the interval of an AUROC: `percentile`, or `logit` (normal on the scale of its log odds), which
+    keeps its level with fewer events (docs/metrics.md).
+    """
 
     resamples: int = Field(default=1000, ge=100)
     level: float = Field(default=0.95, gt=0.5, lt=1)
+    auroc: Literal["percentile", "logit"] = "percentile"
     seed: int = Field(default=0, ge=0)
+
+
+class SubgroupSpec(Strict):
+    """By which facts results on clean records are also given apart, and how many cases that takes.
+
+    Attributes:
+        by: `sex`, `age` (in bands), or facts that the data set declares, such as `icu_type`.
+        minimum_cases: A subgroup with fewer cases has no numbers.
+        minimum_positive: Nor has one with fewer cases of the rarer class.
+        age_bands: Lower edges in years, rising.
+    """
+
+    by: tuple[str, ...] = Field(min_length=1)
+    minimum_cases: int = Field(default=50, ge=2)
+    minimum_positive: int = Field(default=10, ge=1)
+    age_bands: tuple[float, ...] = Field(default=(18, 45, 65, 80), min_length=1)
+
+    @field_validator("by")
+    @classmethod
+    def _facts_differ(cls, by: tuple[str, ...]) -> tuple[str, ...]:
+        _unique(list(by), "fact")
+        return by
+
+    @field_validator("age_bands")
+    @classmethod
+    def _rise(cls, bands: tuple[float, ...]) -> tuple[float, ...]:
+        if sorted(set(bands)) != list(bands):
+            raise ValueError("the lower edges of age bands rise")
+        return bands
 
 
 class ComparisonSpec(Strict):
@@ -143,12 +177,61 @@ class ComparisonSpec(Strict):
     metric: str
 
 
+EACH, LEAVE_ONE_OUT, ALL = "each", "leave_one_out", "all"
+
+
+class FeatureView(Strict):
+    """What of the records methods see across domains, by what they read."""
+
+    columns: Literal["shared"] = "shared"
+    text: Literal["shared", "all"] = "all"
+
+
+class TransferSpec(Strict):
+    """Where methods are trained and where they are evaluated.
+
+    Attributes:
+        train: Domains, a model for each; or `each` (every domain), `leave_one_out` (for every evaluated domain a model
+            of all others), `all` (one model of all domains); the latter two divide one data set (`domain_by`).
+        evaluate: Domains on whose held-out cases each of them is evaluated, or `each`.
+        features: Methods that read columns see the concepts that all domains of the transfer share; those that read
+            text may see everything that stands in the record they are given.
+        outcomes: `may_differ` admits domains whose tasks have different names (death in the unit, death in hospital):
+            what is measured is then the change of question as well.
+    """
+
+    train: tuple[str, ...] = Field(min_length=1)
+    evaluate: tuple[str, ...] = Field(default=(EACH,), min_length=1)
+    features: FeatureView = FeatureView()
+    outcomes: Literal["same", "may_differ"] = "same"
+
+    @field_validator("train", "evaluate", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("train", "evaluate")
+    @classmethod
+    def _names_differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        _unique(list(value), "domain")
+        return value
+
+
 class Benchmark(Strict):
-    """A benchmark: data, methods, conditions, seeds, metrics."""
+    """A benchmark: data, methods, conditions, seeds, metrics.
+
+    The data are one data set (`data`), which `domain_by` may divide into domains, or several (`domains`).
+
+    `attestation` says in words by what right credentialed records, or numbers from them, may go to the machines that
+    the benchmark names (a policy's server, a tracker). Without it they never do.
+    """
 
     name: str
     description: str = ""
-    data: ComponentSpec
+    data: ComponentSpec | None = None
+    domains: dict[str, ComponentSpec] = Field(default_factory=dict)
+    domain_by: str | None = None
+    transfer: TransferSpec | None = None
     split: SplitSpec = SplitSpec(train=0.7, tuning=0.1, held_out=0.2)
     reference_expert: ComponentSpec | None = None
     teacher_features: int = Field(default=5, ge=1)
@@ -161,7 +244,10 @@ class Benchmark(Strict):
     metrics: tuple[ComponentSpec, ...] = Field(min_length=1)
     intervals: IntervalSpec = IntervalSpec()
     comparisons: ComparisonSpec | None = None
+    recalibrate: bool = False
+    subgroups: SubgroupSpec | None = None
     trackers: tuple[ComponentSpec, ...] = ()
+    attestation: str | None = Field(default=None, min_length=1)
     profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @field_validator("name")
@@ -170,6 +256,39 @@ class Benchmark(Strict):
         if not _LABEL.fullmatch(name):
             raise ValueError("a benchmark's name is made of letters, digits, '_', '-' and '.'")
         return name
+
+    @field_validator("domains")
+    @classmethod
+    def _are_domains(cls, domains: dict[str, ComponentSpec]) -> dict[str, ComponentSpec]:
+        for name in domains:
+            if not _LABEL.fullmatch(name) or name in (EACH, LEAVE_ONE_OUT, ALL):
+                raise ValueError(
+                    f"'{name}' can't be the name of a domain: it is made of letters, digits, '_', '-' and '.', and is "
+                    f"none of {EACH}, {LEAVE_ONE_OUT}, {ALL}"
+                )
+        if len(domains) == 1:
+            raise ValueError("a benchmark across domains needs two of them; for one data set write `data`")
+        return domains
+
+    @model_validator(mode="after")
+    def _says_where(self) -> Benchmark:
+        if self.data is None and not self.domains:
+            raise ValueError("the key 'data' is missing; for several data sets write `domains` and `transfer`")
+        if self.data is not None and self.domains:
+            raise ValueError("give either `data` or `domains`")
+        if self.domains and self.domain_by is not None:
+            raise ValueError("`domain_by` divides one data set (`data`), not `domains`")
+        if (self.transfer is not None) != bool(self.domains or self.domain_by):
+            raise ValueError(
+                "`transfer` says where methods are trained and evaluated; it belongs to `domains` or `domain_by`, and "
+                "they need it"
+            )
+        if self.domains and self.transfer is not None:
+            for name in (*self.transfer.train, *self.transfer.evaluate):
+                if name in (LEAVE_ONE_OUT, ALL):
+                    raise ValueError(f"`{name}` pools the cases of one data set that `domain_by` divides")
+                _among([*self.domains, EACH], "domain", name)
+        return self
 
     @field_validator("conditions")
     @classmethod
@@ -239,11 +358,18 @@ class LoadedBenchmark:
 def load_benchmark(
     path: Path, *, sets: Sequence[str] = (), profile: str | None = None, seeds: Sequence[int] | None = None
 ) -> LoadedBenchmark:
-    """Reads a benchmark, lays the profile on it, then `--set` and `--seeds`.
+    """Reads a benchmark, lays the profile on it, then `--set` and `--seeds`, and validates it.
 
     Raises:
         UserError: Anything in the file, the profile or an assignment is wrong; the message names file and line.
     """
+    return validate_benchmark(read_benchmark(path, sets=sets, profile=profile, seeds=seeds), profile)
+
+
+def read_benchmark(
+    path: Path, *, sets: Sequence[str] = (), profile: str | None = None, seeds: Sequence[int] | None = None
+) -> Source:
+    """As `load_benchmark`, before it is validated: the tree, to which more may be done."""
     source = read_yaml(path)
     if profile is not None:
         profiles = source.tree.get("profiles")
@@ -261,6 +387,15 @@ def load_benchmark(
     if seeds is not None:
         source.tree["seeds"] = list(seeds)
         source.places[("seeds",)] = "--seeds"
+    return source
+
+
+def validate_benchmark(source: Source, profile: str | None = None) -> LoadedBenchmark:
+    """The benchmark that a tree describes.
+
+    Raises:
+        UserError: Anything in the tree is wrong; the message names file and line.
+    """
     try:
         benchmark = Benchmark.model_validate(source.tree)
     except ValidationError as error:
@@ -333,10 +468,12 @@ def _label_of(source: Source, path: KeyPath, index: int) -> str | int:
 def _field_names(model: Any, location: Sequence[str | int]) -> list[str]:
     for part in location:
         if isinstance(part, str) and isinstance(model, type) and issubclass(model, BaseModel):
-            field = model.model_fields.get(part)
-            model = field.annotation if field else None
+            # A part that is no field is a key of a mapping, whose values' model is here already.
+            model = model.model_fields[part].annotation if part in model.model_fields else model
         model = _model_within(model)
-    return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return []
+    return sorted(field.alias or name for name, field in model.model_fields.items())
 
 
 def _model_within(annotation: Any) -> Any:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 from eagbench.cohort_files import labels_of, read_cases, read_labels, read_reference_probabilities
+from eagbench.protocols import Perturbation
 from eagbench.registry import load_registry
+from eagbench.shared_concepts import SharedConcepts
 from eagbench.stage import CasesInput, Condition, LabelsInput, StageNode, StageOutput, TrainingInput, content_hash
 from eagbench.stages.split import patient_set_hash, read_assignment, read_parts
 from eagbench.store import Store
@@ -41,15 +44,18 @@ def _resolve(value: Any, store: Store) -> Any:
     if isinstance(value, StageOutput):
         return store.folder(value.stage)
     cohort, split = store.folder(_cohort(value.split)), store.folder(value.split)
-    if isinstance(value, TrainingInput):
-        return _training(cohort, split, value.fold)
     if isinstance(value, LabelsInput):
-        return _held_out_labels(cohort, split)
+        return _held_out_labels(cohort, split, store.folder(value.trained_on or value.split))
+    concepts = None if value.concepts is None else SharedConcepts.read(store.folder(value.concepts))
+    if isinstance(value, TrainingInput):
+        data = _training(cohort, split, value.fold)
+        return data if concepts is None else concepts.restrict_training(data)
     cases = _part(cohort, split, value.fold, value.part)
-    if value.condition.perturbation is None:
-        return cases
-    seed = int(value.split.params["seed"])
-    return _perturbed(cases, _part(cohort, split, value.fold, "train"), value.condition, seed)
+    if value.condition.perturbation is not None:
+        seed = int(value.split.params["seed"])
+        cases = _perturbed(cases, _part(cohort, split, value.fold, "train"), *_key(value.condition), seed)
+    # After the perturbation: who reads the shared concepts meets the same changed record as who reads all of it.
+    return cases if concepts is None else concepts.restrict(cases)
 
 
 @functools.lru_cache(maxsize=32)
@@ -69,7 +75,7 @@ def _training(cohort: Path, split: Path, fold: int) -> TrainingData:
     )
 
 
-def _held_out_labels(cohort: Path, split: Path) -> HeldOutLabels:
+def _held_out_labels(cohort: Path, split: Path, trained_on: Path) -> HeldOutLabels:
     labels = read_labels(cohort)
     rows = [row for row in read_assignment(split).to_pylist() if row["part"] == "held_out"]
     return HeldOutLabels(
@@ -77,24 +83,38 @@ def _held_out_labels(cohort: Path, split: Path) -> HeldOutLabels:
         patient={row["case_id"]: row["patient_id"] for row in rows},
         fold={row["case_id"]: row["fold"] for row in rows},
         training_prevalence={
-            part["fold"]: part["n_positive"] / part["n_cases"] for part in read_parts(split) if part["part"] == "train"
+            part["fold"]: part["n_positive"] / part["n_cases"]
+            for part in read_parts(trained_on)
+            if part["part"] == "train"
         },
         reference_probabilities=read_reference_probabilities(cohort),
     )
 
 
-def _perturbed(cases: Cases, training: Cases, condition: Condition, seed: int) -> Cases:
+def _key(condition: Condition) -> tuple[str, str, float]:
+    """A perturbation's name, its parameters as JSON, and the severity."""
     use = condition.perturbation
     assert use is not None
     assert condition.severity is not None
-    perturbation = load_registry().create("perturbation", use.name, use.params)
-    perturbation.fit(training)
+    return use.name, json.dumps(dict(use.params), sort_keys=True), condition.severity
+
+
+# A teacher and a method, or two methods, often ask for the same records one after the other; all of them, every
+# condition and fold, would not fit into memory.
+@functools.lru_cache(maxsize=8)
+def _perturbed(cases: Cases, training: Cases, name: str, params: str, severity: float, seed: int) -> Cases:
+    perturbation = _fitted(training, name, params)
     # The seed of a case depends on the perturbation and not on its severity, so that a higher severity adds to what a
     # lower one did; nor on the method or its seed, so that all methods meet the same records.
-    stem = content_hash([seed, use.name, dict(use.params)])
-    return cases.with_items(
-        [perturbation.apply(case, condition.severity, case_seed(stem, case.case_id)) for case in cases]
-    )
+    stem = content_hash([seed, name, json.loads(params)])
+    return cases.with_items([perturbation.apply(case, severity, case_seed(stem, case.case_id)) for case in cases])
+
+
+@functools.lru_cache(maxsize=128)
+def _fitted(training: Cases, name: str, params: str) -> Perturbation:
+    perturbation: Perturbation = load_registry().create("perturbation", name, json.loads(params))
+    perturbation.fit(training)
+    return perturbation
 
 
 def case_seed(stem: str, case_id: str) -> int:

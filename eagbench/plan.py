@@ -9,12 +9,13 @@ import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
 import eagbench
-from eagbench.config import LoadedBenchmark, validate_params
+from eagbench.config import ComponentSpec, LoadedBenchmark, SplitSpec, validate_params
+from eagbench.domains import Domain, Pair, Transfer, plan_transfer
 from eagbench.errors import UserError
 from eagbench.expert_method import ExpertMethod
 from eagbench.registry import Registered, Registry, code_version, source_hash
@@ -31,6 +32,7 @@ from eagbench.stage import (
     content_hash,
 )
 from eagbench.store import Store
+from eagbench.types import Access, Reads
 from eagbench.yaml_source import KeyPath
 
 NUMERIC_LIBRARIES = (
@@ -39,11 +41,15 @@ NUMERIC_LIBRARIES = (
 )  # fmt: skip
 
 # What of the core each of its stages depends on, as paths below eagbench/. A change there makes results anew.
-_SHARED = ("types.py", "stage.py", "inputs.py", "cohort_files.py", "arrays.py")
+_SHARED = ("types.py", "stage.py", "inputs.py", "shared_concepts.py", "cohort_files.py", "arrays.py")
 _CODE: Mapping[str, tuple[str, ...]] = {
     "source": ("stages/cohort.py", "vocabulary"),
     "cohort": ("stages/cohort.py", "vocabulary"),
     "split": ("stages/split.py",),
+    "nested_split": ("stages/split.py", "stages/nested_split.py"),
+    "domain": ("stages/domains.py", "stages/split.py"),
+    "shared_concepts": ("stages/domains.py",),
+    "covariate_shift": ("stages/domains.py",),
     "expert": ("stages/expert.py",),
     "teacher": ("stages/salience.py",),
     "constant_list": ("stages/salience.py",),
@@ -51,26 +57,30 @@ _CODE: Mapping[str, tuple[str, ...]] = {
     "record_text": ("stages/record_text.py", "prompting"),
     "policy": ("stages/policy.py", "prompting"),
     "predict": ("stages/predict.py", "prompting"),
-    "score": ("stages/score.py", "metrics", "stats"),
-    "references": ("stages/score.py", "metrics", "stats"),
+    "recalibration": ("stages/recalibration.py", "stats"),
+    "subgroups": ("stages/subgroups.py",),
+    "score": ("stages/score.py", "stages/recalibration.py", "stages/subgroups.py", "metrics", "stats"),
+    "references": ("stages/score.py", "stages/subgroups.py", "metrics", "stats"),
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One method, seed and condition of the grid.
+    """One method, seed, condition and pair of domains of the grid.
 
     Attributes:
         method: The method's label.
         seed: Its seed.
         condition: Clean, or a perturbation at a severity.
         score: The stage that gives its numbers; None where the condition means nothing for this kind of method.
+        pair: Where the method was trained and where it is evaluated.
     """
 
     method: str
     seed: int
     condition: Condition
     score: StageNode | None
+    pair: Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,7 @@ class PlannedMethod:
 
     label: str
     use: ComponentUse
-    reads: str
+    reads: Reads
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,34 +99,44 @@ class Plan:
     Attributes:
         loaded: The benchmark and where each value of it stands.
         limit: Patients to take before the split, None for all.
-        cohort: The stage that loads the data.
-        split: The stage that divides the patients.
-        references: The stage that scores probabilities that came with the data.
+        transfer: The domains, and where methods are trained and evaluated.
+        references: For each evaluated domain, in order, the stage that scores probabilities that came with the data.
         methods: The methods in the benchmark's order.
         conditions: The conditions in order, clean first.
         cells: The grid.
         metrics: The metrics' components.
         trackers: The trackers' components.
-        access: Access policy of the data.
         nodes: Every stage, each after those it needs.
     """
 
     loaded: LoadedBenchmark
     limit: int | None
-    cohort: StageNode
-    split: StageNode
-    references: StageNode
+    transfer: Transfer
+    references: tuple[StageNode, ...]
     methods: tuple[PlannedMethod, ...]
     conditions: tuple[Condition, ...]
     cells: tuple[Cell, ...]
     metrics: tuple[ComponentUse, ...]
     trackers: tuple[ComponentUse, ...]
-    access: str
     nodes: tuple[StageNode, ...]
+
+    @property
+    def access(self) -> Access:
+        """The strictest access policy of the data."""
+        return self.transfer.access
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether numbers come from generated records, in one domain at least."""
+        return any(domain.access == "synthetic" for domain in self.transfer.domains)
 
     def shared(self) -> frozenset[str]:
         """Fingerprints of the stages that every cell needs: if one of these fails there is no run."""
-        return frozenset(node.fingerprint for node in _closure([self.references]))
+        transfer = self.transfer
+        stages = [*self.references, *(domain.split for domain in transfer.domains)]
+        if transfer.shared is not None:
+            stages.append(transfer.shared)
+        return frozenset(node.fingerprint for node in closure(stages))
 
 
 @functools.cache
@@ -138,28 +158,77 @@ def core_code(kind: str) -> str:
     return f"eagbench=={eagbench.__version__}+{content_hash([hashes, environment()])[:16]}"
 
 
-def make_plan(loaded: LoadedBenchmark, registry: Registry, store: Store, *, limit: int | None = None) -> Plan:
+class PatientSplit(Protocol):
+    """Who divides the patients of a plan.
+
+    Attributes:
+        folds: Number of folds.
+    """
+
+    @property
+    def folds(self) -> int:
+        """Number of folds."""
+
+    def stage(self, cohort: StageNode, label: str) -> StageNode:
+        """The stage that divides a cohort's patients; its first input is the cohort, and its params hold a `seed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkSplit:
+    """The benchmark's own split.
+
+    Attributes:
+        spec: Shares, or folds.
+        limit: Patients to take before the split, None for all.
+    """
+
+    spec: SplitSpec
+    limit: int | None = None
+
+    @property
+    def folds(self) -> int:
+        """Number of folds."""
+        return self.spec.folds or 1
+
+    def stage(self, cohort: StageNode, label: str) -> StageNode:
+        """The stage that divides a cohort's patients."""
+        params = {**self.spec.model_dump(mode="json"), "limit": self.limit}
+        inputs = {"cohort": StageOutput(cohort)}
+        return StageNode("split", label, "eagbench.stages.split:assign", params, inputs, core_code("split"))
+
+
+def make_plan(
+    loaded: LoadedBenchmark,
+    registry: Registry,
+    store: Store,
+    *,
+    limit: int | None = None,
+    split: PatientSplit | None = None,
+) -> Plan:
     """Validates every component and lays out all stages and cells.
+
+    Args:
+        loaded: The benchmark.
+        registry: The components.
+        store: Where the hashes of data files are remembered.
+        limit: Patients to take before the split, None for all.
+        split: Who divides the patients; None is the benchmark's own split.
 
     Raises:
         UserError: A component is unknown, a parameter does not fit, data or a local model is missing.
     """
-    return _Planner(loaded, registry, store, limit).plan()
+    return _Planner(loaded, registry, store, limit, split or BenchmarkSplit(loaded.benchmark.split, limit)).plan()
 
 
 class _Planner:
-    def __init__(self, loaded: LoadedBenchmark, registry: Registry, store: Store, limit: int | None) -> None:
+    def __init__(
+        self, loaded: LoadedBenchmark, registry: Registry, store: Store, limit: int | None, split: PatientSplit
+    ) -> None:
         self.loaded, self.registry, self.store, self.limit = loaded, registry, store, limit
         self.benchmark = loaded.benchmark
         self._nodes: dict[str, StageNode] = {}
-        self.cohort, self.access = self._cohort()
-        self.split = self.node(
-            "split",
-            "split",
-            "eagbench.stages.split:assign",
-            {**self.benchmark.split.model_dump(mode="json"), "limit": limit},
-            {"cohort": StageOutput(self.cohort)},
-        )
+        self.patient_split = split
+        self.transfer = plan_transfer(self)
         self.metrics = tuple(
             self.use("metric", spec.name, spec.params, ("metrics", i)) for i, spec in enumerate(self.benchmark.metrics)
         )
@@ -179,18 +248,35 @@ class _Planner:
     ) -> ComponentUse:
         """Validates a component's parameters and notes the version of its code.
 
-        With `content`, parameters that are paths are kept apart: the hash of what lies there stands for them.
+        With `content`, parameters that are paths are kept apart: the hash of what lies there stands for them. A
+        component that is made of others says so in a class attribute `components`, the kind by the parameter that lists
+        them: they are validated as well, and their code counts with its own.
         """
         registered, model = self.validated(kind, name, params, path)
         values = model.model_dump(mode="json")
         places = [key for key in values if content and isinstance(getattr(model, key), Path)]
+        versions = [code_version(registered.component, registered.distribution)]
+        for key, part in getattr(registered.component, "components", {}).items():
+            parts = [self.named(part, spec, (*path, key, i)) for i, spec in enumerate(getattr(model, key))]
+            versions.extend(use.code for use in parts)
         return ComponentUse(
             kind=kind,
             name=name,
             params={key: value for key, value in values.items() if key not in places},
-            code=code_version(registered.component, registered.distribution),
+            code=";".join(versions),
             locations={key: values[key] for key in places},
         )
+
+    def named(self, kind: str, spec: str | Mapping[str, Any], path: KeyPath) -> ComponentUse:
+        """A component given as its name, or as a mapping with `name` and parameters."""
+        mapping = {"name": spec} if isinstance(spec, str) else dict(spec)
+        name = mapping.pop("name", None)
+        if not isinstance(name, str):
+            raise UserError(
+                f"a {kind} is a name, or a mapping with `name:` and its parameters",
+                where=self.loaded.source.place(path),
+            )
+        return self.use(kind, name, mapping, path)
 
     def validated(self, kind: str, name: str, params: Mapping[str, Any], path: KeyPath) -> tuple[Registered, BaseModel]:
         """The registered component and its validated parameters."""
@@ -218,14 +304,18 @@ class _Planner:
         made = StageNode(
             kind, label, function, dict(params), dict(inputs), code or core_code(kind), seed, component, content
         )
+        return self.known(made)
+
+    def known(self, made: StageNode) -> StageNode:
+        """The stage of that fingerprint which was declared first."""
         return self._nodes.setdefault(made.fingerprint, made)
 
-    def _cohort(self) -> tuple[StageNode, str]:
-        spec = self.benchmark.data
-        registered, params = self.validated("dataset", spec.name, spec.params, ("data",))
+    def cohort(self, spec: ComponentSpec, path: KeyPath) -> tuple[StageNode, Any]:
+        """The stage that loads a data set, and the data set's component."""
+        registered, params = self.validated("dataset", spec.name, spec.params, path)
         dataset: Any = registered.component(params)
         files = list(dataset.files())
-        use = self.use("dataset", spec.name, spec.params, ("data",), content=bool(files))
+        use = self.use("dataset", spec.name, spec.params, path, content=bool(files))
         inputs: dict[str, Input] = {}
         if not files:
             source = self.node("source", spec.name, "eagbench.stages.cohort:generate", {}, {}, component=use)
@@ -239,20 +329,32 @@ class _Planner:
             component=use,
             content=self.store.content_hash(files) if files else None,
         )
-        return cohort, dataset.access()
+        return cohort, dataset
 
-    def held_out(self, fold: int, condition: Condition) -> CasesInput:
-        """Held-out cases under a condition, for prediction."""
-        return CasesInput(self.split, fold, "held_out", condition)
+    def trained_in(self, label: str, domain: Domain) -> str:
+        """The label of a stage that trains in a domain, which is named where there are several."""
+        return f"{label}, trained in {domain.name}" if self.transfer.is_crossed else label
 
-    def expert(self, use: ComponentUse, fold: int, seed: int) -> StageNode:
+    def held_out(self, domain: Domain, fold: int, condition: Condition, reads: Reads) -> CasesInput:
+        """Held-out cases of a domain under a condition, for prediction, as a method may see them."""
+        return CasesInput(domain.split, fold, "held_out", condition, self.transfer.concepts(reads))
+
+    def training(self, domain: Domain, fold: int, reads: Reads) -> TrainingInput:
+        """Training and tuning cases of a domain with labels, as a method may see them."""
+        return TrainingInput(domain.split, fold, self.transfer.concepts(reads))
+
+    def training_cases(self, domain: Domain, fold: int, reads: Reads) -> CasesInput:
+        """Training cases of a domain without labels, as a method may see them."""
+        return CasesInput(domain.split, fold, "train", concepts=self.transfer.concepts(reads))
+
+    def expert(self, use: ComponentUse, domain: Domain, fold: int, seed: int, reads: Reads) -> StageNode:
         """The stage that fits an expert; shared by all that ask for the same one."""
         return self.node(
             "expert",
-            use.name,
+            self.trained_in(use.name, domain),
             "eagbench.stages.expert:fit",
             {},
-            {"training": TrainingInput(self.split, fold)},
+            {"training": self.training(domain, fold, reads)},
             seed=seed,
             component=use,
         )
@@ -266,20 +368,26 @@ class _Planner:
         cells: list[Cell] = []
         for method, instance in methods:
             for seed in self.benchmark.seeds:
-                cells.extend(self._cells(method, instance, seed, conditions))
-        references = self.node(
-            "references",
-            "references",
-            "eagbench.stages.score:references",
-            self._score_params(),
-            {"labels": LabelsInput(self.split)},
+                for domain in self.transfer.trained:
+                    cells.extend(self._cells(method, instance, seed, domain, conditions))
+        references = tuple(
+            self.node(
+                "references",
+                f"references, {domain.name}" if self.transfer.is_crossed else "references",
+                "eagbench.stages.score:references",
+                self._score_params(in_subgroups=True),
+                {"labels": LabelsInput(domain.split), **self._subgroups(domain)},
+            )
+            for domain in self.transfer.evaluated
         )
+        shifts = [pair.shift for pair in self.transfer.pairs if pair.shift is not None]
+        # A domain in which nothing is evaluated is checked with the others, before anything is trained.
+        splits = [domain.split for domain in self.transfer.domains]
         scores = [cell.score for cell in cells if cell.score is not None]
         return Plan(
             loaded=self.loaded,
             limit=self.limit,
-            cohort=self.cohort,
-            split=self.split,
+            transfer=self.transfer,
             references=references,
             methods=tuple(method for method, _ in methods),
             conditions=tuple(condition for condition, _ in conditions),
@@ -289,8 +397,7 @@ class _Planner:
                 self.use("tracker", spec.name, spec.params, ("trackers", i))
                 for i, spec in enumerate(self.benchmark.trackers)
             ),
-            access=self.access,
-            nodes=_ordered([references, *scores]),
+            nodes=_ordered([*references, *splits, *shifts, *scores]),
         )
 
     def _conditions(self) -> list[tuple[Condition, frozenset[str]]]:
@@ -331,40 +438,77 @@ class _Planner:
         return PlannedMethod(spec.label, use, instance.reads), instance
 
     def _cells(
-        self, method: PlannedMethod, instance: Any, seed: int, conditions: Sequence[tuple[Condition, frozenset[str]]]
+        self,
+        method: PlannedMethod,
+        instance: Any,
+        seed: int,
+        domain: Domain,
+        conditions: Sequence[tuple[Condition, frozenset[str]]],
     ) -> Iterator[Cell]:
-        folds = range(self.benchmark.split.folds or 1)
+        """The cells of a method trained in one domain: it is trained once, and evaluated in every domain asked for."""
+        folds = range(self.patient_split.folds)
         path: KeyPath = ("methods", [m.label for m in self.benchmark.methods].index(method.label))
-        stages = {fold: dict(instance.stages(MethodPlan(self, fold, seed, method.label, path))) for fold in folds}
+        stages = {fold: dict(instance.stages(MethodPlan(self, domain, fold, seed, method, path))) for fold in folds}
         for fold in folds:
             for stage in stages[fold].values():
-                _refuse_held_out(stage, method.label)
-        for condition, applies_to in conditions:
-            if method.reads not in applies_to:
-                yield Cell(method.label, seed, condition, None)
+                _refuse_foreign_cases(stage, method.label, domain)
+        for pair in self.transfer.pairs:
+            if pair.train is not domain:
                 continue
-            inputs: dict[str, Input] = {}
-            for fold in folds:
-                predict = self._predict(method, stages[fold], fold, seed, condition)
-                inputs[f"predict{fold}"] = StageOutput(predict)
-                if self.reference_expert is not None:
-                    inputs[f"teacher{fold}"] = StageOutput(self._teacher(fold, seed, condition))
-                    inputs[f"constant{fold}"] = StageOutput(self._constant_list(fold, seed))
-            inputs["labels"] = LabelsInput(self.split)
-            label = f"{method.label}, seed {seed}, {_condition_label(condition)}"
-            score = self.node("score", label, "eagbench.stages.score:score", self._score_params(), inputs)
-            yield Cell(method.label, seed, condition, score)
+            for condition, applies_to in conditions:
+                if method.reads not in applies_to:
+                    yield Cell(method.label, seed, condition, None, pair)
+                    continue
+                inputs: dict[str, Input] = {}
+                for fold in folds:
+                    predict = self._predict(method, stages[fold], pair, fold, seed, condition)
+                    inputs[f"predict{fold}"] = StageOutput(predict)
+                    if self.reference_expert is not None:
+                        inputs[f"teacher{fold}"] = StageOutput(self._teacher(pair, fold, seed, condition))
+                        inputs[f"constant{fold}"] = StageOutput(self._constant_list(pair.train, fold, seed))
+                    if self.benchmark.recalibrate:
+                        curve = self._recalibration(method, stages[fold], pair.train, fold, seed)
+                        inputs[f"recalibration{fold}"] = StageOutput(curve)
+                trained_on = None if pair.train is pair.evaluate else pair.train.split
+                inputs["labels"] = LabelsInput(pair.evaluate.split, trained_on)
+                label = f"{method.label}, seed {seed}, {self._evaluated(condition, pair)}"
+                in_subgroups = condition is CLEAN
+                if in_subgroups:
+                    inputs |= self._subgroups(pair.evaluate)
+                params = self._score_params(in_subgroups=in_subgroups)
+                score = self.node("score", label, "eagbench.stages.score:score", params, inputs)
+                yield Cell(method.label, seed, condition, score, pair)
+
+    def _evaluated(self, condition: Condition, pair: Pair) -> str:
+        label = _condition_label(condition)
+        return f"{label}, {pair.train.name} to {pair.evaluate.name}" if self.transfer.is_crossed else label
 
     def _predict(
-        self, method: PlannedMethod, stages: Mapping[str, StageNode], fold: int, seed: int, condition: Condition
+        self,
+        method: PlannedMethod,
+        stages: Mapping[str, StageNode],
+        pair: Pair,
+        fold: int,
+        seed: int,
+        condition: Condition,
+    ) -> StageNode:
+        cases = self.held_out(pair.evaluate, fold, condition, method.reads)
+        return self._predict_cases(method, stages, cases, f"{method.label}, {self._evaluated(condition, pair)}", seed)
+
+    def _predict_cases(
+        self, method: PlannedMethod, stages: Mapping[str, StageNode], cases: CasesInput, label: str, seed: int
     ) -> StageNode:
         is_expert = method.use.kind == "expert"
-        params = {"answer": self.benchmark.answer.model_dump(mode="json"), "attention": self.measures_attention}
+        params = {
+            "answer": self.benchmark.answer.model_dump(mode="json"),
+            # The attention to tuning cases is read by nobody.
+            "attention": self.measures_attention and cases.part == "held_out",
+        }
         inputs: dict[str, Input] = {name: StageOutput(stage) for name, stage in stages.items()}
-        inputs["cases"] = self.held_out(fold, condition)
+        inputs["cases"] = cases
         return self.node(
             "predict",
-            f"{method.label}, {_condition_label(condition)}",
+            label,
             f"eagbench.stages.predict:{'by_expert' if is_expert else 'by_method'}",
             {} if is_expert else params,
             inputs,
@@ -372,34 +516,82 @@ class _Planner:
             component=method.use,
         )
 
-    def _teacher(self, fold: int, seed: int, condition: Condition) -> StageNode:
+    def _teacher(self, pair: Pair, fold: int, seed: int, condition: Condition) -> StageNode:
         assert self.reference_expert is not None
-        expert = self.expert(self.reference_expert, fold, seed)
+        expert = self.expert(self.reference_expert, pair.train, fold, seed, "columns")
         return self.node(
             "teacher",
-            f"{self.reference_expert.name}, {_condition_label(condition)}",
+            f"{self.reference_expert.name}, {self._evaluated(condition, pair)}",
             "eagbench.stages.salience:teacher",
             {"k": self.benchmark.teacher_features},
-            {"expert": StageOutput(expert), "cases": self.held_out(fold, condition)},
+            {"expert": StageOutput(expert), "cases": self.held_out(pair.evaluate, fold, condition, "columns")},
             component=self.reference_expert,
         )
 
-    def _constant_list(self, fold: int, seed: int) -> StageNode:
+    def _constant_list(self, domain: Domain, fold: int, seed: int) -> StageNode:
         assert self.reference_expert is not None
         return self.node(
             "constant_list",
-            self.reference_expert.name,
+            self.trained_in(self.reference_expert.name, domain),
             "eagbench.stages.salience:constant_list",
             {"k": self.benchmark.teacher_features},
             {
-                "expert": StageOutput(self.expert(self.reference_expert, fold, seed)),
-                "cases": CasesInput(self.split, fold, "train"),
+                "expert": StageOutput(self.expert(self.reference_expert, domain, fold, seed, "columns")),
+                "cases": self.training_cases(domain, fold, "columns"),
             },
             component=self.reference_expert,
         )
 
-    def _score_params(self) -> dict[str, Any]:
+    def _tuning_predictions(
+        self, method: PlannedMethod, stages: Mapping[str, StageNode], domain: Domain, fold: int, seed: int
+    ) -> StageNode:
+        """The method's answers to the tuning cases of the domain in which it was trained."""
+        return self._predict_cases(
+            method,
+            stages,
+            CasesInput(domain.split, fold, "tuning", concepts=self.transfer.concepts(method.reads)),
+            self.trained_in(f"{method.label}, tuning cases", domain),
+            seed,
+        )
+
+    def _recalibration(
+        self, method: PlannedMethod, stages: Mapping[str, StageNode], domain: Domain, fold: int, seed: int
+    ) -> StageNode:
+        return self.node(
+            "recalibration",
+            self.trained_in(f"{method.label}, seed {seed}", domain),
+            "eagbench.stages.recalibration:fit",
+            {},
+            {
+                "predictions": StageOutput(self._tuning_predictions(method, stages, domain, fold, seed)),
+                "training": self.training(domain, fold, method.reads),
+            },
+        )
+
+    def _subgroups(self, domain: Domain) -> dict[str, Input]:
+        """The stage that says which cases are reported apart, as an input; none if the benchmark names no facts."""
+        spec = self.benchmark.subgroups
+        if spec is None:
+            return {}
+        params = {"by": list(spec.by), "age_bands": list(spec.age_bands)}
+        node = self.node(
+            "subgroups",
+            domain.data,
+            "eagbench.stages.subgroups:assign",
+            params,
+            {"cohort": StageOutput(domain.cohort)},
+        )
+        return {"subgroups": StageOutput(node)}
+
+    def _score_params(self, *, in_subgroups: bool) -> dict[str, Any]:
+        spec = self.benchmark.subgroups
+        minimum = (
+            {"subgroups": {"minimum_cases": spec.minimum_cases, "minimum_positive": spec.minimum_positive}}
+            if spec is not None and in_subgroups
+            else {}
+        )
         return {
+            **minimum,
             "metrics": [{"name": use.name, "params": dict(use.params), "code": use.code} for use in self.metrics],
             "intervals": self.benchmark.intervals.model_dump(mode="json"),
         }
@@ -415,14 +607,17 @@ class MethodPlan:
         training_cases: Training cases without labels, as an input of a stage.
     """
 
-    def __init__(self, planner: _Planner, fold: int, seed: int, label: str, path: KeyPath) -> None:
+    def __init__(
+        self, planner: _Planner, domain: Domain, fold: int, seed: int, method: PlannedMethod, path: KeyPath
+    ) -> None:
         self._planner = planner
-        self._label = label
+        self._domain = domain
+        self._method = method
         self._path = path
         self.fold = fold
         self.seed = seed
-        self.training = TrainingInput(planner.split, fold)
-        self.training_cases = CasesInput(planner.split, fold, "train")
+        self.training = planner.training(domain, fold, method.reads)
+        self.training_cases = planner.training_cases(domain, fold, method.reads)
 
     def component(self, kind: str, spec: str | Mapping[str, Any], key: str) -> ComponentUse:
         """A component that the method was given in its parameters, validated.
@@ -432,25 +627,17 @@ class MethodPlan:
             spec: A name, or a mapping with `name` and parameters.
             key: The parameter of the method that holds it, for error messages.
         """
-        mapping = {"name": spec} if isinstance(spec, str) else dict(spec)
-        name = mapping.pop("name", None)
-        path = (*self._path, key)
-        if not isinstance(name, str):
-            raise UserError(
-                f"a {kind} is a name, or a mapping with `name:` and its parameters",
-                where=self._planner.loaded.source.place(path),
-            )
-        return self._planner.use(kind, name, mapping, path)
+        return self._planner.named(kind, spec, (*self._path, key))
 
     def expert(self, use: ComponentUse) -> StageNode:
         """The stage that fits an expert on this fold's training part."""
-        return self._planner.expert(use, self.fold, self.seed)
+        return self._planner.expert(use, self._domain, self.fold, self.seed, self._method.reads)
 
     def cross_fitted_salience(self, use: ComponentUse, folds: int = 5) -> StageNode:
         """The stage that gives each training case the salience of an expert that was not trained on its patient."""
         return self._planner.node(
             "salience",
-            f"{use.name}, cross-fitted",
+            self._planner.trained_in(f"{use.name}, cross-fitted", self._domain),
             "eagbench.stages.salience:cross_fitted",
             {"folds": folds},
             {"training": self.training},
@@ -463,7 +650,7 @@ class MethodPlan:
         params = self._planner.benchmark.record_text.model_dump(mode="json")
         return self._planner.node(
             "record_text",
-            "record text",
+            self._planner.trained_in("record text", self._domain),
             "eagbench.stages.record_text:fit",
             params,
             {"cases": self.training_cases},
@@ -473,21 +660,24 @@ class MethodPlan:
         """The stage that prepares the benchmark's base policy.
 
         Raises:
-            UserError: The benchmark names no policy.
+            UserError: The benchmark names no policy, or one that would send credentialed records to another machine.
         """
         spec = self._planner.benchmark.policy
         if spec is None:
             raise UserError(
-                f"the method '{self._label}' reads text and the benchmark names no policy",
+                f"the method '{self._method.label}' reads text and the benchmark names no policy",
                 where=self._planner.loaded.source.place(self._path),
                 mend="add `policy: {name: tiny}`, or `extends: [../configs/policies/tiny.yaml]`",
             )
         registered, params = self._planner.validated("policy", spec.name, spec.params, ("policy",))
-        content = registered.component(params).content()
+        policy: Any = registered.component(params)
+        if getattr(policy, "leaves_machine", False) and self._planner.transfer.access == "credentialed":
+            refuse_unattested(self._planner.loaded, f"the policy '{spec.name}' sends records", "policy")
+        content = policy.content()
         use = self._planner.use("policy", spec.name, spec.params, ("policy",), content=content is not None)
         return self._planner.node(
             "policy",
-            spec.name,
+            self._planner.trained_in(spec.name, self._domain),
             "eagbench.stages.policy:prepare",
             {},
             {"cases": self.training_cases, "record_text": StageOutput(self.record_text())},
@@ -521,7 +711,33 @@ class MethodPlan:
         distribution = self._planner.registry.distribution_of(module)
         code = f"{core_code(kind)};{code_version(function, distribution)}"
         return self._planner.node(
-            kind, label, f"{module}:{name}", params, given, seed=self.seed, component=component, code=code
+            kind,
+            self._planner.trained_in(label, self._domain),
+            f"{module}:{name}",
+            params,
+            given,
+            seed=self.seed,
+            component=component,
+            code=code,
+        )
+
+
+def refuse_unattested(loaded: LoadedBenchmark, what: str, *path: str | int) -> None:
+    """Keeps what comes from credentialed data on this machine, unless the benchmark says by what right it may leave.
+
+    Args:
+        loaded: The benchmark.
+        what: Who sends what.
+        path: Where that component stands in the benchmark.
+
+    Raises:
+        UserError: The benchmark carries no attestation.
+    """
+    if loaded.benchmark.attestation is None:
+        raise UserError(
+            f"{what} to another machine, and the data are credentialed",
+            where=loaded.place(*path),
+            mend="take one that keeps to this machine; if the data's owners permit it, say so under `attestation:`",
         )
 
 
@@ -529,17 +745,23 @@ def _condition_label(condition: Condition) -> str:
     return condition.name if condition.severity is None else f"{condition.name} {condition.severity:g}"
 
 
-def _refuse_held_out(node: StageNode, method: str) -> None:
-    for stage in _closure([node]):
+def _refuse_foreign_cases(node: StageNode, method: str, domain: Domain) -> None:
+    """Refuses a method whose stages see held-out cases, or cases of another domain than that which trains it."""
+    for stage in closure([node]):
         for value in stage.inputs.values():
             if isinstance(value, LabelsInput) or (isinstance(value, CasesInput) and value.part == "held_out"):
                 raise ValueError(
                     f"the method '{method}' declares a {stage.kind} stage that sees held-out cases; "
                     "only `predict` is given those, by the core"
                 )
+            if isinstance(value, TrainingInput | CasesInput) and value.split.fingerprint != domain.split.fingerprint:
+                raise ValueError(
+                    f"the method '{method}' declares a {stage.kind} stage that sees cases of no domain of its own"
+                )
 
 
-def _closure(nodes: Sequence[StageNode]) -> list[StageNode]:
+def closure(nodes: Sequence[StageNode]) -> list[StageNode]:
+    """The given stages and all that they need."""
     found: dict[str, StageNode] = {}
     waiting = list(nodes)
     while waiting:

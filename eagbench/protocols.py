@@ -51,6 +51,11 @@ class Dataset(Protocol):
 
     Called by the `cohort` stage. The loader converts units to the vocabulary's, removes implausible values, counts
     what it leaves out, and raises `UserError` for what the user can mend.
+
+    Two optional attributes serve transfer between domains. `groups`, of the class, maps each fact of
+    `Cohort.groups` by which a benchmark may divide the cases (`domain_by`) to its values. `hospitals` names the
+    hospitals (or networks of them) whose patients the records are of: two data sets that share one are not taken into
+    one transfer, because they may share patients.
     """
 
     name: ClassVar[str]
@@ -203,6 +208,21 @@ class AttentionProbe(Protocol):
 
 
 @runtime_checkable
+class TextEncoder(Protocol):
+    """A language model that can turn a text into a vector: a frozen policy whose representation another model reads."""
+
+    def encode(self, prompts: Sequence[str]) -> FloatArray:
+        """The last layer's hidden state of each prompt, its mean over the tokens that the model reads.
+
+        Without gradient. The same numbers whatever the batch size, but for rounding.
+
+        Returns:
+            Shape (len(prompts), D), float32.
+        """
+        ...
+
+
+@runtime_checkable
 class TrainableLanguageModel(LanguageModel, Protocol):
     """A language model whose weights are here, as transformers' objects: what a training stage needs.
 
@@ -224,7 +244,8 @@ class Policy(Protocol):
     """A language model that reads a case as text.
 
     `prepare` writes a model folder once (building and pre-training it, or pointing to one on disk); `open` loads
-    that folder. It never sees a label or a held-out case.
+    that folder. It never sees a label or a held-out case. One whose prompts go to another machine says so by an
+    attribute or property `leaves_machine = True` and is refused for credentialed data unless attested.
     """
 
     name: ClassVar[str]

@@ -164,14 +164,19 @@ def _components_of(entry_point: importlib.metadata.EntryPoint, distribution: str
     for kind, (hook, protocol) in KINDS.items():
 
         def register(component: type, kind: str = kind, protocol: type = protocol) -> None:
-            _check_component(component, kind, protocol)
+            check_component(component, kind, protocol)
             found.append(Registered(kind, component.name, component, entry_point.name, distribution))  # type: ignore[attr-defined]
 
         getattr(manager.hook, hook)(register=register)
     return found
 
 
-def _check_component(component: Any, kind: str, protocol: type) -> None:
+def check_component(component: Any, kind: str, protocol: type) -> None:
+    """Refuses what is no component of a kind.
+
+    Raises:
+        TypeError: It is no class, has no name or strict `Params`, or lacks something of the protocol (named).
+    """
     if not inspect.isclass(component):
         raise TypeError(f"register takes a {kind} class, got {component!r}")
     if not isinstance(getattr(component, "name", None), str):
@@ -208,18 +213,34 @@ def code_version(component: Any, distribution: str) -> str:
     through no entry point.
 
     The source is hashed whether the plugin is editable or not, so that a patched copy never passes for the original.
+    A component whose numbers come from an optional package names it in a class attribute `packages: tuple[str, ...]`;
+    their versions are added.
+
+    Raises:
+        UserError: One of these packages is not installed.
     """
     source = inspect.getsourcefile(component)
-    version = importlib.metadata.version(distribution)
-    if source is None:
-        return f"{distribution}=={version}"
-    folder = _plugin_folder(component.__module__, distribution)
+    version = f"{distribution}=={importlib.metadata.version(distribution)}"
+    if source is not None:
+        version += f"+{source_hash(_versioned_source(component.__module__, Path(source), distribution))}"
+    return ";".join([version, *(_package_version(name, component) for name in getattr(component, "packages", ()))])
+
+
+def _versioned_source(module: str, source: Path, distribution: str) -> Path:
+    """The plugin's folder, else the component's own package, else its module's file."""
+    folder = _plugin_folder(module, distribution)
     if folder is not None:
-        return f"{distribution}=={version}+{source_hash(folder)}"
-    path = Path(source)
-    if (path.parent / "__init__.py").exists():
-        return f"{distribution}=={version}+{source_hash(path.parent)}"
-    return f"{distribution}=={version}+{source_hash(path)}"
+        return folder
+    return source.parent if (source.parent / "__init__.py").exists() else source
+
+
+def _package_version(package: str, component: Any) -> str:
+    try:
+        return f"{package}=={importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UserError(
+            f"'{component.name}' needs the package {package}, which is not installed", mend=f"pip install {package}"
+        ) from error
 
 
 def _plugin_folder(module: str, distribution: str) -> Path | None:

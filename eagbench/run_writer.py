@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import inspect
 import io
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,34 +18,56 @@ from typing import Any
 import numpy as np
 import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import eagbench
+from eagbench import transfer_tables
 from eagbench.cohort_files import read_cases, read_facts, read_labels
-from eagbench.comparisons import SeedMeans, compare, seed_means
+from eagbench.comparisons import ConditionKey, SeedMeans, compare, seed_means
+from eagbench.domains import Domain, Pair
 from eagbench.errors import UserError
-from eagbench.metrics.recalibrated import metric_and_calibration, without_unparsed_variant
+from eagbench.metrics.recalibrated import (
+    RECALIBRATED,
+    metric_and_calibration,
+    qualified_name,
+    without_unparsed_variant,
+)
 from eagbench.plan import Cell, Plan, environment
 from eagbench.registry import load_registry
+from eagbench.robustness import better_end, reads_probability, robustness
 from eagbench.run_contract import (
+    ALL_CASES,
+    ASKED_COLUMNS,
     COMPARISON_COLUMNS,
     COST_COLUMNS,
+    DOMAIN_COLUMNS,
+    DOMAINS,
+    GAP_COLUMNS,
+    GAPS,
     KEY_COLUMNS,
     MEAN_SEED,
     RESULT_COLUMNS,
+    ROBUSTNESS_COLUMNS,
+    SUBGROUPS,
     TRACKERS,
     TRAINING,
     TRAINING_COLUMNS,
     TRAINING_SUMMARIES,
+    TUNING_PREDICTIONS,
     read_manifest,
 )
 from eagbench.runner import Outcome, RunResult
+from eagbench.shared_concepts import SharedConcepts
 from eagbench.stage import Condition, StageNode, StageOutput
-from eagbench.stages.score import SCORED_SCHEMA
+from eagbench.stages.domains import read_shift
+from eagbench.stages.recalibration import TUNING, read_recalibration
+from eagbench.stages.score import SCORED_SCHEMA, answered
 from eagbench.stages.split import read_assignment, read_parts
-from eagbench.stats.bootstrap import percentile_interval
+from eagbench.stats.bootstrap import metric_interval
 from eagbench.store import Store, file_hash, write_text
 from eagbench.training_files import CURVES, SUMMARIES, Use, read_points, uses
+from eagbench.types import FloatArray
 
 
 def check_out(folder: Path, benchmark: str) -> None:
@@ -103,13 +126,22 @@ def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) 
     writer = _Writer(plan, result, store)
     write_text(folder / "results.csv", _csv(RESULT_COLUMNS, writer.results()))
     write_text(folder / "comparisons.csv", _csv(COMPARISON_COLUMNS, writer.comparisons()))
-    write_text(folder / "costs.csv", _csv(COST_COLUMNS, writer.costs()))
+    write_text(folder / "robustness.csv", _csv(ROBUSTNESS_COLUMNS, writer.robustness()))
+    write_text(folder / "costs.csv", _csv((*COST_COLUMNS, *ASKED_COLUMNS), writer.costs()))
     for method in [m.label for m in plan.methods]:
         writer.copy_predictions(method, folder)
         writer.copy_trajectories(method, folder)
     writer.copy_references(folder)
+    writer.copy_subgroups(folder)
+    writer.copy_tuning(folder)
     writer.copy_training(folder)
-    pq.write_table(read_assignment(store.folder(plan.split)), folder / "patients.parquet")
+    pq.write_table(writer.patients(), folder / "patients.parquet")
+    # An earlier run into this folder may have had several domains.
+    for name in (DOMAINS, GAPS):
+        (folder / name).unlink(missing_ok=True)
+    if plan.transfer.is_crossed:
+        write_text(folder / DOMAINS, _csv(DOMAIN_COLUMNS, writer.domains()))
+        write_text(folder / GAPS, _csv(GAP_COLUMNS, writer.gaps()))
     write_text(folder / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in result.log))
     manifest = writer.manifest(folder)
     write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
@@ -120,22 +152,20 @@ class _Writer:
     def __init__(self, plan: Plan, result: RunResult, store: Store) -> None:
         self.plan, self.result, self.store = plan, result, store
         self.benchmark = plan.loaded.benchmark
-        self.facts = read_facts(store.folder(plan.cohort))
-        self.domain = domain_name(self.benchmark.data.name, plan.access)
+        self.facts = {domain.name: read_facts(store.folder(domain.cohort)) for domain in plan.transfer.domains}
         self.split_name = "out_of_fold" if self.benchmark.split.folds else "held_out"
-        held_out = [p for p in read_parts(store.folder(plan.split)) if p["part"] == "held_out"]
-        self.n_cases = sum(p["n_cases"] for p in held_out)
-        self.n_positive = sum(p["n_positive"] for p in held_out)
+        parts = {domain.name: read_parts(store.folder(domain.split)) for domain in plan.transfer.domains}
+        self.counts = {name: transfer_tables.held_out_counts(found) for name, found in parts.items()}
 
     # Rows
 
-    def keys(self, method: str, seed: int | str, condition: Condition) -> dict[str, Any]:
+    def keys(self, method: str, seed: int | str, condition: Condition, pair: Pair) -> dict[str, Any]:
         """The key columns of a row."""
         return {
             "benchmark": self.benchmark.name,
-            "task": self.facts["task"]["name"],
-            "domain_train": self.domain,
-            "domain_eval": self.domain,
+            "task": self.facts[pair.evaluate.name]["task"]["name"],
+            "domain_train": pair.train.name,
+            "domain_eval": pair.evaluate.name,
             "split": self.split_name,
             "method": method,
             "seed": seed,
@@ -151,10 +181,10 @@ class _Writer:
         row = {
             **keys,
             "calibration": calibration,
-            "subgroup": "all",
+            "subgroup": ALL_CASES,
             "metric": metric,
-            "n_cases": self.n_cases,
-            "n_positive": self.n_positive,
+            "n_cases": self.counts[keys["domain_eval"]].n_cases,
+            "n_positive": self.counts[keys["domain_eval"]].n_positive,
             "n_unparsed": n_unparsed,
         }
         for column in ("value", "ci_low", "ci_high"):
@@ -164,39 +194,103 @@ class _Writer:
         return row
 
     def results(self) -> list[dict[str, Any]]:
-        """All rows: references, then per method each seed and the mean over seeds, clean first."""
+        """All rows, by pair of domains: references, then per method each seed and the mean over seeds, clean first."""
         rows = self._reference_rows()
-        for method in self.plan.methods:
-            for condition in self.plan.conditions:
-                cells = [c for c in self.plan.cells if c.method == method.label and c.condition is condition]
-                for cell in cells:
-                    rows.extend(self._cell_rows(cell))
-                rows.extend(self._mean_rows(method.label, condition, cells))
+        for pair in self.plan.transfer.pairs:
+            for method in self.plan.methods:
+                for condition in self.plan.conditions:
+                    cells = self._cells(method.label, condition, pair)
+                    for cell in cells:
+                        rows.extend(self._cell_rows(cell))
+                    rows.extend(self._mean_rows(method.label, condition, pair, cells))
         return rows
+
+    def _cells(self, method: str, condition: Condition, pair: Pair) -> list[Cell]:
+        """The cells of all seeds."""
+        return [c for c in self.plan.cells if c.method == method and c.condition is condition and c.pair is pair]
 
     def _reference_rows(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
-        for folder in self._reference_folders():
+        for domain, folder in self._reference_folders():
             values = json.loads((folder / "values.json").read_text())
-            keys = self.keys(folder.name, MEAN_SEED, self.plan.conditions[0])
+            keys = self._reference_keys(domain, folder)
             for metric, numbers in values["metrics"].items():
                 if not np.isnan(numbers["value"]):
                     rows.append(self.row(keys, metric, numbers, 0, "ok"))
+            # A reference cites nothing and looks nowhere, in no subgroup.
+            rows.extend(row for row in self._subgroup_rows(keys, [folder]) if row["status"] != "undefined")
         return rows
 
-    def _reference_folders(self) -> list[Path]:
-        return sorted(p for p in self.store.folder(self.plan.references).iterdir() if p.is_dir())
+    def _reference_keys(self, domain: Domain, folder: Path) -> dict[str, Any]:
+        return self.keys(folder.name, MEAN_SEED, self.plan.conditions[0], Pair(domain, domain))
+
+    def _reference_folders(self) -> list[tuple[Domain, Path]]:
+        return [
+            (domain, folder)
+            for domain, node in zip(self.plan.transfer.evaluated, self.plan.references, strict=True)
+            for folder in sorted(p for p in self.store.folder(node).iterdir() if p.is_dir())
+        ]
 
     def _cell_rows(self, cell: Cell) -> list[dict[str, Any]]:
-        keys = self.keys(cell.method, cell.seed, cell.condition)
+        keys = self.keys(cell.method, cell.seed, cell.condition, cell.pair)
         status = self._status(cell)
         if status != "ok":
             return [self.row(keys, use.name, {}, "", status) for use in self.plan.metrics]
         assert cell.score is not None
         values = json.loads((self.store.folder(cell.score) / "values.json").read_text())
         return [
-            self.row(keys, metric, numbers, values["n_unparsed"], "ok") for metric, numbers in values["metrics"].items()
+            *(
+                self.row(keys, metric, numbers, values["n_unparsed"], "ok")
+                for metric, numbers in values["metrics"].items()
+            ),
+            *self._not_recalibrated(keys, values["metrics"], values["n_unparsed"]),
+            *self._subgroup_rows(keys, [self.store.folder(cell.score)]),
         ]
+
+    def _not_recalibrated(
+        self, keys: Mapping[str, Any], names: Iterable[str], n_unparsed: int | str
+    ) -> list[dict[str, Any]]:
+        """Rows without a number where recalibration was asked for and not possible; the manifest says why."""
+        if not self.benchmark.recalibrate or any(metric_and_calibration(name)[1] == RECALIBRATED for name in names):
+            return []
+        return [
+            self.row(keys, qualified_name(use.name, RECALIBRATED), {}, n_unparsed, "not_applicable")
+            for use in self.plan.metrics
+            if reads_probability(use.name)
+        ]
+
+    def _subgroup_rows(self, keys: Mapping[str, Any], folders: Sequence[Path]) -> list[dict[str, Any]]:
+        """What the scored folders of one seed, or of all seeds, say about subgroups; a mean over them."""
+        if not all((folder / "subgroups.json").is_file() for folder in folders):
+            return []
+        seeds = [json.loads((folder / "subgroups.json").read_text()) for folder in folders]
+        resamples = [pq.read_table(folder / "subgroup_resamples.parquet") for folder in folders]
+        rows: list[dict[str, Any]] = []
+        for subgroup, first in seeds[0].items():
+            counts = {"subgroup": subgroup, "n_cases": first["n_cases"], "n_positive": first["n_positive"]}
+            n_unparsed = sum(seed[subgroup]["n_unparsed"] for seed in seeds)
+            of_seeds = [seed[subgroup]["metrics"] for seed in seeds]
+            if not of_seeds[0]:
+                few = (self.row(keys, use.name, {}, n_unparsed, "too_few") for use in self.plan.metrics)
+                rows.extend({**row, **counts} for row in few)
+                continue
+            for metric in mean_metrics([list(metrics) for metrics in of_seeds]):
+                points = [metrics[_or_plain(metric, metrics)]["value"] for metrics in of_seeds]
+                draws = [
+                    table[f"{subgroup}|{_or_plain(metric, metrics)}"].to_numpy()
+                    for table, metrics in zip(resamples, of_seeds, strict=True)
+                ]
+                value, cases, events = float(np.mean(points)), first["n_cases"], first["n_positive"]
+                low, high = self._interval(metric, value, np.mean(draws, axis=0), cases, events)
+                numbers = {"value": value, "ci_low": low, "ci_high": high}
+                rows.append({**self.row(keys, metric, numbers, n_unparsed, "ok"), **counts})
+        return rows
+
+    def _interval(
+        self, metric: str, value: float, draws: FloatArray, n_cases: int, n_positive: int
+    ) -> tuple[float, float]:
+        intervals = self.benchmark.intervals.model_dump(mode="json")
+        return metric_interval(metric, value, draws, intervals, n_cases, n_positive)
 
     def _status(self, cell: Cell) -> str:
         if cell.score is None:
@@ -207,12 +301,12 @@ class _Writer:
         """How a stage ended."""
         return self.result.outcomes[node.fingerprint]
 
-    def _mean_rows(self, method: str, condition: Condition, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    def _mean_rows(self, method: str, condition: Condition, pair: Pair, cells: Sequence[Cell]) -> list[dict[str, Any]]:
         """The mean over seeds; its interval from resamples of patients that all seeds share.
 
         `n_unparsed` counts the unparsed answers of all seeds.
         """
-        keys = self.keys(method, MEAN_SEED, condition)
+        keys = self.keys(method, MEAN_SEED, condition, pair)
         statuses = {self._status(cell) for cell in cells}
         if statuses != {"ok"}:
             status = "failed" if "failed" in statuses else "not_applicable"
@@ -225,40 +319,137 @@ class _Writer:
         for metric in mean_metrics([list(value["metrics"]) for value in values]):
             points = [value["metrics"][_or_plain(metric, value["metrics"])]["value"] for value in values]
             draws = np.mean([t[_or_plain(metric, t.column_names)].to_numpy() for t in resamples], axis=0)
-            low, high = percentile_interval(draws, self.benchmark.intervals.level)
+            count = self.counts[pair.evaluate.name]
+            low, high = self._interval(metric, float(np.mean(points)), draws, count.n_cases, count.n_positive)
             numbers = {"value": float(np.mean(points)), "ci_low": low, "ci_high": high}
             rows.append(self.row(keys, metric, numbers, n_unparsed, "ok"))
+        rows.extend(self._not_recalibrated(keys, [row_name(row) for row in rows], n_unparsed))
+        rows.extend(self._subgroup_rows(keys, folders))
         return rows
 
     def comparisons(self) -> list[dict[str, Any]]:
-        """Paired differences between the method whose claim is tested and the others; none if none is."""
+        """Paired differences between the method whose claim is tested and the others; none if none is.
+
+        Each pair of domains asks a question of its own: its tests are families of their own.
+        """
         spec = self.benchmark.comparisons
         if spec is None:
             return []
+        rows = []
+        for pair in self.plan.transfer.pairs:
+            found = compare(
+                spec.method,
+                spec.metric,
+                [method.label for method in self.plan.methods if method.label != spec.method],
+                [(condition.name, condition.severity) for condition in self.plan.conditions],
+                self._means(pair),
+                self.benchmark.intervals.level,
+            )
+            rows.extend(self._of_pair(pair, found))
+        return rows
+
+    def robustness(self) -> list[dict[str, Any]]:
+        """What perturbations cost each method, pair of domains by pair; none if every condition is clean."""
+        spec = self.benchmark.comparisons
+        rows = []
+        for pair in self.plan.transfer.pairs:
+            found = robustness(
+                {use.name: better_end(use.name) for use in self.plan.metrics},
+                [method.label for method in self.plan.methods],
+                [(condition.name, condition.severity) for condition in self.plan.conditions],
+                self._means(pair),
+                self.benchmark.intervals.model_dump(mode="json"),
+                None if spec is None else spec.method,
+            )
+            rows.extend(self._of_pair(pair, found))
+        return rows
+
+    def _means(self, pair: Pair) -> dict[tuple[str, ConditionKey], SeedMeans]:
+        """By method and condition, of the cells that every seed has finished."""
         means = {}
         for method in self.plan.methods:
             for condition in self.plan.conditions:
-                cells = [c for c in self.plan.cells if c.method == method.label and c.condition is condition]
+                cells = self._cells(method.label, condition, pair)
                 if {self._status(cell) for cell in cells} == {"ok"}:
                     means[(method.label, (condition.name, condition.severity))] = self._seed_means(cells)
-        rows = compare(
-            spec.method,
-            spec.metric,
-            [method.label for method in self.plan.methods if method.label != spec.method],
-            [(condition.name, condition.severity) for condition in self.plan.conditions],
-            means,
-            self.benchmark.intervals.level,
-        )
+        return means
+
+    def _of_pair(self, pair: Pair, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Rows of comparisons.csv or robustness.csv with the columns that all rows of a pair of domains share."""
         shared = {
-            "benchmark": self.benchmark.name,
-            "task": self.facts["task"]["name"],
-            "domain_train": self.domain,
-            "domain_eval": self.domain,
-            "n_cases": self.n_cases,
-            "n_positive": self.n_positive,
+            **self._pair_keys(pair),
+            "n_cases": self.counts[pair.evaluate.name].n_cases,
+            "n_positive": self.counts[pair.evaluate.name].n_positive,
             "n_seeds": len(self.benchmark.seeds),
         }
         return [{**shared, **{column: _field(value) for column, value in row.items()}} for row in rows]
+
+    def _pair_keys(self, pair: Pair) -> dict[str, str]:
+        return {
+            "benchmark": self.benchmark.name,
+            "task": self.facts[pair.evaluate.name]["task"]["name"],
+            "domain_train": pair.train.name,
+            "domain_eval": pair.evaluate.name,
+        }
+
+    def domains(self) -> list[dict[str, Any]]:
+        """For each pair of domains what they share, and how far cases and records differ."""
+        shared = self.plan.transfer.shared
+        assert shared is not None
+        concepts = SharedConcepts.read(self.store.folder(shared))
+        rows = []
+        for pair in self.plan.transfer.pairs:
+            shift = None
+            if pair.shift is not None and self.outcome(pair.shift).status in {"computed", "reused"}:
+                shift = read_shift(self.store.folder(pair.shift))
+            train, target = pair.train.name, pair.evaluate.name
+            row = transfer_tables.domain_row(
+                self.facts[train],
+                self.facts[target],
+                concepts,
+                read_parts(self.store.folder(pair.train.split)),
+                self.counts[target],
+                shift,
+            )
+            rows.append({**self._pair_keys(pair), **{column: _field(value) for column, value in row.items()}})
+        return rows
+
+    def gaps(self) -> list[dict[str, Any]]:
+        """For each method and pair of domains by how much it is worse where it was not trained."""
+        clean = self.plan.conditions[0]
+        means = {}
+        for pair in self.plan.transfer.pairs:
+            for method in self.plan.methods:
+                cells = self._cells(method.label, clean, pair)
+                if {self._status(cell) for cell in cells} == {"ok"}:
+                    means[(method.label, pair.train.name, pair.evaluate.name)] = self._seed_means(cells)
+        rows = transfer_tables.gaps(
+            [method.label for method in self.plan.methods],
+            [(pair.train.name, pair.evaluate.name) for pair in self.plan.transfer.pairs],
+            {domain.name: domain.holds for domain in self.plan.transfer.domains},
+            means,
+            self.benchmark.intervals.level,
+        )
+        task = {name: facts["task"]["name"] for name, facts in self.facts.items()}
+        return [
+            {
+                "benchmark": self.benchmark.name,
+                "task": task[row["domain_eval"]],
+                **{column: _field(value) for column, value in row.items()},
+                "n_cases": self.counts[row["domain_eval"]].n_cases,
+                "n_positive": self.counts[row["domain_eval"]].n_positive,
+                "n_seeds": len(self.benchmark.seeds),
+            }
+            for row in rows
+        ]
+
+    def patients(self) -> pa.Table:
+        """Who was in which part of which domain."""
+        tables = []
+        for domain in self.plan.transfer.domains:
+            table = read_assignment(self.store.folder(domain.split))
+            tables.append(table.add_column(0, "domain", pa.array([domain.name] * table.num_rows, type=pa.string())))
+        return pa.concat_tables(tables)
 
     def _seed_means(self, cells: Sequence[Cell]) -> SeedMeans:
         folders = [self.store.folder(cell.score) for cell in cells if cell.score is not None]
@@ -267,6 +458,7 @@ class _Writer:
         return seed_means(
             [{name: numbers["value"] for name, numbers in value.items()} for value in values],
             [{name: table[name].to_numpy() for name in table.column_names} for table in resamples],
+            [answered(pq.read_table(folder / "scored.parquet").to_pylist()) for folder in folders],
         )
 
     def costs(self) -> list[dict[str, Any]]:
@@ -285,6 +477,7 @@ class _Writer:
                     "peak_memory_mb": round(float(facts["peak_memory_mb"]), 1) if facts else "",
                     "generated_tokens": int(facts.get("costs", {}).get("generated_tokens", 0)),
                     "status": outcome.status,
+                    **{name: int(facts.get("costs", {}).get(name, 0)) for name in ASKED_COLUMNS},
                 }
             )
         return rows
@@ -297,19 +490,64 @@ class _Writer:
         for cell in self.plan.cells:
             if cell.method == method and self._status(cell) == "ok":
                 assert cell.score is not None
-                tables.append(self._keyed(cell.score, self.keys(method, cell.seed, cell.condition)))
+                keys = self.keys(method, cell.seed, cell.condition, cell.pair)
+                tables.append(self._keyed(cell.score, keys))
         if tables:
             pq.write_table(pa.concat_tables(tables), folder / "predictions" / f"{method}.parquet")
 
     def copy_references(self, folder: Path) -> None:
         """The predictions of each reference that came with the data."""
-        for reference in self._reference_folders():
-            keys = self.keys(reference.name, MEAN_SEED, self.plan.conditions[0])
-            table = _with_keys(pq.read_table(reference / "scored.parquet"), keys)
-            pq.write_table(table, folder / "predictions" / f"{reference.name}.parquet")
+        tables: dict[str, list[pa.Table]] = {}
+        for domain, reference in self._reference_folders():
+            scored = pq.read_table(reference / "scored.parquet")
+            tables.setdefault(reference.name, []).append(_with_keys(scored, self._reference_keys(domain, reference)))
+        for name, found in tables.items():
+            pq.write_table(pa.concat_tables(found), folder / "predictions" / f"{name}.parquet")
 
     def _keyed(self, score: StageNode, keys: Mapping[str, Any]) -> pa.Table:
         return _with_keys(pq.read_table(self.store.folder(score) / "scored.parquet"), keys)
+
+    def copy_subgroups(self, folder: Path) -> None:
+        """Which held-out cases of which evaluated domain are in which subgroups."""
+        (folder / SUBGROUPS).unlink(missing_ok=True)
+        tables = []
+        for domain, references in zip(self.plan.transfer.evaluated, self.plan.references, strict=True):
+            declared = references.inputs.get("subgroups")
+            if not isinstance(declared, StageOutput):
+                return
+            parts = read_assignment(self.store.folder(domain.split))
+            held_out = parts.filter(pc.equal(parts["part"], "held_out"))["case_id"]
+            table = pq.read_table(self.store.folder(declared.stage) / SUBGROUPS)
+            table = table.filter(pc.is_in(table["case_id"], value_set=held_out.combine_chunks()))
+            names = pa.array([domain.name] * table.num_rows, type=pa.string())
+            tables.append(table.add_column(0, "domain_eval", names))
+        pq.write_table(pa.concat_tables(tables), folder / SUBGROUPS)
+
+    def copy_tuning(self, folder: Path) -> None:
+        """The answers to tuning cases on which recalibrations were fitted."""
+        (folder / TUNING_PREDICTIONS).unlink(missing_ok=True)
+        tables = []
+        for keys, stage in self._recalibrations():
+            table = pq.read_table(stage / TUNING)
+            for i, (name, value) in enumerate(keys.items()):
+                table = table.add_column(i, name, pa.array([value] * table.num_rows))
+            tables.append(table)
+        if tables:
+            pq.write_table(pa.concat_tables(tables), folder / TUNING_PREDICTIONS)
+
+    def _recalibrations(self) -> list[tuple[dict[str, Any], Path]]:
+        """The finished recalibration stages, once each, with what each was fitted for."""
+        found: dict[str, tuple[dict[str, Any], Path]] = {}
+        for cell in self.plan.cells:
+            for name, value in cell.score.inputs.items() if cell.score is not None else ():
+                if not name.startswith("recalibration") or not isinstance(value, StageOutput):
+                    continue
+                if self.outcome(value.stage).status in {"computed", "reused"}:
+                    fold = int(name.removeprefix("recalibration"))
+                    domain = cell.pair.train.name
+                    keys = {"method": cell.method, "seed": cell.seed, "domain_train": domain, "fold": fold}
+                    found[json.dumps(keys)] = keys, self.store.folder(value.stage)
+        return list(found.values())
 
     def copy_trajectories(self, method: str, folder: Path) -> None:
         """What a method wrote, one JSON object a line."""
@@ -317,7 +555,13 @@ class _Writer:
         for cell in self.plan.cells:
             if cell.method != method or cell.score is None or self._status(cell) != "ok":
                 continue
-            keys = {"seed": cell.seed, "condition": cell.condition.name, "severity": cell.condition.severity}
+            keys = {
+                "domain_train": cell.pair.train.name,
+                "domain_eval": cell.pair.evaluate.name,
+                "seed": cell.seed,
+                "condition": cell.condition.name,
+                "severity": cell.condition.severity,
+            }
             for name, value in cell.score.inputs.items():
                 if name.startswith("predict") and isinstance(value, StageOutput):
                     # Not by splitlines, which also breaks at characters that JSON leaves as they are.
@@ -366,6 +610,8 @@ class _Writer:
                         "seed": cell.seed,
                         "condition": cell.condition.name,
                         "severity": cell.condition.severity,
+                        "domain_train": cell.pair.train.name,
+                        "domain_eval": cell.pair.evaluate.name,
                         "stage": f"{node.kind} {node.label}",
                         "reason": outcome.reason,
                     }
@@ -377,11 +623,16 @@ class _Writer:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "limit": plan.limit,
             "profile": loaded.profile,
-            "synthetic": plan.access == "synthetic",
+            "synthetic": plan.is_synthetic,
             "access": plan.access,
-            "data": {self.domain: self._data()},
+            "data": {domain.data: self._data(domain) for domain in plan.transfer.data_sets},
             "split": self.benchmark.split.model_dump(mode="json"),
-            "parts": read_parts(self.store.folder(plan.split)),
+            "parts": [
+                {"domain": domain.name, **part}
+                for domain in plan.transfer.domains
+                for part in read_parts(self.store.folder(domain.split))
+            ],
+            "transfer": self._transfer(),
             "methods": [
                 {"label": m.label, "name": m.use.name, "reads": m.reads, "params": dict(m.use.params)}
                 for m in plan.methods
@@ -393,6 +644,10 @@ class _Writer:
             "seeds": list(self.benchmark.seeds),
             "intervals": self.benchmark.intervals.model_dump(mode="json"),
             "comparisons": None if self.benchmark.comparisons is None else self.benchmark.comparisons.model_dump(),
+            "subgroups": None if self.benchmark.subgroups is None else self.benchmark.subgroups.model_dump(mode="json"),
+            "recalibration": [
+                {**keys, **dataclasses.asdict(read_recalibration(stage))} for keys, stage in self._recalibrations()
+            ],
             "stages": [self._stage(node) for node in plan.nodes],
             "failed": failed,
             "versions": environment(),
@@ -414,25 +669,52 @@ class _Writer:
                     return self._cause(upstream)
         return node, outcome
 
-    def _data(self) -> dict[str, Any]:
-        cohort = self.store.folder(self.plan.cohort)
+    def _transfer(self) -> dict[str, Any]:
+        """The domains and their pairs; the split of each is what stages name their patients by."""
+        transfer = self.plan.transfer
+        shared = None
+        if transfer.shared is not None:
+            shared = dataclasses.asdict(SharedConcepts.read(self.store.folder(transfer.shared)))
+        return {
+            "domains": [
+                {
+                    "name": domain.name,
+                    "data": domain.data,
+                    "access": domain.access,
+                    "holds": sorted(domain.holds),
+                    "cohort": domain.cohort.fingerprint,
+                    "split": domain.split.fingerprint,
+                }
+                for domain in transfer.domains
+            ],
+            "pairs": [[pair.train.name, pair.evaluate.name] for pair in transfer.pairs],
+            "shared": shared,
+            "features": None if self.benchmark.transfer is None else self.benchmark.transfer.features.model_dump(),
+        }
+
+    def _data(self, domain: Domain) -> dict[str, Any]:
+        cohort = self.store.folder(domain.cohort)
         cases, labels = read_cases(cohort), read_labels(cohort)
-        provenance = self.facts["provenance"]
+        facts = self.facts[domain.name]
+        provenance = facts["provenance"]
         return {
             **provenance,
             "n_patients": len(set(cases.patient_ids)),
             "n_cases": len(cases),
             "n_positive": sum(labels.values()),
-            "features": [{key: f[key] for key in ("name", "label", "unit")} for f in self.facts["features"]],
-            "static_names": self.facts["static_names"],
-            "task": self.facts["task"],
-            "content": self.plan.cohort.content,
+            "features": [{key: f[key] for key in ("name", "label", "unit")} for f in facts["features"]],
+            "static_names": facts["static_names"],
+            "task": facts["task"],
+            "content": domain.cohort.content,
         }
 
     def _stage(self, node: StageNode) -> dict[str, Any]:
         outcome = self.outcome(node)
         inputs = {
-            name: list(value.identity()[2:]) if not isinstance(value, StageOutput) else value.stage.fingerprint
+            name: value.stage.fingerprint
+            if isinstance(value, StageOutput)
+            # The split is named apart from what is taken of it; `verify` looks the patients up by both.
+            else {"split": value.split.fingerprint, "taken": list(value.identity()[2:])}
             for name, value in node.inputs.items()
         }
         return {
@@ -463,6 +745,11 @@ def _description(condition: Condition) -> str:
         return "the record as it is"
     component = load_registry().get("perturbation", condition.perturbation.name).component
     return (inspect.getdoc(component) or "").partition("\n")[0]
+
+
+def row_name(row: Mapping[str, Any]) -> str:
+    """The qualified name of a row's number."""
+    return qualified_name(row["metric"], row["calibration"])
 
 
 def mean_metrics(names: Sequence[Sequence[str]]) -> list[str]:
@@ -499,11 +786,6 @@ def _field(value: Any) -> Any:
     if isinstance(value, float):
         return "" if np.isnan(value) else repr(value)
     return "" if value is None else value
-
-
-def domain_name(dataset: str, access: str) -> str:
-    """A data set's name in results; a synthetic one says so wherever its numbers appear."""
-    return f"{dataset} (SYNTHETIC)" if access == "synthetic" else dataset
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -21,10 +21,15 @@ from eagbench.inputs import resolve, training_patients
 from eagbench.plan import Plan
 from eagbench.progress import Reporter
 from eagbench.registry import load_registry
+from eagbench.responses import FOLDER as RESPONSES
+from eagbench.responses import ResponseCache, answering_from
 from eagbench.stage import StageNode, StageRun, no_progress
 from eagbench.store import Store
 
-_READ_FOR_THE_RUN_FOLDER = frozenset({"cohort", "split", "references", "predict", "score"})
+_READ_FOR_THE_RUN_FOLDER = frozenset(
+    {"cohort", "split", "domain", "shared_concepts", "covariate_shift", "references", "predict", "score"}
+    | {"subgroups", "recalibration"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,8 @@ def run_plan(
     # With worker processes there is one terminal and many stages: lines only.
     progress: Callable[..., Any] = reporter.progress if workers == 1 else no_progress
     needed = frozenset(node.fingerprint for node in plan.nodes) if fresh else needed_stages(plan, store)
-    compute = partial(_settle, needed=needed, store=store, fresh=fresh, progress=progress)
+    since = time.time() if fresh else 0.0
+    compute = partial(_settle, needed=needed, store=store, fresh=fresh, answers_since=since, progress=progress)
     local.execute(plan.nodes, compute, done, workers)
     return result
 
@@ -148,23 +154,39 @@ def needed_stages(plan: Plan, store: Store) -> frozenset[str]:
 
 
 def _settle(
-    node: StageNode, needed: frozenset[str], store: Store, *, fresh: bool, progress: Callable[..., Any]
+    node: StageNode,
+    needed: frozenset[str],
+    store: Store,
+    *,
+    fresh: bool,
+    answers_since: float,
+    progress: Callable[..., Any],
 ) -> Outcome:
     """Does a stage, finds it done, or leaves it out."""
     if node.fingerprint not in needed and not store.is_complete(node):
         return Outcome("not_needed")
-    return compute_stage(node, store, fresh=fresh, progress=progress)
+    return compute_stage(node, store, fresh=fresh, answers_since=answers_since, progress=progress)
 
 
-def compute_stage(node: StageNode, store: Store, *, fresh: bool, progress: Callable[..., Any]) -> Outcome:
-    """Does one stage, or finds it done. Never raises for what the stage does wrong: that is its outcome."""
+def compute_stage(
+    node: StageNode, store: Store, *, fresh: bool, progress: Callable[..., Any], answers_since: float = 0.0
+) -> Outcome:
+    """Does one stage, or finds it done. Never raises for what the stage does wrong: that is its outcome.
+
+    Args:
+        node: The stage.
+        store: Where it lies.
+        fresh: Compute it anew.
+        progress: Wraps an iterable with a progress bar.
+        answers_since: Servers' answers from before this time (seconds since 1970) are asked for again.
+    """
     started = time.monotonic()
     with store.lock(node):
         if store.is_complete(node) and not fresh:
             return Outcome("reused", facts=store.manifest(node))
         out = store.begin(node, anew=fresh)
         try:
-            costs = _call(node, store, out, progress)
+            costs = _call(node, store, out, progress, ResponseCache(store.root / RESPONSES, answers_since))
         except Exception as error:  # noqa: BLE001 - whatever a stage raises fails its cells and is reported with its traceback
             user_error = error if isinstance(error, UserError) else None
             if user_error is not None:
@@ -187,7 +209,9 @@ def compute_stage(node: StageNode, store: Store, *, fresh: bool, progress: Calla
         return Outcome("computed", seconds=seconds, facts=store.commit(node, facts))
 
 
-def _call(node: StageNode, store: Store, out: Path, progress: Callable[..., Any]) -> dict[str, float]:
+def _call(
+    node: StageNode, store: Store, out: Path, progress: Callable[..., Any], answers: ResponseCache
+) -> dict[str, float]:
     module, _, name = node.function.partition(":")
     function = getattr(importlib.import_module(module), name)
     component = params = None
@@ -205,8 +229,9 @@ def _call(node: StageNode, store: Store, out: Path, progress: Callable[..., Any]
         component_params=params,
         progress=progress,
     )
-    function(run)
-    return run.costs
+    with answering_from(answers):
+        function(run)
+    return {**answers.costs, **run.costs}
 
 
 def peak_memory_mb() -> float:

@@ -64,31 +64,46 @@ CLEAN = Condition("clean")
 
 @dataclass(frozen=True, slots=True)
 class TrainingInput:
-    """Training and tuning cases of one fold, with labels. Arrives as `TrainingData`."""
+    """Training and tuning cases of one fold, with labels. Arrives as `TrainingData`.
+
+    With `concepts`, a `shared_concepts` stage, the records hold only what that stage lists.
+    """
 
     split: StageNode
     fold: int
+    concepts: StageNode | None = None
 
     def identity(self) -> list[Any]:
         """What of it enters a fingerprint."""
-        return ["training", self.split.fingerprint, self.fold]
+        return ["training", self.split.fingerprint, self.fold, *_fingerprints(self.concepts)]
+
+    def upstream(self) -> tuple[StageNode, ...]:
+        """The stages whose folders it is read from."""
+        return (self.split, *_given(self.concepts))
 
 
 @dataclass(frozen=True, slots=True)
 class CasesInput:
     """Cases of one part of one fold, without labels, under a condition. Arrives as `Cases`.
 
-    Held-out cases may enter prediction stages only; the plan refuses them elsewhere.
+    Held-out cases may enter prediction stages only; the plan refuses them elsewhere. With `concepts`, a
+    `shared_concepts` stage, the records hold only what that stage lists.
     """
 
     split: StageNode
     fold: int
     part: Literal["train", "tuning", "held_out"]
     condition: Condition = CLEAN
+    concepts: StageNode | None = None
 
     def identity(self) -> list[Any]:
         """What of it enters a fingerprint."""
-        return ["cases", self.split.fingerprint, self.fold, self.part, self.condition.identity()]
+        declared = ["cases", self.split.fingerprint, self.fold, self.part, self.condition.identity()]
+        return [*declared, *_fingerprints(self.concepts)]
+
+    def upstream(self) -> tuple[StageNode, ...]:
+        """The stages whose folders it is read from."""
+        return (self.split, *_given(self.concepts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +116,38 @@ class StageOutput:
         """What of it enters a fingerprint."""
         return ["stage", self.stage.fingerprint]
 
+    def upstream(self) -> tuple[StageNode, ...]:
+        """The stages whose folders it is read from."""
+        return (self.stage,)
+
 
 @dataclass(frozen=True, slots=True)
 class LabelsInput:
     """Labels of all held-out cases, by case id, with each fold's training prevalence. Only `score` may have it.
 
-    Arrives as `HeldOutLabels`.
+    Arrives as `HeldOutLabels`. The prevalence is that of the split that trained the method, `trained_on`, where it is
+    another one than that of the evaluated cases.
     """
 
     split: StageNode
+    trained_on: StageNode | None = None
 
     def identity(self) -> list[Any]:
         """What of it enters a fingerprint."""
-        return ["labels", self.split.fingerprint]
+        return ["labels", self.split.fingerprint, *_fingerprints(self.trained_on)]
+
+    def upstream(self) -> tuple[StageNode, ...]:
+        """The stages whose folders it is read from."""
+        return (self.split, *_given(self.trained_on))
+
+
+def _given(stage: StageNode | None) -> tuple[StageNode, ...]:
+    return () if stage is None else (stage,)
+
+
+def _fingerprints(stage: StageNode | None) -> list[str]:
+    # Nothing where there is no such stage: what is computed without one keeps its fingerprint.
+    return [] if stage is None else [stage.fingerprint]
 
 
 Input = TrainingInput | CasesInput | StageOutput | LabelsInput
@@ -163,10 +197,7 @@ class StageNode:
 
     def upstream(self) -> tuple[StageNode, ...]:
         """The stages that must be complete before this one."""
-        nodes: list[StageNode] = []
-        for value in self.inputs.values():
-            nodes.append(value.stage if isinstance(value, StageOutput) else value.split)
-        return tuple(nodes)
+        return tuple(node for value in self.inputs.values() for node in value.upstream())
 
 
 def no_progress[Item](items: Iterable[Item], label: str, total: int | None = None) -> Iterable[Item]:

@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eagbench.errors import UserError
-from eagbench.plan import Plan
+from eagbench.plan import Plan, refuse_unattested
 from eagbench.registry import load_registry
 from eagbench.run_contract import TRACKERS
 from eagbench.runner import Outcome, unheard
@@ -77,11 +76,7 @@ def make_trackers(plan: Plan) -> list[Any]:
     for i, use in enumerate(plan.trackers):
         tracker = load_registry().create("tracker", use.name, {**use.params, **use.locations})
         if tracker.leaves_machine and plan.access == "credentialed":
-            raise UserError(
-                f"the tracker '{use.name}' sends numbers to another machine, and the data are credentialed",
-                where=plan.loaded.place("trackers", i),
-                mend="remove the tracker, or use one that writes to this machine",
-            )
+            refuse_unattested(plan.loaded, f"the tracker '{use.name}' sends numbers", "trackers", i)
         made.append(tracker)
     return made
 

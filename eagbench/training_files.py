@@ -44,7 +44,8 @@ class Point:
 def uses(plan: Plan) -> tuple[Use, ...]:
     """The stages behind each method's predictions, by method, seed and fold, each after those it needs."""
     order = {node.fingerprint: i for i, node in enumerate(plan.nodes)}
-    found = []
+    # A method that is evaluated in several domains was trained once.
+    found: dict[tuple[str, int, int, str], Use] = {}
     for cell in plan.cells:
         if cell.score is None or cell.condition is not plan.conditions[0]:
             continue
@@ -53,8 +54,9 @@ def uses(plan: Plan) -> tuple[Use, ...]:
                 fold = int(name.removeprefix(_PREDICT))
                 nodes = _upstream(value.stage)
                 for node in sorted(nodes.values(), key=lambda node: order[node.fingerprint]):
-                    found.append(Use(cell.method, cell.seed, fold, node))
-    return tuple(found)
+                    key = (cell.method, cell.seed, fold, node.fingerprint)
+                    found.setdefault(key, Use(cell.method, cell.seed, fold, node))
+    return tuple(found.values())
 
 
 def _upstream(node: StageNode) -> dict[str, StageNode]:

@@ -201,7 +201,22 @@ def apply_set(source: Source, assignment: str) -> None:
         value = yaml.safe_load(text) if text else ""
     except yaml.YAMLError as error:
         raise UserError(f"the value is not YAML: {text!r}", where=where) from error
-    segments = dotted.strip().split(".")
+    set_value(source, dotted.strip(), value, where)
+
+
+def set_value(source: Source, dotted: str, value: Any, where: str) -> None:
+    """Puts a value at a dotted path. A method, a condition or a list item is addressed by its label.
+
+    Args:
+        source: The tree, changed in place.
+        dotted: The path.
+        value: The value.
+        where: The place of the value from now on, for messages.
+
+    Raises:
+        UserError: The path leads through something that is not there.
+    """
+    segments = dotted.split(".")
     here: Any = source.tree
     path: KeyPath = ()
     for segment in segments[:-1]:

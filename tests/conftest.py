@@ -20,6 +20,8 @@ from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
+# Packages of their own, with tests of their own: test_third_party.py installs and runs them.
+collect_ignore = ["third_party"]
 N_RECORDS = 400
 
 

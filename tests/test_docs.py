@@ -65,6 +65,15 @@ def test_the_first_plugin_is_short_and_works(
     assert all(0 < value < 2 for value in values)
 
 
+def test_the_conformance_example_is_the_third_partys_own_file() -> None:
+    """test_third_party.py runs that file."""
+    [block] = re.findall(
+        r"<!-- example: conformance -->\n```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.S
+    )
+    file = ROOT / "tests" / "third_party" / "eagbench_example" / "tests" / "test_conformance.py"
+    assert block in file.read_text()
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_benchmark_can_be_planned(
     path: Path, physionet_root: Path, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -80,11 +89,13 @@ def test_every_benchmark_can_be_planned(
     (model / "config.json").write_text("{}")
     (model / "model.safetensors").write_bytes(b"")
     monkeypatch.setenv("EAGBENCH_MODEL", str(model))
-    roots = {"physionet2012": physionet_root, "tjh": shared_data / "tjh", "mimic4": "synthetic"}
+    for dataset, root in {
+        "PHYSIONET2012": physionet_root, "TJH": shared_data / "tjh", "ICU_DEMO": shared_data / "icu-demo"
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"EAGBENCH_{dataset}_ROOT", str(root))
+    monkeypatch.delenv("EAGBENCH_MIMIC4_ROOT", raising=False)
     for profile in (None, *load_benchmark(path).benchmark.profiles):
-        dataset = load_benchmark(path, profile=profile).benchmark.data.name
-        loaded = load_benchmark(path, sets=[f"data.root={roots[dataset]}"], profile=profile)
-        plan = make_plan(loaded, load_registry(), Store.open(tmp_path))
+        plan = make_plan(load_benchmark(path, profile=profile), load_registry(), Store.open(tmp_path))
         assert plan.cells
 
 

@@ -86,10 +86,10 @@ def primary_table(run: RunFolder, rows: Sequence[ComparisonRow]) -> Table:
                 _difference(row),
                 Entry(wording.EN_DASH, quiet=True)
                 if math.isnan(row.relative_percent)
-                else Entry(f"{_signed(row.relative_percent, 1)} %"),
+                else Entry(f"{signed(row.relative_percent, 1)} %"),
                 _detectable(row),
-                Entry(_p(row.p_value)),
-                Entry(_p(row.p_corrected)),
+                Entry(p_value(row.p_value)),
+                Entry(p_value(row.p_corrected)),
             ),
         )
         for row in rows
@@ -119,8 +119,8 @@ def _grid_table(run: RunFolder, rows: Sequence[ComparisonRow], metric: str, cali
                 Entry(wording.condition_label(row.condition, row.severity)),
                 _difference(row),
                 _detectable(row),
-                Entry(_p(row.p_value)),
-                Entry(_p(row.p_corrected)),
+                Entry(p_value(row.p_value)),
+                Entry(p_value(row.p_corrected)),
             ),
         )
         for row in chosen
@@ -145,7 +145,7 @@ def _setting(run: RunFolder, rows: Sequence[ComparisonRow]) -> str:
     row = rows[0]
     share = f" ({wording.percent(row.n_positive / row.n_cases)})" if row.n_cases else ""
     text = (
-        f"{tables.seeds_words(run)}, with the {tables.interval_words(run)}, drawn jointly for both methods. "
+        f"{tables.seeds_words(run)}, with the {tables.percentile_words(run)}, drawn jointly for both methods. "
         f"n = {wording.count(row.n_cases)} cases, {wording.several(row.n_positive, 'event')}{share}."
     )
     left_out = max(row.undefined_resamples for row in rows)
@@ -156,8 +156,8 @@ def _setting(run: RunFolder, rows: Sequence[ComparisonRow]) -> str:
 
 def _difference(row: ComparisonRow) -> Entry:
     undefined = math.isnan(row.ci_low)
-    note = "" if undefined else f"{_signed(row.ci_low)} to {_signed(row.ci_high)}"
-    return Entry(_signed(row.difference), note or "interval undefined")
+    note = "" if undefined else f"{signed(row.ci_low)} to {signed(row.ci_high)}"
+    return Entry(signed(row.difference), note or "interval undefined")
 
 
 def _detectable(row: ComparisonRow) -> Entry:
@@ -167,12 +167,14 @@ def _detectable(row: ComparisonRow) -> Entry:
     return Entry(wording.number(row.smallest_detectable), note)
 
 
-def _signed(value: float, decimals: int = 3) -> str:
+def signed(value: float, decimals: int = 3) -> str:
+    """A difference with its sign, 0 without one."""
     written = f"{value:+.{decimals}f}"
     return f"{0:.{decimals}f}" if float(written) == 0 else written.replace("-", wording.MINUS)
 
 
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
+    """A p-value to three decimals."""
     if math.isnan(value):
         return wording.EN_DASH
     return "<0.001" if value < 0.001 else f"{value:.3f}"

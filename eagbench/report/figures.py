@@ -28,10 +28,17 @@ REFERENCE = "#333333"
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How one method is drawn in every figure."""
+    """How one method is drawn in every figure.
+
+    Attributes:
+        colour: Of its line and points.
+        marker: The shape of its points.
+        joined: Whether a line runs through its points.
+    """
 
     colour: str
     marker: str
+    joined: bool = True
 
 
 def looks(methods: Sequence[str]) -> Mapping[str, Look]:
@@ -46,9 +53,8 @@ def swatch(look: Look | None) -> str:
     """The legend's picture of a method, or of a reference."""
     if look is None:
         return drawing(30, 12, "reference", [line(1, 6, 29, 6, "reference-line")])
-    return drawing(
-        30, 12, "method", [path([(1, 6), (29, 6)], "curve", look.colour), marker(15, 6, look.marker, look.colour)]
-    )
+    through = [path([(1, 6), (29, 6)], "curve", look.colour)] if look.joined else []
+    return drawing(30, 12, "method", [*through, marker(15, 6, look.marker, look.colour)])
 
 
 @dataclass(frozen=True, slots=True)

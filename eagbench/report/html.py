@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from eagbench.report import (
     alignment_section,
     comparison_section,
     results_sections,
+    robustness_section,
     setting_sections,
+    subgroup_section,
     tables,
     training_sections,
+    transfer_section,
 )
 from eagbench.report.blocks import Section
-from eagbench.report.figures import Look, swatch
+from eagbench.report.page import Page, render
 from eagbench.report.run_folder import Group, RunFolder
 
 
@@ -35,33 +34,30 @@ def write_report(run_folder: Path) -> Path:
         UserError: The folder is not that of a run.
     """
     run = RunFolder(run_folder)
-    environment = Environment(
-        loader=PackageLoader("eagbench.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.j2").render(
-        run=run,
+    page = Page(
+        name=run.manifest["name"],
+        version=run.manifest["eagbench_version"],
+        created=run.manifest["created"],
+        synthetic=run.synthetic,
+        stamp=tables.stamp(run),
         opening=setting_sections.opening(run),
         tiles=setting_sections.tiles(run),
-        stamp=tables.stamp(run),
         sections=_sections(run),
-        number=_numbering(),
-        # The only markup that is not escaped here comes from eagbench.report.svg, which escapes each text it is given.
-        picture=Markup,
-        swatch=_swatch,
     )
     out = run_folder / "report.html"
-    out.write_text(page, encoding="utf-8")
+    out.write_text(render(page, "report.html.j2", {"run": run}), encoding="utf-8")
     return out
 
 
 def _sections(run: RunFolder) -> list[Section]:
     sections: list[Section] = []
-    for i, group in enumerate(run.groups):
-        sections.extend(_of_group(run, group, i))
+    crossed = transfer_section.transfer(run)
+    if crossed is not None:
+        of_groups = [(group, _of_group(run, group, i)) for i, group in enumerate(run.groups)]
+        sections += [crossed, transfer_section.by_pair(of_groups)]
+    else:
+        for i, group in enumerate(run.groups):
+            sections.extend(_of_group(run, group, i))
     about_training = (training_sections.training(run), training_sections.clipping(run), training_sections.searches(run))
     sections.extend(section for section in about_training if section is not None)
     sections.append(setting_sections.data(run))
@@ -74,6 +70,8 @@ def _of_group(run: RunFolder, group: Group, position: int) -> list[Section]:
         results_sections.performance(run, group),
         comparison_section.comparisons(run, group),
         results_sections.robustness(run, group),
+        robustness_section.losses(run, group),
+        subgroup_section.subgroups(run, group),
         results_sections.calibration(run, group),
         alignment_section.alignment(run, group),
         results_sections.citations(run, group),
@@ -85,21 +83,3 @@ def _of_group(run: RunFolder, group: Group, position: int) -> list[Section]:
     if not title:
         return present
     return [replace(s, anchor=f"{s.anchor}-{position + 1}", title=f"{s.title}: {title}") for s in present]
-
-
-def _numbering() -> object:
-    """A function that counts figures and tables on their own: "Table 1", "Figure 1", "Table 2".
-
-    Tables that are folded away are a supplement and count as "Table S1".
-    """
-    counted: Counter[str] = Counter()
-
-    def number(kind: str) -> str:
-        counted[kind] += 1
-        return f"{kind}{'' if kind.endswith(' S') else ' '}{counted[kind]}"
-
-    return number
-
-
-def _swatch(look: Look | None) -> Markup:
-    return Markup(swatch(look))

@@ -1,13 +1,15 @@
-"""What the page says about answers corrected for the prior of training."""
+"""What the page says about answers corrected for the prior of training, or recalibrated on tuning cases."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from eagbench.metrics.recalibrated import PRIOR_CORRECTED
+from eagbench.metrics.recalibrated import PRIOR_CORRECTED, RECALIBRATED
 from eagbench.report import tables, wording
 from eagbench.report.run_folder import Group, ResultRow, RunFolder
-from eagbench.report.tables import Line, Table
+from eagbench.report.tables import Entry, Line, Table
 from eagbench.run_contract import CLEAN
 
 _METRICS = ("brier", "ece")
@@ -45,3 +47,40 @@ def prior_table(run: RunFolder, group: Group) -> Table | None:
         f"{tables.seeds_words(run)}, with the {tables.interval_words(run)}. {tables.counts_words(used)}"
     )
     return Table(caption, ("Method", *headings), tuple(lines))
+
+
+def recalibration_table(run: RunFolder, group: Group) -> Table | None:
+    """Brier score, ECE and slope as answered and after recalibration on tuning cases, on unchanged records.
+
+    Returns:
+        A row per method, with the reason where nothing could be fitted; None if the benchmark asks for none.
+    """
+    fitted = run.manifest.get("recalibration") or []
+    metrics = [metric for metric in (*_METRICS, "calibration_slope") if metric in run.metrics]
+    if not fitted or not metrics:
+        return None
+    answered = run.headline(group)
+    recalibrated = run.headline(replace(group, calibration=RECALIBRATED))
+    lines = []
+    for method in run.methods:
+        pairs = [
+            (answered.get((method, CLEAN, None, metric)), recalibrated.get((method, CLEAN, None, metric)))
+            for metric in metrics
+        ]
+        entries = tuple(tables.entry(row) for pair in pairs for row in pair)
+        lines.append(Line(method, (*entries, Entry(_reason(fitted, method, group)))))
+    headings = [
+        f"{wording.metric_heading(metric)}{what}" for metric in metrics for what in (", as answered", ", recalibrated")
+    ]
+    caption = (
+        "Calibration on unchanged records, as answered and after logistic recalibration fitted on each method's "
+        "answers to tuning cases; no held-out case has a part in the fit. "
+        f"{tables.seeds_words(run)}, with the {tables.interval_words(run)}."
+    )
+    return Table(caption, ("Method", *headings, "Not fitted"), tuple(lines))
+
+
+def _reason(fitted: Sequence[Mapping[str, Any]], method: str, group: Group) -> str:
+    mine = [curve for curve in fitted if (curve["method"], curve["domain_train"]) == (method, group.domain_train)]
+    reasons = list(dict.fromkeys(curve["reason"] for curve in mine if curve["reason"] is not None))
+    return reasons[0] if reasons else ""

@@ -14,7 +14,7 @@ from eagbench.metrics.weighted import ratio
 from eagbench.report import figures, tables, wording
 from eagbench.report.blocks import Block, FigureBlock, Folded, Heading, Prose, Section, TableBlock
 from eagbench.report.figures import Estimate
-from eagbench.report.prior_correction import prior_table
+from eagbench.report.prior_correction import prior_table, recalibration_table
 from eagbench.report.run_folder import Answers, Group, ResultRow, RunFolder
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.run_contract import CLEAN
@@ -225,7 +225,7 @@ def calibration(run: RunFolder, group: Group) -> Section | None:
     caption = (
         f"Reliability on unchanged records: event rate over mean predicted probability in {RELIABILITY_BINS} bins of "
         "equal width, answers of all seeds pooled; on the diagonal, probabilities mean what they say. Bars on the "
-        f"points: {tables.interval_words(run)}, all answers about a patient drawn together. Below: how many answers "
+        f"points: {tables.percentile_words(run)}, all answers about a patient drawn together. Below: how many answers "
         "fall into each bin (each panel scaled to its fullest bin). Hollow, without an interval: fewer than "
         f"{FEW_PATIENTS} patients in the bin."
     )
@@ -236,6 +236,9 @@ def calibration(run: RunFolder, group: Group) -> Section | None:
     blocks: list[Block] = [FigureBlock(svg, caption)]
     if corrected is not None:
         blocks.append(TableBlock(corrected))
+    recalibrated = recalibration_table(run, group)
+    if recalibrated is not None:
+        blocks.append(TableBlock(recalibrated))
     return Section("calibration", "Calibration", tuple(blocks))
 
 

@@ -14,7 +14,16 @@ import numpy as np
 
 from eagbench.errors import UserError
 from eagbench.metrics.recalibrated import UNCORRECTED
-from eagbench.run_contract import CLEAN, COMPARISON_COLUMNS, COST_COLUMNS, MEAN_SEED, RESULT_COLUMNS, read_manifest
+from eagbench.run_contract import (
+    ALL_CASES,
+    CLEAN,
+    COMPARISON_COLUMNS,
+    COST_COLUMNS,
+    MEAN_SEED,
+    RESULT_COLUMNS,
+    ROBUSTNESS_COLUMNS,
+    read_manifest,
+)
 from eagbench.types import BoolArray, FloatArray, IntArray
 
 _MEND = "give the folder of a finished run (what `eagbench run --out` wrote)"
@@ -80,6 +89,27 @@ class ComparisonRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RobustnessRow:
+    """One number of robustness.csv; a number is NaN where the cell is empty."""
+
+    task: str
+    domain_train: str
+    domain_eval: str
+    summary: str
+    metric: str
+    condition: str
+    severity: float | None
+    calibration: str
+    method: str
+    baseline: str
+    value: float
+    ci_low: float
+    ci_high: float
+    p_value: float
+    p_corrected: float
+
+
+@dataclass(frozen=True, slots=True)
 class CostRow:
     """One stage's cost."""
 
@@ -130,6 +160,14 @@ class RunFolder:
             return ()
         return tuple(_comparison(record) for record in _records(self.path / "comparisons.csv", COMPARISON_COLUMNS))
 
+    @cached_property
+    def robustness(self) -> tuple[RobustnessRow, ...]:
+        """What perturbations cost; nothing in a run folder from before there was such a file."""
+        path = self.path / "robustness.csv"
+        if not path.is_file():
+            return ()
+        return tuple(_robustness(record) for record in _records(path, ROBUSTNESS_COLUMNS))
+
     @property
     def synthetic(self) -> bool:
         """Whether the numbers come from generated records."""
@@ -137,12 +175,12 @@ class RunFolder:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The groups of probabilities as answered, in order of their first appearance."""
-        return tuple(group for group in self.all_groups if group.calibration == UNCORRECTED)
+        """The groups of probabilities as answered on all cases, in order of their first appearance."""
+        return tuple(g for g in self.all_groups if g.calibration == UNCORRECTED and g.subgroup == ALL_CASES)
 
     @cached_property
     def all_groups(self) -> tuple[Group, ...]:
-        """The groups, those of corrected probabilities included, in order of their first appearance."""
+        """All groups, corrected probabilities and subgroups included, in order of their first appearance."""
         return tuple(dict.fromkeys(row.group for row in self.results))
 
     @cached_property
@@ -283,6 +321,26 @@ def _comparison(record: Mapping[str, str]) -> ComparisonRow:
         n_cases=_count(record["n_cases"]),
         n_positive=_count(record["n_positive"]),
         undefined_resamples=_count(record["undefined_resamples"]),
+    )
+
+
+def _robustness(record: Mapping[str, str]) -> RobustnessRow:
+    return RobustnessRow(
+        task=record["task"],
+        domain_train=record["domain_train"],
+        domain_eval=record["domain_eval"],
+        summary=record["summary"],
+        metric=record["metric"],
+        condition=record["condition"],
+        severity=_number_or_none(record["severity"]),
+        calibration=record["calibration"],
+        method=record["method"],
+        baseline=record["baseline"],
+        value=_number(record["value"]),
+        ci_low=_number(record["ci_low"]),
+        ci_high=_number(record["ci_high"]),
+        p_value=_number(record["p_value"]),
+        p_corrected=_number(record["p_corrected"]),
     )
 
 

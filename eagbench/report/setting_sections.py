@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eagbench.report import wording
+from eagbench.report import transfer_section, wording
 from eagbench.report.blocks import Block, Code, Facts, Folded, Prose, Section, TableBlock
 from eagbench.report.run_folder import CostRow, Group, ResultRow, RunFolder
 from eagbench.report.tables import Entry, Line, Table, curve_metrics, interval_words
@@ -25,7 +25,10 @@ def opening(run: RunFolder) -> tuple[str, ...]:
         sentences.append(f"Of these, {wording.count(used)} cases were used.")
     paragraphs.append(" ".join(sentences))
     paragraphs.append(_done(run))
-    paragraphs.extend(sentence for group in run.groups[:1] if (sentence := _found(run, group)))
+    if transfer_section.is_crossed(run):
+        paragraphs.append(transfer_section.found(run))
+    else:
+        paragraphs.extend(sentence for group in run.groups[:1] if (sentence := _found(run, group)))
     return tuple(paragraphs)
 
 
@@ -114,8 +117,13 @@ def _with_interval(row: ResultRow) -> str:
 def tiles(run: RunFolder) -> tuple[tuple[str, str], ...]:
     """The sizes that a reader looks for first."""
     used = _used(run.manifest)
+    asked = {target for _, target in (run.manifest.get("transfer") or {}).get("pairs", [])}
     cases, events = sum(p["n_cases"] for p in used), sum(p["n_positive"] for p in used)
-    held_out = [part for part in run.manifest.get("parts", []) if part["part"] == "held_out"]
+    held_out = [
+        part
+        for part in run.manifest.get("parts", [])
+        if part["part"] == "held_out" and (not asked or part["domain"] in asked)
+    ]
     evaluated, evaluated_events = sum(p["n_cases"] for p in held_out), sum(p["n_positive"] for p in held_out)
     return (
         ("cases used", wording.count(cases)),
@@ -128,9 +136,11 @@ def tiles(run: RunFolder) -> tuple[tuple[str, str], ...]:
 
 
 def _used(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The parts of one fold, which together hold each used case once."""
+    """The parts of one fold, which together hold each used case once; a pooled domain holds those of others."""
     parts = manifest.get("parts", [])
-    return [part for part in parts if part["fold"] == parts[0]["fold"]]
+    domains = (manifest.get("transfer") or {}).get("domains", [])
+    pooled = {domain["name"] for domain in domains if len(domain["holds"]) > 1}
+    return [part for part in parts if part["fold"] == parts[0]["fold"] and part.get("domain") not in pooled]
 
 
 def data(run: RunFolder) -> Section:
@@ -193,9 +203,11 @@ def data(run: RunFolder) -> Section:
 
 
 def _parts(manifest: Mapping[str, Any]) -> Table:
+    several = len({part.get("domain") for part in manifest.get("parts", [])}) > 1
     lines = [
         Line(
-            f"{part['part'].replace('_', '-')}"
+            (f"{part['domain']}, " if several else "")
+            + f"{part['part'].replace('_', '-')}"
             + (f", fold {part['fold']}" if manifest.get("split", {}).get("folds") else ""),
             (
                 Entry(wording.count(part["n_patients"])),

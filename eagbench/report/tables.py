@@ -66,7 +66,13 @@ def entry(row: ResultRow | None) -> Entry:
 
 
 def interval_words(run: RunFolder) -> str:
-    """What the intervals of a run are."""
+    """What the intervals of a run's results are."""
+    is_logit = run.manifest["intervals"].get("auroc") == "logit"
+    return percentile_words(run) + (" (of AUROC: normal on the scale of its log odds)" if is_logit else "")
+
+
+def percentile_words(run: RunFolder) -> str:
+    """What the intervals of a run's differences and shares are."""
     intervals = run.manifest["intervals"]
     return (
         f"{100 * run.level:g} % percentile bootstrap interval over patients "
@@ -245,12 +251,13 @@ def render(run_folder: Path, format: Format) -> str:
     from eagbench.report.alignment_section import alignment_table
     from eagbench.report.comparison_section import primary_tables
     from eagbench.report.prior_correction import prior_table
+    from eagbench.report.transfer_section import transfer_tables
 
     run = RunFolder(run_folder)
     if format == "csv":
         return _csv(run)
-    write = _markdown if format == "md" else _latex
-    blocks: list[str] = []
+    write = markdown if format == "md" else latex
+    blocks: list[str] = [write(table, stamp(run)) for table in transfer_tables(run)]
     for group in run.groups:
         tables: list[Table | None] = [main_table(run, group), *primary_tables(run, group), prior_table(run, group)]
         tables.append(alignment_table(run, group))
@@ -265,11 +272,16 @@ def render(run_folder: Path, format: Format) -> str:
 
 def headline(run_folder: Path) -> str:
     """The tables for unchanged records alone, as Markdown: what `eagbench run` prints at its end."""
+    from eagbench.report.transfer_section import is_crossed, matrix_table
+
     run = RunFolder(run_folder)
     blocks = []
+    if is_crossed(run):
+        matrix = matrix_table(run, curve_metrics(run)[0])
+        return markdown(matrix, stamp(run)) if matrix is not None else ""
     for group in run.groups:
         opening = " ".join(part for part in (stamp(run), _sentence(group_title(run, group))) if part)
-        blocks.append(_markdown(main_table(run, group), opening))
+        blocks.append(markdown(main_table(run, group), opening))
     return "\n".join(blocks)
 
 
@@ -302,7 +314,9 @@ def _csv(run: RunFolder) -> str:
     return out.getvalue()
 
 
-def _markdown(table: Table, opening: str) -> str:
+def markdown(table: Table, opening: str) -> str:
+    """A table in Markdown, its caption before it, behind an opening that says what must be said first."""
+
     def safe(content: str) -> str:
         # HTML inside Markdown is live in most viewers, and a bar would end the cell.
         return content.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "\\|")
@@ -322,7 +336,9 @@ _LATEX = {
 }  # fmt: skip
 
 
-def _latex(table: Table, opening: str) -> str:
+def latex(table: Table, opening: str) -> str:
+    """A table in LaTeX, with what its caption says first."""
+
     def safe(content: str) -> str:
         return "".join(_LATEX.get(character, character) for character in content)
 

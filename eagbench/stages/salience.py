@@ -81,6 +81,16 @@ def read_salience(folder: Path) -> dict[str, dict[str, float]]:
     }
 
 
+def read_cross_fitted_probability(folder: Path) -> dict[str, float]:
+    """Probability per training case, by an expert that was not trained on its patient.
+
+    Args:
+        folder: What `plan.cross_fitted_salience` declared.
+    """
+    table = pq.read_table(folder / "salience.parquet", columns=["case_id", "probability"])
+    return dict(zip(table["case_id"].to_pylist(), table["probability"].to_pylist(), strict=True))
+
+
 def top_observed(cases: Cases, weights: FloatArray, k: int) -> list[tuple[str, ...]]:
     """For each case the `k` features of highest weight among those observed in it; ties by the canonical order.
 

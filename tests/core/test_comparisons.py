@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 
 from eagbench.comparisons import GRID, PRIMARY, SeedMeans, compare, seed_means
 from eagbench.run_contract import COMPARISON_COLUMNS
-from eagbench.stages.score import SCORED_SCHEMA, evaluate
+from eagbench.stages.score import SCORED_SCHEMA, answered, evaluate
 from eagbench.stats.bootstrap import patient_weights
 from eagbench.store import file_hash
 from eagbench.verify import verify
@@ -249,3 +249,22 @@ def _raise_first_p_value(lines: list[str]) -> list[str]:
     index = COMPARISON_COLUMNS.index("p_value")
     cells[index] = repr(float(cells[index]) / 2)
     return [*lines[:2], ",".join(cells), *lines[3:]]
+
+
+def test_delongs_test_stands_beside_the_bootstrap_where_cases_are_patients() -> None:
+    mine, theirs = ([made_predictions(skill, seed) for seed in (0, 1)] for skill in (1.5, 0.8))
+
+    def means(rows_by_seed: list[list[dict[str, Any]]]) -> SeedMeans:
+        found = [evaluate(rows, METRICS, INTERVALS) for rows in rows_by_seed]
+        return seed_means([p for p, _ in found], [d for _, d in found], [answered(rows) for rows in rows_by_seed])
+
+    rows = compare("a", "auroc", ["b"], [CLEAN], {("a", CLEAN): means(mine), ("b", CLEAN): means(theirs)}, 0.95)
+    row = one(rows, family=PRIMARY)
+    assert row["delong_standard_error"] == pytest.approx(row["standard_error"], rel=0.15)
+    assert row["delong_p_value"] == pytest.approx(row["p_value"], abs=0.05)
+    assert np.isnan(one(rows, metric="brier")["delong_p_value"])
+    # Two cases of a patient are not independent, and the formula does not know it.
+    shared = [[{**r, "patient_id": f"p{i // 2}"} for i, r in enumerate(seed)] for seed in mine]
+    others = [[{**r, "patient_id": f"p{i // 2}"} for i, r in enumerate(seed)] for seed in theirs]
+    rows = compare("a", "auroc", ["b"], [CLEAN], {("a", CLEAN): means(shared), ("b", CLEAN): means(others)}, 0.95)
+    assert np.isnan(one(rows, family=PRIMARY)["delong_p_value"])

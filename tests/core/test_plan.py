@@ -45,6 +45,10 @@ def planned(
     return make_plan(load_benchmark(path), registry or load_registry(), store), store
 
 
+def cohort_of(plan: Plan) -> str:
+    return plan.transfer.domains[0].cohort.fingerprint
+
+
 def nodes_of(plan: Plan, kind: str) -> list[StageNode]:
     return [node for node in plan.nodes if node.kind == kind]
 
@@ -74,11 +78,11 @@ def test_moved_data_are_the_same_data(tmp_path: Path, physionet_root: Path) -> N
     moved = shutil.copytree(physionet_root, tmp_path / "elsewhere")
     here, _ = planned(tmp_path / "a", physionet_root)
     there, _ = planned(tmp_path / "b", moved)
-    assert here.cohort.fingerprint == there.cohort.fingerprint
+    assert cohort_of(here) == cohort_of(there)
     outcomes = moved / "Outcomes-a.txt"
     outcomes.write_text(outcomes.read_text() + "\n")
     changed, _ = planned(tmp_path / "b", moved)
-    assert changed.cohort.fingerprint != here.cohort.fingerprint
+    assert cohort_of(changed) != cohort_of(here)
 
 
 def test_a_method_that_reads_text_needs_a_policy(tmp_path: Path, physionet_root: Path) -> None:
@@ -137,7 +141,7 @@ def test_a_method_can_not_see_held_out_cases_in_training(tmp_path: Path, physion
 
 def test_inputs_are_what_they_are_declared_to_be(tmp_path: Path, physionet_root: Path) -> None:
     plan, store = planned(tmp_path, physionet_root)
-    for node in (plan.cohort, plan.split):
+    for node in (plan.transfer.domains[0].cohort, plan.transfer.domains[0].split):
         assert compute_stage(node, store, fresh=False, progress=no_progress).status == "computed"
     for node in plan.nodes:
         for name, value in node.inputs.items():
@@ -155,7 +159,7 @@ def test_inputs_are_what_they_are_declared_to_be(tmp_path: Path, physionet_root:
 
 def test_every_method_meets_the_same_perturbed_records(tmp_path: Path, physionet_root: Path) -> None:
     plan, store = planned(tmp_path, physionet_root)
-    for node in (plan.cohort, plan.split):
+    for node in (plan.transfer.domains[0].cohort, plan.transfer.domains[0].split):
         compute_stage(node, store, fresh=False, progress=no_progress)
     by_severity: dict[float, list[Cases]] = {}
     for node in nodes_of(plan, "predict"):

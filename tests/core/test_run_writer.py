@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from eagbench.domains import Pair
 from eagbench.plan import Cell
 from eagbench.run_writer import _Writer
 from eagbench.runner import Outcome
@@ -25,10 +26,19 @@ def test_a_trajectory_may_hold_any_character(tmp_path: Path, text: str) -> None:
     line = json.dumps({"case_id": "1", "text": text}, ensure_ascii=False)
     (store.folder(predict) / "trajectories.jsonl").write_text(line + "\n", encoding="utf-8")
     writer: Any = object.__new__(_Writer)  # without the cohort, which trajectories don't need
-    writer.store, writer.plan = store, SimpleNamespace(cells=[Cell("m", 0, CLEAN, score)])
+    here: Any = SimpleNamespace(name="d")
+    writer.store, writer.plan = store, SimpleNamespace(cells=[Cell("m", 0, CLEAN, score, Pair(here, here))])
     writer.result = SimpleNamespace(outcomes={score.fingerprint: Outcome("computed")})
     (tmp_path / "trajectories").mkdir()
     writer.copy_trajectories("m", tmp_path)
     with (tmp_path / "trajectories" / "m.jsonl").open(encoding="utf-8") as stream:
         [written] = map(json.loads, stream)
-    assert written == {"seed": 0, "condition": "clean", "severity": None, "case_id": "1", "text": text}
+    assert written == {
+        "domain_train": "d",
+        "domain_eval": "d",
+        "seed": 0,
+        "condition": "clean",
+        "severity": None,
+        "case_id": "1",
+        "text": text,
+    }

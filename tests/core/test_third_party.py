@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.conftest import Finished
+from tests.conftest import ROOT, Finished
 
 Run = Callable[..., Finished]
 
@@ -77,3 +80,14 @@ metrics: [auroc, attention_jaccard, unparsed_rate]
     kinds = {stage["kind"] for stage in json.loads((tmp_path / "out" / "manifest.json").read_text())["stages"]}
     assert {"expert", "salience", "trajectories", "sft", "predict"} <= kinds
     assert run_command("verify", tmp_path / "out", env=env).code == 0
+
+
+def test_its_own_conformance_tests_pass(third_party: dict[str, str], tmp_path: Path) -> None:
+    """As its authors run them: with pytest, in their own folder, the package installed."""
+    tests = ROOT / "tests" / "third_party" / "eagbench_example" / "tests"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--rootdir={tests}", "-c", os.devnull]
+    env = {**os.environ, **third_party, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([*command, str(tests)], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout
+    assert "skipped" not in done.stdout

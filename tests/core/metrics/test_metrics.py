@@ -12,7 +12,15 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from eagbench.metrics import plugin
 from eagbench.metrics.attention import AttentionJaccard
-from eagbench.metrics.calibration import Brier, ExpectedCalibrationError
+from eagbench.metrics.calibration import (
+    Brier,
+    BrierReliability,
+    BrierResolution,
+    BrierUncertainty,
+    CalibrationIntercept,
+    CalibrationSlope,
+    ExpectedCalibrationError,
+)
 from eagbench.metrics.discrimination import Auprc, Auroc
 from eagbench.metrics.unparsed import UnparsedRate
 from eagbench.protocols import Metric
@@ -176,7 +184,65 @@ def test_the_plugin_registers_every_metric_once():
     names = [metric.name for metric in registered]
     assert sorted(names) == [
         "alignment_over_constant", "alignment_over_other_patient", "attention_jaccard", "attention_mass",
-        "attention_mass_over_other_patient", "auprc", "auroc", "brier", "cited_features", "ece", "unparsed_rate",
+        "attention_mass_over_other_patient", "auprc", "auroc", "brier", "brier_reliability", "brier_resolution",
+        "brier_uncertainty", "calibration_intercept", "calibration_slope", "cited_features", "ece", "unparsed_rate",
     ]  # fmt: skip
     for metric in registered:
         assert isinstance(metric(metric.Params()), Metric)
+
+
+def test_the_parts_of_the_brier_score_add_up_where_answers_are_alike_within_bins() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.choice([0.05, 0.15, 0.35, 0.95], 400)
+    label = (rng.random(400) < 0.1 + 0.6 * p).astype(int)
+    scored = scored_cases(p, label)
+    weights = rng.multinomial(400, np.full(400, 1 / 400), 5).astype(float)
+    reliability, resolution, uncertainty = (
+        m(m.Params())(scored, weights) for m in (BrierReliability, BrierResolution, BrierUncertainty)
+    )
+    np.testing.assert_allclose(
+        reliability - resolution + uncertainty, Brier(Brier.Params())(scored, weights), atol=1e-12
+    )
+    row = np.repeat(np.arange(400), weights[0].astype(int))
+    by_hand = sum((p[row] == v).mean() * (v - label[row][p[row] == v].mean()) ** 2 for v in np.unique(p[row]))
+    assert reliability[0] == pytest.approx(by_hand)
+    rate = label[row].mean()
+    assert uncertainty[0] == pytest.approx(rate * (1 - rate))
+
+
+@settings(max_examples=100, deadline=None)
+@given(sample=samples())
+def test_the_parts_of_the_brier_score_differ_from_it_by_the_spread_within_bins(sample) -> None:
+    """Stephenson, Coelho and Jolliffe 2008, equation 12: + variance of p within bins - 2 covariance with y."""
+    probability, label, weights = sample
+    scored = scored_cases(probability, label)
+    parts = [m(m.Params())(scored, weights) for m in (BrierReliability, BrierResolution, BrierUncertainty)]
+    brier = Brier(Brier.Params())(scored, weights)
+    for i, row in enumerate(weights):
+        chosen = np.repeat(np.arange(len(label)), row.astype(int))
+        p, y = probability[chosen], label[chosen]
+        bins = np.minimum(np.digitize(p, np.arange(1, 10) / 10), 9)
+        within = sum(
+            ((p[bins == k] - p[bins == k].mean()) * ((p - 2 * y)[bins == k] - (p - 2 * y)[bins == k].mean())).sum()
+            for k in np.unique(bins)
+        )
+        expected = np.nan if not len(chosen) else brier[i] - within / len(chosen)
+        assert parts[0][i] - parts[1][i] + parts[2][i] == pytest.approx(expected, abs=1e-9, nan_ok=True)
+
+
+def test_calibration_slope_and_intercept_equal_statsmodels() -> None:
+    import statsmodels.api as sm
+
+    rng = np.random.default_rng(4)
+    truth = rng.beta(1, 5, 800)
+    label = (rng.random(800) < truth).astype(int)
+    stretched = 1 / (1 + np.exp(-(0.5 + 1.6 * np.log(truth / (1 - truth)))))
+    scored = scored_cases(stretched, label)
+    x = np.log(stretched / (1 - stretched))
+    slope = sm.Logit(label, sm.add_constant(x)).fit(disp=0).params[1]
+    assert point(CalibrationSlope(CalibrationSlope.Params()), scored) == pytest.approx(slope, abs=1e-6)
+    assert slope == pytest.approx(1 / 1.6, abs=0.1)
+    large = sm.GLM(label, np.ones(800), family=sm.families.Binomial(), offset=x).fit().params[0]
+    intercept = CalibrationIntercept(CalibrationIntercept.Params())
+    assert point(intercept, scored) == pytest.approx(large, abs=1e-6)
+    assert point(intercept, scored_cases(truth, label)) == pytest.approx(0, abs=0.25)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from eagbench.api import (
     Case,
     Cases,
     Feature,
+    FurtherLine,
     RecordText,
     RecordTextParams,
     Task,
+    WrittenAs,
     prompt_text,
     prompt_with_spans,
 )
@@ -157,3 +160,24 @@ def test_bins_rise_with_the_value(values: list[float], bins: int) -> None:
     assert numbers == sorted(numbers)
     assert numbers[0] >= 0
     assert numbers[-1] == bins - 1
+
+
+def test_a_record_may_write_a_feature_in_its_own_way_and_hold_further_lines() -> None:
+    vitamin = Feature("vitamin_d", "Vitamin D", "nmol/L", (0, 500), (50, 125))
+    values = np.array([NAN, 60.0, NAN], dtype=np.float32)
+    changed = replace(
+        CASE,
+        written={"heart_rate": WrittenAs("pulse", "Hz", factor=1 / 60), "lactate": WrittenAs("lactate", "x", 2.0, 1.0)},
+        further=(FurtherLine(vitamin, values, before=2), FurtherLine(vitamin, values, before=4)),
+    )
+    assert RecordText(RecordTextParams(values="flagged")).render(changed, cohort(CASE)).splitlines()[3:] == [
+        "pulse (Hz; reference 1 to 1.667): 0.9167 L, 2 H, 1.333 N",
+        "lactate (x; reference at most 5): 3.5 N, NaN, 8 H",
+        "vitamin_d (nmol/L; reference 50 to 125): NaN, 60 N, NaN",
+        "ph (reference 7.35 to 7.45): NaN, 7.4 N, NaN",
+        "fio2 (%): NaN, NaN, NaN",
+        "vitamin_d (nmol/L; reference 50 to 125): NaN, 60 N, NaN",
+    ]
+    bins = RecordText(RecordTextParams(values="quantile", periods=1, bins=2, instructions="short")).fit(cohort(CASE))
+    assert bins.render(changed, cohort(CASE)) == "sex=male age=q1 pulse=q1 lactate=q1 vitamin_d=60 ph=q1 vitamin_d=60"
+    assert list(bins.feature_texts(changed, cohort(CASE))) == ["heart_rate", "lactate", "ph"]

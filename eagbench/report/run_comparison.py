@@ -1,0 +1,113 @@
+"""A comparison of two runs as Markdown, HTML or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from eagbench.compare_runs import COLUMNS, Comparison
+from eagbench.errors import UserError
+from eagbench.metrics.recalibrated import UNCORRECTED
+from eagbench.report import wording
+from eagbench.report.comparison_section import p_value, signed
+from eagbench.report.tables import Entry, Line, Table, markdown
+
+FORMATS = (".csv", ".md", ".html")
+
+
+def check_format(path: Path) -> None:
+    """Refuses a file of a kind that is not written.
+
+    Raises:
+        UserError: The suffix is another one.
+    """
+    if path.suffix not in FORMATS:
+        raise UserError(
+            f"a file '{path.suffix}' can't be written", where="--out", mend=f"choices: {', '.join(FORMATS)}"
+        )
+
+
+def table(comparison: Comparison) -> Table:
+    """The differences in the primary metric, a line per pair of methods, domains and condition."""
+    rows = [row for row in comparison.rows if row["metric"] == comparison.metric and row["calibration"] == UNCORRECTED]
+    domains = {(row["task"], row["domain_train"], row["domain_eval"]) for row in rows}
+    first = rows[0] if rows else comparison.rows[0]
+    counted = {(row["n_cases"], row["n_positive"]) for row in rows}
+    cases = (
+        f"the same {wording.several(first['n_cases'], 'case')}, {wording.several(first['n_positive'], 'event')}"
+        if len(counted) == 1
+        else "the same cases"
+    )
+    metric = wording.metric_label(comparison.metric)
+    caption = (
+        f"{_run(comparison.first)} minus {_run(comparison.second)}: paired difference in {metric} on {cases}, with the "
+        f"{100 * comparison.level:g} % percentile interval over joint resamples of the patients. p corrected by Holm "
+        "on unchanged records, by Benjamini and Hochberg over all other differences (other metrics and calibrations "
+        "among them: --out FILE.csv). Smallest detectable: 2.8 standard errors."
+    )
+    headings = (f"Difference in {wording.metric_heading(comparison.metric)}", "Smallest detectable", "p", "p corrected")
+    lines = tuple(_line(row, several_domains=len(domains) > 1) for row in rows)
+    return Table(caption, ("Method", "Condition", *headings), lines)
+
+
+def _run(folder: Path) -> str:
+    resolved = folder.resolve()
+    return f"{resolved.parent.name}/{resolved.name}"
+
+
+def _line(row: dict[str, Any], *, several_domains: bool) -> Line:
+    name = row["first"] if row["first"] == row["second"] else f"{row['first']} minus {row['second']}"
+    where = wording.condition_label(row["condition"], row["severity"])
+    if several_domains:
+        where += f", {row['domain_train']} to {row['domain_eval']}"
+    note = "" if math.isnan(row["ci_low"]) else f"{signed(row['ci_low'])} to {signed(row['ci_high'])}"
+    return Line(
+        name,
+        (
+            Entry(where),
+            Entry(signed(row["difference"]), note),
+            Entry(wording.number(row["smallest_detectable"])),
+            Entry(p_value(row["p_value"])),
+            Entry(p_value(row["p_corrected"])),
+        ),
+    )
+
+
+def render(comparison: Comparison, suffix: str) -> str:
+    """The comparison as text.
+
+    Args:
+        comparison: What was found.
+        suffix: `.csv` (every difference, unrounded), `.md` or `.html` (the table of the primary metric).
+    """
+    opening = "SYNTHETIC DATA." if comparison.is_synthetic else ""
+    if suffix == ".csv":
+        return _csv(comparison)
+    if suffix == ".md":
+        return markdown(table(comparison), opening)
+    environment = Environment(
+        loader=PackageLoader("eagbench.report", "templates"), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template("comparison.html.j2").render(
+        first=_run(comparison.first), second=_run(comparison.second), opening=opening, table=table(comparison)
+    )
+
+
+def _csv(comparison: Comparison) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*COLUMNS, "stamp"])
+    for row in comparison.rows:
+        writer.writerow([*(_field(row[column]) for column in COLUMNS), "SYNTHETIC" if comparison.is_synthetic else ""])
+    return stream.getvalue()
+
+
+def _field(value: Any) -> Any:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else repr(value)
+    return "" if value is None else value

@@ -1,0 +1,309 @@
+"""What the page says about transfer: the matrix of domains, what they share, and what a change of domain costs."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eagbench.report import tables, transfer_figures, wording
+from eagbench.report.blocks import Block, FigureBlock, Folded, Prose, Section, TableBlock
+from eagbench.report.figures import Estimate
+from eagbench.report.run_folder import Group, ResultRow, RunFolder
+from eagbench.report.tables import Entry, Line, Table
+from eagbench.run_contract import CLEAN, DOMAINS, GAPS
+from eagbench.transfer_tables import OTHER_CASES
+
+ALL_OTHERS = "all others"
+
+
+def transfer(run: RunFolder) -> Section | None:
+    """The matrix, the coverage and the gaps; None for a run with one domain."""
+    if not is_crossed(run):
+        return None
+    metric = tables.curve_metrics(run)[0]
+    others = [m for m in run.metrics if m != metric]
+    blocks: list[Block] = [Prose(_views(run)), _matrix(run, metric)]
+    folded = [matrix_table(run, metric), *(matrix_table(run, m) for m in others)]
+    blocks.append(Folded("The matrices as tables, every metric", tuple(TableBlock(table) for table in folded if table)))
+    blocks.append(TableBlock(coverage_table(run)))
+    blocks.append(Folded("Concepts by name", (TableBlock(_concepts_table(run)),)))
+    gap = gap_table(run, metric)
+    if gap is not None:
+        blocks += [Prose(found(run)), TableBlock(gap)]
+        rest = [table for m in others if (table := gap_table(run, m)) is not None]
+        if rest:
+            blocks.append(Folded("Gaps in other metrics", tuple(TableBlock(table) for table in rest)))
+    return Section("transfer", "Transfer between domains", tuple(blocks))
+
+
+def is_crossed(run: RunFolder) -> bool:
+    """Whether the run has more than one domain."""
+    return bool((run.manifest.get("transfer") or {}).get("shared"))
+
+
+def _views(run: RunFolder) -> str:
+    described = run.manifest["transfer"]
+    n = len(described["shared"]["features"])
+    seen = {method["reads"] for method in run.manifest["methods"]}
+    text = (
+        "Each method is trained once in a domain and asked about held-out cases of that and of other domains. A model "
+        "from elsewhere knows no label, threshold or quantile of the domain that it is evaluated in; its unreadable "
+        "answers are scored with the event rate of the domain that trained it. Methods that read columns see the "
+        f"{wording.several(n, 'concept')} that all domains share, in one "
+        "order and unit."
+    )
+    if "text" in seen:
+        all_of_it = described["features"]["text"] == "all"
+        text += (
+            " Methods that read text see all of the record that they are given, concepts of one domain alone included."
+            if all_of_it
+            else " Methods that read text see the same."
+        )
+    tasks = {domain["task"]["name"] for domain in run.manifest["data"].values()}
+    if len(tasks) > 1:
+        text += (
+            f" The domains ask different questions ({wording.enumeration(sorted(wording.words(t) for t in tasks))}): "
+            "what is measured is the change of question as well as that of the patients."
+        )
+    return text
+
+
+def _pairs(run: RunFolder) -> list[tuple[str, str]]:
+    return [(train, target) for train, target in run.manifest["transfer"]["pairs"]]
+
+
+def _row_of(run: RunFolder, train: str, target: str) -> str:
+    """The row of a pair: that of the training domain, and one for all models that leave out what they are asked."""
+    trained: dict[str, set[str]] = {}
+    for other, evaluated in _pairs(run):
+        trained.setdefault(other, set()).add(evaluated)
+    holds = {domain["name"]: set(domain["holds"]) for domain in run.manifest["transfer"]["domains"]}
+    leaves_out = len(holds[train]) > 1 and target not in holds[train] and trained[train] == {target}
+    return ALL_OTHERS if leaves_out else train
+
+
+def _cells(run: RunFolder, metric: str) -> dict[tuple[str, str, str], ResultRow]:
+    """Rows of unchanged records by method, row and column of the matrix."""
+    pairs = set(_pairs(run))
+    found = {}
+    for group in run.groups:
+        if (group.domain_train, group.domain_eval) not in pairs or group.subgroup != "all":
+            continue
+        for method in run.methods:
+            row = run.headline(group).get((method, CLEAN, None, metric))
+            if row is not None:
+                place = _row_of(run, group.domain_train, group.domain_eval)
+                found[(method, place, group.domain_eval)] = row
+    return found
+
+
+def _axes(run: RunFolder) -> tuple[list[str], list[str]]:
+    rows = dict.fromkeys(_row_of(run, train, target) for train, target in _pairs(run))
+    columns = dict.fromkeys(target for _, target in _pairs(run))
+    return list(rows), list(columns)
+
+
+def _matrix(run: RunFolder, metric: str) -> FigureBlock:
+    cells = _cells(run, metric)
+    rows, columns = _axes(run)
+    holds = {domain["name"]: set(domain["holds"]) for domain in run.manifest["transfer"]["domains"]}
+    at_home = frozenset((row, column) for row in rows for column in columns if column in holds.get(row, ()))
+    values = [row.value for row in cells.values() if row.status == "ok" and not math.isnan(row.value)]
+    extent = (0.5, max([0.9, *values])) if metric == "auroc" else (min(values, default=0.0), max(values, default=1.0))
+    counts = {
+        column: f"{wording.count(row.n_cases)} / {wording.count(row.n_positive)}"
+        for (_, _, column), row in cells.items()
+    }
+    panels = [
+        transfer_figures.MatrixPanel(
+            method,
+            {
+                (place, column): Estimate(row.value, row.ci_low, row.ci_high)
+                for (name, place, column), row in cells.items()
+                if name == method and row.status == "ok"
+            },
+        )
+        for method in run.methods
+    ]
+    caption = (
+        f"{wording.metric_label(metric)} of every method, trained in the row's domain and evaluated on the held-out "
+        f"cases of the column's (below its name: cases / events), on unchanged records. {tables.seeds_words(run)}, "
+        f"with the {tables.interval_words(run)}. Framed: trained where it is evaluated, on other patients. Darker is "
+        f"{'higher' if metric != 'brier' else 'larger'}; the shades are the same in all panels. Fields of one column "
+        "are on the same cases and can be compared; those of different columns are not."
+    )
+    return FigureBlock(transfer_figures.matrices(panels, rows, columns, counts, at_home, extent), caption)
+
+
+def matrix_table(run: RunFolder, metric: str) -> Table | None:
+    """One metric of every method by training and evaluated domain; None if no cell has a number."""
+    cells = _cells(run, metric)
+    if not any(row.status == "ok" for row in cells.values()):
+        return None
+    rows, columns = _axes(run)
+    lines = tuple(
+        Line(method, (Entry(place), *(tables.entry(cells.get((method, place, column))) for column in columns)))
+        for method in run.methods
+        for place in rows
+    )
+    sizes = {c: f"{row.n_cases:,} / {row.n_positive:,}" for (_, _, c), row in cells.items()}
+    caption = (
+        f"{wording.metric_heading(metric)} by training domain (row) and evaluated domain (column, with its held-out "
+        f"cases / events), on unchanged records. {tables.seeds_words(run)}, with the {tables.interval_words(run)}."
+    )
+    headings = (f"on {column} ({sizes.get(column, '')})" for column in columns)
+    return Table(caption, ("Method", "Trained in", *headings), lines)
+
+
+def transfer_tables(run: RunFolder) -> list[Table]:
+    """The tables of a run across domains: the matrix of each metric, coverage, gaps; none for a run with one domain."""
+    if not is_crossed(run):
+        return []
+    matrices = [matrix_table(run, metric) for metric in run.metrics]
+    gaps = [gap_table(run, metric) for metric in run.metrics]
+    return [table for table in (*matrices, coverage_table(run), *gaps) if table is not None]
+
+
+def _records(run: RunFolder, name: str) -> list[dict[str, str]]:
+    with (run.path / name).open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _across(run: RunFolder) -> list[dict[str, str]]:
+    """Rows of domains.csv of pairs whose domains hold different cases."""
+    holds = {domain["name"]: set(domain["holds"]) for domain in run.manifest["transfer"]["domains"]}
+    return [row for row in _records(run, DOMAINS) if row["domain_eval"] not in holds[row["domain_train"]]]
+
+
+def coverage_table(run: RunFolder) -> Table:
+    """Shared concepts, sizes, event rates and covariate shift of each pair."""
+    lines = []
+    for row in _across(run):
+        shift = [row["shift_auroc"], row["shift_auroc_values"]]
+        lines.append(
+            Line(
+                f"{row['domain_train']} to {row['domain_eval']}",
+                (
+                    Entry(f"{row['n_shared']} / {row['n_only_train']} / {row['n_only_eval']}"),
+                    Entry(wording.count(int(row["n_train"]))),
+                    Entry(wording.percent(float(row["prevalence_train"]))),
+                    Entry(wording.count(int(row["n_eval"]))),
+                    Entry(wording.percent(float(row["prevalence_eval"]))),
+                    *(Entry(wording.number(float(v)) if v else wording.EN_DASH, quiet=not v) for v in shift),
+                ),
+            )
+        )
+    caption = (
+        "How the domains of each pair differ. Concepts: shared by all domains / only in training / only in evaluation. "
+        "Event rate in training cases and in evaluated held-out cases (label shift). Records told apart: AUROC of a "
+        "classifier that guesses from a training record's shared concepts which of the two domains it is from, "
+        "cross-validated by patient, without labels (covariate shift): 0.5 is no difference found; once with the "
+        "numbers of measurements, once from the values alone."
+    )
+    headings = (
+        "Concepts", "Training cases", "Event rate", "Evaluated cases", "Event rate", "Records told apart",
+        "by values alone",
+    )  # fmt: skip
+    return Table(caption, ("Trained in, evaluated in", *headings), tuple(lines))
+
+
+def _concepts_table(run: RunFolder) -> Table:
+    shared = run.manifest["transfer"]["shared"]
+    lines = [
+        Line("shared by all", (Entry(", ".join(shared["features"])),)),
+        Line("shared static facts", (Entry(", ".join(shared["static_names"]) or "none"),)),
+    ]
+    seen: dict[str, str] = {}
+    for row in _records(run, DOMAINS):
+        for side in ("train", "eval"):
+            seen.setdefault(row[f"domain_{side}"], row[f"only_{side}"])
+    lines += [
+        Line(f"only in {name}", (Entry(", ".join(names.split())),)) for name, names in seen.items() if names.split()
+    ]
+    return Table("Concepts of the domains, by name.", ("Where", "Concepts"), tuple(lines), numeric=False)
+
+
+def gap_table(run: RunFolder, metric: str) -> Table | None:
+    """In-domain minus out-of-domain value of every method and pair; None if there is none in this metric."""
+    rows = [row for row in _records(run, GAPS) if row["metric"] == metric]
+    if not rows:
+        return None
+    lines = tuple(
+        Line(
+            row["method"],
+            (
+                Entry(f"{row['domain_train']} to {row['domain_eval']}"),
+                Entry(wording.number(float(row["value"]))),
+                Entry(
+                    wording.number(float(row["in_domain_value"])),
+                    f"{row['in_domain']}, {'other cases' if row['cases'] == OTHER_CASES else 'same cases'}",
+                ),
+                _gap(row),
+                Entry(_p(row["p_value"])),
+                Entry(_p(row["p_corrected"])),
+            ),
+        )
+        for row in rows
+    )
+    loss = "" if metric not in ("brier", "ece") else " (a negative gap is a loss: lower is better)"
+    caption = (
+        f"Gap in {wording.metric_heading(metric)}: in-domain minus out-of-domain value{loss}. In-domain is the same "
+        "method trained where it is evaluated (the domain is named), on the same held-out cases and joint resamples; "
+        "where no such model was trained, the method on the held-out cases of its own domain, which are other cases, "
+        f"resampled apart. {tables.seeds_words(run)}, with the {tables.interval_words(run)}. p corrected by Benjamini "
+        "and Hochberg over all gaps of this run, every metric included."
+    )
+    headings = ("Trained in, evaluated in", "Out of domain", "In domain", "Gap", "p", "p corrected")
+    return Table(caption, ("Method", *headings), lines)
+
+
+def found(run: RunFolder) -> str:
+    """How many gaps the corrected tests show, in one sentence."""
+    metric = tables.curve_metrics(run)[0]
+    rows = [row for row in _records(run, GAPS) if row["metric"] == metric]
+    if not rows:
+        return ""
+    alpha = 1 - run.level
+    shown = [row for row in rows if row["p_corrected"] and float(row["p_corrected"]) <= alpha]
+    lost = [row for row in shown if wording.loss(metric, float(row["in_domain_value"]), float(row["value"])) > 0]
+    text = (
+        f"Of {wording.several(len(rows), 'gap')} in {wording.metric_label(metric)}, "
+        f"{len(lost)} {'is a loss' if len(lost) == 1 else 'are losses'} and {len(shown) - len(lost)} "
+        f"{'is a gain' if len(shown) - len(lost) == 1 else 'are gains'} at {100 * alpha:g} % after correction; for the "
+        "others no difference is shown, which is not to say that there is none."
+    )
+    if lost:
+        worst = max(lost, key=lambda row: wording.loss(metric, float(row["in_domain_value"]), float(row["value"])))
+        text += (
+            f" The largest loss is that of {worst['method']} from {worst['domain_train']} to {worst['domain_eval']}: "
+            f"{wording.number(float(worst['value']))} instead of {wording.number(float(worst['in_domain_value']))} "
+            f"({worst['in_domain']})."
+        )
+    return text
+
+
+def _gap(row: Mapping[str, Any]) -> Entry:
+    note = f"{_signed(row['ci_low'])} to {_signed(row['ci_high'])}" if row["ci_low"] else "interval undefined"
+    return Entry(_signed(row["gap"]), note)
+
+
+def _signed(text: str) -> str:
+    written = f"{float(text):+.3f}"
+    return "0.000" if float(written) == 0 else written.replace("-", wording.MINUS)
+
+
+def _p(text: str) -> str:
+    if not text:
+        return wording.EN_DASH
+    return "<0.001" if float(text) < 0.001 else f"{float(text):.3f}"
+
+
+def by_pair(sections: Sequence[tuple[Group, Sequence[Section]]]) -> Section:
+    """The sections of every pair of domains, folded away: there are many, and the matrix comes first."""
+    folded = []
+    for group, of_group in sections:
+        title = f"Trained in {group.domain_train}, evaluated in {group.domain_eval}"
+        folded.append(Folded(title, tuple(block for section in of_group for block in section.blocks)))
+    return Section("pairs", "Each pair of domains", tuple(folded))

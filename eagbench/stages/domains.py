@@ -1,0 +1,195 @@
+"""Stages of a benchmark across domains: the part of a split that is one domain, what domains share, how they differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eagbench.cohort_files import read_facts, read_labels
+from eagbench.errors import UserError
+from eagbench.shared_concepts import SharedConcepts
+from eagbench.stage import StageRun
+from eagbench.stages.split import PARTS, patient_set_hash, read_assignment
+from eagbench.types import Cases, FloatArray
+
+SHIFT_FILE = "covariate_shift.json"
+_SHIFT_FOLDS = 5
+_SHIFT_INVERSE_PENALTY = 0.1
+
+
+def select(run: StageRun) -> None:
+    """The cases of a split that belong to one domain, in the form of the stage `split`.
+
+    Patients were divided over the whole data set before: one who is held out is so in every domain.
+
+    Raises:
+        UserError: No case has the fact, or a part of the domain would hold one class only.
+    """
+    fact, values = run.params["fact"], frozenset(run.params["values"])
+    cohort: Path = run.inputs["cohort"]
+    table = pq.read_table(cohort / "cases.parquet", columns=["case_id", f"group:{fact}"])
+    mine = {
+        case_id
+        for case_id, value in zip(table["case_id"].to_pylist(), table[f"group:{fact}"].to_pylist(), strict=True)
+        if value in values
+    }
+    labels = read_labels(cohort)
+    rows = [row for row in read_assignment(run.inputs["split"]).to_pylist() if row["case_id"] in mine]
+    name = run.params["domain"]
+    parts = []
+    for fold in range(run.params["folds"] or 1):
+        for part in PARTS:
+            chosen = [row for row in rows if (row["fold"], row["part"]) == (fold, part)]
+            n_positive = sum(labels[row["case_id"]] for row in chosen)
+            if n_positive in (0, len(chosen)):
+                raise UserError(
+                    f"the {part.replace('_', '-')} part of the domain '{name}' would hold {len(chosen)} cases, "
+                    f"{n_positive} of them positive: one class only",
+                    where="domain_by",
+                    mend="take more patients (--limit), other shares or fewer folds, or leave the domain out of "
+                    "`transfer`",
+                )
+            parts.append(
+                {
+                    "fold": fold,
+                    "part": part,
+                    "n_cases": len(chosen),
+                    "n_patients": len({row["patient_id"] for row in chosen}),
+                    "n_positive": int(n_positive),
+                    "patients_sha256": patient_set_hash(row["patient_id"] for row in chosen),
+                }
+            )
+    columns = {key: [row[key] for row in rows] for key in ("fold", "part", "case_id", "patient_id")}
+    pq.write_table(pa.table(columns), run.out / "parts.parquet")
+    (run.out / "parts.json").write_text(json.dumps(parts, indent=1))
+
+
+def share(run: StageRun) -> None:
+    """Writes what the records of all domains have in common.
+
+    Raises:
+        UserError: The domains share no concept, hold one in different units, or ask different questions.
+    """
+    names: list[str] = run.params["domains"]
+    facts = [read_facts(run.inputs[f"cohort{i}"]) for i in range(len(names))]
+    _check_tasks(names, facts, run.params["outcomes"])
+    shared = SharedConcepts.of(facts, run.params["without"])
+    if not shared.features:
+        listed = "; ".join(
+            f"{name}: {', '.join(f['name'] for f in domain['features'])}"
+            for name, domain in zip(names, facts, strict=True)
+        )
+        raise UserError(
+            f"the domains share no concept ({listed})",
+            where="transfer",
+            mend="name the features of both data sets after the concepts of the vocabulary (docs/vocabulary.md)",
+        )
+    _check_units(names, facts, shared)
+    shared.write(run.out)
+
+
+def _check_tasks(names: list[str], facts: list[dict[str, Any]], outcomes: str) -> None:
+    for name, domain in zip(names[1:], facts[1:], strict=True):
+        first, other = facts[0]["task"], domain["task"]
+        if first["window_hours"] != other["window_hours"]:
+            raise UserError(
+                f"the domains '{names[0]}' and '{name}' show different hours: the first {first['window_hours']:g} and "
+                f"the first {other['window_hours']:g}",
+                where="domains",
+                mend="give every domain the same `window_hours`",
+            )
+        if outcomes == "same" and first["name"] != other["name"]:
+            raise UserError(
+                f"the domains '{names[0]}' and '{name}' ask different questions: {first['name']} and {other['name']}",
+                where="domains",
+                mend="give every domain the same `task`, or write `transfer: {outcomes: may_differ}`",
+            )
+
+
+def _check_units(names: list[str], facts: list[dict[str, Any]], shared: SharedConcepts) -> None:
+    expected = {feature["name"]: feature["unit"] for feature in facts[0]["features"]}
+    for name, domain in zip(names[1:], facts[1:], strict=True):
+        found = {feature["name"]: feature["unit"] for feature in domain["features"]}
+        for concept in shared.features:
+            if found[concept] != expected[concept]:
+                raise UserError(
+                    f"{concept} is in {found[concept]} in the domain '{name}', expected {expected[concept]} as in the "
+                    f"domain '{names[0]}'",
+                    where="domains",
+                    mend="convert on load, with `vocabulary().to_canonical` (docs/vocabulary.md)",
+                )
+
+
+def covariate_shift(run: StageRun) -> None:
+    """How well a classifier tells the unlabelled training records of two domains apart, in what they share.
+
+    The cross-validated AUROC of a logistic regression on standardised mean, lowest, highest and last value and number
+    of values of each concept, and on the static facts; patients are not divided between parts of the cross-validation.
+    0.5: no shift is found; 1: every record gives its domain away. Once with the numbers of values, and once with the
+    values alone (the mean standing for what was not measured), because what is measured how often is a habit of a
+    hospital. It sees linear differences only, so it is a lower bound of the shift.
+    """
+    first, second = run.inputs["first"], run.inputs["second"]
+    domain = np.repeat([0, 1], [len(first), len(second)])
+    patients = [f"0:{p}" for p in first.patient_ids] + [f"1:{p}" for p in second.patient_ids]
+    values = np.concatenate([_value_summary(first), _value_summary(second)])
+    counts = np.concatenate([_counts(first), _counts(second)])
+    result = {
+        "n": [len(first), len(second)],
+        "auroc": _domain_auroc(np.concatenate([values, counts], axis=1), domain, patients, run.seed),
+        "auroc_values": _domain_auroc(values, domain, patients, run.seed),
+    }
+    (run.out / SHIFT_FILE).write_text(json.dumps(result, indent=1))
+
+
+def read_shift(folder: Path) -> Mapping[str, Any]:
+    """What `covariate_shift` found."""
+    content: Mapping[str, Any] = json.loads((folder / SHIFT_FILE).read_text())
+    return content
+
+
+def _value_summary(cases: Cases) -> FloatArray:
+    """Mean, lowest, highest and last value of each concept, and the static facts. Shape (N, 4 F + S), NaN if none."""
+    rows = []
+    for case in cases:
+        values = case.values_in_order(cases.feature_names).astype(np.float64)  # (T, F)
+        summary = np.full((4, values.shape[1]), np.nan)
+        for j, column in enumerate(values.T):
+            known = column[~np.isnan(column)]
+            if len(known):
+                summary[:, j] = known.mean(), known.min(), known.max(), known[-1]
+        rows.append(np.concatenate([summary.ravel(), [case.static.get(name, np.nan) for name in cases.static_names]]))
+    return np.array(rows)
+
+
+def _counts(cases: Cases) -> FloatArray:
+    """Number of values of each concept, as log(1 + n). Shape (N, F)."""
+    names = cases.feature_names
+    return np.log1p([(~np.isnan(case.values_in_order(names))).sum(axis=0) for case in cases])
+
+
+def _domain_auroc(table: FloatArray, domain: Any, patients: list[str], seed: int) -> float:
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    score = np.zeros(len(domain))
+    folds = min(_SHIFT_FOLDS, *np.bincount(domain).tolist())
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for rest, asked in splitter.split(table, domain, groups=patients):
+        model = make_pipeline(
+            SimpleImputer(keep_empty_features=True),
+            StandardScaler(),
+            LogisticRegression(C=_SHIFT_INVERSE_PENALTY, class_weight="balanced", max_iter=5000),
+        )
+        score[asked] = model.fit(table[rest], domain[rest]).decision_function(table[asked])
+    return float(roc_auc_score(domain, score))

@@ -1,0 +1,160 @@
+"""`eagbench compare`: differences between two run folders, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import roc_auc_score
+from statsmodels.stats.multitest import multipletests
+
+from eagbench.compare_runs import COLUMNS, compare_runs
+from eagbench.errors import UserError
+from eagbench.run_contract import KEY_COLUMNS
+from eagbench.stages.score import SCORED_SCHEMA
+from eagbench.stats.bootstrap import patient_weights
+from tests.conftest import Finished
+from tests.core.test_comparisons import made_predictions
+
+CLEAN, STRONG = ("clean", None), ("missing_values", 0.5)
+KEYS = dict.fromkeys(KEY_COLUMNS, "x") | {"domain_train": "icu", "domain_eval": "icu", "task": "death"}
+
+
+def write_run(
+    folder: Path,
+    methods: dict[str, float],
+    *,
+    seeds: tuple[int, ...] = (0, 1),
+    conditions: tuple[tuple[str, float | None], ...] = (CLEAN, STRONG),
+    change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = lambda rows: rows,
+    **manifest: Any,
+) -> Path:
+    """A run folder as far as a comparison reads it: the manifest and the predictions."""
+    (folder / "predictions").mkdir(parents=True)
+    keyed = [(key, pa.float64() if key == "severity" else pa.string()) for key in KEY_COLUMNS]
+    schema = pa.schema([*keyed, *SCORED_SCHEMA])
+    for label, skill in methods.items():
+        rows = []
+        for name, severity in conditions:
+            for seed in seeds:
+                made = made_predictions(skill * (1 - (severity or 0)), seed)
+                keys = KEYS | {"method": label, "seed": str(seed), "condition": name, "severity": severity}
+                rows += [{**keys, **row, "answer_mode": "model"} for row in change(made)]
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "predictions" / f"{label}.parquet")
+    whole = {
+        "name": "b",
+        "methods": [{"label": label} for label in methods],
+        "conditions": [{"name": n, "severity": s} for n, s in conditions],
+        "data": {},
+        "intervals": {"resamples": 200, "level": 0.95, "seed": 0},
+        "seeds": list(seeds),
+        "metrics": [{"name": "auroc", "params": {}}, {"name": "brier", "params": {}}],
+        "synthetic": False,
+    }
+    (folder / "manifest.json").write_text(json.dumps(whole | manifest))
+    return folder
+
+
+def test_a_difference_between_runs_is_that_of_their_means_on_joint_resamples(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "a", {"eag": 1.6, "other": 1.0})
+    second = write_run(tmp_path / "b", {"eag": 0.6, "base": 1.0}, seeds=(0, 1, 2))
+    found = compare_runs(first, second)
+    assert found.metric == "auroc"
+    assert {(row["first"], row["second"]) for row in found.rows} == {("eag", "eag")}
+    assert len(found.rows) == 2 * 2
+    row = found.rows[0]
+    assert tuple(row) == COLUMNS
+    assert (row["family"], row["condition"], row["n_seeds_first"], row["n_seeds_second"]) == ("primary", "clean", 2, 3)
+    label = [r["label"] for r in made_predictions(1.6, 0)]
+
+    def auroc(skill: float, seeds: tuple[int, ...], weights: Any = None) -> float:
+        answers = [[r["probability"] for r in made_predictions(skill, seed)] for seed in seeds]
+        return float(np.mean([roc_auc_score(label, p, sample_weight=weights) for p in answers]))
+
+    assert row["difference"] == pytest.approx(auroc(1.6, (0, 1)) - auroc(0.6, (0, 1, 2)))
+    weights = patient_weights([r["patient_id"] for r in made_predictions(1.6, 0)], 200, 0)
+    draws = [auroc(1.6, (0, 1), w) - auroc(0.6, (0, 1, 2), w) for w in weights]
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=1e-9)
+    rest = found.rows[1:]
+    expected = multipletests([r["p_value"] for r in rest], method="fdr_bh")[1]
+    assert [r["p_corrected"] for r in rest] == pytest.approx(list(expected))
+    assert 0 < row["delong_p_value"] < 0.05
+
+
+def test_a_run_does_not_differ_from_itself(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "a", {"eag": 1.6, "base": 1.0})
+    for row in compare_runs(first, first).rows:
+        assert (row["difference"], row["ci_low"], row["ci_high"], row["p_value"]) == (0, 0, 0, 1)
+
+
+def test_methods_are_named_where_their_labels_differ(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "a", {"eag": 1.6})
+    second = write_run(tmp_path / "b", {"eag_v1": 0.6})
+    with pytest.raises(UserError, match="no method has the same label in both runs: eag here, eag_v1 there"):
+        compare_runs(first, second)
+    found = compare_runs(first, second, pairs=["eag=eag_v1"], metric="brier", conditions=["clean"])
+    assert [(r["first"], r["second"], r["metric"], r["family"]) for r in found.rows] == [
+        ("eag", "eag_v1", "brier", "primary"), ("eag", "eag_v1", "auroc", "grid"),
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="no predictions of a method 'nobody'"):
+        compare_runs(first, second, pairs=["nobody=eag_v1"])
+    with pytest.raises(UserError, match="is not a pair"):
+        compare_runs(first, second, pairs=["eag"])
+
+
+def flipped(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**r, "label": 1 - r["label"]} if i < 3 else r for i, r in enumerate(rows)]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"change": lambda rows: rows[5:]}, "the cases differ: 115 are in both runs, 5 in the first alone, 0 in the"),
+        ({"change": flipped}, "3 of 120 cases have another label in the two runs"),
+        ({"change": lambda rows: [{**r, "patient_id": "p"} for r in rows]}, "120 of 120 cases have another patient"),
+        ({"conditions": (CLEAN,)}, r"the conditions differ: 1 in the first run alone \(missing_values 0.5\)"),
+        ({"intervals": {"resamples": 200, "level": 0.95, "seed": 1}}, "the intervals differ"),
+        ({"metrics": [{"name": "auroc", "params": {"x": 1}}]}, "the metric 'auroc' has other parameters"),
+        ({"metrics": [{"name": "ece", "params": {}}]}, "no metric in common"),
+    ],
+)
+def test_runs_on_something_else_are_refused_with_the_reason(
+    tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    first = write_run(tmp_path / "a", {"eag": 1.6})
+    second = write_run(tmp_path / "b", {"eag": 0.6}, **changed)
+    with pytest.raises(UserError, match=message):
+        compare_runs(first, second)
+
+
+def test_the_command_writes_text_and_files(cli: Callable[..., Finished], tmp_path: Path) -> None:
+    first = write_run(tmp_path / "a", {"eag": 1.6}, synthetic=True)
+    second = write_run(tmp_path / "b", {"eag": 0.6})
+    done = cli("compare", first, second)
+    assert done.code == 0, done.err
+    assert "SYNTHETIC DATA." in done.out
+    assert "| eag | clean |" in done.out
+    assert "the same 120 cases" in done.out
+    for suffix in ("csv", "md", "html"):
+        out = tmp_path / "tables" / f"compared.{suffix}"
+        assert cli("compare", first, second, "--metric", "brier", "--out", out).code == 0
+        assert "SYNTHETIC" in out.read_text()
+    with (tmp_path / "tables" / "compared.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 4
+    assert (rows[0]["metric"], rows[0]["family"], rows[0]["correction"]) == ("brier", "primary", "holm")
+    assert "<table" in (tmp_path / "tables" / "compared.html").read_text()
+
+    refused = cli("compare", first, write_run(tmp_path / "c", {"eag": 0.6}, change=lambda rows: rows[5:]))
+    assert refused.code == 2
+    assert "the cases differ" in refused.err
+    assert cli("compare", first, second, "--metric", "auc").code == 2
+    assert cli("compare", first, tmp_path).code == 2
+    assert cli("compare", first, second, "--out", tmp_path / "x.pdf").code == 2
