@@ -1,12 +1,15 @@
-"""From a long table of measurements to one series per stay."""
+"""From a long table of measurements to one series per stay, and to cases where a stay stands for a patient."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from eagbench.api import Case
 
 Index = npt.NDArray[np.integer[Any]]
 Values = npt.NDArray[np.floating[Any]]
@@ -44,3 +47,32 @@ def series_by_stay(
     times = hours[starts].astype(np.float64)  # (R,)
     bounds = np.searchsorted(stay[starts], np.arange(stays + 1))
     return [(times[a:b], table[a:b]) for a, b in pairwise(bounds)]
+
+
+def cases_of_stays(
+    chosen: Index,
+    ids: Sequence[str],
+    features: tuple[str, ...],
+    series: Sequence[tuple[Values, Values]],
+    static: Mapping[str, Values],
+) -> tuple[Case, ...]:
+    """One case per chosen stay, where the source has no patient id: the stay stands for a patient.
+
+    Args:
+        chosen: Positions of the stays that become cases. Shape (C,).
+        ids: Names of all N stays.
+        features: Names of the columns.
+        series: Times and values of each stay, as `series_by_stay` returns them.
+        static: Facts by name, each of shape (N,).
+    """
+    return tuple(
+        Case(
+            case_id=ids[i],
+            patient_id=ids[i],
+            features=features,
+            times=series[i][0],
+            values=series[i][1],
+            static={name: float(column[i]) for name, column in static.items()},
+        )
+        for i in chosen
+    )

@@ -18,7 +18,6 @@ from pydantic import Field, field_validator
 
 from eagbench.api import (
     Access,
-    Case,
     Cases,
     Cohort,
     Provenance,
@@ -28,7 +27,7 @@ from eagbench.api import (
     UserError,
     vocabulary,
 )
-from eagbench_plugins.datasets.measurements import series_by_stay
+from eagbench_plugins.datasets.measurements import cases_of_stays, series_by_stay
 
 if TYPE_CHECKING:
     import polars as pl
@@ -142,17 +141,8 @@ class PhysioNet2012:
         static, removed = _static(descriptors)
         implausible.update(removed)
         chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
-        cases = tuple(
-            Case(
-                case_id=str(ids[i]),
-                patient_id=str(ids[i]),
-                features=names,
-                times=series[i][0],
-                values=series[i][1],
-                static={name: float(static[name][i]) for name in _STATIC},
-            )
-            for i in chosen
-        )
+        facts = {name: static[name] for name in _STATIC}
+        cases = cases_of_stays(chosen, [str(stay_id) for stay_id in ids], names, series, facts)
         task = Task(
             name=self.params.task,
             outcome="die before leaving the hospital",
