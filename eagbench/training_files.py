@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eagbench.plan import Plan
+from eagbench.plan import Plan, closure
 from eagbench.stage import StageNode, StageOutput
 
 CURVES = ("curves.jsonl", "training.jsonl")
@@ -52,23 +52,10 @@ def uses(plan: Plan) -> tuple[Use, ...]:
         for name, value in cell.score.inputs.items():
             if name.startswith(_PREDICT) and isinstance(value, StageOutput):
                 fold = int(name.removeprefix(_PREDICT))
-                nodes = _upstream(value.stage)
-                for node in sorted(nodes.values(), key=lambda node: order[node.fingerprint]):
+                for node in sorted(closure(value.stage.upstream()), key=lambda node: order[node.fingerprint]):
                     key = (cell.method, cell.seed, fold, node.fingerprint)
                     found.setdefault(key, Use(cell.method, cell.seed, fold, node))
     return tuple(found.values())
-
-
-def _upstream(node: StageNode) -> dict[str, StageNode]:
-    """The stages that a stage needs, itself left out."""
-    nodes: dict[str, StageNode] = {}
-    pending = list(node.upstream())
-    while pending:
-        stage = pending.pop()
-        if stage.fingerprint not in nodes:
-            nodes[stage.fingerprint] = stage
-            pending.extend(stage.upstream())
-    return nodes
 
 
 def stage_names(plan: Plan) -> dict[str, str]:

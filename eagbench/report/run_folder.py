@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from eagbench.run_contract import (
     CLEAN,
     COMPARISON_COLUMNS,
     COST_COLUMNS,
+    DOMAIN_COLUMNS,
+    DOMAINS,
+    GAP_COLUMNS,
+    GAPS,
     MEAN_SEED,
     RESULT_COLUMNS,
     ROBUSTNESS_COLUMNS,
@@ -27,7 +31,6 @@ from eagbench.run_contract import (
 from eagbench.types import BoolArray, FloatArray, IntArray
 
 _MEND = "give the folder of a finished run (what `eagbench run --out` wrote)"
-_GROUP_COLUMNS = ("benchmark", "task", "domain_train", "domain_eval", "split", "calibration", "subgroup")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -150,15 +153,17 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.manifest: Mapping[str, Any] = read_manifest(path)
-        self.results = tuple(_result(record) for record in _records(path / "results.csv", RESULT_COLUMNS))
-        self.costs = tuple(_cost(record) for record in _records(path / "costs.csv", COST_COLUMNS))
+        self.results = tuple(_row(ResultRow, record) for record in _records(path / "results.csv", RESULT_COLUMNS))
+        self.costs = tuple(_row(CostRow, record) for record in _records(path / "costs.csv", COST_COLUMNS))
 
     @cached_property
     def comparisons(self) -> tuple[ComparisonRow, ...]:
         """The paired differences; none if the benchmark tests no method's claim."""
         if self.manifest.get("comparisons") is None:
             return ()
-        return tuple(_comparison(record) for record in _records(self.path / "comparisons.csv", COMPARISON_COLUMNS))
+        return tuple(
+            _row(ComparisonRow, record) for record in _records(self.path / "comparisons.csv", COMPARISON_COLUMNS)
+        )
 
     @cached_property
     def robustness(self) -> tuple[RobustnessRow, ...]:
@@ -166,7 +171,17 @@ class RunFolder:
         path = self.path / "robustness.csv"
         if not path.is_file():
             return ()
-        return tuple(_robustness(record) for record in _records(path, ROBUSTNESS_COLUMNS))
+        return tuple(_row(RobustnessRow, record) for record in _records(path, ROBUSTNESS_COLUMNS))
+
+    @cached_property
+    def domains(self) -> tuple[Mapping[str, str], ...]:
+        """The rows of domains.csv, which a run across domains has."""
+        return tuple(_records(self.path / DOMAINS, DOMAIN_COLUMNS))
+
+    @cached_property
+    def gaps(self) -> tuple[Mapping[str, str], ...]:
+        """The rows of gaps.csv, which a run across domains has."""
+        return tuple(_records(self.path / GAPS, GAP_COLUMNS))
 
     @property
     def synthetic(self) -> bool:
@@ -281,79 +296,19 @@ def _records(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
         yield from reader
 
 
-def _result(record: Mapping[str, str]) -> ResultRow:
-    return ResultRow(
-        group=Group(**{name: record[name] for name in _GROUP_COLUMNS}),
-        method=record["method"],
-        seed=record["seed"],
-        condition=record["condition"],
-        severity=_number_or_none(record["severity"]),
-        metric=record["metric"],
-        value=_number(record["value"]),
-        ci_low=_number(record["ci_low"]),
-        ci_high=_number(record["ci_high"]),
-        n_cases=_count(record["n_cases"]),
-        n_positive=_count(record["n_positive"]),
-        n_unparsed=_count(record["n_unparsed"]),
-        status=record["status"],
-    )
+def _row[Row](kind: type[Row], record: Mapping[str, str]) -> Row:
+    """A record as a row: each attribute is the cell of its name, read by the attribute's type."""
+    return kind(**{name: _cell(hint, name, record) for name, hint in _ATTRIBUTES[kind].items()})
 
 
-def _comparison(record: Mapping[str, str]) -> ComparisonRow:
-    return ComparisonRow(
-        task=record["task"],
-        domain_train=record["domain_train"],
-        domain_eval=record["domain_eval"],
-        family=record["family"],
-        metric=record["metric"],
-        condition=record["condition"],
-        severity=_number_or_none(record["severity"]),
-        calibration=record["calibration"],
-        method=record["method"],
-        baseline=record["baseline"],
-        difference=_number(record["difference"]),
-        ci_low=_number(record["ci_low"]),
-        ci_high=_number(record["ci_high"]),
-        relative_percent=_number(record["relative_percent"]),
-        smallest_detectable=_number(record["smallest_detectable"]),
-        p_value=_number(record["p_value"]),
-        p_corrected=_number(record["p_corrected"]),
-        n_cases=_count(record["n_cases"]),
-        n_positive=_count(record["n_positive"]),
-        undefined_resamples=_count(record["undefined_resamples"]),
-    )
+def _cell(hint: Any, name: str, record: Mapping[str, str]) -> Any:
+    return _row(Group, record) if hint is Group else _READ[hint](record[name])
 
 
-def _robustness(record: Mapping[str, str]) -> RobustnessRow:
-    return RobustnessRow(
-        task=record["task"],
-        domain_train=record["domain_train"],
-        domain_eval=record["domain_eval"],
-        summary=record["summary"],
-        metric=record["metric"],
-        condition=record["condition"],
-        severity=_number_or_none(record["severity"]),
-        calibration=record["calibration"],
-        method=record["method"],
-        baseline=record["baseline"],
-        value=_number(record["value"]),
-        ci_low=_number(record["ci_low"]),
-        ci_high=_number(record["ci_high"]),
-        p_value=_number(record["p_value"]),
-        p_corrected=_number(record["p_corrected"]),
-    )
-
-
-def _cost(record: Mapping[str, str]) -> CostRow:
-    return CostRow(
-        stage=record["stage"],
-        kind=record["kind"],
-        label=record["label"],
-        seconds=_number(record["seconds"]),
-        peak_memory_mb=_number(record["peak_memory_mb"]),
-        generated_tokens=_count(record["generated_tokens"]),
-        status=record["status"],
-    )
+# Once for all: looking up what annotations mean takes longer than reading the cells of a row.
+_ATTRIBUTES: Mapping[Any, Mapping[str, Any]] = {
+    kind: get_type_hints(kind) for kind in (Group, ResultRow, ComparisonRow, RobustnessRow, CostRow)
+}
 
 
 def _number(text: str) -> float:
@@ -367,6 +322,14 @@ def _number_or_none(value: Any) -> float | None:
 def _count(text: str) -> int:
     # Counts of a mean over seeds may be written as floats, and those of a failed cell are empty.
     return round(float(text)) if text else 0
+
+
+_READ: Mapping[Any, Callable[[str], Any]] = {
+    str: str,
+    float: _number,
+    int: _count,
+    float | None: _number_or_none,
+}
 
 
 def _lists(values: list[list[str] | None]) -> tuple[frozenset[str], ...] | None:

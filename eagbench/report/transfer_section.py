@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from eagbench.report.blocks import Block, FigureBlock, Folded, Prose, Section, T
 from eagbench.report.figures import Estimate
 from eagbench.report.run_folder import Group, ResultRow, RunFolder
 from eagbench.report.tables import Entry, Line, Table
-from eagbench.run_contract import CLEAN, DOMAINS, GAPS
+from eagbench.run_contract import CLEAN
 from eagbench.transfer_tables import OTHER_CASES
 
 ALL_OTHERS = "all others"
@@ -166,15 +165,10 @@ def transfer_tables(run: RunFolder) -> list[Table]:
     return [table for table in (*matrices, coverage_table(run), *gaps) if table is not None]
 
 
-def _records(run: RunFolder, name: str) -> list[dict[str, str]]:
-    with (run.path / name).open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def _across(run: RunFolder) -> list[dict[str, str]]:
+def _across(run: RunFolder) -> list[Mapping[str, str]]:
     """Rows of domains.csv of pairs whose domains hold different cases."""
     holds = {domain["name"]: set(domain["holds"]) for domain in run.manifest["transfer"]["domains"]}
-    return [row for row in _records(run, DOMAINS) if row["domain_eval"] not in holds[row["domain_train"]]]
+    return [row for row in run.domains if row["domain_eval"] not in holds[row["domain_train"]]]
 
 
 def coverage_table(run: RunFolder) -> Table:
@@ -216,7 +210,7 @@ def _concepts_table(run: RunFolder) -> Table:
         Line("shared static facts", (Entry(", ".join(shared["static_names"]) or "none"),)),
     ]
     seen: dict[str, str] = {}
-    for row in _records(run, DOMAINS):
+    for row in run.domains:
         for side in ("train", "eval"):
             seen.setdefault(row[f"domain_{side}"], row[f"only_{side}"])
     lines += [
@@ -227,7 +221,7 @@ def _concepts_table(run: RunFolder) -> Table:
 
 def gap_table(run: RunFolder, metric: str) -> Table | None:
     """In-domain minus out-of-domain value of every method and pair; None if there is none in this metric."""
-    rows = [row for row in _records(run, GAPS) if row["metric"] == metric]
+    rows = [row for row in run.gaps if row["metric"] == metric]
     if not rows:
         return None
     lines = tuple(
@@ -262,7 +256,7 @@ def gap_table(run: RunFolder, metric: str) -> Table | None:
 def found(run: RunFolder) -> str:
     """How many gaps the corrected tests show, in one sentence."""
     metric = tables.curve_metrics(run)[0]
-    rows = [row for row in _records(run, GAPS) if row["metric"] == metric]
+    rows = [row for row in run.gaps if row["metric"] == metric]
     if not rows:
         return ""
     alpha = 1 - run.level
