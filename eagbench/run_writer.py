@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import subprocess
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,8 +126,9 @@ def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) 
             old.unlink()
     writer = _Writer(plan, result, store)
     write_text(folder / "results.csv", _csv(RESULT_COLUMNS, writer.results()))
-    write_text(folder / "comparisons.csv", _csv(COMPARISON_COLUMNS, writer.comparisons()))
-    write_text(folder / "robustness.csv", _csv(ROBUSTNESS_COLUMNS, writer.robustness()))
+    compared, perturbed = writer.differences()
+    write_text(folder / "comparisons.csv", _csv(COMPARISON_COLUMNS, compared))
+    write_text(folder / "robustness.csv", _csv(ROBUSTNESS_COLUMNS, perturbed))
     write_text(folder / "costs.csv", _csv((*COST_COLUMNS, *ASKED_COLUMNS), writer.costs()))
     for method in [m.label for m in plan.methods]:
         writer.copy_predictions(method, folder)
@@ -156,6 +158,10 @@ class _Writer:
         self.split_name = "out_of_fold" if self.benchmark.split.folds else "held_out"
         parts = {domain.name: read_parts(store.folder(domain.split)) for domain in plan.transfer.domains}
         self.counts = {name: transfer_tables.held_out_counts(found) for name, found in parts.items()}
+        # Conditions and pairs of a plan are one object each.
+        self._cells_of: defaultdict[tuple[str, int, int], list[Cell]] = defaultdict(list)
+        for cell in plan.cells:
+            self._cells_of[cell.method, id(cell.condition), id(cell.pair)].append(cell)
 
     # Rows
 
@@ -207,7 +213,7 @@ class _Writer:
 
     def _cells(self, method: str, condition: Condition, pair: Pair) -> list[Cell]:
         """The cells of all seeds."""
-        return [c for c in self.plan.cells if c.method == method and c.condition is condition and c.pair is pair]
+        return self._cells_of[method, id(condition), id(pair)]
 
     def _reference_rows(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -327,42 +333,31 @@ class _Writer:
         rows.extend(self._subgroup_rows(keys, folders))
         return rows
 
-    def comparisons(self) -> list[dict[str, Any]]:
-        """Paired differences between the method whose claim is tested and the others; none if none is.
+    def differences(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The rows of comparisons.csv and those of robustness.csv: both from the same means over seeds.
 
-        Each pair of domains asks a question of its own: its tests are families of their own.
+        The first are paired differences between the method whose claim is tested and the others, none if none is; the
+        second what perturbations cost each method, none if every condition is clean. Each pair of domains asks a
+        question of its own: its tests are families of their own.
         """
         spec = self.benchmark.comparisons
-        if spec is None:
-            return []
-        rows = []
+        methods = [method.label for method in self.plan.methods]
+        conditions = [(condition.name, condition.severity) for condition in self.plan.conditions]
+        intervals = self.benchmark.intervals.model_dump(mode="json")
+        compared: list[dict[str, Any]] = []
+        perturbed: list[dict[str, Any]] = []
+        if spec is None and len(conditions) == 1:
+            return compared, perturbed
+        better = {use.name: better_end(use.name) for use in self.plan.metrics}
         for pair in self.plan.transfer.pairs:
-            found = compare(
-                spec.method,
-                spec.metric,
-                [method.label for method in self.plan.methods if method.label != spec.method],
-                [(condition.name, condition.severity) for condition in self.plan.conditions],
-                self._means(pair),
-                self.benchmark.intervals.level,
-            )
-            rows.extend(self._of_pair(pair, found))
-        return rows
-
-    def robustness(self) -> list[dict[str, Any]]:
-        """What perturbations cost each method, pair of domains by pair; none if every condition is clean."""
-        spec = self.benchmark.comparisons
-        rows = []
-        for pair in self.plan.transfer.pairs:
-            found = robustness(
-                {use.name: better_end(use.name) for use in self.plan.metrics},
-                [method.label for method in self.plan.methods],
-                [(condition.name, condition.severity) for condition in self.plan.conditions],
-                self._means(pair),
-                self.benchmark.intervals.model_dump(mode="json"),
-                None if spec is None else spec.method,
-            )
-            rows.extend(self._of_pair(pair, found))
-        return rows
+            means = self._means(pair)
+            if spec is not None:
+                others = [label for label in methods if label != spec.method]
+                found = compare(spec.method, spec.metric, others, conditions, means, self.benchmark.intervals.level)
+                compared.extend(self._of_pair(pair, found))
+            tested = None if spec is None else spec.method
+            perturbed.extend(self._of_pair(pair, robustness(better, methods, conditions, means, intervals, tested)))
+        return compared, perturbed
 
     def _means(self, pair: Pair) -> dict[tuple[str, ConditionKey], SeedMeans]:
         """By method and condition, of the cells that every seed has finished."""
