@@ -9,8 +9,8 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 
+from eagbench.code_versions import NUMERIC_LIBRARIES
 from eagbench.errors import UserError
-from eagbench.plan import NUMERIC_LIBRARIES
 from eagbench.registry import load_registry
 from eagbench.store import Store
 

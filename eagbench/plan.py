@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import graphlib
-import importlib.metadata
-import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import BaseModel
 
-import eagbench
-from eagbench.config import ComponentSpec, LoadedBenchmark, SplitSpec, validate_params
+from eagbench.code_versions import core_code
+from eagbench.config import ComponentSpec, LoadedBenchmark, validate_params
 from eagbench.domains import Domain, Pair, Transfer, plan_transfer
 from eagbench.errors import UserError
 from eagbench.expert_method import ExpertMethod
-from eagbench.registry import Registered, Registry, code_version, source_hash
+from eagbench.patient_split import BenchmarkSplit, PatientSplit
+from eagbench.registry import Registered, Registry, code_version
 from eagbench.stage import (
     CLEAN,
     CasesInput,
@@ -29,39 +27,10 @@ from eagbench.stage import (
     StageNode,
     StageOutput,
     TrainingInput,
-    content_hash,
 )
 from eagbench.store import Store
 from eagbench.types import Access, Reads
 from eagbench.yaml_source import KeyPath
-
-NUMERIC_LIBRARIES = (
-    "accelerate", "lightgbm", "numpy", "pandas", "peft", "polars", "pyarrow", "pyhealth", "scikit-learn", "scipy",
-    "tokenizers", "torch", "transformers", "trl",
-)  # fmt: skip
-
-# What of the core each of its stages depends on, as paths below eagbench/. A change there makes results anew.
-_SHARED = ("types.py", "stage.py", "inputs.py", "shared_concepts.py", "cohort_files.py", "arrays.py")
-_CODE: Mapping[str, tuple[str, ...]] = {
-    "source": ("stages/cohort.py", "vocabulary"),
-    "cohort": ("stages/cohort.py", "vocabulary"),
-    "split": ("stages/split.py",),
-    "nested_split": ("stages/split.py", "stages/nested_split.py"),
-    "domain": ("stages/domains.py", "stages/split.py"),
-    "shared_concepts": ("stages/domains.py",),
-    "covariate_shift": ("stages/domains.py",),
-    "expert": ("stages/expert.py",),
-    "teacher": ("stages/salience.py",),
-    "constant_list": ("stages/salience.py",),
-    "salience": ("stages/salience.py",),
-    "record_text": ("stages/record_text.py", "prompting"),
-    "policy": ("stages/policy.py", "prompting"),
-    "predict": ("stages/predict.py", "prompting"),
-    "recalibration": ("stages/recalibration.py", "stats"),
-    "subgroups": ("stages/subgroups.py",),
-    "score": ("stages/score.py", "stages/recalibration.py", "stages/subgroups.py", "metrics", "stats"),
-    "references": ("stages/score.py", "stages/subgroups.py", "metrics", "stats"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,64 +106,6 @@ class Plan:
         if transfer.shared is not None:
             stages.append(transfer.shared)
         return frozenset(node.fingerprint for node in closure(stages))
-
-
-@functools.cache
-def environment() -> dict[str, str]:
-    """What of the machine and its libraries changes numbers: versions, processor type, device."""
-    import torch
-
-    versions = {name: importlib.metadata.version(name) for name in NUMERIC_LIBRARIES}
-    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
-    python = ".".join(platform.python_version_tuple()[:2])
-    return {**versions, "python": python, "machine": platform.machine(), "device": device}
-
-
-@functools.cache
-def core_code(kind: str) -> str:
-    """Version of the core's code behind a kind of stage."""
-    root = Path(eagbench.__file__).parent
-    hashes = [source_hash(root / part) for part in (*_SHARED, *_CODE.get(kind, ()))]
-    return f"eagbench=={eagbench.__version__}+{content_hash([hashes, environment()])[:16]}"
-
-
-class PatientSplit(Protocol):
-    """Who divides the patients of a plan.
-
-    Attributes:
-        folds: Number of folds.
-    """
-
-    @property
-    def folds(self) -> int:
-        """Number of folds."""
-
-    def stage(self, cohort: StageNode, label: str) -> StageNode:
-        """The stage that divides a cohort's patients; its first input is the cohort, and its params hold a `seed`."""
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkSplit:
-    """The benchmark's own split.
-
-    Attributes:
-        spec: Shares, or folds.
-        limit: Patients to take before the split, None for all.
-    """
-
-    spec: SplitSpec
-    limit: int | None = None
-
-    @property
-    def folds(self) -> int:
-        """Number of folds."""
-        return self.spec.folds or 1
-
-    def stage(self, cohort: StageNode, label: str) -> StageNode:
-        """The stage that divides a cohort's patients."""
-        params = {**self.spec.model_dump(mode="json"), "limit": self.limit}
-        inputs = {"cohort": StageOutput(cohort)}
-        return StageNode("split", label, "eagbench.stages.split:assign", params, inputs, core_code("split"))
 
 
 def make_plan(

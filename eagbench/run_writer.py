@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
-import inspect
 import io
 import json
 import os
-import platform
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-import eagbench
 from eagbench import transfer_tables
-from eagbench.cohort_files import read_cases, read_facts, read_labels
+from eagbench.cohort_files import read_facts
 from eagbench.comparisons import ConditionKey, SeedMeans, compare, seed_means
 from eagbench.domains import Domain, Pair
 from eagbench.errors import UserError
@@ -34,8 +27,7 @@ from eagbench.metrics.recalibrated import (
     qualified_name,
     without_unparsed_variant,
 )
-from eagbench.plan import Cell, Plan, environment
-from eagbench.registry import load_registry
+from eagbench.plan import Cell, Plan
 from eagbench.robustness import better_end, reads_probability, robustness
 from eagbench.run_contract import (
     ALL_CASES,
@@ -58,15 +50,16 @@ from eagbench.run_contract import (
     TUNING_PREDICTIONS,
     read_manifest,
 )
-from eagbench.runner import Outcome, RunResult
+from eagbench.run_manifest import make_manifest
+from eagbench.runner import RunResult
 from eagbench.shared_concepts import SharedConcepts
 from eagbench.stage import Condition, StageNode, StageOutput
 from eagbench.stages.domains import read_shift
-from eagbench.stages.recalibration import TUNING, read_recalibration
+from eagbench.stages.recalibration import TUNING
 from eagbench.stages.score import SCORED_SCHEMA, answered
 from eagbench.stages.split import read_assignment, read_parts
 from eagbench.stats.bootstrap import metric_interval
-from eagbench.store import Store, file_hash, write_text
+from eagbench.store import Store, write_text
 from eagbench.training_files import CURVES, SUMMARIES, Use, read_points, uses
 from eagbench.types import FloatArray
 
@@ -145,7 +138,7 @@ def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) 
         write_text(folder / DOMAINS, _csv(DOMAIN_COLUMNS, writer.domains()))
         write_text(folder / GAPS, _csv(GAP_COLUMNS, writer.gaps()))
     write_text(folder / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in result.log))
-    manifest = writer.manifest(folder)
+    manifest = make_manifest(plan, result, store, folder, writer.recalibrations())
     write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
     return manifest
 
@@ -239,7 +232,7 @@ class _Writer:
 
     def _cell_rows(self, cell: Cell) -> list[dict[str, Any]]:
         keys = self.keys(cell.method, cell.seed, cell.condition, cell.pair)
-        status = self._status(cell)
+        status = self.result.cell_status(cell)
         if status != "ok":
             return [self.row(keys, use.name, {}, "", status) for use in self.plan.metrics]
         assert cell.score is not None
@@ -298,22 +291,13 @@ class _Writer:
         intervals = self.benchmark.intervals.model_dump(mode="json")
         return metric_interval(metric, value, draws, intervals, n_cases, n_positive)
 
-    def _status(self, cell: Cell) -> str:
-        if cell.score is None:
-            return "not_applicable"
-        return "ok" if self.outcome(cell.score).status in {"computed", "reused"} else "failed"
-
-    def outcome(self, node: StageNode) -> Outcome:
-        """How a stage ended."""
-        return self.result.outcomes[node.fingerprint]
-
     def _mean_rows(self, method: str, condition: Condition, pair: Pair, cells: Sequence[Cell]) -> list[dict[str, Any]]:
         """The mean over seeds; its interval from resamples of patients that all seeds share.
 
         `n_unparsed` counts the unparsed answers of all seeds.
         """
         keys = self.keys(method, MEAN_SEED, condition, pair)
-        statuses = {self._status(cell) for cell in cells}
+        statuses = {self.result.cell_status(cell) for cell in cells}
         if statuses != {"ok"}:
             status = "failed" if "failed" in statuses else "not_applicable"
             return [self.row(keys, use.name, {}, "", status) for use in self.plan.metrics]
@@ -365,7 +349,7 @@ class _Writer:
         for method in self.plan.methods:
             for condition in self.plan.conditions:
                 cells = self._cells(method.label, condition, pair)
-                if {self._status(cell) for cell in cells} == {"ok"}:
+                if {self.result.cell_status(cell) for cell in cells} == {"ok"}:
                     means[(method.label, (condition.name, condition.severity))] = self._seed_means(cells)
         return means
 
@@ -395,7 +379,7 @@ class _Writer:
         rows = []
         for pair in self.plan.transfer.pairs:
             shift = None
-            if pair.shift is not None and self.outcome(pair.shift).status in {"computed", "reused"}:
+            if pair.shift is not None and self.result.outcome(pair.shift).status in {"computed", "reused"}:
                 shift = read_shift(self.store.folder(pair.shift))
             train, target = pair.train.name, pair.evaluate.name
             row = transfer_tables.domain_row(
@@ -416,7 +400,7 @@ class _Writer:
         for pair in self.plan.transfer.pairs:
             for method in self.plan.methods:
                 cells = self._cells(method.label, clean, pair)
-                if {self._status(cell) for cell in cells} == {"ok"}:
+                if {self.result.cell_status(cell) for cell in cells} == {"ok"}:
                     means[(method.label, pair.train.name, pair.evaluate.name)] = self._seed_means(cells)
         rows = transfer_tables.gaps(
             [method.label for method in self.plan.methods],
@@ -460,7 +444,7 @@ class _Writer:
         """One row per stage of the plan: what it took when it was computed, now or in an earlier run."""
         rows = []
         for node in self.plan.nodes:
-            outcome = self.outcome(node)
+            outcome = self.result.outcome(node)
             facts = outcome.facts
             rows.append(
                 {
@@ -483,7 +467,7 @@ class _Writer:
         """All scored predictions of a method in one table."""
         tables = []
         for cell in self.plan.cells:
-            if cell.method == method and self._status(cell) == "ok":
+            if cell.method == method and self.result.cell_status(cell) == "ok":
                 assert cell.score is not None
                 keys = self.keys(method, cell.seed, cell.condition, cell.pair)
                 tables.append(self._keyed(cell.score, keys))
@@ -522,7 +506,7 @@ class _Writer:
         """The answers to tuning cases on which recalibrations were fitted."""
         (folder / TUNING_PREDICTIONS).unlink(missing_ok=True)
         tables = []
-        for keys, stage in self._recalibrations():
+        for keys, stage in self.recalibrations():
             table = pq.read_table(stage / TUNING)
             for i, (name, value) in enumerate(keys.items()):
                 table = table.add_column(i, name, pa.array([value] * table.num_rows))
@@ -530,14 +514,14 @@ class _Writer:
         if tables:
             pq.write_table(pa.concat_tables(tables), folder / TUNING_PREDICTIONS)
 
-    def _recalibrations(self) -> list[tuple[dict[str, Any], Path]]:
+    def recalibrations(self) -> list[tuple[dict[str, Any], Path]]:
         """The finished recalibration stages, once each, with what each was fitted for."""
         found: dict[str, tuple[dict[str, Any], Path]] = {}
         for cell in self.plan.cells:
             for name, value in cell.score.inputs.items() if cell.score is not None else ():
                 if not name.startswith("recalibration") or not isinstance(value, StageOutput):
                     continue
-                if self.outcome(value.stage).status in {"computed", "reused"}:
+                if self.result.outcome(value.stage).status in {"computed", "reused"}:
                     fold = int(name.removeprefix("recalibration"))
                     domain = cell.pair.train.name
                     keys = {"method": cell.method, "seed": cell.seed, "domain_train": domain, "fold": fold}
@@ -548,7 +532,7 @@ class _Writer:
         """What a method wrote, one JSON object a line."""
         lines: list[str] = []
         for cell in self.plan.cells:
-            if cell.method != method or cell.score is None or self._status(cell) != "ok":
+            if cell.method != method or cell.score is None or self.result.cell_status(cell) != "ok":
                 continue
             keys = {
                 "domain_train": cell.pair.train.name,
@@ -570,7 +554,7 @@ class _Writer:
         columns: dict[str, list[Any]] = {name: [] for name in TRAINING_COLUMNS}
         lines: list[str] = []
         for use in uses(self.plan):
-            if self.outcome(use.node).status not in {"computed", "reused"}:
+            if self.result.outcome(use.node).status not in {"computed", "reused"}:
                 continue
             keys, stage = _training_keys(use), self.store.folder(use.node)
             for path in (stage / name for name in CURVES):
@@ -590,138 +574,6 @@ class _Writer:
         if lines:
             write_text(folder / TRAINING_SUMMARIES, "\n".join(lines) + "\n")
 
-    # Manifest
-
-    def manifest(self, folder: Path) -> dict[str, Any]:
-        """Everything a reader needs to judge the run and to repeat it."""
-        plan, loaded = self.plan, self.plan.loaded
-        failed = []
-        for cell in plan.cells:
-            if cell.score is not None and self._status(cell) == "failed":
-                node, outcome = self._cause(cell.score)
-                failed.append(
-                    {
-                        "method": cell.method,
-                        "seed": cell.seed,
-                        "condition": cell.condition.name,
-                        "severity": cell.condition.severity,
-                        "domain_train": cell.pair.train.name,
-                        "domain_eval": cell.pair.evaluate.name,
-                        "stage": f"{node.kind} {node.label}",
-                        "reason": outcome.reason,
-                    }
-                )
-        return {
-            "eagbench_version": eagbench.__version__,
-            "name": self.benchmark.name,
-            "benchmark": loaded.resolved(),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "limit": plan.limit,
-            "profile": loaded.profile,
-            "synthetic": plan.is_synthetic,
-            "access": plan.access,
-            "data": {domain.data: self._data(domain) for domain in plan.transfer.data_sets},
-            "split": self.benchmark.split.model_dump(mode="json"),
-            "parts": [
-                {"domain": domain.name, **part}
-                for domain in plan.transfer.domains
-                for part in read_parts(self.store.folder(domain.split))
-            ],
-            "transfer": self._transfer(),
-            "methods": [
-                {"label": m.label, "name": m.use.name, "reads": m.reads, "params": dict(m.use.params)}
-                for m in plan.methods
-            ],
-            "conditions": [
-                {"name": c.name, "severity": c.severity, "description": _description(c)} for c in plan.conditions
-            ],
-            "metrics": [{"name": use.name, "params": dict(use.params)} for use in plan.metrics],
-            "seeds": list(self.benchmark.seeds),
-            "intervals": self.benchmark.intervals.model_dump(mode="json"),
-            "comparisons": None if self.benchmark.comparisons is None else self.benchmark.comparisons.model_dump(),
-            "subgroups": None if self.benchmark.subgroups is None else self.benchmark.subgroups.model_dump(mode="json"),
-            "recalibration": [
-                {**keys, **dataclasses.asdict(read_recalibration(stage))} for keys, stage in self._recalibrations()
-            ],
-            "stages": [self._stage(node) for node in plan.nodes],
-            "failed": failed,
-            "versions": environment(),
-            "git": git_state(),
-            "hardware": hardware(),
-            "files": {
-                path.relative_to(folder).as_posix(): file_hash(path)
-                for path in sorted(folder.rglob("*"))
-                if path.is_file() and path.suffix in {".csv", ".parquet", ".jsonl"} and path.name != "log.jsonl"
-                if path.relative_to(folder).parts[0] != TRACKERS
-            },
-        }
-
-    def _cause(self, node: StageNode) -> tuple[StageNode, Outcome]:
-        outcome = self.outcome(node)
-        if outcome.status == "skipped":
-            for upstream in node.upstream():
-                if self.outcome(upstream).status in {"failed", "skipped"}:
-                    return self._cause(upstream)
-        return node, outcome
-
-    def _transfer(self) -> dict[str, Any]:
-        """The domains and their pairs; the split of each is what stages name their patients by."""
-        transfer = self.plan.transfer
-        shared = None
-        if transfer.shared is not None:
-            shared = dataclasses.asdict(SharedConcepts.read(self.store.folder(transfer.shared)))
-        return {
-            "domains": [
-                {
-                    "name": domain.name,
-                    "data": domain.data,
-                    "access": domain.access,
-                    "holds": sorted(domain.holds),
-                    "cohort": domain.cohort.fingerprint,
-                    "split": domain.split.fingerprint,
-                }
-                for domain in transfer.domains
-            ],
-            "pairs": [[pair.train.name, pair.evaluate.name] for pair in transfer.pairs],
-            "shared": shared,
-            "features": None if self.benchmark.transfer is None else self.benchmark.transfer.features.model_dump(),
-        }
-
-    def _data(self, domain: Domain) -> dict[str, Any]:
-        cohort = self.store.folder(domain.cohort)
-        cases, labels = read_cases(cohort), read_labels(cohort)
-        facts = self.facts[domain.name]
-        provenance = facts["provenance"]
-        return {
-            **provenance,
-            "n_patients": len(set(cases.patient_ids)),
-            "n_cases": len(cases),
-            "n_positive": sum(labels.values()),
-            "features": [{key: f[key] for key in ("name", "label", "unit")} for f in facts["features"]],
-            "static_names": facts["static_names"],
-            "task": facts["task"],
-            "content": domain.cohort.content,
-        }
-
-    def _stage(self, node: StageNode) -> dict[str, Any]:
-        outcome = self.outcome(node)
-        inputs = {
-            name: value.stage.fingerprint
-            if isinstance(value, StageOutput)
-            # The split is named apart from what is taken of it; `verify` looks the patients up by both.
-            else {"split": value.split.fingerprint, "taken": list(value.identity()[2:])}
-            for name, value in node.inputs.items()
-        }
-        return {
-            "fingerprint": node.fingerprint,
-            "kind": node.kind,
-            "label": node.label,
-            "seed": node.seed,
-            "status": outcome.status,
-            "inputs": inputs,
-            "patients_sha256": outcome.facts.get("patients_sha256", {}),
-        }
-
 
 def _training_keys(use: Use) -> dict[str, Any]:
     return {
@@ -732,14 +584,6 @@ def _training_keys(use: Use) -> dict[str, Any]:
         "label": use.node.label,
         "stage": use.node.fingerprint,
     }
-
-
-def _description(condition: Condition) -> str:
-    """The first line of the perturbation's own documentation."""
-    if condition.perturbation is None:
-        return "the record as it is"
-    component = load_registry().get("perturbation", condition.perturbation.name).component
-    return (inspect.getdoc(component) or "").partition("\n")[0]
 
 
 def row_name(row: Mapping[str, Any]) -> str:
@@ -789,26 +633,3 @@ def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return stream.getvalue()
-
-
-def git_state() -> dict[str, Any] | None:
-    """Commit of the working folder and whether it has uncommitted changes; None outside a repository."""
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
-        status = subprocess.run(
-            ["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
-
-
-def hardware() -> dict[str, Any]:
-    """Processor, cores, memory and device."""
-    return {
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "cores": os.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-        "device": environment()["device"],
-    }

@@ -18,7 +18,7 @@ from typing import Any
 from eagbench.errors import UserError
 from eagbench.executors import local
 from eagbench.inputs import resolve, training_patients
-from eagbench.plan import Plan
+from eagbench.plan import Cell, Plan
 from eagbench.progress import Reporter
 from eagbench.registry import load_registry
 from eagbench.responses import FOLDER as RESPONSES
@@ -64,6 +64,16 @@ class RunResult:
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     log: list[dict[str, Any]] = field(default_factory=list)
+
+    def outcome(self, node: StageNode) -> Outcome:
+        """How a stage ended."""
+        return self.outcomes[node.fingerprint]
+
+    def cell_status(self, cell: Cell) -> str:
+        """`ok`, `failed`, or `not_applicable` where a cell's condition means nothing to its method."""
+        if cell.score is None:
+            return "not_applicable"
+        return "ok" if self.outcome(cell.score).status in {"computed", "reused"} else "failed"
 
 
 def unheard(node: StageNode, outcome: Outcome) -> None:

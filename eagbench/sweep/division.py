@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eagbench.plan import core_code
+from eagbench.code_versions import core_code
 from eagbench.stage import StageNode, StageOutput
 from eagbench.stages.split import read_parts
 from eagbench.sweep.folder import TuningRecord, TuningScheme

@@ -12,7 +12,7 @@ import pytest
 from eagbench.domains import Pair
 from eagbench.plan import Cell
 from eagbench.run_writer import _Writer
-from eagbench.runner import Outcome
+from eagbench.runner import Outcome, RunResult
 from eagbench.stage import CLEAN, StageNode, StageOutput
 from eagbench.store import Store
 
@@ -28,7 +28,7 @@ def test_a_trajectory_may_hold_any_character(tmp_path: Path, text: str) -> None:
     writer: Any = object.__new__(_Writer)  # without the cohort, which trajectories don't need
     here: Any = SimpleNamespace(name="d")
     writer.store, writer.plan = store, SimpleNamespace(cells=[Cell("m", 0, CLEAN, score, Pair(here, here))])
-    writer.result = SimpleNamespace(outcomes={score.fingerprint: Outcome("computed")})
+    writer.result = RunResult(outcomes={score.fingerprint: Outcome("computed")})
     (tmp_path / "trajectories").mkdir()
     writer.copy_trajectories("m", tmp_path)
     with (tmp_path / "trajectories" / "m.jsonl").open(encoding="utf-8") as stream:

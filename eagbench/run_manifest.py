@@ -1,0 +1,207 @@
+"""The manifest of a run folder: what was asked, with what, on what, by which code, and what came of each stage."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import eagbench
+from eagbench.code_versions import environment
+from eagbench.cohort_files import read_cases, read_facts, read_labels
+from eagbench.domains import Domain
+from eagbench.plan import Plan
+from eagbench.registry import load_registry
+from eagbench.run_contract import TRACKERS
+from eagbench.runner import Outcome, RunResult
+from eagbench.shared_concepts import SharedConcepts
+from eagbench.stage import Condition, StageNode, StageOutput
+from eagbench.stages.recalibration import read_recalibration
+from eagbench.stages.split import read_parts
+from eagbench.store import Store, file_hash
+
+
+def make_manifest(
+    plan: Plan,
+    result: RunResult,
+    store: Store,
+    folder: Path,
+    recalibrations: Iterable[tuple[Mapping[str, Any], Path]],
+) -> dict[str, Any]:
+    """Everything a reader needs to judge the run and to repeat it.
+
+    Args:
+        plan: What was to be done.
+        result: What was done.
+        store: Where the stages lie.
+        folder: The run folder; all its other files are written.
+        recalibrations: What each recalibration was fitted for, and the folder of its stage.
+    """
+    loaded, benchmark = plan.loaded, plan.loaded.benchmark
+    failed = []
+    for cell in plan.cells:
+        if cell.score is not None and result.cell_status(cell) == "failed":
+            node, outcome = _cause(cell.score, result)
+            failed.append(
+                {
+                    "method": cell.method,
+                    "seed": cell.seed,
+                    "condition": cell.condition.name,
+                    "severity": cell.condition.severity,
+                    "domain_train": cell.pair.train.name,
+                    "domain_eval": cell.pair.evaluate.name,
+                    "stage": f"{node.kind} {node.label}",
+                    "reason": outcome.reason,
+                }
+            )
+    return {
+        "eagbench_version": eagbench.__version__,
+        "name": benchmark.name,
+        "benchmark": loaded.resolved(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "limit": plan.limit,
+        "profile": loaded.profile,
+        "synthetic": plan.is_synthetic,
+        "access": plan.access,
+        "data": {domain.data: _data(domain, store) for domain in plan.transfer.data_sets},
+        "split": benchmark.split.model_dump(mode="json"),
+        "parts": [
+            {"domain": domain.name, **part}
+            for domain in plan.transfer.domains
+            for part in read_parts(store.folder(domain.split))
+        ],
+        "transfer": _transfer(plan, store),
+        "methods": [
+            {"label": m.label, "name": m.use.name, "reads": m.reads, "params": dict(m.use.params)} for m in plan.methods
+        ],
+        "conditions": [
+            {"name": c.name, "severity": c.severity, "description": _description(c)} for c in plan.conditions
+        ],
+        "metrics": [{"name": use.name, "params": dict(use.params)} for use in plan.metrics],
+        "seeds": list(benchmark.seeds),
+        "intervals": benchmark.intervals.model_dump(mode="json"),
+        "comparisons": None if benchmark.comparisons is None else benchmark.comparisons.model_dump(),
+        "subgroups": None if benchmark.subgroups is None else benchmark.subgroups.model_dump(mode="json"),
+        "recalibration": [{**keys, **dataclasses.asdict(read_recalibration(stage))} for keys, stage in recalibrations],
+        "stages": [_stage(node, result.outcome(node)) for node in plan.nodes],
+        "failed": failed,
+        "versions": environment(),
+        "git": git_state(),
+        "hardware": hardware(),
+        "files": {
+            path.relative_to(folder).as_posix(): file_hash(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.suffix in {".csv", ".parquet", ".jsonl"} and path.name != "log.jsonl"
+            if path.relative_to(folder).parts[0] != TRACKERS
+        },
+    }
+
+
+def _cause(node: StageNode, result: RunResult) -> tuple[StageNode, Outcome]:
+    outcome = result.outcome(node)
+    if outcome.status == "skipped":
+        for upstream in node.upstream():
+            if result.outcome(upstream).status in {"failed", "skipped"}:
+                return _cause(upstream, result)
+    return node, outcome
+
+
+def _transfer(plan: Plan, store: Store) -> dict[str, Any]:
+    """The domains and their pairs; the split of each is what stages name their patients by."""
+    transfer = plan.transfer
+    shared = None
+    if transfer.shared is not None:
+        shared = dataclasses.asdict(SharedConcepts.read(store.folder(transfer.shared)))
+    return {
+        "domains": [
+            {
+                "name": domain.name,
+                "data": domain.data,
+                "access": domain.access,
+                "holds": sorted(domain.holds),
+                "cohort": domain.cohort.fingerprint,
+                "split": domain.split.fingerprint,
+            }
+            for domain in transfer.domains
+        ],
+        "pairs": [[pair.train.name, pair.evaluate.name] for pair in transfer.pairs],
+        "shared": shared,
+        "features": None
+        if plan.loaded.benchmark.transfer is None
+        else plan.loaded.benchmark.transfer.features.model_dump(),
+    }
+
+
+def _data(domain: Domain, store: Store) -> dict[str, Any]:
+    cohort = store.folder(domain.cohort)
+    cases, labels = read_cases(cohort), read_labels(cohort)
+    facts = read_facts(cohort)
+    provenance = facts["provenance"]
+    return {
+        **provenance,
+        "n_patients": len(set(cases.patient_ids)),
+        "n_cases": len(cases),
+        "n_positive": sum(labels.values()),
+        "features": [{key: f[key] for key in ("name", "label", "unit")} for f in facts["features"]],
+        "static_names": facts["static_names"],
+        "task": facts["task"],
+        "content": domain.cohort.content,
+    }
+
+
+def _stage(node: StageNode, outcome: Outcome) -> dict[str, Any]:
+    inputs = {
+        name: value.stage.fingerprint
+        if isinstance(value, StageOutput)
+        # The split is named apart from what is taken of it; `verify` looks the patients up by both.
+        else {"split": value.split.fingerprint, "taken": list(value.identity()[2:])}
+        for name, value in node.inputs.items()
+    }
+    return {
+        "fingerprint": node.fingerprint,
+        "kind": node.kind,
+        "label": node.label,
+        "seed": node.seed,
+        "status": outcome.status,
+        "inputs": inputs,
+        "patients_sha256": outcome.facts.get("patients_sha256", {}),
+    }
+
+
+def _description(condition: Condition) -> str:
+    """The first line of the perturbation's own documentation."""
+    if condition.perturbation is None:
+        return "the record as it is"
+    component = load_registry().get("perturbation", condition.perturbation.name).component
+    return (inspect.getdoc(component) or "").partition("\n")[0]
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the working folder and whether it has uncommitted changes; None outside a repository."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        status = subprocess.run(
+            ["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, memory and device."""
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "device": environment()["device"],
+    }
