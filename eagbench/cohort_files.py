@@ -17,10 +17,15 @@ from eagbench.types import Case, Cases, Cohort, Feature, IntArray, Task
 
 
 def write_cohort(cohort: Cohort, folder: Path) -> None:
-    """Writes `cases.parquet`, `measurements.parquet`, `labels.parquet` and `cohort.json`."""
+    """Writes `cases.parquet`, `measurements.parquet`, `labels.parquet` and `cohort.json`.
+
+    Static facts that `static_names` does not list are kept as well: who knows their name finds them on a case, and
+    nobody else reads them.
+    """
     cases = cohort.cases
     table: dict[str, Any] = {"case_id": list(cases.case_ids), "patient_id": list(cases.patient_ids)}
-    for name in cases.static_names:
+    unlisted = sorted({name for case in cases for name in case.static} - set(cases.static_names))
+    for name in (*cases.static_names, *unlisted):
         table[f"static:{name}"] = np.array([case.static.get(name, np.nan) for case in cases], dtype=np.float64)
     for name, values in cohort.groups.items():
         table[f"group:{name}"] = list(values)
@@ -83,7 +88,11 @@ def read_cases(folder: Path) -> Cases:
     times = measurements["time"].to_numpy()
     values = np.stack([measurements[f"value:{name}"].to_numpy() for name in names], axis=1)  # (rows, F)
     bounds = np.searchsorted(owner, np.arange(table.num_rows + 1))
-    static = {name: table[f"static:{name}"].to_numpy() for name in static_names}
+    static = {
+        column.removeprefix("static:"): table[column].to_numpy()
+        for column in table.column_names
+        if column.startswith("static:")
+    }
     items = [
         Case(
             case_id=case_id,
@@ -91,7 +100,7 @@ def read_cases(folder: Path) -> Cases:
             features=names,
             times=times[bounds[i] : bounds[i + 1]].copy(),
             values=values[bounds[i] : bounds[i + 1]].copy(),
-            static={name: float(static[name][i]) for name in static_names},
+            static={name: float(of_cases[i]) for name, of_cases in static.items()},
         )
         for i, (case_id, patient_id) in enumerate(
             zip(table["case_id"].to_pylist(), table["patient_id"].to_pylist(), strict=True)

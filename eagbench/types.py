@@ -159,7 +159,8 @@ class Cases(Sequence[Case]):
 
     Attributes:
         features: The cohort's features in their canonical order, which is the order of every salience array.
-        static_names: The static facts every case has, in canonical order.
+        static_names: The static facts every case has and every method reads, in canonical order. A case may hold
+            others, which only those read who know their name (a score that came with the data).
         task: What is asked.
         items: The cases.
     """

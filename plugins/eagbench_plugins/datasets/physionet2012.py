@@ -38,6 +38,8 @@ _HEADER = "Time,Parameter,Value"
 _UNITS = {1: "CCU", 2: "CSRU", 3: "MICU", 4: "SICU"}
 _DESCRIPTORS = ("RecordID", "Age", "Gender", "Height", "ICUType", "Weight")
 _STATIC = ("age", "sex", "height", "admission_weight", "icu_type")
+# Scores that came with the outcomes, under names that only `clinical_score` reads: no other method is given them.
+_SCORES = {"score_saps_i": "SAPS-I", "score_sofa": "SOFA"}
 _MISSING = -1.0
 
 
@@ -109,7 +111,7 @@ class PhysioNet2012:
             if name not in descriptors.columns or descriptors[name].null_count():
                 raise UserError(f"a record lacks its descriptor '{name}' at 00:00", where=str(archive))
         ids = descriptors["record"].to_numpy()  # (N,) increasing
-        labels = _read_labels(outcomes, ids)
+        labels, scores = _read_outcomes(outcomes, ids)
 
         vocab = vocabulary()
         items = vocab.source("physionet2012")
@@ -141,7 +143,7 @@ class PhysioNet2012:
         static, removed = _static(descriptors)
         implausible.update(removed)
         chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
-        facts = {name: static[name] for name in _STATIC}
+        facts = {**{name: static[name] for name in _STATIC}, **scores}
         cases = cases_of_stays(chosen, [str(stay_id) for stay_id in ids], names, series, facts)
         task = Task(
             name=self.params.task,
@@ -255,8 +257,8 @@ def _static(descriptors: pl.DataFrame) -> tuple[dict[str, Any], dict[str, int]]:
     return static, {"height": heights, "admission_weight": weights}
 
 
-def _read_labels(path: Path, ids: Any) -> Any:
-    """0 or 1 per record of `ids`, shape (N,)."""
+def _read_outcomes(path: Path, ids: Any) -> tuple[Any, dict[str, Any]]:
+    """0 or 1 per record of `ids`, shape (N,), and the scores by name, NaN where unknown, each of shape (N,)."""
     import polars as pl
 
     mend = f"Use the published '{_OUTCOMES}'."
@@ -274,4 +276,12 @@ def _read_labels(path: Path, ids: Any) -> Any:
         raise UserError(
             f"{len(lacking)} records have no outcome, the first is {lacking[0]}", where=str(path), mend=mend
         )
-    return np.array([died[record] for record in ids.tolist()], dtype=np.int64)
+    labels = np.array([died[record] for record in ids.tolist()], dtype=np.int64)
+    scores = {}
+    for name, column in _SCORES.items():
+        if column not in table.columns:
+            continue
+        known = dict(zip(table["RecordID"].to_list(), table[column].to_list(), strict=True))
+        found = np.array([known[record] for record in ids.tolist()], dtype=np.float64)
+        scores[name] = np.where(found == _MISSING, np.nan, found)
+    return labels, scores

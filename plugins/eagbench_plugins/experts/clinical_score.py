@@ -13,6 +13,10 @@ Departures, numbered:
    three parts below its best. A ventilated patient's verbal response is lowered by the tube, and counts.
 6. Scale 2 of oxygen saturation is left out: it needs a clinician's decision that the record does not hold.
 7. Values are rounded to the chart's precision, whole numbers and tenths of a degree.
+
+SAPS-I (Le Gall et al., Critical Care Medicine 1984) and SOFA (Vincent et al., Intensive Care Medicine 1996) are not
+computed: they are taken as they came with the data, where they did (PhysioNet 2012). A case without one has the median
+of the training cases.
 """
 
 from __future__ import annotations
@@ -101,8 +105,8 @@ def news2_points(case: Case, window_hours: float) -> FloatArray:
 class ClinicalScore:
     """A score's points, made a probability by a logistic regression of the outcome on the score in training cases.
 
-    Salience is the share of the points that each feature earned; where a case has none, the features observed in it
-    share the weight equally. Neither tuning cases nor the seed matter.
+    Salience is the share of the points that each feature earned; where a case has none, and for scores that came with
+    the data, the features observed in it share the weight equally. Neither tuning cases nor the seed matter.
     """
 
     name: ClassVar[str] = "clinical_score"
@@ -111,10 +115,11 @@ class ClinicalScore:
         """Parameters.
 
         Attributes:
-            score: Which score; `news2` is the one that can be computed from the vital signs of a record.
+            score: Which score; `news2` is computed from the vital signs of a record, `saps_i` and `sofa` came with the
+                data.
         """
 
-        score: Literal["news2"] = "news2"
+        score: Literal["news2", "saps_i", "sofa"] = "news2"
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -134,28 +139,41 @@ class ClinicalScore:
                 "clinical_score needs both outcomes among its training cases",
                 mend="Use more patients, or another split seed.",
             )
-        if not set(cases.feature_names) & set(NEWS2_FEATURES):
+        score = self._scores(cases)
+        if np.isnan(score).all():
             raise UserError(
-                "clinical_score: the data set has none of the vital signs that NEWS2 reads",
-                mend=f"Leave the method out, or load some of {', '.join(NEWS2_FEATURES)}.",
+                f"clinical_score: the data set has nothing that the score '{self.params.score}' can be read from",
+                mend="Leave the method out, or choose a score that the data hold: news2 needs some of "
+                f"{', '.join(NEWS2_FEATURES)}; saps_i and sofa come with physionet2012.",
             )
-        score = _points(cases).sum(axis=1, keepdims=True)  # (N, 1)
+        self.median = float(np.nanmedian(score))
+        score = np.where(np.isnan(score), self.median, score)[:, None]  # (N, 1)
         # scikit-learn's mild L2 penalty on the slope keeps it finite where a few cases are perfectly separated.
         model = SklearnLogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(score, labels)
         self.intercept, self.slope = float(model.intercept_[0]), float(model.coef_[0, 0])
 
     def predict(self, cases: Cases) -> FloatArray:
         """Probability of the outcome. Shape (N,)."""
-        logit = self.intercept + self.slope * _points(cases).sum(axis=1)
+        score = self._scores(cases)
+        logit = self.intercept + self.slope * np.where(np.isnan(score), self.median, score)
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logit)))  # the logistic function, without overflow
 
     def salience(self, cases: Cases) -> FloatArray:
         """Share of the points that each feature earned. Shape (N, F)."""
-        return as_salience(_points(cases), NEWS2_FEATURES, cases)
+        points = _points(cases) if self.params.score == "news2" else np.zeros((len(cases), len(NEWS2_FEATURES)))
+        return as_salience(points, NEWS2_FEATURES, cases)
+
+    def _scores(self, cases: Cases) -> FloatArray:
+        """The score of each case, NaN where there is none. Shape (N,)."""
+        if self.params.score != "news2":
+            return np.array([case.static.get(f"score_{self.params.score}", np.nan) for case in cases])
+        if not set(cases.feature_names) & set(NEWS2_FEATURES):
+            return np.full(len(cases), np.nan)
+        return np.asarray(_points(cases).sum(axis=1))
 
     def save(self, folder: Path) -> None:
         """Writes `clinical_score.json`."""
-        content = {"intercept": self.intercept, "slope": self.slope}
+        content = {"intercept": self.intercept, "slope": self.slope, "median": self.median}
         (folder / "clinical_score.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     @classmethod
@@ -163,7 +181,7 @@ class ClinicalScore:
         """The fitted expert that `save` wrote."""
         content = json.loads((folder / "clinical_score.json").read_text(encoding="utf-8"))
         expert = cls(params)
-        expert.intercept, expert.slope = float(content["intercept"]), float(content["slope"])
+        expert.intercept, expert.slope, expert.median = (float(content[k]) for k in ("intercept", "slope", "median"))
         return expert
 
 

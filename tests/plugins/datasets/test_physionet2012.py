@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from sklearn.metrics import roc_auc_score
 
+from eagbench.cohort_files import read_cases, write_cohort
 from eagbench.errors import UserError
 from eagbench.stage import StageRun
 from eagbench.types import Cohort
@@ -188,6 +190,27 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     write(tmp_path, {"1": record(1, "01:00,HR,80\n").replace("Time,Parameter,Value", "Time,Parameter")})
     with pytest.raises(UserError, match=r"set-a.tar.gz: column 'Value' is missing"):
         load(tmp_path, tmp_path)
+
+
+def test_scores_of_the_outcomes_are_on_the_case_and_no_listed_fact(tmp_path: Path) -> None:
+    outcomes = "RecordID,SAPS-I,SOFA,In-hospital_death\n1,6,1,0\n2,-1,8,1\n"
+    write(tmp_path, {"1": record(1, "01:00,HR,80\n"), "2": record(2, "01:00,HR,90\n")}, outcomes=outcomes)
+    cohort = load(tmp_path, tmp_path)
+    scores = [[case.static[name] for name in ("score_saps_i", "score_sofa")] for case in cohort.cases]
+    np.testing.assert_equal(scores, [[6, 1], [np.nan, 8]])
+    assert not {"score_saps_i", "score_sofa"} & set(cohort.cases.static_names)
+    write_cohort(cohort, tmp_path)
+    stored = read_cases(tmp_path)
+    np.testing.assert_equal([dict(case.static) for case in stored], [dict(case.static) for case in cohort.cases])
+    assert stored.static_names == cohort.cases.static_names
+
+
+@needs_data
+def test_the_scores_rank_as_in_the_file(cohort: Cohort) -> None:
+    """Computed from Outcomes-a.txt by hand: AUROC 0.638 (SAPS-I) and 0.626 (SOFA), -1 counted as the lowest."""
+    for name, expected in (("score_saps_i", 0.638), ("score_sofa", 0.626)):
+        score = np.nan_to_num([case.static[name] for case in cohort.cases], nan=-1.0)
+        assert roc_auc_score(cohort.labels, score) == pytest.approx(expected, abs=0.002)
 
 
 def test_a_record_without_outcome_is_named(tmp_path: Path) -> None:

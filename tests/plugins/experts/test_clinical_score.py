@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,11 @@ from sklearn.linear_model import LogisticRegression
 
 from builders import make_case, make_cases, make_cohort_cases, make_training_data
 from eagbench.api import Case, LabelledCases, StageRun, TrainingData, UserError
+from eagbench.prompting.record import RecordText, RecordTextParams
 from eagbench_plugins.experts.clinical_score import NEWS2_FEATURES, ClinicalScore, news2_points
+from eagbench_plugins.experts.gradient_boosting import LightGBM
+from eagbench_plugins.experts.gru import GRU
+from eagbench_plugins.experts.logistic_regression import LogisticRegression as LogisticRegressionExpert
 
 NORMAL = {
     "respiratory_rate": 16.0,
@@ -126,6 +132,62 @@ def test_salience_is_the_share_of_points_and_equal_without_any(tmp_path: Path) -
     np.testing.assert_allclose(salience["b"], np.array(observed) / sum(observed))
 
 
+def with_score(labelled: LabelledCases, seed: int = 0) -> LabelledCases:
+    """The same cases with a SAPS-I that the outcome depends on, unknown for every tenth."""
+    rng = np.random.default_rng(seed)
+    points = np.where(
+        np.arange(len(labelled)) % 10, 10 + 3 * labelled.labels + rng.integers(0, 6, len(labelled)), np.nan
+    )
+    items = [
+        replace(case, static={**case.static, "score_saps_i": float(value)})
+        for case, value in zip(labelled.cases, points, strict=True)
+    ]
+    return LabelledCases(labelled.cases.with_items(items), labelled.labels)
+
+
+def test_a_score_that_came_with_the_data(tmp_path: Path) -> None:
+    labelled = with_score(make_cases(200, {"lactate": 1.0}))
+    training = make_training_data(labelled, 50)
+    expert = ClinicalScore(ClinicalScore.Params(score="saps_i"))
+    expert.fit(training, StageRun(params={}, inputs={}, seed=0, out=tmp_path))
+    points = np.array([case.static["score_saps_i"] for case in labelled.cases])
+    points = np.where(np.isnan(points), np.nanmedian(points[:150]), points)[:, None]
+    model = LogisticRegression(tol=1e-8, max_iter=1000).fit(points[:150], labelled.labels[:150])
+    expected = model.predict_proba(points[150:])[:, 1]
+    np.testing.assert_allclose(expert.predict(training.tuning.cases), expected, rtol=1e-9)
+    expert.save(tmp_path)
+    loaded = ClinicalScore.load(expert.params, tmp_path)
+    np.testing.assert_array_equal(loaded.predict(training.tuning.cases), expert.predict(training.tuning.cases))
+    np.testing.assert_allclose(loaded.salience(training.tuning.cases).sum(axis=1), 1.0)
+    with pytest.raises(UserError, match="'sofa'"):
+        ClinicalScore(ClinicalScore.Params(score="sofa")).fit(
+            training, StageRun(params={}, inputs={}, seed=0, out=tmp_path)
+        )
+
+
+@pytest.mark.parametrize("kind", [LogisticRegressionExpert, LightGBM, GRU], ids=lambda kind: kind.name)
+def test_no_other_expert_reads_it(kind: Any, tmp_path: Path) -> None:
+    plain = make_cases(80, {"lactate": 1.0})
+    answers = []
+    for labelled in (plain, with_score(plain)):
+        expert = kind(kind.Params(**({"epochs": 1, "periods": 2, "hidden_dim": 4} if kind is GRU else {})))
+        (tmp_path / str(len(answers))).mkdir()
+        run = StageRun(params={}, inputs={}, seed=0, out=tmp_path / str(len(answers)))
+        expert.fit(make_training_data(labelled, 10), run)
+        answers.append(expert.predict(labelled.cases))
+    np.testing.assert_array_equal(*answers)
+
+
+def test_it_stands_in_no_prompt() -> None:
+    plain = make_cases(3, {"lactate": 1.0})
+    for values in ("raw", "quantile"):
+        texts = []
+        for cases in (plain.cases, with_score(plain).cases):
+            text = RecordText(RecordTextParams(values=values)).fit(cases)
+            texts.append([text.render(case, cases) for case in cases])
+        assert texts[0] == texts[1]
+
+
 def test_a_data_set_without_any_of_its_vital_signs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="none of the vital signs"):
+    with pytest.raises(UserError, match="the score 'news2'"):
         fit(make_training_data(make_cases(60, {"lactate": 1.0}), 10), tmp_path)
