@@ -131,13 +131,13 @@ class SplitSpec(Strict):
 class IntervalSpec(Strict):
     """The bootstrap over patients.
 
-    `auroc` chooses the interval of an AUROC: `percentile`, or `logit` (normal on the scale of its log odds), which
-    keeps its level with fewer events (docs/metrics.md).
+    `auroc` chooses the interval of an AUROC: `logit`, normal on the scale of its log odds, keeps its level with few
+    events; `percentile`, as all other metrics have it, does not (docs/metrics.md).
     """
 
     resamples: int = Field(default=1000, ge=100)
     level: float = Field(default=0.95, gt=0.5, lt=1)
-    auroc: Literal["percentile", "logit"] = "percentile"
+    auroc: Literal["logit", "percentile"] = "logit"
     seed: int = Field(default=0, ge=0)
 
 
