@@ -401,7 +401,8 @@ class Method(Protocol):
 class Perturbation(Protocol):
     """A change of the record at prediction time, drawn per case, the same for every method.
 
-    `applies_to` says which readers it means something for; the grid marks the other cells `not_applicable`.
+    `applies_to` says which readers it means something for; the grid marks the other cells `not_applicable`. An optional
+    class attribute `severity_unit: str` says what a severity counts ("share of the times", "hours"), for figures.
     """
 
     name: ClassVar[str]

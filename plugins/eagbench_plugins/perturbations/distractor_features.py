@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 
-from eagbench.api import Case, Cases, Feature, FeatureVocabulary, FurtherLine, Reads, StrictParams
+from eagbench.api import Case, Cases, Feature, FeatureVocabulary, FurtherLine
+from eagbench_plugins.perturbations.record_change import RecordChange
 from eagbench_plugins.perturbations.severity import check_number
 
 # Name, unit, adult reference limits. None is a concept of the clinical vocabulary.
@@ -41,7 +41,7 @@ DISTRACTORS = tuple(
 )
 
 
-class DistractorFeatures:
+class DistractorFeatures(RecordChange):
     """Further measurements stand among the record's lines, all normal and drawn without a look at the patient.
 
     Stands for a record system that shows all it has: thyroid and vitamin levels of an outpatient visit among the
@@ -51,16 +51,11 @@ class DistractorFeatures:
     attention to it under no feature. A text in quantile bins gives its number, as training cases have no bins of it.
     """
 
-    name: ClassVar[str] = "distractor_features"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (1.0, 3.0, 5.0, 10.0, 20.0)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-        self._distractors: tuple[Feature, ...] = ()
+    name = "distractor_features"
+    applies_to = frozenset({"text"})
+    levels = (1.0, 3.0, 5.0, 10.0, 20.0)
+    severity_unit = "further features"
+    _distractors: tuple[Feature, ...]
 
     def check_severity(self, severity: float) -> None:
         """A number of features, a whole one."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 
-from eagbench.api import Case, Cases, FeatureVocabulary, Reads, StrictParams, WrittenAs
-from eagbench_plugins.perturbations.severity import check_share
+from eagbench.api import Case, Cases, FeatureVocabulary, WrittenAs
+from eagbench_plugins.perturbations.record_change import RecordChange
 
 _LONGEST_ABBREVIATION = 8
 _SEPARATES_ANSWERS = re.compile(r"[,;\n]")
@@ -53,7 +52,7 @@ def _renamed(case: Case, names: dict[str, tuple[WrittenAs, ...]], severity: floa
     return replace(case, written=written)
 
 
-class FeatureSynonyms:
+class FeatureSynonyms(RecordChange):
     """A share of the features that have a synonym stands in the text under one, written out.
 
     Stands for another hospital's or laboratory's names for the same measurements: pulse rate for heart rate, blood
@@ -61,20 +60,11 @@ class FeatureSynonyms:
     cites one is understood. Values and columns do not change, so it applies to text only.
     """
 
-    name: ClassVar[str] = "feature_synonyms"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.2, 0.4, 0.6, 0.8, 1.0)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-        self._names: dict[str, tuple[WrittenAs, ...]] = {}
-
-    def check_severity(self, severity: float) -> None:
-        """A share of the features that have a synonym, from 0 to 1."""
-        check_share(severity)
+    name = "feature_synonyms"
+    applies_to = frozenset({"text"})
+    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
+    severity_unit = "share of the features that have a synonym"
+    _names: dict[str, tuple[WrittenAs, ...]]
 
     def fit(self, cases: Cases) -> None:
         """Looks up the names of the features."""
@@ -85,7 +75,7 @@ class FeatureSynonyms:
         return _renamed(case, self._names, severity, seed)
 
 
-class FeatureAbbreviations:
+class FeatureAbbreviations(RecordChange):
     """A share of the features that have an abbreviation stands in the text under it.
 
     Stands for notes and sheets as clinicians write them: HR, SBP, BUN, WBC. A declared synonym of one short word with a
@@ -93,20 +83,11 @@ class FeatureAbbreviations:
     only.
     """
 
-    name: ClassVar[str] = "feature_abbreviations"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.2, 0.4, 0.6, 0.8, 1.0)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-        self._names: dict[str, tuple[WrittenAs, ...]] = {}
-
-    def check_severity(self, severity: float) -> None:
-        """A share of the features that have an abbreviation, from 0 to 1."""
-        check_share(severity)
+    name = "feature_abbreviations"
+    applies_to = frozenset({"text"})
+    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
+    severity_unit = "share of the features that have an abbreviation"
+    _names: dict[str, tuple[WrittenAs, ...]]
 
     def fit(self, cases: Cases) -> None:
         """Looks up the names of the features."""

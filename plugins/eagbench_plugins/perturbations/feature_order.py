@@ -8,12 +8,11 @@ the model still reads them by position. They are different questions, so they ar
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 
-from eagbench.api import Case, Cases, IntArray, Reads, StrictParams
-from eagbench_plugins.perturbations.severity import check_share
+from eagbench.api import Case, IntArray
+from eagbench_plugins.perturbations.record_change import RecordChange
 
 
 def reordering(n_features: int, severity: float, seed: int) -> IntArray:
@@ -44,7 +43,7 @@ def exchange(drawn: IntArray, severity: float) -> IntArray:
     return order
 
 
-class FeatureOrder:
+class FeatureOrder(RecordChange):
     """A share of the features is listed in another order; names travel with their values.
 
     Stands for a record system or a laboratory sheet that lists its measurements differently. It changes what a reader
@@ -52,22 +51,9 @@ class FeatureOrder:
     immune to this change.
     """
 
-    name: ClassVar[str] = "feature_order"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.2, 0.4, 0.6, 0.8, 1.0)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def check_severity(self, severity: float) -> None:
-        """A share of the features, from 0 to 1."""
-        check_share(severity)
-
-    def fit(self, cases: Cases) -> None:
-        """Nothing is learnt."""
+    name = "feature_order"
+    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
+    severity_unit = "share of the features"
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case with `severity` of its features in another order, values and all."""
@@ -75,29 +61,17 @@ class FeatureOrder:
         return replace(case, features=tuple(case.features[i] for i in order), values=case.values[:, order])
 
 
-class FeatureOrderPositional:
+class FeatureOrderPositional(RecordChange):
     """The same change of order, but the names stay where they were: values arrive under another feature's name.
 
     Stands for an interface whose columns moved without the model being told, and is what the EAG-RL paper does to its
     expert. It means nothing for a reader of text, who is given names: that would be a record full of wrong values.
     """
 
-    name: ClassVar[str] = "feature_order_positional"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.2, 0.4, 0.6, 0.8, 1.0)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def check_severity(self, severity: float) -> None:
-        """A share of the features, from 0 to 1."""
-        check_share(severity)
-
-    def fit(self, cases: Cases) -> None:
-        """Nothing is learnt."""
+    name = "feature_order_positional"
+    applies_to = frozenset({"columns"})
+    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
+    severity_unit = "share of the features"
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case with the columns of `severity` of its features exchanged under unchanged names."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 
-from eagbench.api import BoolArray, Case, Cases, FloatArray, IntArray, Reads, StrictParams
-from eagbench_plugins.perturbations.severity import check_amount, check_share
+from eagbench.api import BoolArray, Case, Cases, FloatArray, IntArray
+from eagbench_plugins.perturbations.record_change import RecordChange
+from eagbench_plugins.perturbations.severity import check_amount
 from eagbench_plugins.perturbations.training_values import Columns, Scale, scales
 
 
-class GaussianNoise:
+class GaussianNoise(RecordChange):
     """Every measurement gets Gaussian noise, as a multiple of the feature's standard deviation in training.
 
     Stands for devices and laboratories of less precision. Values are rounded as they are in training and do not leave
@@ -21,16 +21,10 @@ class GaussianNoise:
     ones.
     """
 
-    name: ClassVar[str] = "gaussian_noise"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.1, 0.25, 0.5, 1.0, 2.0)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-        self._scales: dict[str, Scale] = {}
+    name = "gaussian_noise"
+    levels = (0.1, 0.25, 0.5, 1.0, 2.0)
+    severity_unit = "training standard deviations"
+    _scales: dict[str, Scale]
 
     def check_severity(self, severity: float) -> None:
         """Training standard deviations, 0 or more."""
@@ -54,7 +48,7 @@ def _drawn(candidates: BoolArray, severity: float, rng: np.random.Generator) -> 
     return row[chosen], column[chosen]
 
 
-class Outliers:
+class Outliers(RecordChange):
     """A share of the measurements is replaced by numbers that no living patient has.
 
     Stands for artefacts that reach the record when nobody cleans it: a disconnected sensor reads 0, a clotted sample
@@ -64,20 +58,10 @@ class Outliers:
     and flags are not touched.
     """
 
-    name: ClassVar[str] = "outliers"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.01, 0.02, 0.05, 0.1, 0.2)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-        self._scales: dict[str, Scale] = {}
-
-    def check_severity(self, severity: float) -> None:
-        """A share of the measurements, from 0 to 1."""
-        check_share(severity)
+    name = "outliers"
+    levels = (0.01, 0.02, 0.05, 0.1, 0.2)
+    severity_unit = "share of the measurements"
+    _scales: dict[str, Scale]
 
     def fit(self, cases: Cases) -> None:
         """Takes the plausible ranges, and tells measurements from scores."""
@@ -99,27 +83,17 @@ class Outliers:
         return np.where((columns.low > 0) & (side < 0.5), 0.0, above)
 
 
-class DecimalSlips:
+class DecimalSlips(RecordChange):
     """A share of the measurements is ten times too high or ten times too low.
 
     Stands for the commonest slip of a number that is typed: a decimal point in the wrong place. Each is multiplied or
     divided by 10, by chance. Scores and flags are not touched, and a 0 can't slip.
     """
 
-    name: ClassVar[str] = "decimal_slips"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.01, 0.02, 0.05, 0.1, 0.2)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-        self._scales: dict[str, Scale] = {}
-
-    def check_severity(self, severity: float) -> None:
-        """A share of the measurements, from 0 to 1."""
-        check_share(severity)
+    name = "decimal_slips"
+    levels = (0.01, 0.02, 0.05, 0.1, 0.2)
+    severity_unit = "share of the measurements"
+    _scales: dict[str, Scale]
 
     def fit(self, cases: Cases) -> None:
         """Tells measurements from scores."""

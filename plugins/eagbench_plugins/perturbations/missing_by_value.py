@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from eagbench.api import Case, Cases, Feature, FloatArray, Reads, StrictParams
-from eagbench_plugins.perturbations.severity import check_share
+from eagbench.api import Case, Cases, Feature, FloatArray, StrictParams
+from eagbench_plugins.perturbations.record_change import RecordChange
 from eagbench_plugins.perturbations.training_values import observed_values
 
 
@@ -64,7 +63,7 @@ class MissingByValueParams(StrictParams):
     ratio: float = Field(default=20.0, ge=1.0)
 
 
-class MissingByValue:
+class MissingByValue(RecordChange):
     """A share of the measurements is removed, normal ones more often than abnormal ones (missing not at random).
 
     Stands for a ward that measures its sicker patients more: what looks normal is not measured again, and what is left
@@ -74,18 +73,12 @@ class MissingByValue:
     replacement with weights ratio^(-a). As many are removed as by `missing_values`, and at least one stays.
     """
 
-    name: ClassVar[str] = "missing_by_value"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.1, 0.2, 0.3, 0.5, 0.7)
-    Params: ClassVar[type[MissingByValueParams]] = MissingByValueParams
-
-    def __init__(self, params: MissingByValueParams) -> None:
-        self.params = params
-        self._abnormality: dict[str, Abnormality] = {}
-
-    def check_severity(self, severity: float) -> None:
-        """A share of the measurements, from 0 to 1."""
-        check_share(severity)
+    name = "missing_by_value"
+    levels = (0.1, 0.2, 0.3, 0.5, 0.7)
+    severity_unit = "share of the measurements"
+    Params = MissingByValueParams
+    params: MissingByValueParams
+    _abnormality: dict[str, Abnormality]
 
     def fit(self, cases: Cases) -> None:
         """Learns how training measurements lie beyond the reference limits."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 
-from eagbench.api import BoolArray, Case, Cases, IntArray, Reads, StrictParams
-from eagbench_plugins.perturbations.severity import check_amount, check_share
+from eagbench.api import BoolArray, Case, Cases, IntArray
+from eagbench_plugins.perturbations.record_change import RecordChange
+from eagbench_plugins.perturbations.severity import check_amount
 
 
 def some_removed(candidates: IntArray, severity: float, seed: int) -> IntArray:
@@ -27,29 +27,16 @@ def without_rows(case: Case, removed: BoolArray | IntArray) -> Case:
     return replace(case, times=np.delete(case.times, removed), values=np.delete(case.values, removed, axis=0))
 
 
-class MissingFeatures:
+class MissingFeatures(RecordChange):
     """A share of the features that were measured in a case is missing altogether; at least one stays.
 
     Stands for a hospital, or a ward, that does not measure them: no blood gases outside intensive care, a test that a
     laboratory does not offer. The feature's name stays in a text that lists every feature, without a value.
     """
 
-    name: ClassVar[str] = "missing_features"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.1, 0.2, 0.3, 0.5, 0.7)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def check_severity(self, severity: float) -> None:
-        """A share of the measured features, from 0 to 1."""
-        check_share(severity)
-
-    def fit(self, cases: Cases) -> None:
-        """Nothing is learnt."""
+    name = "missing_features"
+    levels = (0.1, 0.2, 0.3, 0.5, 0.7)
+    severity_unit = "share of the measured features"
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case without any value of `severity` of its measured features."""
@@ -59,29 +46,16 @@ class MissingFeatures:
         return replace(case, values=values)
 
 
-class MissingVisits:
+class MissingVisits(RecordChange):
     """A share of the times at which something was measured is missing, with all that was measured then.
 
     Stands for rounds that were not charted, a monitor that was off, samples that were lost on their way: values are
     lost together and not one by one as in `missing_values`. At least one time with a measurement stays.
     """
 
-    name: ClassVar[str] = "missing_visits"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.1, 0.3, 0.5, 0.7, 0.9)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def check_severity(self, severity: float) -> None:
-        """A share of the times, from 0 to 1."""
-        check_share(severity)
-
-    def fit(self, cases: Cases) -> None:
-        """Nothing is learnt."""
+    name = "missing_visits"
+    levels = (0.1, 0.3, 0.5, 0.7, 0.9)
+    severity_unit = "share of the times"
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case without `severity` of its times."""
@@ -89,23 +63,17 @@ class MissingVisits:
         return without_rows(case, some_removed(measured, severity, seed))
 
 
-class LastHoursRemoved:
+class LastHoursRemoved(RecordChange):
     """The last hours of the observation window are missing; the question stays the same.
 
     Stands for a prediction that is asked for earlier than the one a method was trained for. At least the first time
     with a measurement stays, however late it is: a case without any would be excluded when a cohort is made.
     """
 
-    name: ClassVar[str] = "last_hours_removed"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (2.0, 6.0, 12.0, 24.0, 36.0)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-        self._window_hours = 0.0
+    name = "last_hours_removed"
+    levels = (2.0, 6.0, 12.0, 24.0, 36.0)
+    severity_unit = "hours before the end of the window"
+    _window_hours: float
 
     def check_severity(self, severity: float) -> None:
         """Hours, 0 or more."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 
-from eagbench.api import Case, Cases, Reads, StrictParams
-from eagbench_plugins.perturbations.severity import check_share
+from eagbench.api import Case
+from eagbench_plugins.perturbations.record_change import RecordChange
 
 
-class MissingValues:
+class MissingValues(RecordChange):
     """A share of a case's measurements is removed, drawn evenly among all of them (missing completely at random).
 
     Stands for measurements that were not taken or not transmitted, whatever their value. At least one measurement
@@ -19,22 +18,9 @@ class MissingValues:
     be another question. Times stay, even if nothing is left at one of them.
     """
 
-    name: ClassVar[str] = "missing_values"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.1, 0.2, 0.3, 0.5, 0.7)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def check_severity(self, severity: float) -> None:
-        """A share of the measurements, from 0 to 1."""
-        check_share(severity)
-
-    def fit(self, cases: Cases) -> None:
-        """Nothing is learnt."""
+    name = "missing_values"
+    levels = (0.1, 0.2, 0.3, 0.5, 0.7)
+    severity_unit = "share of the measurements"
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case with `severity` of its measurements removed; a higher severity removes these and more."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 
-from eagbench.api import Case, Cases, FloatArray, IntArray, Reads, StrictParams
-from eagbench_plugins.perturbations.severity import check_share
+from eagbench.api import Case, Cases, FloatArray, IntArray
+from eagbench_plugins.perturbations.record_change import RecordChange
 from eagbench_plugins.perturbations.training_values import Columns, Scale, scales
 
 
@@ -35,29 +34,16 @@ def _with_rows(case: Case, rows: IntArray, values: FloatArray, after: IntArray) 
     )
 
 
-class DuplicatedRows:
+class DuplicatedRows(RecordChange):
     """A share of the times stands in the record twice, with the same values.
 
     Stands for results that two systems deliver, and for a message that was sent again. What is known does not change;
     a method that counts measurements, or spends its attention by length, may.
     """
 
-    name: ClassVar[str] = "duplicated_rows"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.1, 0.2, 0.3, 0.5, 1.0)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def check_severity(self, severity: float) -> None:
-        """A share of the times, from 0 to 1."""
-        check_share(severity)
-
-    def fit(self, cases: Cases) -> None:
-        """Nothing is learnt."""
+    name = "duplicated_rows"
+    levels = (0.1, 0.2, 0.3, 0.5, 1.0)
+    severity_unit = "share of the times"
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case with `severity` of its times twice."""
@@ -65,7 +51,7 @@ class DuplicatedRows:
         return _with_rows(case, rows, case.values[rows], np.ones(len(rows), dtype=np.int64))
 
 
-class ContradictoryRows:
+class ContradictoryRows(RecordChange):
     """A share of the times stands in the record twice, with other values: nobody can tell which is right.
 
     Stands for an entry under the wrong patient or time, and for a correction beside what it corrects. Each measurement
@@ -74,20 +60,10 @@ class ContradictoryRows:
     after the first by chance.
     """
 
-    name: ClassVar[str] = "contradictory_rows"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.1, 0.2, 0.3, 0.5, 1.0)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-        self._scales: dict[str, Scale] = {}
-
-    def check_severity(self, severity: float) -> None:
-        """A share of the times, from 0 to 1."""
-        check_share(severity)
+    name = "contradictory_rows"
+    levels = (0.1, 0.2, 0.3, 0.5, 1.0)
+    severity_unit = "share of the times"
+    _scales: dict[str, Scale]
 
     def fit(self, cases: Cases) -> None:
         """Learns each feature's standard deviation."""

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 
-from eagbench.api import BoolArray, Case, Cases, FloatArray, Reads, StrictParams
+from eagbench.api import BoolArray, Case, Cases, FloatArray
 from eagbench_plugins.perturbations.feature_order import exchange, reordering
 from eagbench_plugins.perturbations.missing_parts import without_rows
-from eagbench_plugins.perturbations.severity import check_amount, check_share
+from eagbench_plugins.perturbations.record_change import RecordChange
+from eagbench_plugins.perturbations.severity import check_amount
 
 
-class TimeJitter:
+class TimeJitter(RecordChange):
     """Each time is moved by up to so many hours, earlier or later, and the record sorted again.
 
     Stands for charting after the fact and for clocks that differ. All that was measured at one time moves together.
     Times stay within the observation window.
     """
 
-    name: ClassVar[str] = "time_jitter"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.25, 0.5, 1.0, 3.0, 6.0)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-        self._window_hours = 0.0
+    name = "time_jitter"
+    levels = (0.25, 0.5, 1.0, 3.0, 6.0)
+    severity_unit = "hours either way"
+    _window_hours: float
 
     def check_severity(self, severity: float) -> None:
         """Hours, 0 or more."""
@@ -51,7 +45,7 @@ class TimeJitter:
         return replace(case, times=moved[order], values=case.values[order])
 
 
-class TimeShuffle:
+class TimeShuffle(RecordChange):
     """A share of the times exchange what was measured then; nothing is lost.
 
     Stands for a question and for no accident of a clinic: does a method read the series, or would any order do? One
@@ -59,51 +53,25 @@ class TimeShuffle:
     `time_shuffle_before_last`, which does not.
     """
 
-    name: ClassVar[str] = "time_shuffle"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.2, 0.4, 0.6, 0.8, 1.0)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def check_severity(self, severity: float) -> None:
-        """A share of the times, from 0 to 1."""
-        check_share(severity)
-
-    def fit(self, cases: Cases) -> None:
-        """Nothing is learnt."""
+    name = "time_shuffle"
+    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
+    severity_unit = "share of the times"
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case with the measurements of `severity` of its times in each other's place."""
         return replace(case, values=case.values[reordering(len(case.times), severity, seed)])
 
 
-class TimeShuffleBeforeLast:
+class TimeShuffleBeforeLast(RecordChange):
     """Of each feature a share of its values but the last exchange their times; the last value stays the last.
 
     Stands for a question, as `time_shuffle` does: a method that changes under that one and not under this one reads
     last values and no series.
     """
 
-    name: ClassVar[str] = "time_shuffle_before_last"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.2, 0.4, 0.6, 0.8, 1.0)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
-    def check_severity(self, severity: float) -> None:
-        """A share of each feature's values but the last, from 0 to 1."""
-        check_share(severity)
-
-    def fit(self, cases: Cases) -> None:
-        """Nothing is learnt."""
+    name = "time_shuffle_before_last"
+    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
+    severity_unit = "share of each feature's values but the last"
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case with `severity` of each feature's earlier values in each other's place."""
@@ -115,7 +83,7 @@ class TimeShuffleBeforeLast:
         return replace(case, values=values)
 
 
-class CoarserSampling:
+class CoarserSampling(RecordChange):
     """Measurements of a feature lie at least so many hours apart; those in between are missing.
 
     Stands for a ward that measures less often than intensive care does. Going back in time from a feature's last value,
@@ -125,22 +93,13 @@ class CoarserSampling:
     but not always the same and more. Nothing is drawn. Times without any value left are removed.
     """
 
-    name: ClassVar[str] = "coarser_sampling"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (2.0, 4.0, 8.0, 12.0, 24.0)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
+    name = "coarser_sampling"
+    levels = (2.0, 4.0, 8.0, 12.0, 24.0)
+    severity_unit = "hours between two measurements"
 
     def check_severity(self, severity: float) -> None:
         """Hours between two measurements, 0 or more."""
         check_amount(severity, "hours")
-
-    def fit(self, cases: Cases) -> None:
-        """Nothing is learnt."""
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:  # noqa: ARG002
         """The case with `severity` hours or more between two values of a feature."""

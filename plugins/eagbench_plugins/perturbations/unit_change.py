@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 
-from eagbench.api import Case, Cases, Reads, StrictParams, WrittenAs, vocabulary
-from eagbench_plugins.perturbations.severity import check_share
+from eagbench.api import Case, Cases, WrittenAs, vocabulary
+from eagbench_plugins.perturbations.record_change import RecordChange
 
 
 def other_units(cases: Cases) -> dict[str, WrittenAs]:
@@ -37,7 +36,7 @@ def _changed(case: Case, units: dict[str, WrittenAs], severity: float, seed: int
     return [able[i] for i in order[: round(severity * len(able))]]
 
 
-class UnitChange:
+class UnitChange(RecordChange):
     """A share of the features that have another unit in use is written in it, with its label and reference range.
 
     Stands for a record from a hospital with other units (glucose in mmol/L, temperature in degF). What is meant stays
@@ -47,20 +46,11 @@ class UnitChange:
     text in quantile bins, which names no unit, does not change either.
     """
 
-    name: ClassVar[str] = "unit_change"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.2, 0.4, 0.6, 0.8, 1.0)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-        self._units: dict[str, WrittenAs] = {}
-
-    def check_severity(self, severity: float) -> None:
-        """A share of the features that have another unit, from 0 to 1."""
-        check_share(severity)
+    name = "unit_change"
+    applies_to = frozenset({"text"})
+    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
+    severity_unit = "share of the features that have another unit"
+    _units: dict[str, WrittenAs]
 
     def fit(self, cases: Cases) -> None:
         """Looks up which features have another unit."""
@@ -72,27 +62,17 @@ class UnitChange:
         return replace(case, written={**case.written, **changed})
 
 
-class UnitChangeUnlabelled:
+class UnitChangeUnlabelled(RecordChange):
     """A share of the features that have another unit is given in it under the old label: the number alone changes.
 
     Stands for a hospital or a laboratory that changes a unit without the receiving system being told. Every reader
     sees wrong numbers. The features and their units are those of `unit_change`.
     """
 
-    name: ClassVar[str] = "unit_change_unlabelled"
-    applies_to: ClassVar[frozenset[Reads]] = frozenset({"columns", "text"})
-    levels: ClassVar[tuple[float, float, float, float, float]] = (0.2, 0.4, 0.6, 0.8, 1.0)
-
-    class Params(StrictParams):
-        """None."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-        self._units: dict[str, WrittenAs] = {}
-
-    def check_severity(self, severity: float) -> None:
-        """A share of the features that have another unit, from 0 to 1."""
-        check_share(severity)
+    name = "unit_change_unlabelled"
+    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
+    severity_unit = "share of the features that have another unit"
+    _units: dict[str, WrittenAs]
 
     def fit(self, cases: Cases) -> None:
         """Looks up which features have another unit."""
