@@ -25,6 +25,7 @@ from eagbench.metrics.recalibrated import (
 from eagbench.robustness import better_end, robustness
 from eagbench.run_contract import (
     ALL_CASES,
+    DOMAINS,
     GAPS,
     KEY_COLUMNS,
     MEAN_SEED,
@@ -32,12 +33,13 @@ from eagbench.run_contract import (
     TUNING_PREDICTIONS,
     read_manifest,
 )
+from eagbench.shared_concepts import SharedConcepts
 from eagbench.stages.score import Answered, SubgroupNumbers, answered, evaluate, evaluate_subgroups
 from eagbench.stages.split import PARTS, patient_set_hash
 from eagbench.stats.bootstrap import metric_interval
 from eagbench.stats.recalibration import fit_recalibration
 from eagbench.store import file_hash
-from eagbench.transfer_tables import gaps
+from eagbench.transfer_tables import domain_row, gaps, held_out_counts
 from eagbench.types import FloatArray
 
 # Points, resamples and answers by the key columns of a cell.
@@ -87,10 +89,11 @@ def verify(folder: Path) -> Findings:
         means = _means(manifest, evaluated)
         compared = [row for of_pair in means.values() for row in _comparisons(manifest, of_pair)]
         lost = [row for of_pair in means.values() for row in _robustness(manifest, of_pair)]
-        _check_rows(folder / "comparisons.csv", compared, "paired differences", findings)
-        _check_rows(folder / "robustness.csv", lost, "robustness summaries", findings)
+        _check_rows(folder / "comparisons.csv", compared, "paired differences recomputed", findings)
+        _check_rows(folder / "robustness.csv", lost, "robustness summaries recomputed", findings)
         if manifest["transfer"]["shared"] is not None:
-            _check_rows(folder / GAPS, _gaps(manifest, means), "gaps between domains", findings)
+            _check_rows(folder / DOMAINS, _domains(manifest), "pairs of domains recomputed, without shift", findings)
+            _check_rows(folder / GAPS, _gaps(manifest, means), "gaps between domains recomputed", findings)
         _check_recalibration(folder, manifest, findings)
         _check_patients(folder, manifest, findings)
     return findings
@@ -252,9 +255,10 @@ def _check_rows(path: Path, expected: Sequence[Mapping[str, Any]], what: str, fi
         findings.problems.append(f"{path.name} has {len(stored)} rows, recomputed {len(expected)}")
         return
     for row, again in zip(stored, expected, strict=True):
-        against = f" against {row['baseline']}" if row.get("baseline") else ""
-        condition = " ".join(row.get(column) or "" for column in ("condition", "severity"))
-        where = f"{path.name}, {row['method']}{against}, {row['domain_train']} to {row['domain_eval']}, {condition}"
+        method = row.get("method", "") + (f" against {row['baseline']}" if row.get("baseline") else "")
+        said = (row.get(column) for column in ("condition", "severity", "metric"))
+        pair = f"{row['domain_train']} to {row['domain_eval']}"
+        where = ", ".join(filter(None, (path.name, method, pair, " ".join(filter(None, said)))))
         for column, value in again.items():
             text = row[column]
             if isinstance(value, float):
@@ -262,8 +266,8 @@ def _check_rows(path: Path, expected: Sequence[Mapping[str, Any]], what: str, fi
             else:
                 same = text == ("" if value is None else str(value))
             if not same:
-                findings.problems.append(f"{where}: {row['metric']}: {column} is {text!r}, recomputed {value!r}")
-        findings.count(f"{what} recomputed")
+                findings.problems.append(f"{where}: {column} is {text!r}, recomputed {value!r}")
+        findings.count(what)
 
 
 def _conditions(manifest: Mapping[str, Any]) -> list[ConditionKey]:
@@ -309,6 +313,19 @@ def _robustness(manifest: Mapping[str, Any], means: Means) -> list[dict[str, Any
     better = {use["name"]: better_end(use["name"]) for use in manifest["metrics"]}
     tested = None if spec is None else spec["method"]
     return robustness(better, _labels(manifest), _conditions(manifest), means, manifest["intervals"], tested)
+
+
+def _domains(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The columns of domains.csv that follow from the manifest; the classifier behind a shift is not trained again."""
+    transfer = manifest["transfer"]
+    shared = SharedConcepts(*(tuple(transfer["shared"][names]) for names in ("features", "static_names")))
+    facts = {domain["name"]: manifest["data"][domain["data"]] for domain in transfer["domains"]}
+    rows = []
+    for train, target in transfer["pairs"]:
+        of_train, of_target = ([part for part in manifest["parts"] if part["domain"] == d] for d in (train, target))
+        row = domain_row(facts[train], facts[target], shared, of_train, held_out_counts(of_target), shift=None)
+        rows.append({column: value for column, value in row.items() if not column.startswith("shift")})
+    return rows
 
 
 def _gaps(manifest: Mapping[str, Any], means: Mapping[tuple[str, ...], Means]) -> list[dict[str, Any]]:

@@ -368,6 +368,7 @@ def test_a_run_across_domains(crossed_run: Path, tmp_path: Path, cli: Cli) -> No
     found = verify(crossed_run)
     assert found.passed, found.problems
     assert found.checked["gaps between domains recomputed"] == len(gaps) * 2
+    assert found.checked["pairs of domains recomputed, without shift"] == len(pairs)
     assert found.checked["predictions with unseen patients"] == 15
     for format in ("md", "latex", "csv"):
         assert cli("report", crossed_run, "--format", format).code == 0
@@ -386,6 +387,22 @@ def test_verify_notices_a_patient_of_the_target_who_was_trained_on_elsewhere(cro
     manifest["files"]["patients.parquet"] = file_hash(crossed_run / "patients.parquet")
     path.write_text(json.dumps(manifest))
     assert "is asked about patients who were trained on for it" in verify(crossed_run).text()
+
+
+def test_verify_notices_another_prevalence_of_a_domain(crossed_run: Path) -> None:
+    path = crossed_run / "domains.csv"
+    rows = rows_of(crossed_run, "domains.csv")
+    rows[0]["prevalence_eval"] = "0.123"
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    manifest = json.loads((crossed_run / "manifest.json").read_text())
+    manifest["files"]["domains.csv"] = file_hash(path)
+    (crossed_run / "manifest.json").write_text(json.dumps(manifest))
+    [problem] = verify(crossed_run).problems
+    assert problem.startswith("domains.csv")
+    assert "prevalence_eval is '0.123'" in problem
 
 
 def test_the_source_of_unpaired_gaps_is_named(tmp_path: Path, cli: Cli, store_folder: Path) -> None:
