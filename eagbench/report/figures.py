@@ -1,9 +1,9 @@
-"""The report's figures as inline SVG: estimates with intervals, curves, reliability, citations."""
+"""The report's figures as inline SVG: estimates with intervals, curves, citations."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from eagbench.report.svg import (
@@ -19,7 +19,6 @@ from eagbench.report.svg import (
     rectangle,
     text,
     tick_label,
-    turned_text,
 )
 
 WIDTH = 1040.0
@@ -39,6 +38,9 @@ class Look:
     colour: str
     marker: str
     joined: bool = True
+
+
+REFERENCE_LOOK = Look(REFERENCE, "diamond")  # of what no method made
 
 
 def looks(methods: Sequence[str]) -> Mapping[str, Look]:
@@ -94,12 +96,9 @@ def forest(rows: Sequence[str], look: Mapping[str, Look], panels: Sequence[Fores
         parts.append(text(8, y + 4, shortened(name, 27), "label" if name in look else "label reference-name"))
     for k, panel in enumerate(panels):
         start = left + k * (panel_width + gap)
-        scale = Scale(*_extent(panel.estimates.values(), panel.baseline), start, start + panel_width)
+        scale = Scale(*extent(panel.estimates.values(), panel.baseline), start, start + panel_width)
         parts.append(text(start + panel_width / 2, 16, panel.title, "panel-title", "middle"))
-        for tick in nice_ticks(scale.low, scale.high, 3):
-            parts.append(line(scale(tick), top, scale(tick), bottom, "grid"))
-            parts.append(text(scale(tick), bottom + 16, tick_label(tick), "tick", "middle"))
-        parts.append(line(start, bottom, start + panel_width, bottom, "axis"))
+        parts.extend(value_axis(scale, top, bottom))
         if panel.baseline is not None:
             x = scale(panel.baseline[0])
             parts.append(line(x, top, x, bottom, "baseline"))
@@ -110,12 +109,25 @@ def forest(rows: Sequence[str], look: Mapping[str, Look], panels: Sequence[Fores
             if estimate is None or math.isnan(estimate.value):
                 parts.append(text(start + panel_width / 2, y + 4, "no value", "tick quiet", "middle"))
                 continue
-            drawn = look.get(name)
-            colour = drawn.colour if drawn else REFERENCE
-            if not math.isnan(estimate.low):
-                parts.append(line(scale(estimate.low), y, scale(estimate.high), y, "whisker", colour))
-            parts.append(marker(scale(estimate.value), y, drawn.marker if drawn else "diamond", colour, 4.4))
+            parts.extend(point_with_interval(estimate, scale, y, look.get(name, REFERENCE_LOOK)))
     return drawing(WIDTH, bottom + 38, "Metrics with intervals, one row per method", parts)
+
+
+def value_axis(scale: Scale, top: float, bottom: float) -> list[str]:
+    """The grid, the ticks and the axis of values that run from left to right."""
+    parts: list[str] = []
+    for tick in nice_ticks(scale.low, scale.high, max(2, round((scale.end - scale.start) / 60))):
+        parts.append(line(scale(tick), top, scale(tick), bottom, "grid"))
+        parts.append(text(scale(tick), bottom + 16, tick_label(tick), "tick", "middle"))
+    return [*parts, line(scale.start, bottom, scale.end, bottom, "axis")]
+
+
+def point_with_interval(estimate: Estimate, scale: Scale, y: float, look: Look) -> list[str]:
+    """A point on a line of its own, with its interval to both sides where there is one."""
+    point = marker(scale(estimate.value), y, look.marker, look.colour, 4.4)
+    if math.isnan(estimate.low):
+        return [point]
+    return [line(scale(estimate.low), y, scale(estimate.high), y, "whisker", look.colour), point]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +158,15 @@ class CurvePanel:
     extent: tuple[float, float]
 
 
-def curves(panels: Sequence[CurvePanel], look: Mapping[str, Look], x_title: str) -> str:
-    """Metrics over the severity of one perturbation, one panel a metric, side by side."""
+def curves(panels: Sequence[CurvePanel], look: Mapping[str, Look], over: str, x_title: str) -> str:
+    """Metrics over the severity of one perturbation, one panel a metric, side by side.
+
+    Args:
+        panels: The metrics.
+        look: How each method is drawn.
+        over: What the curves run over, for readers who do not see the picture.
+        x_title: What stands below each axis.
+    """
     height, top, below, left, gap = 268.0, 26.0, 46.0, 52.0, 34.0
     panel_width = min(500.0, (WIDTH - len(panels) * (left + 8) - gap * (len(panels) - 1)) / len(panels))
     parts: list[str] = []
@@ -164,7 +183,7 @@ def curves(panels: Sequence[CurvePanel], look: Mapping[str, Look], x_title: str)
             parts.append(line(x_scale(x), height - below, x_scale(x), height - below + 5, "axis"))
             parts.append(text(x_scale(x), height - below + 18, tick_label(x) if x else "clean", "tick", "middle"))
         parts.append(line(start, height - below, start + panel_width, height - below, "axis"))
-        parts.append(text(start + panel_width / 2, height - 8, x_title, "axis-title", "middle"))
+        parts.append(text(start + panel_width / 2, height - 8, shortened(x_title, 78), "axis-title", "middle"))
         if panel.baseline is not None and panel.extent[0] <= panel.baseline <= panel.extent[1]:
             y = y_scale(panel.baseline)
             parts.append(line(start, y, start + panel_width, y, "baseline"))
@@ -193,74 +212,8 @@ def curves(panels: Sequence[CurvePanel], look: Mapping[str, Look], x_title: str)
             if points:
                 parts.append(path(points, "curve", drawn.colour))
             parts.extend(marker(x, y, drawn.marker, drawn.colour) for x, y in points)
-    title = f"{', '.join(panel.title for panel in panels)} over {x_title}"
+    title = f"{', '.join(panel.title for panel in panels)} over {over}"
     return drawing(WIDTH, height, title, parts)
-
-
-@dataclass(frozen=True, slots=True)
-class ReliabilityPanel:
-    """One method's calibration.
-
-    Attributes:
-        method: Its label.
-        note: Number of answers, written below the label.
-        points: (mean probability, event rate with interval) of each bin that holds an answer. A point without an
-            interval is drawn hollow and off the line.
-        counts: Answers per bin, all bins.
-    """
-
-    method: str
-    note: str
-    points: Sequence[tuple[float, Estimate]]
-    counts: Sequence[int]
-
-
-def reliability(panels: Sequence[ReliabilityPanel], look: Mapping[str, Look]) -> str:
-    """Event rate over predicted probability, a panel per method, with a histogram of the probabilities below."""
-    per_row = 4
-    cell, left, top, plot, bars = WIDTH / per_row, 42.0, 44.0, 192.0, 34.0
-    cell_height = top + plot + 10 + bars + 48
-    parts: list[str] = []
-    for k, panel in enumerate(panels):
-        x0, y0 = (k % per_row) * cell + left, (k // per_row) * cell_height + top
-        drawn = look.get(panel.method)
-        colour = drawn.colour if drawn else REFERENCE
-        x_scale, y_scale = Scale(0, 1, x0, x0 + plot), Scale(0, 1, y0 + plot, y0)
-        parts.append(text(x0, y0 - 25, shortened(panel.method, 30), "panel-title"))
-        parts.append(text(x0, y0 - 9, panel.note, "tick quiet"))
-        for tick in (0, 0.25, 0.5, 0.75, 1):
-            parts.append(line(x_scale(tick), y0, x_scale(tick), y0 + plot, "grid"))
-            parts.append(line(x0, y_scale(tick), x0 + plot, y_scale(tick), "grid"))
-            if tick in (0, 0.5, 1):
-                parts.append(text(x0 - 6, y_scale(tick) + 4, tick_label(tick), "tick", "end"))
-                parts.append(text(x_scale(tick), y0 + plot + bars + 26, tick_label(tick), "tick", "middle"))
-        parts.append(line(x_scale(0), y_scale(0), x_scale(1), y_scale(1), "baseline"))
-        for mean, rate in panel.points:
-            if not math.isnan(rate.low):
-                parts.append(
-                    line(x_scale(mean), y_scale(rate.low), x_scale(mean), y_scale(rate.high), "whisker", colour)
-                )
-        firm = [(x_scale(m), y_scale(r.value)) for m, r in panel.points if not math.isnan(r.low)]
-        if len(firm) > 1:
-            parts.append(path(firm, "curve thin", colour))
-        for mean, rate in panel.points:
-            shape = drawn.marker if drawn else "diamond"
-            is_hollow = math.isnan(rate.low)
-            parts.append(marker(x_scale(mean), y_scale(rate.value), shape, colour))
-            if is_hollow:
-                parts.append(marker(x_scale(mean), y_scale(rate.value), shape, "#fff", 2.2))
-        base, most = y0 + plot + 10 + bars, max(panel.counts)
-        width = plot / len(panel.counts)
-        for b, answers in enumerate(panel.counts):
-            if answers:
-                tall = max(0.8, bars * answers / most)
-                parts.append(rectangle(x0 + b * width + 0.8, base - tall, width - 1.6, tall, "bar", colour))
-        parts.append(line(x0, base, x0 + plot, base, "axis"))
-        parts.append(text(x0 + plot / 2, base + 31, "predicted probability", "axis-title", "middle"))
-        if k % per_row == 0:
-            parts.append(turned_text(x0 - 32, y0 + plot / 2, "event rate", "axis-title"))
-    rows = math.ceil(len(panels) / per_row)
-    return drawing(WIDTH, rows * cell_height, "Reliability diagrams, one per method", parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,9 +255,10 @@ def citations(panels: Sequence[CitationPanel], features: Sequence[str], look: Ma
     return drawing(WIDTH, rows * cell_height, "Cited features beside the reference expert's", parts)
 
 
-def _extent(estimates: object, baseline: tuple[float, str] | None) -> tuple[float, float]:
+def extent(estimates: Iterable[Estimate | None], baseline: tuple[float, str] | None = None) -> tuple[float, float]:
+    """The ends of an axis that holds all estimates with their intervals, and the baseline."""
     values = [baseline[0]] if baseline else []
-    for estimate in estimates:  # type: ignore[attr-defined]
+    for estimate in estimates:
         if estimate is not None:
             values.extend(v for v in (estimate.value, estimate.low, estimate.high) if not math.isnan(v))
     return padded(values)

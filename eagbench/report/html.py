@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eagbench.report import (
     alignment_section,
+    calibration_section,
     comparison_section,
     results_sections,
     robustness_section,
@@ -72,7 +73,7 @@ def _of_group(run: RunFolder, group: Group, position: int) -> list[Section]:
         results_sections.robustness(run, group),
         robustness_section.losses(run, group),
         subgroup_section.subgroups(run, group),
-        results_sections.calibration(run, group),
+        calibration_section.calibration(run, group),
         alignment_section.alignment(run, group),
         results_sections.citations(run, group),
         results_sections.unparsed(run, group),

@@ -57,10 +57,10 @@ def recalibration_table(run: RunFolder, group: Group) -> Table | None:
     """
     fitted = run.manifest.get("recalibration") or []
     metrics = [metric for metric in (*_METRICS, "calibration_slope") if metric in run.metrics]
-    if not fitted or not metrics:
+    recalibrated_group = replace(group, calibration=RECALIBRATED)
+    if not fitted or not metrics or recalibrated_group not in run.all_groups:  # not there if every method failed
         return None
-    answered = run.headline(group)
-    recalibrated = run.headline(replace(group, calibration=RECALIBRATED))
+    answered, recalibrated = run.headline(group), run.headline(recalibrated_group)
     lines = []
     for method in run.methods:
         pairs = [

@@ -1,4 +1,4 @@
-"""What the page says about results: performance, robustness, calibration, citations, unparsed and missing cells."""
+"""What the page says about results: performance, robustness, citations, unparsed and missing cells."""
 
 from __future__ import annotations
 
@@ -9,21 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eagbench.metrics.calibration import bin_of
-from eagbench.metrics.weighted import ratio
 from eagbench.report import figures, tables, wording
 from eagbench.report.blocks import Block, FigureBlock, Folded, Heading, Prose, Section, TableBlock
 from eagbench.report.figures import Estimate
-from eagbench.report.prior_correction import prior_table, recalibration_table
 from eagbench.report.run_folder import Answers, Group, ResultRow, RunFolder
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.run_contract import CLEAN
-from eagbench.stats.bootstrap import bootstrap, percentile_interval
-from eagbench.types import FloatArray
 
 FOREST_METRICS = ("auroc", "auprc", "brier", "ece")
-RELIABILITY_BINS = 10
-FEW_PATIENTS = 10
 SHOWN_FEATURES = 12
 CURVES_PER_FIGURE = 6
 
@@ -153,6 +146,7 @@ def _curves(
 ) -> list[FigureBlock]:
     cells = run.headline(group)
     severities = run.perturbations[perturbation]
+    unit = run.severity_unit(perturbation)
     drawn: list[str] = []
     missing: list[str] = []
     for method in run.methods:
@@ -193,8 +187,11 @@ def _curves(
                 )
             )
         look = figures.looks(run.methods)
-        caption = f"{perturbation}.{_description(run, perturbation)} {tables.seeds_words(run)}; the bands are the "
-        caption += f"{tables.interval_words(run)}. {tables.counts_words(used)} Axes do not start at 0"
+        caption = f"{perturbation}.{_description(run, perturbation)}"
+        if unit:
+            caption += f" Severity: {unit}."
+        caption += f" {tables.seeds_words(run)}; the bands are the {tables.interval_words(run)}."
+        caption += f" {tables.counts_words(used)} Axes do not start at 0"
         caption += "; that of AUROC is the same in all figures of this section." if "auroc" in extents else "."
         caption += " Dotted: a prediction without skill."
         if run.references:
@@ -206,66 +203,10 @@ def _curves(
             caption += f" Part {part} of {math.ceil(len(drawn) / CURVES_PER_FIGURE)}: {len(drawn)} methods in all."
         legend: list[tuple[figures.Look | None, str]] = [(look[method], method) for method in shown]
         legend.extend((None, name) for name in run.references)
-        svg = figures.curves(panels, look, f"severity of {perturbation}")
+        over = f"severity of {perturbation}"
+        svg = figures.curves(panels, look, over, f"severity: {unit}" if unit else over)
         blocks.append(FigureBlock(svg, caption, tuple(legend)))
     return blocks
-
-
-def calibration(run: RunFolder, group: Group) -> Section | None:
-    """A reliability diagram per method."""
-    panels, left_out = [], 0
-    for method in (*run.methods, *run.references):
-        answers = run.answers(group, method)
-        if answers is None or not answers.parsed.any():
-            continue
-        left_out += int((~answers.parsed).sum())
-        panels.append(_reliability(run, method, answers))
-    if not panels:
-        return None
-    caption = (
-        f"Reliability on unchanged records: event rate over mean predicted probability in {RELIABILITY_BINS} bins of "
-        "equal width, answers of all seeds pooled; on the diagonal, probabilities mean what they say. Bars on the "
-        f"points: {tables.percentile_words(run)}, all answers about a patient drawn together. Below: how many answers "
-        "fall into each bin (each panel scaled to its fullest bin). Hollow, without an interval: fewer than "
-        f"{FEW_PATIENTS} patients in the bin."
-    )
-    if left_out:
-        caption += f" {wording.several(left_out, 'unparsed answer')} left out."
-    svg = figures.reliability(panels, figures.looks(run.methods))
-    corrected = prior_table(run, group)
-    blocks: list[Block] = [FigureBlock(svg, caption)]
-    if corrected is not None:
-        blocks.append(TableBlock(corrected))
-    recalibrated = recalibration_table(run, group)
-    if recalibrated is not None:
-        blocks.append(TableBlock(recalibrated))
-    return Section("calibration", "Calibration", tuple(blocks))
-
-
-def _reliability(run: RunFolder, method: str, answers: Answers) -> figures.ReliabilityPanel:
-    kept = np.flatnonzero(answers.parsed)
-    probability, label = answers.probability[kept], answers.label[kept]
-    bins = bin_of(probability, RELIABILITY_BINS)
-    counts = np.bincount(bins, minlength=RELIABILITY_BINS)
-    member = (bins[:, None] == np.arange(RELIABILITY_BINS)).astype(np.float64)  # (N, M)
-    events = member * label[:, None]
-    intervals = run.manifest["intervals"]
-
-    def rates(weights: FloatArray) -> FloatArray:
-        in_bin = (weights @ member).T  # (M, b)
-        return ratio((weights @ events).T, in_bin)
-
-    patients = [answers.patient_id[i] for i in kept]
-    resampled = bootstrap(rates, patients, int(intervals["resamples"]), int(intervals["seed"]))  # (M, B)
-    points = []
-    for b in np.flatnonzero(counts):
-        inside = bins == b
-        low, high = percentile_interval(resampled[b], run.level)
-        if len({patient for patient, is_in in zip(patients, inside, strict=True) if is_in}) < FEW_PATIENTS:
-            low = high = math.nan  # a bootstrap of so few patients says too little, and nothing if all had the event
-        points.append((float(probability[inside].mean()), Estimate(float(label[inside].mean()), low, high)))
-    note = f"{wording.several(len(kept), 'answer')}, {wording.several(int(label.sum()), 'event')}"
-    return figures.ReliabilityPanel(method, note, points, [int(c) for c in counts])
 
 
 def citations(run: RunFolder, group: Group) -> Section | None:

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from eagbench.errors import UserError
-from eagbench.metrics.recalibrated import UNCORRECTED
+from eagbench.metrics.recalibrated import RECALIBRATED, UNCORRECTED
 from eagbench.run_contract import (
     ALL_CASES,
     CLEAN,
@@ -127,10 +127,14 @@ class CostRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
-    """Predictions of one method under one condition, pooled over seeds; all arrays have one entry per answer (N,)."""
+    """Predictions of one method under one condition, pooled over seeds; all arrays have one entry per answer (N,).
+
+    `recalibrated` is None if not all of them were recalibrated.
+    """
 
     patient_id: tuple[str, ...]
     probability: FloatArray
+    recalibrated: FloatArray | None
     label: IntArray
     parsed: BoolArray
     cited: tuple[frozenset[str], ...] | None
@@ -223,6 +227,13 @@ class RunFolder:
                 seen.setdefault(str(condition["name"]), set()).add(_number_or_none(condition["severity"]))
         return {name: tuple(sorted(s, key=lambda v: -1.0 if v is None else v)) for name, s in seen.items()}
 
+    def severity_unit(self, perturbation: str) -> str:
+        """What the severity of a perturbation counts ("share of the times"); empty where it does not say."""
+        for condition in self.manifest["conditions"]:
+            if condition["name"] == perturbation and condition["severity_unit"]:
+                return str(condition["severity_unit"])
+        return ""
+
     @property
     def level(self) -> float:
         """Nominal coverage of every interval."""
@@ -272,12 +283,15 @@ class RunFolder:
             "condition": condition,
         }
         columns = ["patient_id", "probability", "label", "parsed", "cited_features", "teacher_features"]
+        if self.manifest.get("recalibration"):
+            columns.append(RECALIBRATED)
         table = pq.read_table(path, columns=columns, filters=[(key, "==", value) for key, value in keys.items()])
         if not table.num_rows:
             return None
         return Answers(
             patient_id=tuple(table["patient_id"].to_pylist()),
             probability=np.asarray(table["probability"].to_numpy(), dtype=np.float64),
+            recalibrated=_numbers(table[RECALIBRATED].to_pylist()) if RECALIBRATED in columns else None,
             label=np.asarray(table["label"].to_numpy(), dtype=np.int64),
             parsed=np.asarray(table["parsed"].to_pylist(), dtype=bool),
             cited=_lists(table["cited_features"].to_pylist()),
@@ -330,6 +344,10 @@ _READ: Mapping[Any, Callable[[str], Any]] = {
     int: _count,
     float | None: _number_or_none,
 }
+
+
+def _numbers(values: list[float | None]) -> FloatArray | None:
+    return None if None in values else np.array(values, dtype=np.float64)
 
 
 def _lists(values: list[list[str] | None]) -> tuple[frozenset[str], ...] | None:

@@ -87,9 +87,17 @@ def turned_text(x: float, y: float, content: str, css: str) -> str:
 
 def marker(x: float, y: float, shape: str, colour: str, size: float = 3.8) -> str:
     """A point, told apart by shape as well as by colour."""
+    return _shape(x, y, shape, size, f'class="marker" fill="{colour}"')
+
+
+def hollow_marker(x: float, y: float, shape: str, colour: str, size: float = 3.8) -> str:
+    """A point that is only an outline."""
+    return _shape(x, y, shape, size - 0.6, f'class="hollow" stroke="{colour}"')
+
+
+def _shape(x: float, y: float, shape: str, s: float, style: str) -> str:
     if shape == "circle":
-        return f'<circle class="marker" cx="{_n(x)}" cy="{_n(y)}" r="{_n(size)}" fill="{colour}"/>'
-    s = size
+        return f'<circle {style} cx="{_n(x)}" cy="{_n(y)}" r="{_n(s)}"/>'
     corners = {
         "square": [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
         "diamond": [(0, -1.25), (1.25, 0), (0, 1.25), (-1.25, 0)],
@@ -101,7 +109,7 @@ def marker(x: float, y: float, shape: str, colour: str, size: float = 3.8) -> st
         ],
     }[shape]  # fmt: skip
     joined = " ".join(f"{_n(x + s * dx)},{_n(y + s * dy)}" for dx, dy in corners)
-    return f'<polygon class="marker" points="{joined}" fill="{colour}"/>'
+    return f'<polygon {style} points="{joined}"/>'
 
 
 def drawing(width: float, height: float, title: str, parts: Iterable[str]) -> str:

@@ -152,8 +152,10 @@ def robustness_table(run: RunFolder, group: Group, perturbation: str, metric: st
         ]
         used.extend(row for row in rows if row is not None)
         lines.append(Line(method, tuple(entry(row) for row in rows)))
+    unit = run.severity_unit(perturbation)
+    by = f"severity ({unit})" if unit else "severity"
     caption = (
-        f"{wording.metric_heading(metric)} under {perturbation}, by severity. {seeds_words(run)}, with the "
+        f"{wording.metric_heading(metric)} under {perturbation}, by {by}. {seeds_words(run)}, with the "
         f"{interval_words(run)}. {counts_words(used)}"
     )
     columns = ("Method", "clean", *(wording.amount(severity) or "on" for severity in severities))
@@ -241,8 +243,8 @@ def render(run_folder: Path, format: Format) -> str:
     Args:
         run_folder: The folder of a finished run.
         format: `md` or `latex` (one table for unchanged records, one for the primary paired differences, one for
-            corrected answers, one per perturbation and metric, one for unparsed answers), or `csv` (the same numbers
-            as one table in long form, unrounded).
+            corrected and one for recalibrated answers, one per perturbation and metric, one for unparsed answers, the
+            subgroups), or `csv` (the same numbers as one table in long form, unrounded).
 
     Raises:
         UserError: The folder is not that of a run.
@@ -250,7 +252,8 @@ def render(run_folder: Path, format: Format) -> str:
     # These modules build tables of their own from this one's parts.
     from eagbench.report.alignment_section import alignment_table
     from eagbench.report.comparison_section import primary_tables
-    from eagbench.report.prior_correction import prior_table
+    from eagbench.report.prior_correction import prior_table, recalibration_table
+    from eagbench.report.subgroup_section import subgroup_tables
     from eagbench.report.transfer_section import transfer_tables
 
     run = RunFolder(run_folder)
@@ -260,11 +263,11 @@ def render(run_folder: Path, format: Format) -> str:
     blocks: list[str] = [write(table, stamp(run)) for table in transfer_tables(run)]
     for group in run.groups:
         tables: list[Table | None] = [main_table(run, group), *primary_tables(run, group), prior_table(run, group)]
-        tables.append(alignment_table(run, group))
+        tables += [recalibration_table(run, group), alignment_table(run, group)]
         for perturbation in run.perturbations:
             tables.extend(robustness_table(run, group, perturbation, m) for m in curve_metrics(run))
         everywhere = [(CLEAN, None), *((p, s) for p, severities in run.perturbations.items() for s in severities)]
-        tables.append(unparsed_table(run, group, everywhere))
+        tables += [unparsed_table(run, group, everywhere), *subgroup_tables(run, group)]
         opening = " ".join(part for part in (stamp(run), _sentence(group_title(run, group))) if part)
         blocks.extend(write(table, opening) for table in tables if table is not None)
     return "\n".join(blocks)

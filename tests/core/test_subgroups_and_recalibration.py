@@ -174,6 +174,14 @@ def test_a_run_with_subgroups_and_recalibration(finished: Path, cli: Callable[..
         expected = 1 / (1 + np.exp(-(curve["intercept"] + curve["slope"] * odds)))
         assert r["recalibrated"] == pytest.approx(expected, abs=1e-9)
 
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert "AUROC ↑ within subgroups, one panel per method" in page
+    assert ">too few</text>" in page
+    assert page.count(">recalibrated</text>") == len(fitted)
+    assert page.count(">not recalibrated</text>") == len(curves) - len(fitted)
+    assert [c["severity_unit"] for c in manifest["conditions"]] == [None, "share of the measurements"]
+    assert ">severity: share of the measurements</text>" in page
+
     findings = verify(finished)
     assert findings.passed, findings.problems
     assert findings.checked["recalibrations fitted again"] == 3

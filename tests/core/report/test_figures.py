@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.calibration import calibration_curve
 
-from eagbench.report import results_sections
 from eagbench.report.figures import COLOURS, Estimate, ForestPanel, forest, looks
-from eagbench.report.run_folder import RunFolder
 from eagbench.report.svg import Scale, drawing, nice_ticks, text
 
 
@@ -60,20 +57,3 @@ def test_the_forest_draws_points_and_whiskers_to_scale():
     assert a_high == pytest.approx(b_low, abs=0.02)
     assert a_high - a_low == pytest.approx(b_high - b_low, abs=0.02)
     assert [e.text for e in root if e.text == "no value"] == ["no value"] * 2
-
-
-def test_reliability_points_equal_scikit_learn(simulated_run, tmp_path):
-    run = RunFolder(simulated_run.write(tmp_path / "run"))
-    answers = run.answers(run.groups[0], "lightgbm")
-    assert len(answers.label) == 2 * 250  # both seeds
-    panel = results_sections._reliability(run, "lightgbm", answers)
-    rate, mean = calibration_curve(answers.label, answers.probability, n_bins=10, strategy="uniform")
-    np.testing.assert_allclose([m for m, _ in panel.points], mean)
-    np.testing.assert_allclose([r.value for _, r in panel.points], rate)
-    assert sum(panel.counts) == 500
-    for (_, estimate), n in zip(panel.points, [c for c in panel.counts if c], strict=True):
-        if n >= 60:
-            assert estimate.low <= estimate.value <= estimate.high
-            # Twice the same patients: the interval must be that of about n / 2 independent cases, not of n.
-            half = 1.96 * np.sqrt(estimate.value * (1 - estimate.value) / (n / 2))
-            assert (estimate.high - estimate.low) / 2 == pytest.approx(half, rel=0.45)

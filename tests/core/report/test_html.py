@@ -134,6 +134,21 @@ def test_the_two_feature_orders_never_share_a_figure(page):
     assert "Without a number here" in positional[: positional.index("Table")]
 
 
+def test_axis_caption_and_table_say_what_a_severity_counts(page, simulated_run, tmp_path):
+    assert "by severity." in page.words  # a run that does not say
+    folder = simulated_run.write(tmp_path / "run")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for condition in manifest["conditions"]:
+        if condition["name"] == "missing_values":
+            condition["severity_unit"] = "share of the measurements"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    words = Page(write_report(folder).read_text(encoding="utf-8")).words
+    assert words.count("severity: share of the measurements ") == 2  # below the axes of both metrics
+    assert "values is removed. Severity: share of the measurements. Mean over" in words
+    assert "AUROC ↑ under missing_values, by severity (share of the measurements)." in words
+    assert "AUROC ↑ under feature_order, by severity." in words
+
+
 def test_missing_cells_are_named_with_their_reasons(page):
     section = page.words[page.words.rindex("Cells without a number") : page.words.rindex("How MIMIC-IV")]
     assert "the context of 2,048 tokens is too short for 3 cases" in section

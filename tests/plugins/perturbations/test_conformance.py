@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -108,6 +109,9 @@ def test_follows_the_protocol(name: str) -> None:
         with pytest.raises(ValueError, match=r"must be|between"):
             perturbation.check_severity(severity)
     assert "Stands for" in (type(perturbation).__doc__ or "")
+    # Reports show it below the axis of severities.
+    unit = perturbation.severity_unit
+    assert re.fullmatch(r"share of .*|hours .*|training standard deviations|further features", unit)
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)

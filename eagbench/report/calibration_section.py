@@ -1,0 +1,84 @@
+"""What the page says about calibration: reliability diagrams, and answers that were corrected or recalibrated."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from eagbench.metrics.calibration import bin_of
+from eagbench.metrics.weighted import ratio
+from eagbench.report import figures, tables, wording
+from eagbench.report.blocks import Block, FigureBlock, Section, TableBlock
+from eagbench.report.calibration_figures import ReliabilityCurve, ReliabilityPanel, reliability
+from eagbench.report.figures import Estimate
+from eagbench.report.prior_correction import prior_table, recalibration_table
+from eagbench.report.run_folder import Answers, Group, RunFolder
+from eagbench.stats.bootstrap import bootstrap, percentile_interval
+from eagbench.types import FloatArray
+
+RELIABILITY_BINS = 10
+FEW_PATIENTS = 10
+
+
+def calibration(run: RunFolder, group: Group) -> Section | None:
+    """A reliability diagram per method, with the recalibrated answers in it if the benchmark asks for them."""
+    panels, left_out = [], 0
+    for method in (*run.methods, *run.references):
+        answers = run.answers(group, method)
+        if answers is None or not answers.parsed.any():
+            continue
+        left_out += int((~answers.parsed).sum())
+        panels.append(reliability_panel(run, method, answers))
+    if not panels:
+        return None
+    caption = (
+        f"Reliability on unchanged records: event rate over mean predicted probability in {RELIABILITY_BINS} bins of "
+        "equal width, answers of all seeds pooled; on the diagonal, probabilities mean what they say. Bars on the "
+        f"points: {tables.percentile_words(run)}, all answers about a patient drawn together. Below: how many answers "
+        "fall into each bin (each panel scaled to its fullest bin). Hollow, without an interval: fewer than "
+        f"{FEW_PATIENTS} patients in the bin."
+    )
+    if any(panel.recalibrated for panel in panels):
+        caption += (
+            " Dark and dashed: the same answers after logistic recalibration fitted on each method's answers to tuning "
+            "cases, in the same bins."
+        )
+    if left_out:
+        caption += f" {wording.several(left_out, 'unparsed answer')} left out."
+    blocks: list[Block] = [FigureBlock(reliability(panels, figures.looks(run.methods)), caption)]
+    blocks.extend(TableBlock(table) for table in (prior_table(run, group), recalibration_table(run, group)) if table)
+    return Section("calibration", "Calibration", tuple(blocks))
+
+
+def reliability_panel(run: RunFolder, method: str, answers: Answers) -> ReliabilityPanel:
+    """A method's answers that could be read, as given and as recalibrated."""
+    kept = np.flatnonzero(answers.parsed)
+    patients, label = [answers.patient_id[i] for i in kept], answers.label[kept]
+    probabilities = (answers.probability, *(() if answers.recalibrated is None else (answers.recalibrated,)))
+    curves = [_curve(run, probability[kept], label.astype(np.float64), patients) for probability in probabilities]
+    note = f"{wording.several(len(kept), 'answer')}, {wording.several(int(label.sum()), 'event')}"
+    return ReliabilityPanel(method, note, *curves)
+
+
+def _curve(run: RunFolder, probability: FloatArray, label: FloatArray, patients: list[str]) -> ReliabilityCurve:
+    """Event rates by bin. Probabilities and labels are (N,), N answers."""
+    bins = bin_of(probability, RELIABILITY_BINS)
+    counts = np.bincount(bins, minlength=RELIABILITY_BINS)
+    member = (bins[:, None] == np.arange(RELIABILITY_BINS)).astype(np.float64)  # (N, M)
+    events = member * label[:, None]
+    intervals = run.manifest["intervals"]
+
+    def rates(weights: FloatArray) -> FloatArray:
+        in_bin = (weights @ member).T  # (M, b)
+        return ratio((weights @ events).T, in_bin)
+
+    resampled = bootstrap(rates, patients, int(intervals["resamples"]), int(intervals["seed"]))  # (M, B)
+    points = []
+    for b in np.flatnonzero(counts):
+        inside = bins == b
+        low, high = percentile_interval(resampled[b], run.level)
+        if len({patient for patient, is_in in zip(patients, inside, strict=True) if is_in}) < FEW_PATIENTS:
+            low = high = math.nan  # a bootstrap of so few patients says too little, and nothing if all had the event
+        points.append((float(probability[inside].mean()), Estimate(float(label[inside].mean()), low, high)))
+    return ReliabilityCurve(points, [int(c) for c in counts])
