@@ -235,7 +235,9 @@ class SimulatedRun:
             "split": {"train": 0.7, "tuning": 0.1, "held_out": 0.2, "seed": 0},
             "parts": parts,
             "methods": [{"label": m[0], "name": m[0], "reads": m[1], "params": {}} for m in self.methods],
-            "conditions": [{"name": c, "severity": s, "description": d, "severity_unit": None} for c, s, d in CONDITIONS],
+            "conditions": [
+                {"name": c, "severity": s, "description": d, "severity_unit": None} for c, s, d in CONDITIONS
+            ],
             "seeds": list(self.seeds),
             "stages": stages,
             "failed": [
