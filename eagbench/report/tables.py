@@ -68,7 +68,7 @@ def entry(row: ResultRow | None) -> Entry:
 def interval_words(run: RunFolder) -> str:
     """What the intervals of a run's results are."""
     is_logit = run.manifest["intervals"].get("auroc") == "logit"
-    return percentile_words(run) + (" (of AUROC: normal on the scale of its log odds)" if is_logit else "")
+    return percentile_words(run) + (", of AUROC one that is normal on the scale of its log odds" if is_logit else "")
 
 
 def percentile_words(run: RunFolder) -> str:
