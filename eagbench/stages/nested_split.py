@@ -6,58 +6,42 @@ so nothing that a trial computes has seen one of them, whatever the trial asks f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eagbench.cohort_files import read_labels
 from eagbench.errors import UserError
 from eagbench.stage import StageRun
-from eagbench.stages.split import PARTS, patient_set_hash, read_assignment, read_parts
+from eagbench.stages.split import PARTS, read_assignment, read_parts, write_parts
+from eagbench.types import IntArray
 
 
 def assign(run: StageRun) -> None:
     """Writes `parts.parquet` and `parts.json` as the benchmark's split does, with one fold.
 
-    Params: `scheme`, `folds`, `fold`, `seed`. Inputs: `cohort`, whose cases are divided; `split` and `split_cohort`,
-    the split whose patients may be used and the cohort it divides. They decide which patient is in which part, so that
-    trials with other observation windows are scored on the same patients.
+    Params: `scheme`, `folds`, `fold`, `seed`, and `training_share` if it is below 1. Inputs: `cohort`, whose cases are
+    divided; `split` and `split_cohort`, the split whose patients may be used and the cohort it divides. They decide
+    which patient is in which part, so that trials with other observation windows are scored on the same patients.
 
     Raises:
         UserError: A part would hold one class only.
     """
-    cases = pq.read_table(run.inputs["cohort"] / "cases.parquet", columns=["case_id", "patient_id"]).to_pylist()
-    labels = read_labels(run.inputs["cohort"])
-    parts: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
-    for part, patients in divide(run.inputs["split"], run.inputs["split_cohort"], run.params).items():
-        mine = [case for case in cases if case["patient_id"] in patients]
-        n_positive = sum(labels[case["case_id"]] for case in mine)
-        if n_positive in (0, len(mine)):
-            raise UserError(
-                f"the {part.replace('_', '-')} part of a trial would hold {len(mine)} cases, {n_positive} of them "
-                "positive: one class only",
-                where="split",
-                mend="take more patients (--limit), fewer `tuning_folds`, or another `split.seed`",
-            )
-        rows.extend({"fold": 0, "part": part, **case} for case in mine)
-        parts.append(
-            {
-                "fold": 0,
-                "part": part,
-                "n_cases": len(mine),
-                "n_patients": len({case["patient_id"] for case in mine}),
-                "n_positive": int(n_positive),
-                "patients_sha256": patient_set_hash(case["patient_id"] for case in mine),
-            }
-        )
-    pq.write_table(pa.Table.from_pylist(rows), run.out / "parts.parquet")
-    (run.out / "parts.json").write_text(json.dumps(parts, indent=1))
+    table = pq.read_table(run.inputs["cohort"] / "cases.parquet", columns=["case_id", "patient_id"])
+    share = _share(run.params)
+    is_part = share < 1
+    write_parts(
+        run.out,
+        list(zip(table["case_id"].to_pylist(), table["patient_id"].to_pylist(), strict=True)),
+        read_labels(run.inputs["cohort"]),
+        [divide(run.inputs["split"], run.inputs["split_cohort"], run.params)],
+        lambda _: " of a trial" + (f" at the `training_share` {share:g}" if is_part else ""),
+        ("begin with a larger `training_share`, " if is_part else "")
+        + "take more patients (--limit), fewer `tuning_folds`, or another `split.seed`",
+    )
 
 
 def divide(split: Path, split_cohort: Path, params: Mapping[str, Any]) -> dict[str, frozenset[str]]:
@@ -68,6 +52,8 @@ def divide(split: Path, split_cohort: Path, params: Mapping[str, Any]) -> dict[s
         split_cohort: Folder of its cohort.
         params: `scheme`: `tuning_part` scores the tuning patients, `cross_validation` fold `fold` of `folds` of both.
             As many of the others go to early stopping as the split itself gave, in proportion. `seed` draws both.
+            `training_share` (1 if it is not there) is the share of the training patients that is taken, of either
+            outcome alike; those of a smaller share are among those of a larger one.
 
     Raises:
         UserError: There are too few patients of a class.
@@ -97,5 +83,17 @@ def divide(split: Path, split_cohort: Path, params: Mapping[str, Any]) -> dict[s
             where="split",
             mend="take more patients (--limit), or fewer `tuning_folds`",
         ) from error
+    train = _taken(train, strata, _share(params), params["seed"])
     indices = dict(zip(PARTS, (train, tuning, scored), strict=True))
     return {part: frozenset(str(p) for p in pool[index]) for part, index in indices.items()}
+
+
+def _share(params: Mapping[str, Any]) -> float:
+    return float(params.get("training_share", 1.0))
+
+
+def _taken(train: IntArray, strata: IntArray, share: float, seed: int) -> IntArray:
+    """The first of each outcome in an order that the seed alone decides, so that one share lies within the next."""
+    order = np.random.default_rng([seed, 2]).permutation(np.sort(train))
+    classes = [order[strata[order] == outcome] for outcome in (0, 1)]
+    return np.concatenate([patients[: round(share * len(patients))] for patients in classes])

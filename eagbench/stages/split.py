@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +38,50 @@ def assign(run: StageRun) -> None:
         patients = patients[np.sort(order[: run.params["limit"]])]
     strata = np.array([p in positive for p in patients], dtype=int)
 
+    write_parts(
+        run.out,
+        list(zip(case_ids, patient_ids, strict=True)),
+        labels,
+        _divide(patients, strata, run.params),
+        lambda fold: f" of fold {fold}" if run.params["folds"] is not None else "",
+        "take more patients (--limit), another share or fewer folds, or another `split.seed`",
+    )
+
+
+def write_parts(
+    out: Path,
+    cases: Sequence[tuple[str, str]],
+    labels: Mapping[str, int],
+    folds: Iterable[Mapping[str, Collection[str]]],
+    of_fold: Callable[[int], str],
+    mend: str,
+) -> None:
+    """Writes `parts.parquet` and `parts.json` of a division of patients.
+
+    Args:
+        out: Folder to write into.
+        cases: Case id and patient id of every case; cases of patients in no part are left out.
+        labels: Label of every case, by case id.
+        folds: For each fold the patients of each part.
+        of_fold: What a message adds to a part's name, by fold.
+        mend: What the user can do about a part that holds one class only.
+
+    Raises:
+        UserError: A part would hold one class only.
+    """
     rows: list[tuple[int, str, str, str]] = []
     parts: list[dict[str, Any]] = []
-    for fold, assigned in enumerate(_divide(patients, strata, run.params)):
+    for fold, assigned in enumerate(folds):
         part_of = {patient: part for part in PARTS for patient in assigned[part]}
         for part in PARTS:
-            mine = [(c, p) for c, p in zip(case_ids, patient_ids, strict=True) if part_of.get(p) == part]
+            mine = [(c, p) for c, p in cases if part_of.get(p) == part]
             n_positive = sum(labels[c] for c, _ in mine)
             if n_positive in (0, len(mine)):
                 raise UserError(
-                    f"the {part.replace('_', '-')} part{_of_fold(fold, run.params)} would hold {len(mine)} cases, "
+                    f"the {part.replace('_', '-')} part{of_fold(fold)} would hold {len(mine)} cases, "
                     f"{n_positive} of them positive: one class only",
                     where="split",
-                    mend="take more patients (--limit), another share or fewer folds, or another `split.seed`",
+                    mend=mend,
                 )
             rows.extend((fold, part, c, p) for c, p in mine)
             parts.append(
@@ -65,12 +96,8 @@ def assign(run: StageRun) -> None:
             )
     columns = list(zip(*rows, strict=True))
     names = ["fold", "part", "case_id", "patient_id"]
-    pq.write_table(pa.table({name: list(c) for name, c in zip(names, columns, strict=True)}), run.out / "parts.parquet")
-    (run.out / "parts.json").write_text(json.dumps(parts, indent=1))
-
-
-def _of_fold(fold: int, params: Mapping[str, Any]) -> str:
-    return f" of fold {fold}" if params["folds"] is not None else ""
+    pq.write_table(pa.table({name: list(c) for name, c in zip(names, columns, strict=True)}), out / "parts.parquet")
+    (out / "parts.json").write_text(json.dumps(parts, indent=1))
 
 
 def _divide(patients: Any, strata: IntArray, params: Mapping[str, Any]) -> Iterable[dict[str, list[str]]]:

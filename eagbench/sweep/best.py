@@ -126,7 +126,7 @@ def _look_once(session: Session, best: Sequence[FrozenTrial], n_trials: int) -> 
 
 def _tuned(session: Session, trial: FrozenTrial) -> dict[str, Any]:
     space = session.planner.space
-    tree = space.put(session.planner.source, space.values_of(trial.params)).tree
+    tree = session.planner.configured(space.values_of(trial.params)).tree
     tree.pop("profiles", None)
     return tree
 
@@ -159,6 +159,8 @@ def _head(session: Session, trial: FrozenTrial) -> str:
         f"On {scored} ({record.tuning.n_cases} cases, {record.tuning.n_positive} positive): {values}.",
         f"Made from {record.benchmark}; data: {record.domain}.",
     ]
+    if (rungs := session.planner.rungs) is not None:
+        lines.append(f"Measured on the last of {len(rungs.values)} rungs: {rungs.path} {rungs.values[-1]!r}.")
     if record.limit is not None:
         lines.append(f"The sweep took {record.limit} patients: run this with --limit {record.limit} to meet the same.")
     if any(parameter.path.startswith("data.") for parameter in session.planner.space):

@@ -68,7 +68,11 @@ def _announce(session: Session, jobs: int, n_known: int) -> None:
         f"{record.tuning.n_positive} positive"
     )
     already = f", {n_known} trials in the study so far" if n_known else ""
-    session.reporter.say(f"{record.name}: {record.trials} trials on {record.domain}, scored on {scored}{already}")
+    rungs = session.planner.rungs
+    climbing = "" if rungs is None else f", over {len(rungs.values)} rungs of {rungs.path}"
+    session.reporter.say(
+        f"{record.name}: {record.trials} trials on {record.domain}, scored on {scored}{climbing}{already}"
+    )
     if record.storage.startswith("sqlite") and jobs > 1:
         session.reporter.say(_SQLITE_WARNING)
 

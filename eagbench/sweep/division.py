@@ -24,12 +24,14 @@ class NestedSplit:
         scheme: How.
         n_folds: Number of folds of the scheme, each a plan of its own.
         fold: Which of them.
+        training_share: The share of the training patients that is taken; the other parts are always whole.
     """
 
     outer: StageNode
     scheme: TuningScheme
     n_folds: int
     fold: int
+    training_share: float = 1.0
 
     @property
     def folds(self) -> int:
@@ -39,6 +41,8 @@ class NestedSplit:
     def stage(self, cohort: StageNode, label: str) -> StageNode:
         """The stage that divides a cohort's patients."""
         [outer_cohort] = self.outer.upstream()
+        # Left out where all patients are taken: that is the work of a sweep without rungs, and shared with it.
+        share = {"training_share": self.training_share} if self.training_share < 1 else {}
         return StageNode(
             kind="split",
             label=f"{label} within training and tuning patients",
@@ -48,6 +52,7 @@ class NestedSplit:
                 "folds": self.n_folds,
                 "fold": self.fold,
                 "seed": self.outer.params["seed"],
+                **share,
             },
             inputs={
                 "cohort": StageOutput(cohort),

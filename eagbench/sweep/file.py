@@ -129,6 +129,7 @@ class SweepFile(Strict):
         objectives: What to optimise; several give a Pareto set.
         sampler: One of Optuna's samplers.
         pruner: One of Optuna's pruners.
+        rungs: What grows from rung to rung of a trial, `training_share` or one path of a method, and its values.
         trials: Number of finished trials.
         fixed_trials: Trials to begin with, after the benchmark as it is written.
         tuning_folds: Folds of the cross-validation where the tuning part is too small.
@@ -145,6 +146,7 @@ class SweepFile(Strict):
     objectives: tuple[ObjectiveSpec, ...] = Field(min_length=1)
     sampler: ComponentSpec = ComponentSpec(name="TPESampler")
     pruner: ComponentSpec = ComponentSpec(name="NopPruner")
+    rungs: dict[str, tuple[Any, ...]] | None = None
     trials: int = Field(ge=1)
     fixed_trials: tuple[dict[str, Any], ...] = ()
     tuning_folds: int = Field(default=3, ge=2, le=20)

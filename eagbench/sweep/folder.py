@@ -10,7 +10,8 @@
 
 Each trial of the study has these user attributes: `origin` (`{"default": true}`, `{"fixed": index}`,
 `{"retry_of": number}` or `{}` for a sampled one), `lease` (who runs it), `steps` (`[{"seed": 0, "fold": 0, "values":
-[...]}, ...]`, one value per objective, the trial's values being their means), `stages`
+[...]}, ...]`, one value per objective, the trial's values being their means; with rungs each step also has its `rung`,
+by value, and the trial's value is the mean over the last rung's), `stages`
 (`{"expert": {"computed": 1, "reused": 0}, ...}`), `seconds`, and for a failed one `failure` (`lost`: its process died
 and its parameters are tried again; `surplus`: another process had taken the place; `user` or `bug`) with `reason`.
 """
@@ -18,7 +19,7 @@ and its parameters are tried again; `surplus`: another process had taken the pla
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +28,7 @@ from eagbench.errors import UserError
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
 SWEEP, JOURNAL, TRIALS, LOG, EVALUATION = "sweep.json", "study.journal", "trials.csv", "log.jsonl", "evaluation"
 PARAMETER_PREFIX, OBJECTIVE_PREFIX = "parameter:", "objective:"
@@ -100,6 +102,7 @@ class SweepRecord:
         default_reason: Why the benchmark as written is not in the space.
         storage: Where the study lies: `study.journal`, or a URL without its password.
         eagbench: Version of eagbench.
+        rungs: What grows from rung to rung of a trial, and its values; None where each trial is measured once.
     """
 
     name: str
@@ -121,6 +124,7 @@ class SweepRecord:
     default_reason: str | None
     storage: str
     eagbench: str
+    rungs: Mapping[str, Sequence[float]] | None = None
 
     def text(self) -> str:
         """The content of `sweep.json`."""
@@ -145,6 +149,11 @@ def read_sweep(folder: Path) -> SweepRecord:
             "tuning": TuningRecord(**values["tuning"]),
         }
     )
+
+
+def rungs_climbed(trial: FrozenTrial) -> int:
+    """How many rungs a trial has done, in a sweep that has rungs: it reports once at each."""
+    return len(trial.intermediate_values)
 
 
 def load_study(place: Path | str, storage: str | None = None) -> optuna.Study:

@@ -1,8 +1,9 @@
-"""The loop of one process: claim a trial, run its seeds and folds, report each, until enough trials are finished."""
+"""The loop of one process: claim a trial, run its seeds, folds and rungs, report, until enough trials are finished."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from eagbench.sweep.claims import Claim, Claims
+from eagbench.sweep.rungs import Rungs
 from eagbench.sweep.sampling import make_pruner, make_sampler
 from eagbench.sweep.session import Session
+from eagbench.sweep.space import Values
 from eagbench.sweep.trial_plan import StageCount, TrialFailure
 
 POLL_SECONDS = 0.5
@@ -62,7 +65,7 @@ def _run(session: Session, claims: Claims, claim: Claim) -> bool:
 
 
 def _measure(session: Session, claim: Claim) -> str:
-    """Draws a trial's values and measures its seeds and folds; stops where the pruner says so.
+    """Draws a trial's values and measures its seeds and folds, rung by rung; stops where the pruner says so.
 
     Returns:
         How it ended, for people.
@@ -79,35 +82,70 @@ def _measure(session: Session, claim: Claim) -> str:
     counts = StageCount()
     steps: list[dict[str, Any]] = []
     state = TrialState.COMPLETE
-    for i, (seed, split) in enumerate(session.steps):
-        measured = session.planner.measure(values, seed, split, counts, session.reporter)
-        steps.append({"seed": seed, "fold": split.fold, "values": measured})
-        is_last = i == len(session.steps) - 1
-        if len(measured) == 1 and _is_pruned(session, trial, steps) and not is_last:
+    rungs = session.planner.rungs
+    if rungs is None:
+        n_reports, unit = len(session.steps), "seeds and folds"
+        reports = _by_seed_and_fold(session, values, counts, steps)
+    else:
+        n_reports, unit = len(rungs.values), "rungs"
+        reports = _by_rung(session, rungs, values, counts, steps)
+    means: list[float] = []
+    for i, (reported, means) in enumerate(reports):
+        if len(means) == 1 and _is_pruned(trial, reported, i) and i < n_reports - 1:
             state = TrialState.PRUNED
             break
     trial.set_user_attr("steps", steps)
     trial.set_user_attr("stages", counts.numbers())
     trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
-    means = _means(steps)
     study.tell(trial, means if state == TrialState.COMPLETE else None, state, skip_if_finished=True)
     numbers = ", ".join(
         f"{objective.name} {mean:.4g}" for objective, mean in zip(session.record.objectives, means, strict=True)
     )
     n = {status: sum(kind[status] for kind in counts.numbers().values()) for status in ("computed", "reused")}
-    pruned = (
-        f"  pruned after {len(steps)} of {len(session.steps)} seeds and folds" if state == TrialState.PRUNED else ""
-    )
+    pruned = f"  pruned after {i + 1} of {n_reports} {unit}" if state == TrialState.PRUNED else ""
     return f"{numbers}{pruned}  stages: {n['computed']} computed, {n['reused']} reused"
+
+
+def _by_seed_and_fold(
+    session: Session, values: Values, counts: StageCount, steps: list[dict[str, Any]]
+) -> Iterator[tuple[float, list[float]]]:
+    """Measures a trial's seeds and folds, each added to `steps`.
+
+    Yields:
+        After each what the pruner is told, and the means so far.
+    """
+    # Wilcoxon's test pairs a trial's single values with the best trial's; the other pruners compare estimates.
+    is_paired = session.record.pruner["name"] == "WilcoxonPruner"
+    for seed, split in session.steps:
+        measured = session.planner.measure(values, seed, split, counts, session.reporter)
+        steps.append({"seed": seed, "fold": split.fold, "values": measured})
+        means = _means(steps)
+        yield (measured if is_paired else means)[0], means
+
+
+def _by_rung(
+    session: Session, rungs: Rungs, values: Values, counts: StageCount, steps: list[dict[str, Any]]
+) -> Iterator[tuple[float, list[float]]]:
+    """Measures all seeds and folds of a trial at one rung after the other, each added to `steps`.
+
+    Yields:
+        After each rung what the pruner is told, and the means over this rung alone.
+    """
+    for rung, value in enumerate(rungs.values):
+        here = []
+        for seed, split in session.steps:
+            measured = session.planner.measure(values, seed, split, counts, session.reporter, rung)
+            here.append({"rung": value, "seed": seed, "fold": split.fold, "values": measured})
+        steps.extend(here)
+        means = _means(here)
+        yield means[0], means
 
 
 def _means(steps: list[dict[str, Any]]) -> list[float]:
     return [float(mean) for mean in np.mean([step["values"] for step in steps], axis=0)]
 
 
-def _is_pruned(session: Session, trial: optuna.Trial, steps: list[dict[str, Any]]) -> bool:
+def _is_pruned(trial: optuna.Trial, reported: float, step: int) -> bool:
     """Reports a trial's value so far, and whether the pruner stops it."""
-    # Wilcoxon's test pairs a trial's single values with the best trial's; the other pruners compare estimates.
-    is_paired = session.record.pruner["name"] == "WilcoxonPruner"
-    trial.report(steps[-1]["values"][0] if is_paired else _means(steps)[0], len(steps) - 1)
+    trial.report(reported, step)
     return trial.should_prune()

@@ -261,8 +261,15 @@ class ReportedLine:
     look: Look
 
 
-def intermediate(lines: Sequence[ReportedLine], y_title: str, x_title: str) -> str:
-    """What trials reported while they ran; a pruned one ends with a mark where it was stopped."""
+def intermediate(lines: Sequence[ReportedLine], y_title: str, x_title: str, rungs: Sequence[str] | None = None) -> str:
+    """What trials reported while they ran; a pruned one ends with a mark where it was stopped.
+
+    Args:
+        lines: The trials.
+        y_title: The objective.
+        x_title: What a step is.
+        rungs: What is written at each step, from 0 on; its number if this is None.
+    """
     left, top, plot, below = 66.0, 14.0, 230.0, 46.0
     width = WIDTH - left - 20
     steps = sorted({step for trial in lines for step, _ in trial.points})
@@ -271,8 +278,9 @@ def intermediate(lines: Sequence[ReportedLine], y_title: str, x_title: str) -> s
     y_scale = Scale(*padded(values), top + plot, top)
     parts = _horizontal_grid(y_scale, left, left + width)
     parts.append(line(left, top + plot, left + width, top + plot, "axis"))
-    for tick in whole_ticks(steps[0], steps[-1], 10):
-        parts.append(text(x_scale(tick), top + plot + 17, tick_label(tick), "tick", "middle"))
+    numbers = [(step, tick_label(step)) for step in whole_ticks(steps[0], steps[-1], 10)]
+    for step, label in numbers if rungs is None else list(enumerate(rungs))[: steps[-1] + 1]:
+        parts.append(text(x_scale(step), top + plot + 17, label, "tick", "middle"))
     parts.append(text(left + width / 2, top + plot + 35, x_title, "axis-title", "middle"))
     parts.append(turned_text(left - 52, top + plot / 2, _fitted(y_title, plot), "axis-title"))
     for trial in sorted(lines, key=lambda t: _layer(t.look)):

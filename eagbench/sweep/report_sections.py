@@ -266,8 +266,15 @@ def intermediate(sweep: SweepFolder) -> Section | None:
     # Wilcoxon's test pairs single values; for every other pruner a trial reports its mean so far (sweep.loop).
     reported = "value of each step" if pruner == "WilcoxonPruner" else "mean over the steps done so far"
     caption = f"{sweep.label(0)} on {TUNING} while trials ran: {reported}, a step being a training seed and a fold."
+    x_title, rungs = "step", None
+    if sweep.rungs is not None:
+        x_title, rungs = sweep.rungs
+        caption = (
+            f"{sweep.label(0)} on {TUNING} while trials climbed their rungs, each a training of its own: the mean over "
+            f"all seeds and folds at each {x_title}. A trial's value is that of the last rung."
+        )
     legend = (*_line_legend(sweep), *([(replace(PRUNED, joined=True), "pruned")] if sweep.pruned else []))
-    svg = figures.intermediate(lines, sweep.title(0), "step")
+    svg = figures.intermediate(lines, sweep.title(0), x_title, rungs)
     blocks: list[Block] = [
         FigureBlock(svg, caption, legend),
         Folded("The figure's numbers", (TableBlock(tables.intermediate_table(sweep)),)),
@@ -345,6 +352,7 @@ def setting(sweep: SweepFolder) -> Section:
         ("Training seeds", ", ".join(str(seed) for seed in record.seeds)),
         ("Sampler", named(record.sampler)),
         ("Pruner", named(record.pruner)),
+        *((("Rungs", f"{sweep.rungs[0]}: {', '.join(sweep.rungs[1])}"),) if sweep.rungs is not None else ()),
         ("Trials wanted", wording.count(record.trials)),
         ("Storage", record.storage),
         ("Fingerprint", record.fingerprint[:16]),

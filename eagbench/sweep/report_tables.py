@@ -12,6 +12,7 @@ import yaml
 
 from eagbench.report import wording
 from eagbench.report.tables import Entry, Line, Table
+from eagbench.sweep.folder import rungs_climbed
 from eagbench.sweep.report_trials import TUNING, SweepFolder, named, seconds_of, stages_of
 
 if TYPE_CHECKING:
@@ -117,6 +118,10 @@ def intermediate_table(sweep: SweepFolder) -> Table:
             Entry(sweep.number(0, values[s])) if s in values else Entry(wording.EN_DASH, quiet=True) for s in steps
         ]
         lines.append(Line(f"{_name(sweep, trial)}{', pruned' if trial in sweep.pruned else ''}", tuple(entries)))
+    if sweep.rungs is not None:
+        name, rungs = sweep.rungs
+        caption = f"{sweep.label(0)} on {TUNING} at each rung, by {name}."
+        return Table(caption, ("Trial", *(f"{name} {rungs[step]}" for step in steps)), tuple(lines))
     caption = f"Intermediate values of {sweep.label(0)} on {TUNING}, by step."
     return Table(caption, ("Trial", *(f"step {step}" for step in steps)), tuple(lines))
 
@@ -129,10 +134,11 @@ def trials_table(sweep: SweepFolder) -> Table:
         state = _STATES[trial.state.name]
         failure = trial.user_attrs.get("failure") if trial.state.name == "FAIL" else None
         note = f"{failure}" if failure else _origin(trial)
-        entries = (Entry(state, note), *_entries(sweep, trial), Entry(str(computed)), Entry(str(reused)))
+        climbed = () if sweep.rungs is None else (Entry(str(rungs_climbed(trial))),)
+        entries = (Entry(state, note), *_entries(sweep, trial), *climbed, Entry(str(computed)), Entry(str(reused)))
         lines.append(Line(_name(sweep, trial), entries))
     caption = f"Every trial, with values on {TUNING} and the stages that it computed and reused. {_dash_words(sweep)}"
-    columns = ("Trial", "State", *_headings(sweep), "Computed", "Reused")
+    columns = ("Trial", "State", *_headings(sweep), *(() if sweep.rungs is None else ("Rungs",)), "Computed", "Reused")
     return Table(caption.strip(), columns, tuple(lines))
 
 

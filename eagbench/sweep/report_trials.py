@@ -132,7 +132,15 @@ class SweepFolder:
     @cached_property
     def short(self) -> Mapping[str, str]:
         """What figures and tables call each parameter."""
-        return short_names(list(dict.fromkeys([*self.record.space, *self.axes])))
+        return short_names(list(dict.fromkeys([*self.record.space, *self.axes, *(self.record.rungs or {})])))
+
+    @property
+    def rungs(self) -> tuple[str, tuple[str, ...]] | None:
+        """What grows from rung to rung, and its value at each, as they are written; None in a sweep without rungs."""
+        if self.record.rungs is None:
+            return None
+        [(path, values)] = self.record.rungs.items()
+        return self.short[path], tuple(flow(value) for value in values)
 
     @property
     def best_share(self) -> float:

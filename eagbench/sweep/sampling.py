@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
 import re
@@ -13,6 +14,7 @@ from typing import Any
 import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
 
 from eagbench.errors import UserError
 from eagbench.stage import content_hash
@@ -24,6 +26,13 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 # Its points are one sequence, which all processes must draw from the same seed.
 _ONE_SEQUENCE = "QMCSampler"
+_HALVING = "SuccessiveHalvingPruner"
+# Pruners that a trial's rungs say nothing to, with the reason.
+_NOT_ON_RUNGS = {
+    "WilcoxonPruner": "pairs the single values of seeds and folds, and a rung has their mean",
+    "PatientPruner": "waits for one training to stop improving, and each rung trains anew",
+    "HyperbandPruner": "chooses rungs of its own",
+}
 
 
 def make_sampler(loaded: LoadedSweep, number: int = 0) -> BaseSampler:
@@ -52,17 +61,52 @@ def make_pruner(loaded: LoadedSweep) -> BasePruner:
     """The sweep's pruner.
 
     Raises:
-        UserError: Optuna has no such pruner, it does not take these parameters, or there are several objectives.
+        UserError: Optuna has no such pruner, it does not take these parameters, there are several objectives, or it is
+            not one for the sweep's rungs.
     """
-    name = loaded.sweep.pruner.name
+    name, params = loaded.sweep.pruner.name, dict(loaded.sweep.pruner.params)
     where = loaded.place("pruner", "name")
     component = _find(optuna.pruners, BasePruner, "pruner", name, where)
     if len(loaded.sweep.objectives) > 1 and name != "NopPruner":
         raise UserError(
             "Optuna prunes with one objective only", where=where, mend="leave `pruner` out, or optimise one number"
         )
-    made: BasePruner = _make(component, dict(loaded.sweep.pruner.params), loaded, ("pruner",))
+    has_rungs = loaded.sweep.rungs is not None
+    if has_rungs and name in _NOT_ON_RUNGS:
+        raise UserError(
+            f"{name} {_NOT_ON_RUNGS[name]}",
+            where=where,
+            mend=f"take {_HALVING} or MedianPruner, or leave `rungs` out",
+        )
+    if has_rungs and name == _HALVING:
+        # The first rung is what a trial gets at least; there is nothing to be estimated.
+        params.setdefault("min_resource", 1)
+        default = inspect.signature(component).parameters["reduction_factor"].default
+        return HalvingOnRungs(_make(component, params, loaded, ("pruner",)), params.get("reduction_factor", default))
+    made: BasePruner = _make(component, params, loaded, ("pruner",))
     return made
+
+
+class HalvingOnRungs(BasePruner):
+    """Lets successive halving decide after every rung.
+
+    Optuna's pruner takes a step for the resource that a trial has had, and decides when it reaches `reduction_factor`
+    to the power 0, 1, 2 ... times `min_resource`; never at step 0. Rungs are reported at the steps 0, 1, 2 ..., which
+    stand for these powers.
+
+    Args:
+        pruner: Optuna's pruner.
+        reduction_factor: Its `reduction_factor`.
+    """
+
+    def __init__(self, pruner: BasePruner, reduction_factor: int) -> None:
+        self._pruner, self._factor = pruner, reduction_factor
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether the trial is stopped at its last rung so far."""
+        seen = copy.copy(trial)
+        seen.intermediate_values = {self._factor**rung: value for rung, value in trial.intermediate_values.items()}
+        return self._pruner.prune(study, seen)
 
 
 def _find(module: ModuleType, base: type, kind: str, name: str, where: str) -> type:

@@ -24,6 +24,7 @@ from eagbench.sweep.division import NestedSplit, choose_division
 from eagbench.sweep.file import LoadedSweep, load_sweep
 from eagbench.sweep.folder import JOURNAL, SWEEP, SweepRecord, read_sweep
 from eagbench.sweep.objectives import resolve_objectives
+from eagbench.sweep.rungs import resolve_rungs
 from eagbench.sweep.sampling import make_pruner, make_sampler
 from eagbench.sweep.space import Space
 from eagbench.sweep.storage import open_storage, open_study, resolved, shown
@@ -65,7 +66,7 @@ class Session:
         plan: The plan of that, with its held-out part.
         planner: Makes the plans of trials.
         record: The sweep as resolved.
-        steps: Seed and division of each plan of a trial.
+        steps: Seed and division of each plan of a trial, or of each of its rungs.
         queue: Parameters of the trials to begin with, and where each comes from.
         folder: The sweep's folder.
         storage: The storage.
@@ -126,7 +127,8 @@ def open_session(request: SweepRequest) -> Session:
     objectives = resolve_objectives(loaded, benchmark, space, registry)
     plan = make_plan(benchmark, registry, store, limit=limit)
     [domain] = plan.transfer.domains
-    planner = TrialPlanner(source, sweep.profile, space, objectives, registry, store)
+    rungs = resolve_rungs(loaded, benchmark, space, objectives)
+    planner = TrialPlanner(source, sweep.profile, space, objectives, registry, store, rungs)
     # Any division serves to validate; which one it will be is known when the data are loaded.
     _check_values(planner, NestedSplit(domain.split, "cross_validation", sweep.tuning_folds, 0), benchmark)
 
@@ -139,6 +141,8 @@ def open_session(request: SweepRequest) -> Session:
     seeds = benchmark.benchmark.seeds
     try:
         default, reason = default_drawn(space, benchmark, registry), None
+        if rungs is not None:
+            rungs.check_written(benchmark, registry)
     except ValueError as error:
         default, reason = None, str(error)
         reporter.say(f"the benchmark as written is not in the space, and not among the trials: {reason}")
@@ -168,6 +172,7 @@ def open_session(request: SweepRequest) -> Session:
         default_reason=reason,
         storage=shown(storage_place),
         eagbench=eagbench.__version__,
+        rungs=None if rungs is None else {rungs.path: rungs.values},
     )
     folder.mkdir(parents=True, exist_ok=True)
     storage = open_storage(storage_place, folder)
@@ -202,8 +207,10 @@ def _check_fixed(fixed: dict[str, Any], space: Space, loaded: LoadedSweep) -> No
 
 
 def _check_values(planner: TrialPlanner, split: NestedSplit, benchmark: LoadedBenchmark) -> None:
-    """Plans the benchmark at both ends and every choice of each parameter."""
+    """Plans the benchmark at both ends and every choice of each parameter, and at every rung."""
     seed = benchmark.benchmark.seeds[0]
+    for rung in range(0 if planner.rungs is None else len(planner.rungs.values)):
+        planner.plan({}, seed, split, rung)
     for values in planner.space.probes():
         planner.plan(values, seed, split)
 
@@ -247,5 +254,7 @@ def _fingerprint(loaded: LoadedSweep, benchmark: LoadedBenchmark, cohort: StageN
             "space": loaded.source.tree["space"],
             "objectives": loaded.source.tree["objectives"],
             "tuning_folds": loaded.sweep.tuning_folds,
+            # Not there without them, so that the sweeps of before go on.
+            **({} if loaded.sweep.rungs is None else {"rungs": loaded.source.tree["rungs"]}),
         }
     )

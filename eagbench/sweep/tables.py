@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from eagbench.store import write_text
 from eagbench.sweep.claims import finished
-from eagbench.sweep.folder import LOG, OBJECTIVE_PREFIX, PARAMETER_PREFIX, TRIALS, SweepRecord
+from eagbench.sweep.folder import LOG, OBJECTIVE_PREFIX, PARAMETER_PREFIX, TRIALS, SweepRecord, rungs_climbed
 
 _STATUSES = ("computed", "reused")
 
@@ -21,7 +21,7 @@ _STATUSES = ("computed", "reused")
 def write_tables(folder: Path, record: SweepRecord, trials: Sequence[FrozenTrial]) -> None:
     """Writes both files."""
     write_text(folder / TRIALS, trials_csv(record, trials))
-    lines = [_line(trial) for trial in trials]
+    lines = [_line(record, trial) for trial in trials]
     sums: dict[str, Any] = {
         "event": "sweep",
         "finished": finished(trials),
@@ -43,7 +43,10 @@ def stage_sums(trials: Sequence[FrozenTrial]) -> dict[str, dict[str, int]]:
 
 
 def trials_csv(record: SweepRecord, trials: Sequence[FrozenTrial]) -> str:
-    """One row per trial; a parameter that was not drawn, and a number that is not known, are empty."""
+    """One row per trial; a parameter that was not drawn, and a number that is not known, are empty.
+
+    With rungs, `rungs` says how many of them the trial has climbed.
+    """
     parameters, objectives = list(record.space), [objective.name for objective in record.objectives]
     columns = [
         "number",
@@ -51,6 +54,7 @@ def trials_csv(record: SweepRecord, trials: Sequence[FrozenTrial]) -> str:
         "origin",
         *(PARAMETER_PREFIX + path for path in parameters),
         *(OBJECTIVE_PREFIX + name for name in objectives),
+        *([] if record.rungs is None else ["rungs"]),
         "seconds",
         *_STATUSES,
         "reason",
@@ -67,6 +71,7 @@ def trials_csv(record: SweepRecord, trials: Sequence[FrozenTrial]) -> str:
                 "origin": origin_text(trial),
                 **{PARAMETER_PREFIX + path: _plain(value) for path, value in trial.params.items()},
                 **{OBJECTIVE_PREFIX + n: repr(v) for n, v in zip(objectives, trial.values or (), strict=False)},
+                **({} if record.rungs is None else {"rungs": rungs_climbed(trial)}),
                 "seconds": trial.user_attrs.get("seconds", ""),
                 **({s: sum(c[s] for c in counts) for s in _STATUSES} if counts else {}),
                 "reason": _reason(trial),
@@ -93,7 +98,7 @@ def _reason(trial: FrozenTrial) -> str:
     return f"{trial.user_attrs['failure']}: {text.splitlines()[-1].strip()}" if text else ""
 
 
-def _line(trial: FrozenTrial) -> dict[str, Any]:
+def _line(record: SweepRecord, trial: FrozenTrial) -> dict[str, Any]:
     attributes = trial.user_attrs
     return {
         "event": "trial",
@@ -105,5 +110,6 @@ def _line(trial: FrozenTrial) -> dict[str, Any]:
         "process": {key: attributes["lease"][key] for key in ("place", "pid")} if "lease" in attributes else None,
         "parameters": trial.params,
         "values": trial.values,
+        **({} if record.rungs is None else {"rungs": rungs_climbed(trial)}),
         **{key: attributes[key] for key in ("seconds", "steps", "stages", "failure", "reason") if key in attributes},
     }

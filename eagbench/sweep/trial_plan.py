@@ -16,6 +16,7 @@ from eagbench.runner import SharedStageError, run_plan
 from eagbench.store import Store
 from eagbench.sweep.division import NestedSplit
 from eagbench.sweep.objectives import Objective, conditions_of
+from eagbench.sweep.rungs import LAST, Rungs
 from eagbench.sweep.space import Space, Values
 from eagbench.yaml_source import Source, item_label
 
@@ -71,6 +72,7 @@ class TrialPlanner:
         objectives: What is measured.
         registry: The components.
         store: Where stages lie.
+        rungs: What grows while a trial climbs, None where each trial is measured once.
     """
 
     source: Source
@@ -79,14 +81,28 @@ class TrialPlanner:
     objectives: tuple[Objective, ...]
     registry: Registry
     store: Store
+    rungs: Rungs | None = None
 
-    def plan(self, values: Values, seed: int, split: NestedSplit) -> Plan:
-        """The plan of one seed and fold of a trial.
+    def configured(self, values: Values, rung: int = LAST) -> Source:
+        """The benchmark with a trial's values, at a rung.
+
+        Raises:
+            UserError: A path leads through something that is not there.
+        """
+        source = self.space.put(self.source, values)
+        if self.rungs is not None:
+            self.rungs.put(source, rung)
+        return source
+
+    def plan(self, values: Values, seed: int, split: NestedSplit, rung: int = LAST) -> Plan:
+        """The plan of one seed and fold of a trial, at a rung.
 
         Raises:
             UserError: A value does not fit, or an objective's condition means nothing to its method.
         """
-        source = self.space.put(self.source, values)
+        source = self.configured(values, rung)
+        if self.rungs is not None:
+            split = self.rungs.divided(split, rung)
         _reduce(source, self.objectives, seed, self.registry)
         plan = make_plan(validate_benchmark(source, self.profile), self.registry, self.store, split=split)
         for objective in self.objectives:
@@ -99,9 +115,15 @@ class TrialPlanner:
         return plan
 
     def measure(
-        self, values: Values, seed: int, split: NestedSplit, counts: StageCount, reporter: Reporter
+        self,
+        values: Values,
+        seed: int,
+        split: NestedSplit,
+        counts: StageCount,
+        reporter: Reporter,
+        rung: int = LAST,
     ) -> list[float]:
-        """Runs one seed and fold of a trial.
+        """Runs one seed and fold of a trial, at a rung.
 
         Returns:
             One value per objective.
@@ -110,7 +132,7 @@ class TrialPlanner:
             TrialFailure: A stage failed, or a number is undefined.
         """
         try:
-            plan = self.plan(values, seed, split)
+            plan = self.plan(values, seed, split, rung)
             result = run_plan(plan, self.store, reporter)
             for node in plan.nodes:
                 outcome = result.outcomes[node.fingerprint]

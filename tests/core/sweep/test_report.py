@@ -304,6 +304,28 @@ def test_pruned_trials_are_marked_and_their_values_kept_apart(pruned):
     assert f"{len(numbers)} of them pruned" in words
 
 
+def test_rungs_label_the_axis_of_intermediate_values(tmp_path):
+    path = "methods.trees.n_estimators"
+    folder = make_sweep(tmp_path / "rungs", prune=True, failing=(7,), rungs={path: [50, 125, 400]})
+    sweep, study = SweepFolder(folder), study_of(folder)
+    assert sweep.rungs == ("n_estimators", ("50", "125", "400"))
+    text = (folder / "report.html").read_text() if write_report(folder) else ""
+    figure = text[text.index('id="intermediate"') :]
+    for label in ("50", "125", "400"):
+        assert f'"middle">{label}</text>' in figure
+    words = page_of(folder).words
+    assert "while trials climbed their rungs" in words
+    assert "n_estimators 50 n_estimators 125 n_estimators 400" in words
+    assert "Rungs n_estimators: 50, 125, 400" in words
+    every = report_tables.trials_table(sweep)
+    at = every.columns.index("Rungs") - 1
+    climbed = [len(trial.intermediate_values) for trial in study.trials]
+    assert set(climbed) >= {0, 1, 3}
+    assert [int(line.entries[at].text) for line in every.lines] == climbed
+    rows = list(csv.DictReader((folder / TRIALS).open()))
+    assert [int(row["rungs"]) for row in rows] == climbed
+
+
 def test_the_best_ten_and_every_trial_stand_in_tables(folder):
     sweep, study = SweepFolder(folder), study_of(folder)
     ordered = sorted(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)), key=lambda t: -t.value)

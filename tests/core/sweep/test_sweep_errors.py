@@ -104,6 +104,63 @@ def refused(cli: Cli, sweep: Path, *arguments: object) -> str:
             "  - {metric: auroc}\n  - {metric: brier}\npruner: MedianPruner\n",
             ["sweep.yaml:9", "one objective only"],
         ),
+        # Rungs.
+        *(
+            ("trials: 2", f"rungs: {rungs}\npruner: {pruner}\ntrials: 2", parts)
+            for rungs, pruner, parts in [
+                ("{training_share: [0.5]}", "MedianPruner", ["sweep.yaml:9", "two rungs at least"]),
+                ("{training_share: [0.5, 0.5, 1]}", "MedianPruner", ["sweep.yaml:9", "does not rise"]),
+                ("{training_share: [0.5, 0.9]}", "MedianPruner", ["sweep.yaml:9", "to 1, all training patients"]),
+                ("{training_share: [0, 1]}", "MedianPruner", ["sweep.yaml:9", "from above 0"]),
+                ("{training_share: [0.5, 1, 2]}", "MedianPruner", ["sweep.yaml:9", "to 1, all training patients"]),
+                ("{training_share: [few, all]}", "MedianPruner", ["sweep.yaml:9", "is a number, not 'few'"]),
+                ("{training_share: [.nan, 1]}", "MedianPruner", ["sweep.yaml:9", "is a number, not nan"]),
+                ("{training_share: 0.5}", "MedianPruner", ["sweep.yaml:9", "rungs.training_share", "0.5"]),
+                ("{}", "MedianPruner", ["sweep.yaml:9", "one thing grows from rung to rung, not 0"]),
+                (
+                    "{training_share: [0.5, 1], methods.lightgbm.n_estimators: [5, 9]}",
+                    "MedianPruner",
+                    ["sweep.yaml:9", "one thing grows from rung to rung, not 2"],
+                ),
+                ("{trainign_share: [0.5, 1]}", "MedianPruner", ["sweep.yaml:9", "did you mean 'training_share'"]),
+                ("{data.window_hours: [24, 48]}", "MedianPruner", ["sweep.yaml:9", "can't grow from rung to rung"]),
+                ("{methods.lightgbm: [1, 2]}", "MedianPruner", ["sweep.yaml:9", "can't grow from rung to rung"]),
+                (
+                    "{methods.lightgbm.n_estimatros: [5, 9]}",
+                    "MedianPruner",
+                    ["sweep.yaml:9", "n_estimatros", "did you mean 'n_estimators'"],
+                ),
+                ("{methods.lihgtgbm.n_estimators: [5, 9]}", "MedianPruner", ["sweep.yaml:9", "mean 'lightgbm'"]),
+                # Only the first rung is out of bounds, only the last one, and one of another type.
+                ("{methods.lightgbm.n_estimators: [0, 9]}", "MedianPruner", ["sweep.yaml:9", "or equal to 1", "0"]),
+                ("{methods.lightgbm.colsample_bytree: [0.5, 2]}", "MedianPruner", ["sweep.yaml:9", "or equal to 1"]),
+                ("{methods.lightgbm.n_estimators: [2, 4.5, 9]}", "MedianPruner", ["sweep.yaml:9", "integer", "4.5"]),
+                ("{methods.lightgbm.num_leaves: [5, 9]}", "MedianPruner", ["sweep.yaml:9", "is in the space"]),
+                ("{methods.1.num_leaves: [5, 9]}", "MedianPruner", ["sweep.yaml:9", "is in the space"]),
+                (
+                    "{methods.linear.inverse_penalty: [0.1, 1]}",
+                    "MedianPruner",
+                    ["sweep.yaml:9", "the objective is measured on 'lightgbm'"],
+                ),
+                ("{training_share: [0.5, 1]}", "NopPruner", ["sweep.yaml:9", "without a pruner only cost"]),
+                (
+                    "{training_share: [0.5, 1]}",
+                    "{name: WilcoxonPruner}",
+                    ["sweep.yaml:10", "WilcoxonPruner pairs", "SuccessiveHalvingPruner"],
+                ),
+                ("{training_share: [0.5, 1]}", "HyperbandPruner", ["sweep.yaml:10", "rungs of its own"]),
+                (
+                    "{training_share: [0.5, 1]}",
+                    "{name: SuccessiveHalvingPruner, reduction_factor: 1}",
+                    ["sweep.yaml:10", "SuccessiveHalvingPruner", "reduction_factor"],
+                ),
+            ]
+        ),
+        (
+            "  - {metric: auroc}\n",
+            "  - {metric: auroc}\n  - {metric: brier}\nrungs: {training_share: [0.5, 1]}\n",
+            ["sweep.yaml:9", "one objective only"],
+        ),
         # The rest of the file.
         ("small.yaml", "smal.yaml", ["sweep.yaml:2", "no benchmark"]),
         ("trials: 2", "trails: 2", ["sweep.yaml:9", "did you mean 'trials'"]),

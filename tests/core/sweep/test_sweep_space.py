@@ -15,7 +15,7 @@ from eagbench.config import LoadedBenchmark, load_benchmark
 from eagbench.registry import load_registry
 from eagbench.sweep.defaults import default_drawn, value_at
 from eagbench.sweep.file import DistributionSpec, LoadedSweep, load_sweep
-from eagbench.sweep.sampling import make_sampler
+from eagbench.sweep.sampling import make_pruner, make_sampler
 from eagbench.sweep.space import Parameter, Space, is_same
 
 BENCHMARK = """\
@@ -50,10 +50,13 @@ def loaded(folder: Path, sweep: str = SWEEP) -> tuple[LoadedSweep, LoadedBenchma
 
 def test_the_documented_sweep_is_one(tmp_path: Path) -> None:
     text = (Path(__file__).parents[3] / "docs" / "sweeps.md").read_text()
-    [block] = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
+    block, rungs = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
     (tmp_path / "sweep.yaml").write_text(block)
     documented = load_sweep(tmp_path / "sweep.yaml")
     assert len(list(Space(documented))) == len(documented.sweep.space) == 4
+    climbing, _ = loaded(tmp_path, SWEEP + rungs)
+    assert climbing.sweep.rungs == {"training_share": (0.25, 0.5, 1.0)}
+    make_pruner(climbing)
 
 
 def test_a_condition_decides_what_is_drawn(tmp_path: Path) -> None:

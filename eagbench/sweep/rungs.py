@@ -1,0 +1,155 @@
+"""The rungs of a sweep: what grows from one rung of a trial to the next, and where the pruner may stop it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from eagbench.config import LoadedBenchmark
+from eagbench.errors import UserError
+from eagbench.registry import Registry
+from eagbench.sweep.defaults import value_at
+from eagbench.sweep.division import NestedSplit
+from eagbench.sweep.file import LoadedSweep
+from eagbench.sweep.objectives import Objective, swept_method
+from eagbench.sweep.space import Space
+from eagbench.yaml_source import Source, set_value
+
+TRAINING_SHARE = "training_share"
+LAST = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Rungs:
+    """What grows while a trial climbs.
+
+    Attributes:
+        path: `training_share`, or a path of the benchmark.
+        values: Its value at each rung, rising; that of the last rung is what a trial is about.
+        place: Where they stand in the user's file.
+    """
+
+    path: str
+    values: tuple[float, ...]
+    place: str
+
+    def put(self, source: Source, rung: int) -> None:
+        """Puts a rung's value into a benchmark's tree, if it stands there.
+
+        Raises:
+            UserError: The path leads through something that is not there.
+        """
+        if self.path != TRAINING_SHARE:
+            set_value(source, self.path, self.values[rung], self.place)
+
+    def divided(self, split: NestedSplit, rung: int) -> NestedSplit:
+        """The division of patients at a rung."""
+        return replace(split, training_share=self.values[rung]) if self.path == TRAINING_SHARE else split
+
+    def check_written(self, benchmark: LoadedBenchmark, registry: Registry) -> None:
+        """Checks that the benchmark as written holds the last rung's value, and so can be a trial.
+
+        Raises:
+            ValueError: It does not, and what it holds.
+        """
+        if self.path == TRAINING_SHARE:
+            return
+        try:
+            written = value_at(self.path, benchmark, registry)
+        except LookupError as error:
+            raise ValueError(f"{self.path} has no default value") from error
+        if written != self.values[LAST]:
+            raise ValueError(f"{self.path}: {written!r} is not {self.values[LAST]!r}, the last rung")
+
+
+def resolve_rungs(
+    loaded: LoadedSweep, benchmark: LoadedBenchmark, space: Space, objectives: tuple[Objective, ...]
+) -> Rungs | None:
+    """The sweep's rungs, None if it has none. Whether a parameter takes their values is seen by planning with them.
+
+    Raises:
+        UserError: They are not what rungs must be, or nothing could come of them.
+    """
+    written = loaded.sweep.rungs
+    if written is None:
+        return None
+    if len(written) != 1:
+        raise UserError(
+            f"one thing grows from rung to rung, not {len(written)}",
+            where=loaded.place("rungs"),
+            mend=f"give {TRAINING_SHARE}, or one path into `methods`",
+        )
+    [(path, values)] = written.items()
+    where = loaded.place("rungs", path)
+    if len(objectives) > 1:
+        raise UserError(
+            "rungs are there to be pruned on, and Optuna prunes with one objective only",
+            where=where,
+            mend="leave `rungs` out, or optimise one number",
+        )
+    if loaded.sweep.pruner.name == "NopPruner":
+        raise UserError(
+            "rungs without a pruner only cost: every trial would climb all of them, and its last rung alone counts",
+            where=where,
+            mend="add `pruner: {name: SuccessiveHalvingPruner}`, or leave `rungs` out",
+        )
+    _check_values(path, values, where)
+    if path == TRAINING_SHARE:
+        if not (values[0] > 0 and values[LAST] == 1):
+            raise UserError(
+                f"'{TRAINING_SHARE}' rises from above 0 to 1, all training patients: {_listed(values)} does not",
+                where=where,
+            )
+    else:
+        _check_path(path, where, benchmark, space, objectives[0])
+    return Rungs(path, values, where)
+
+
+def _check_values(path: str, values: tuple[Any, ...], where: str) -> None:
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise UserError(f"'{path}': the value of a rung is a number, not {value!r}", where=where)
+    if len(values) < 2:
+        raise UserError(f"'{path}' needs two rungs at least", where=where)
+    if any(one >= other for one, other in pairwise(values)):
+        raise UserError(f"'{path}' does not rise from rung to rung: {_listed(values)}", where=where)
+
+
+def _check_path(path: str, where: str, benchmark: LoadedBenchmark, space: Space, objective: Objective) -> None:
+    root, *rest = path.split(".")
+    if root != "methods" or len(rest) < 2 or not all(rest):
+        near = difflib.get_close_matches(path, [TRAINING_SHARE], n=1) or difflib.get_close_matches(root, ["methods"])
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise UserError(
+            f"'{path}' can't grow from rung to rung",
+            where=where,
+            mend=f"{hint}give {TRAINING_SHARE}, or a method's number, for example methods.lightgbm.n_estimators",
+        )
+    for parameter in space:
+        if _same_path(path, parameter.path, benchmark):
+            raise UserError(
+                f"'{path}' is in the space, and can't grow from rung to rung as well",
+                where=where,
+                mend="take it out of `space` or out of `rungs`",
+            )
+    method = swept_method(path, benchmark)
+    if method is not None and method != objective.record.method:
+        raise UserError(
+            f"'{path}' grows from rung to rung, and the objective is measured on '{objective.record.method}'",
+            where=where,
+            mend=f"give a path into methods.{objective.record.method}",
+        )
+
+
+def _same_path(one: str, other: str, benchmark: LoadedBenchmark) -> bool:
+    """Whether two paths lead to the same place; a method goes by its label, or by its number."""
+    parts = [path.split(".") for path in (one, other)]
+    methods = [swept_method(path, benchmark) or path for path in (one, other)]
+    return methods[0] == methods[1] and parts[0][2:] == parts[1][2:] and parts[0][0] == parts[1][0]
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    return "[" + ", ".join(f"{value!r}" for value in values) + "]"
