@@ -8,13 +8,14 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from eagbench.metrics.parameterless import ParameterlessMetric
 from eagbench.metrics.weighted import by_row_chunks, ratio, weighted_mean
 from eagbench.protocols import StrictParams
 from eagbench.stats.logistic import fit_intercept, fit_line, log_odds
 from eagbench.types import FloatArray, IntArray, ScoredCases
 
 
-class Brier:
+class Brier(ParameterlessMetric):
     """Mean squared difference between probability and outcome, mean((p - y)^2).
 
     Source: Brier, Monthly Weather Review 1950, in its one-sided binary form (half of Brier's own). Equal to
@@ -24,12 +25,6 @@ class Brier:
     name: ClassVar[str] = "brier"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "lower"
     reads_probability: ClassVar[bool] = True
-
-    class Params(StrictParams):
-        """No parameters."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Brier score per row of weights (B, N), shape (B,)."""
@@ -152,18 +147,12 @@ class BrierResolution:
         return ratio(squared.sum(axis=1), total)
 
 
-class BrierUncertainty:
+class BrierUncertainty(ParameterlessMetric):
     """Uncertainty of the Brier score: q(1 - q) for the event rate q, the score of always predicting q. Murphy 1973."""
 
     name: ClassVar[str] = "brier_uncertainty"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "neither"
     reads_probability: ClassVar[bool] = False
-
-    class Params(StrictParams):
-        """No parameters."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Uncertainty per row of weights (B, N), shape (B,)."""
@@ -171,7 +160,7 @@ class BrierUncertainty:
         return rate * (1 - rate)
 
 
-class CalibrationSlope:
+class CalibrationSlope(ParameterlessMetric):
     """Slope b of the logistic regression logit P(y = 1) = a + b logit(p): 1 is right, below 1 means too extreme.
 
     Source: Cox, Biometrika 1958; Van Calster et al., Journal of Clinical Epidemiology 2016 ("weak calibration").
@@ -183,19 +172,13 @@ class CalibrationSlope:
     better: ClassVar[Literal["higher", "lower", "neither"]] = "neither"
     reads_probability: ClassVar[bool] = True
 
-    class Params(StrictParams):
-        """No parameters."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
-
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Slope per row of weights (B, N), shape (B,)."""
         x = log_odds(scored.probability)
         return by_row_chunks(lambda rows: fit_line(x, scored.label, rows)[1], weights)
 
 
-class CalibrationIntercept:
+class CalibrationIntercept(ParameterlessMetric):
     """Calibration in the large: a of logit P(y = 1) = a + logit(p). 0 is right, above 0 means predicted too low.
 
     Source: Cox 1958, with the slope held at 1 (Van Calster et al. 2016, "mean calibration"). NaN for one class only.
@@ -204,12 +187,6 @@ class CalibrationIntercept:
     name: ClassVar[str] = "calibration_intercept"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "neither"
     reads_probability: ClassVar[bool] = True
-
-    class Params(StrictParams):
-        """No parameters."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Intercept per row of weights (B, N), shape (B,)."""

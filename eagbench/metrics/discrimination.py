@@ -13,8 +13,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from scipy import sparse
 
+from eagbench.metrics.parameterless import ParameterlessMetric
 from eagbench.metrics.weighted import by_row_chunks, ratio
-from eagbench.protocols import StrictParams
 from eagbench.types import FloatArray, ScoredCases
 
 
@@ -65,7 +65,7 @@ class _Groups:
         return _GroupSums(positive, tied, above, all_positive, total - all_positive)
 
 
-class Auroc:
+class Auroc(ParameterlessMetric):
     """Area under the receiver operating characteristic: P(score of a positive > score of a negative), ties 1/2.
 
     Source: Hanley and McNeil, Radiology 1982, equation 1 (the Mann-Whitney form). Equal to scikit-learn's
@@ -75,12 +75,6 @@ class Auroc:
     name: ClassVar[str] = "auroc"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
     reads_probability: ClassVar[bool] = True
-
-    class Params(StrictParams):
-        """No parameters."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """AUROC per row of weights (B, N), shape (B,)."""
@@ -95,7 +89,7 @@ class Auroc:
         return by_row_chunks(statistic, weights)
 
 
-class Auprc:
+class Auprc(ParameterlessMetric):
     """Area under the precision-recall curve as average precision, sum over thresholds of (R_k - R_{k-1}) P_k.
 
     No interpolation: linear interpolation between points of the curve is too optimistic (Davis and Goadrich, ICML
@@ -106,12 +100,6 @@ class Auprc:
     name: ClassVar[str] = "auprc"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
     reads_probability: ClassVar[bool] = True
-
-    class Params(StrictParams):
-        """No parameters."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """AUPRC per row of weights (B, N), shape (B,)."""

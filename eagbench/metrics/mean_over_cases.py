@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from eagbench.metrics.parameterless import ParameterlessMetric
 from eagbench.metrics.weighted import weighted_mean
-from eagbench.protocols import StrictParams
 from eagbench.types import FloatArray, ScoredCases
 
 
-class MeanOverCases:
+class MeanOverCases(ParameterlessMetric):
     """A metric of citations or attention: `per_case` says what is averaged.
 
     A metric is called for the point value and again for each block of resamples; the numbers per case are the same, and
@@ -21,11 +21,8 @@ class MeanOverCases:
 
     reads_probability: ClassVar[bool] = False
 
-    class Params(StrictParams):
-        """No parameters."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
+    def __init__(self, params: ParameterlessMetric.Params) -> None:
+        super().__init__(params)
         self._of_case = lru_cache(maxsize=1)(self.per_case)
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:

@@ -13,23 +13,17 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from eagbench.metrics.parameterless import ParameterlessMetric
 from eagbench.metrics.weighted import weighted_mean
-from eagbench.protocols import StrictParams
 from eagbench.types import FloatArray, IntArray, ScoredCases
 
 
-class UnparsedRate:
+class UnparsedRate(ParameterlessMetric):
     """Share of cases whose answer could not be read."""
 
     name: ClassVar[str] = "unparsed_rate"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "lower"
     reads_probability: ClassVar[bool] = False
-
-    class Params(StrictParams):
-        """No parameters."""
-
-    def __init__(self, params: Params) -> None:
-        self.params = params
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Share of unparsed answers per row of weights (B, N), shape (B,)."""
