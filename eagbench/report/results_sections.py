@@ -18,7 +18,7 @@ from eagbench.run_contract import CLEAN
 
 FOREST_METRICS = ("auroc", "auprc", "brier", "ece")
 SHOWN_FEATURES = 12
-CURVES_PER_FIGURE = 6
+CURVES_PER_FIGURE = 8  # as many as there are colours
 
 
 def performance(run: RunFolder, group: Group) -> Section:
@@ -141,6 +141,18 @@ def _description(run: RunFolder, perturbation: str) -> str:
     return ""
 
 
+def _parts(methods: Sequence[str], run: RunFolder) -> list[list[str]]:
+    """The methods of each figure, about as many in each; the method that the benchmark tests stands in all of them."""
+    if len(methods) <= CURVES_PER_FIGURE:
+        return [list(methods)] if methods else []
+    spec = run.manifest["comparisons"]
+    tested = [method for method in methods if spec is not None and method == spec["method"]]
+    others = [method for method in methods if method not in tested]
+    n_parts = math.ceil(len(others) / (CURVES_PER_FIGURE - len(tested)))
+    size = math.ceil(len(others) / n_parts)
+    return [others[start : start + size] + tested for start in range(0, len(others), size)]
+
+
 def _curves(
     run: RunFolder, group: Group, perturbation: str, extents: dict[str, tuple[float, float]]
 ) -> list[FigureBlock]:
@@ -153,8 +165,8 @@ def _curves(
         rows = [cells.get((method, perturbation, s, m)) for s in severities for m in extents]
         (drawn if any(row is not None and row.status == "ok" for row in rows) else missing).append(method)
     blocks = []
-    for start in range(0, len(drawn), CURVES_PER_FIGURE):
-        shown = drawn[start : start + CURVES_PER_FIGURE]
+    parts = _parts(drawn, run)
+    for part, shown in enumerate(parts, start=1):
         panels: list[figures.CurvePanel] = []
         used: list[ResultRow] = []
         for metric, extent in extents.items():
@@ -198,9 +210,8 @@ def _curves(
             caption += f" Dashed: {wording.enumeration(list(run.references))}, on clean records."
         if missing:
             caption += f" Without a number here (see the section on missing cells): {wording.enumeration(missing)}."
-        if len(drawn) > CURVES_PER_FIGURE:
-            part = start // CURVES_PER_FIGURE + 1
-            caption += f" Part {part} of {math.ceil(len(drawn) / CURVES_PER_FIGURE)}: {len(drawn)} methods in all."
+        if len(parts) > 1:
+            caption += f" Part {part} of {len(parts)}: {len(drawn)} methods in all."
         legend: list[tuple[figures.Look | None, str]] = [(look[method], method) for method in shown]
         legend.extend((None, name) for name in run.references)
         over = f"severity of {perturbation}"

@@ -9,7 +9,7 @@ from html import escape
 
 # Readers with a colour-vision deficiency can tell these apart: Okabe and Ito's colours, but Tol's purple and indigo for
 # the two that are pale on white. Black is kept for references.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#332288")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#332288", "#56B4E9", "#8C6D31")
 MARKERS = ("circle", "square", "diamond", "triangle", "down", "cross")
 
 

@@ -41,7 +41,7 @@ def test_text_in_drawings_is_escaped():
 def test_a_dozen_methods_look_different():
     look = looks([f"m{i}" for i in range(12)])
     assert len(set(look.values())) == 12
-    assert len({item.colour for item in list(look.values())[:6]}) == len(COLOURS)
+    assert len({item.colour for item in list(look.values())[: len(COLOURS)]}) == len(COLOURS)
 
 
 def test_the_forest_draws_points_and_whiskers_to_scale():
