@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,21 @@ class ExpertOutput:
         """Log odds of the probability, cut to [0.001, 0.999]. Shape (N,)."""
         cut = np.clip(self.probability, _EXTREME, 1 - _EXTREME)
         return np.asarray(np.log(cut) - np.log1p(-cut))
+
+    def for_features(self, own: Sequence[str], wanted: Sequence[str]) -> ExpertOutput:
+        """The same output with the salience of other features: another domain measures other things.
+
+        Args:
+            own: Name of each column of the salience, F of them.
+            wanted: Names of the columns to give, F' of them. A feature that is not among the own ones has weight 0, and
+                the weight of one that is not wanted is left out.
+        """
+        column = {name: j for j, name in enumerate(own)}
+        salience = np.zeros((len(self.salience), len(wanted)))
+        for j, name in enumerate(wanted):
+            if name in column:
+                salience[:, j] = self.salience[:, column[name]]
+        return ExpertOutput(self.probability, salience)
 
 
 def output_of_fitted(expert: ComponentSpec, folder: Path, cases: Cases) -> ExpertOutput:

@@ -11,7 +11,8 @@ Choices that no source makes for us, numbered:
    one over the square root of its block's number of columns. A policy has a few thousand columns and the expert's
    answer is one; under one penalty for all, the answer would be shrunk as much as each of the thousands.
 3. The penalty is chosen inside the training cases; tuning cases are not used.
-4. What is read is the whole prompt, question and format included, in the policy's chat template if it has one.
+4. A case of another domain has other features: the salience of those that training knows is read, by name.
+5. What is read is the whole prompt, question and format included, in the policy's chat template if it has one.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 # Cases per call of the model, so that a progress bar moves.
 _CHUNK = 256
+_FEATURES = "features.json"
 
 
 class HybridEmbedding:
@@ -106,6 +108,8 @@ class HybridEmbedding:
         record_text = RecordText.load(run.inputs["record_text"])
         embedding = encode(cases, run.inputs["policy"], record_text, STYLES[self.params.style], run.progress)
         output = output_of_fitted(self.params.expert, run.inputs["expert"], cases)
+        trained_on = json.loads((run.inputs["head"] / _FEATURES).read_text(encoding="utf-8"))
+        output = output.for_features(cases.feature_names, trained_on)
         probability = head.predict(_joined(embedding, output)[0])
         return [Prediction(case_id, float(p), "model") for case_id, p in zip(cases.case_ids, probability, strict=True)]
 
@@ -136,6 +140,7 @@ def fit_head(run: StageRun) -> None:
     embedding = embedding[[position[case_id] for case_id in cases.case_ids]]
     columns, weights = _joined(embedding, output_on_training(run.inputs["salience"], cases))
     LogisticHead.fit(columns, weights, labels, cases.patient_ids, run.seed).save(run.out)
+    (run.out / _FEATURES).write_text(json.dumps(list(cases.feature_names)), encoding="utf-8")
 
 
 def encode(

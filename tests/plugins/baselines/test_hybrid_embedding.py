@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
-from eagbench.api import STYLES, StageRun, UserError, prompt_text
+from eagbench.api import STYLES, Cases, Feature, StageRun, UserError, prompt_text
 from eagbench.prompting.answering import open_policy
 from eagbench_plugins.baselines import hybrid_embedding
-from eagbench_plugins.baselines.expert_output import output_of_fitted, output_on_training
+from eagbench_plugins.baselines.expert_output import ExpertOutput, output_of_fitted, output_on_training
 from eagbench_plugins.baselines.hybrid_embedding import HybridEmbedding, encode_training_cases, fit_head
 from eagbench_plugins.baselines.logistic_head import LogisticHead
 
@@ -27,10 +28,11 @@ def trained(stages, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]
     return {"embedding": embedding, "head": head}
 
 
-def predict(stages, head: Path, out: Path):
+def predict(stages, head: Path, out: Path, cases: Cases | None = None):
     inputs = {"policy": stages.policy, "record_text": stages.record_text, "expert": stages.expert, "head": head}
     method = HybridEmbedding(HybridEmbedding.Params(expert="logistic_regression"))
-    return method.predict(stages.held_out.cases, StageRun({"answer": {}, "attention": False}, inputs, 0, out))
+    asked = stages.held_out.cases if cases is None else cases
+    return method.predict(asked, StageRun({"answer": {}, "attention": False}, inputs, 0, out))
 
 
 def test_the_embedding_is_the_policys_reading_of_the_prompt(stages, trained) -> None:
@@ -51,6 +53,27 @@ def test_the_head_reads_both_and_predicts_unlabelled_cases(stages, trained, tmp_
     assert predict(stages, trained["head"], tmp_path) == predictions
     n_columns = 64 + 1 + len(stages.data.train.cases.features)
     assert LogisticHead.load(trained["head"]).coefficient.shape == (n_columns,)
+
+
+def test_a_case_of_another_domain_may_have_other_features(stages, trained, tmp_path: Path) -> None:
+    cases = stages.held_out.cases
+    unknown = Feature("ceruloplasmin", "Ceruloplasmin", "g/L", plausible=(0.0, 5.0), reference=(0.2, 0.6))
+    names = (*cases.feature_names[:-2], unknown.name)
+    items = [
+        replace(case, features=names, values=np.column_stack([case.values[:, :-2], np.ones(len(case.times))]))
+        for case in cases
+    ]
+    elsewhere = Cases((*cases.features[:-2], unknown), cases.static_names, cases.task, tuple(items))
+    probability = [p.probability for p in predict(stages, trained["head"], tmp_path, elsewhere)]
+    assert np.isfinite(probability).all()
+    assert roc_auc_score(stages.held_out.labels, probability) > 0.6
+
+
+def test_salience_is_matched_by_the_names_of_features() -> None:
+    output = ExpertOutput(np.array([0.4]), np.array([[0.2, 0.5, 0.3]]))
+    aligned = output.for_features(["a", "b", "c"], ["c", "new", "a"])
+    np.testing.assert_array_equal(aligned.salience, [[0.3, 0.0, 0.2]])
+    np.testing.assert_array_equal(aligned.probability, output.probability)
 
 
 def test_the_expert_that_the_head_learns_from_is_cross_fitted(stages, trained, tmp_path: Path) -> None:
