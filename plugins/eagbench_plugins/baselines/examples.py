@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from eagbench.api import IntArray, RecordText, StageRun, TrainingData
 from eagbench_plugins.baselines.expert_output import ExpertOutput, output_on_training
 
 _FILE = "examples.parquet"
+_FEATURES = b"features"  # key of the schema's metadata
 _SCHEMA = pa.schema(
     [
         ("case_id", pa.string()),
@@ -33,12 +35,14 @@ class Examples:
         labels: 0 or 1, shape (N,).
         records: Their records as text.
         expert: What an expert that was not trained on their patients says of them; None for a method without one.
+        features: Names of their features, in the order of the salience.
     """
 
     case_ids: tuple[str, ...]
     labels: IntArray
     records: tuple[str, ...]
     expert: ExpertOutput | None
+    features: tuple[str, ...]
 
 
 def collect(run: StageRun) -> None:
@@ -57,12 +61,14 @@ def collect(run: StageRun) -> None:
         }
         for i, (case, label) in enumerate(zip(cases, data.train.labels, strict=True))
     ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), run.out / _FILE)
+    schema = _SCHEMA.with_metadata({_FEATURES: json.dumps(list(cases.feature_names))})
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), run.out / _FILE)
 
 
 def read_examples(folder: Path) -> Examples:
     """What `collect` wrote."""
-    columns = pq.read_table(folder / _FILE).to_pydict()
+    table = pq.read_table(folder / _FILE)
+    columns = table.to_pydict()
     expert = None
     if all(value is not None for value in columns["probability"]):
         expert = ExpertOutput(np.array(columns["probability"]), np.array(columns["salience"]))
@@ -71,4 +77,5 @@ def read_examples(folder: Path) -> Examples:
         labels=np.array(columns["label"], dtype=np.int64),
         records=tuple(columns["record"]),
         expert=expert,
+        features=tuple(json.loads(table.schema.metadata[_FEATURES])),
     )

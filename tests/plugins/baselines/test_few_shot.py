@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from eagbench.api import LabelledCases, StageRun, TrainingData, UserError, prompt_text
+from eagbench.api import Cases, Feature, LabelledCases, StageRun, TrainingData, UserError, prompt_text
 from eagbench.prompting.styles import STYLES
 from eagbench_plugins.baselines.example_choice import RepresentationSpace, random_ranking, take
 from eagbench_plugins.baselines.examples import collect, read_examples
@@ -167,6 +167,19 @@ def test_the_nearest_example_stands_last(stages, examples) -> None:
     rankings = RepresentationSpace(examples.expert).ranking(answers)
     for prompt, ranking in zip(prompts, rankings, strict=True):
         assert records_in(prompt.text)[:-1] == [examples.records[i] for i in ranking[:3][::-1]]
+
+
+def test_the_nearest_example_is_found_for_a_case_of_another_domain_by_the_names_of_features(stages, examples) -> None:
+    cases, text = stages.held_out.cases, stages.text
+    answers = output_of_fitted("logistic_regression", stages.expert, cases)
+    method = few_shot(selection="nearest", shots=3, balanced=False)
+    expected = [records_in(prompt.text)[:-1] for prompt in method.prompts(cases, examples, answers, text, seed=0)]
+    # The other domain lists the same features the other way round, and one more that its expert gives no weight.
+    unknown = Feature("ceruloplasmin", "Ceruloplasmin", "g/L", plausible=(0.0, 5.0), reference=(0.2, 0.6))
+    elsewhere = Cases((unknown, *cases.features[::-1]), cases.static_names, cases.task, cases.items)
+    turned = output(answers.probability, np.column_stack([np.zeros(len(cases)), answers.salience[:, ::-1]]))
+    prompts = method.prompts(elsewhere, examples, turned, text, seed=0)
+    assert [records_in(prompt.text)[:-1] for prompt in prompts] == expected
 
 
 def test_full_prompts_number_the_patients(stages, tmp_path: Path) -> None:
