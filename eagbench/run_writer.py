@@ -379,7 +379,7 @@ class _Writer:
         rows = []
         for pair in self.plan.transfer.pairs:
             shift = None
-            if pair.shift is not None and self.result.outcome(pair.shift).status in {"computed", "reused"}:
+            if pair.shift is not None and self.result.outcome(pair.shift).is_finished:
                 shift = read_shift(self.store.folder(pair.shift))
             train, target = pair.train.name, pair.evaluate.name
             row = transfer_tables.domain_row(
@@ -521,7 +521,7 @@ class _Writer:
             for name, value in cell.score.inputs.items() if cell.score is not None else ():
                 if not name.startswith("recalibration") or not isinstance(value, StageOutput):
                     continue
-                if self.result.outcome(value.stage).status in {"computed", "reused"}:
+                if self.result.outcome(value.stage).is_finished:
                     fold = int(name.removeprefix("recalibration"))
                     domain = cell.pair.train.name
                     keys = {"method": cell.method, "seed": cell.seed, "domain_train": domain, "fold": fold}
@@ -554,7 +554,7 @@ class _Writer:
         columns: dict[str, list[Any]] = {name: [] for name in TRAINING_COLUMNS}
         lines: list[str] = []
         for use in uses(self.plan):
-            if self.result.outcome(use.node).status not in {"computed", "reused"}:
+            if not self.result.outcome(use.node).is_finished:
                 continue
             keys, stage = _training_keys(use), self.store.folder(use.node)
             for path in (stage / name for name in CURVES):

@@ -53,6 +53,11 @@ class Outcome:
     details: str | None = None
     error: UserError | None = None
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the store holds the stage's files."""
+        return self.status in {"computed", "reused"}
+
 
 class SharedStageError(Exception):
     """A stage that every cell needs failed for a reason that is not the user's: a bug. Carries its traceback."""
@@ -73,7 +78,7 @@ class RunResult:
         """`ok`, `failed`, or `not_applicable` where a cell's condition means nothing to its method."""
         if cell.score is None:
             return "not_applicable"
-        return "ok" if self.outcome(cell.score).status in {"computed", "reused"} else "failed"
+        return "ok" if self.outcome(cell.score).is_finished else "failed"
 
 
 def unheard(node: StageNode, outcome: Outcome) -> None:

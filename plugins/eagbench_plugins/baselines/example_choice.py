@@ -13,8 +13,9 @@ from eagbench_plugins.baselines.expert_output import ExpertOutput
 class RepresentationSpace:
     """Distances between cases in an expert's representation: its probability and its salience.
 
-    With z for values standardised on the training cases (log odds l; salience s of the F' features whose salience
-    varies there), the distance of cases a and b is Euclidean with both parts weighing the same:
+    Features are matched by name: a case of another domain has other ones. With z for values standardised on the
+    training cases (log odds l; salience s of the F' features whose salience varies there), the distance of cases a and
+    b is Euclidean with both parts weighing the same:
 
         d(a, b)^2 = (z(l_a) - z(l_b))^2 + (1/F') sum_f (z(s_af) - z(s_bf))^2
 
@@ -23,6 +24,7 @@ class RepresentationSpace:
     """
 
     def __init__(self, training: ExpertOutput) -> None:
+        self._features = training.features
         columns = _columns(training)  # (N, 1 + F)
         self._mean = columns.mean(axis=0)
         spread = columns.std(axis=0)
@@ -44,7 +46,7 @@ class RepresentationSpace:
         return np.argsort(distance, axis=1, kind="stable")
 
     def _coordinates(self, output: ExpertOutput) -> FloatArray:
-        return np.asarray((_columns(output) - self._mean) * self._weight)
+        return np.asarray((_columns(output.for_features(self._features)) - self._mean) * self._weight)
 
 
 def _columns(output: ExpertOutput) -> FloatArray:

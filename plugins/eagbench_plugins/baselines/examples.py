@@ -35,14 +35,12 @@ class Examples:
         labels: 0 or 1, shape (N,).
         records: Their records as text.
         expert: What an expert that was not trained on their patients says of them; None for a method without one.
-        features: Names of their features, in the order of the salience.
     """
 
     case_ids: tuple[str, ...]
     labels: IntArray
     records: tuple[str, ...]
     expert: ExpertOutput | None
-    features: tuple[str, ...]
 
 
 def collect(run: StageRun) -> None:
@@ -71,11 +69,11 @@ def read_examples(folder: Path) -> Examples:
     columns = table.to_pydict()
     expert = None
     if all(value is not None for value in columns["probability"]):
-        expert = ExpertOutput(np.array(columns["probability"]), np.array(columns["salience"]))
+        features = tuple(json.loads(table.schema.metadata[_FEATURES]))
+        expert = ExpertOutput(np.array(columns["probability"]), np.array(columns["salience"]), features)
     return Examples(
         case_ids=tuple(columns["case_id"]),
         labels=np.array(columns["label"], dtype=np.int64),
         records=tuple(columns["record"]),
         expert=expert,
-        features=tuple(json.loads(table.schema.metadata[_FEATURES])),
     )

@@ -25,10 +25,12 @@ class ExpertOutput:
     Attributes:
         probability: Of the outcome, shape (N,).
         salience: Weight per feature, each row summing to 1, shape (N, F), columns in canonical order.
+        features: Name of each column of the salience: another domain measures other things.
     """
 
     probability: FloatArray
     salience: FloatArray
+    features: tuple[str, ...]
 
     @property
     def log_odds(self) -> FloatArray:
@@ -36,20 +38,19 @@ class ExpertOutput:
         cut = np.clip(self.probability, _EXTREME, 1 - _EXTREME)
         return np.asarray(np.log(cut) - np.log1p(-cut))
 
-    def for_features(self, own: Sequence[str], wanted: Sequence[str]) -> ExpertOutput:
-        """The same output with the salience of other features: another domain measures other things.
+    def for_features(self, features: Sequence[str]) -> ExpertOutput:
+        """The same output with the salience of these features.
 
         Args:
-            own: Name of each column of the salience, F of them.
-            wanted: Names of the columns to give, F' of them. A feature that is not among the own ones has weight 0, and
-                the weight of one that is not wanted is left out.
+            features: Names of the columns to give. One that the output has not has weight 0; the weight of one that it
+                has beyond them is left out.
         """
-        column = {name: j for j, name in enumerate(own)}
-        salience = np.zeros((len(self.salience), len(wanted)))
-        for j, name in enumerate(wanted):
+        column = {name: j for j, name in enumerate(self.features)}
+        salience = np.zeros((len(self.salience), len(features)))
+        for j, name in enumerate(features):
             if name in column:
                 salience[:, j] = self.salience[:, column[name]]
-        return ExpertOutput(self.probability, salience)
+        return ExpertOutput(self.probability, salience, tuple(features))
 
 
 def output_of_fitted(expert: ComponentSpec, folder: Path, cases: Cases) -> ExpertOutput:
@@ -64,7 +65,8 @@ def output_of_fitted(expert: ComponentSpec, folder: Path, cases: Cases) -> Exper
     name = spec.pop("name")
     component = type(create_component({"kind": "expert", "name": name, "params": spec}))
     fitted = component.load(component.Params.model_validate(spec), folder)
-    return ExpertOutput(np.asarray(fitted.predict(cases), float), np.asarray(fitted.salience(cases), float))
+    probability, salience = np.asarray(fitted.predict(cases), float), np.asarray(fitted.salience(cases), float)
+    return ExpertOutput(probability, salience, cases.feature_names)
 
 
 def output_on_training(folder: Path, cases: Cases) -> ExpertOutput:
@@ -80,4 +82,5 @@ def output_on_training(folder: Path, cases: Cases) -> ExpertOutput:
         np.array(
             [[salience[case_id][name] for name in cases.feature_names] for case_id in cases.case_ids], dtype=float
         ).reshape(len(cases), len(cases.features)),
+        cases.feature_names,
     )

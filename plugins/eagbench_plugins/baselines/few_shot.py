@@ -122,9 +122,7 @@ class FewShot:
         if params.selection == "nearest":
             assert examples.expert is not None
             assert output is not None
-            # A case of another domain has other features: they are matched by name.
-            asked = output.for_features(cases.feature_names, examples.features)
-            rankings = list(RepresentationSpace(examples.expert).ranking(asked))
+            rankings = list(RepresentationSpace(examples.expert).ranking(output))
         else:
             rankings = [random_ranking(case.case_id, len(shown), seed) for case in cases]
         prompts = []

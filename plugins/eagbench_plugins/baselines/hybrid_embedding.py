@@ -109,8 +109,7 @@ class HybridEmbedding:
         embedding = encode(cases, run.inputs["policy"], record_text, STYLES[self.params.style], run.progress)
         output = output_of_fitted(self.params.expert, run.inputs["expert"], cases)
         trained_on = json.loads((run.inputs["head"] / _FEATURES).read_text(encoding="utf-8"))
-        output = output.for_features(cases.feature_names, trained_on)
-        probability = head.predict(_joined(embedding, output)[0])
+        probability = head.predict(_joined(embedding, output.for_features(trained_on))[0])
         return [Prediction(case_id, float(p), "model") for case_id, p in zip(cases.case_ids, probability, strict=True)]
 
 

@@ -20,8 +20,10 @@ from eagbench_plugins.baselines.expert_output import ExpertOutput, output_of_fit
 from eagbench_plugins.baselines.few_shot import FewShot
 
 
-def output(probabilities, salience) -> ExpertOutput:
-    return ExpertOutput(np.array(probabilities, float), np.array(salience, float))
+def output(probabilities, salience, features: tuple[str, ...] | None = None) -> ExpertOutput:
+    weights = np.array(salience, float)
+    names = tuple(f"feature_{j}" for j in range(weights.shape[1])) if features is None else features
+    return ExpertOutput(np.array(probabilities, float), weights, names)
 
 
 def few_shot(**params) -> FewShot:
@@ -177,7 +179,8 @@ def test_the_nearest_example_is_found_for_a_case_of_another_domain_by_the_names_
     # The other domain lists the same features the other way round, and one more that its expert gives no weight.
     unknown = Feature("ceruloplasmin", "Ceruloplasmin", "g/L", plausible=(0.0, 5.0), reference=(0.2, 0.6))
     elsewhere = Cases((unknown, *cases.features[::-1]), cases.static_names, cases.task, cases.items)
-    turned = output(answers.probability, np.column_stack([np.zeros(len(cases)), answers.salience[:, ::-1]]))
+    turned_salience = np.column_stack([np.zeros(len(cases)), answers.salience[:, ::-1]])
+    turned = output(answers.probability, turned_salience, elsewhere.feature_names)
     prompts = method.prompts(elsewhere, examples, turned, text, seed=0)
     assert [records_in(prompt.text)[:-1] for prompt in prompts] == expected
 

@@ -70,8 +70,8 @@ def test_a_case_of_another_domain_may_have_other_features(stages, trained, tmp_p
 
 
 def test_salience_is_matched_by_the_names_of_features() -> None:
-    output = ExpertOutput(np.array([0.4]), np.array([[0.2, 0.5, 0.3]]))
-    aligned = output.for_features(["a", "b", "c"], ["c", "new", "a"])
+    output = ExpertOutput(np.array([0.4]), np.array([[0.2, 0.5, 0.3]]), ("a", "b", "c"))
+    aligned = output.for_features(["c", "new", "a"])
     np.testing.assert_array_equal(aligned.salience, [[0.3, 0.0, 0.2]])
     np.testing.assert_array_equal(aligned.probability, output.probability)
 

@@ -22,7 +22,7 @@ CASES = make_cohort_cases(
     ],
     FEATURES,
 )
-OUTPUT = ExpertOutput(np.array([0.3749, 1.0]), np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]]))
+OUTPUT = ExpertOutput(np.array([0.3749, 1.0]), np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]]), FEATURES)
 
 
 def method(**params) -> HybridPrompt:
