@@ -1,9 +1,9 @@
 """Log-probabilities of a batch without most of its padding; imported late, for it imports torch and TRL.
 
-TRL pads every part of a generated batch to the batch's longest prompt and longest completion, and without Triton it
-scores every position, padding and prompt included. Completions differ much in length: half of the work is done on
-padding. Here the rows are sorted by length, go through the model in groups, each cut to its own longest, and come back
-in their order. A row's log-probabilities do not depend on its neighbours, so the loss is the same.
+TRL pads every part of a generated batch to the batch's longest prompt and longest completion. Completions differ much
+in length: half of the work is done on padding. Here the rows are sorted by length, go through the model in groups, each
+cut to its own longest, and come back in their order. A row's log-probabilities do not depend on its neighbours, so the
+loss is the same.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from eagbench.api import quiet_transformers
+from eagbench_plugins.eagrl.scored_positions import only_scored_positions
 
 quiet_transformers()
 
@@ -52,9 +53,10 @@ class LengthGroupedTrainer(GRPOTrainer):  # type: ignore[misc]
             # The last token of the prompt and one of the completion stay, even if the completions are all masked.
             first, end = min(int(used[0]), prompt - 1), max(int(used[-1]) + 1, prompt + 1)
             columns = slice(first, end)
-            found = super()._get_per_token_logps_and_entropies(
-                model, input_ids[rows, columns], attention_mask[rows, columns], end - prompt, **kwargs
-            )
+            with only_scored_positions():
+                found = super()._get_per_token_logps_and_entropies(
+                    model, input_ids[rows, columns], attention_mask[rows, columns], end - prompt, **kwargs
+                )
             results.append(found)
         back = order.argsort()
 

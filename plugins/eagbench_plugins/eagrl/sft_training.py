@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from eagbench.api import StageRun, Style, TrainableLanguageModel, quiet_transformers
 from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
 from eagbench_plugins.eagrl.lora import peft_config
+from eagbench_plugins.eagrl.scored_positions import only_scored_positions
 from eagbench_plugins.eagrl.step_progress import StepProgress
 from eagbench_plugins.eagrl.trained_policy import open_trainable, save_trained, weights_to_train
 
@@ -167,7 +168,8 @@ class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         """The weighted mean of the negative log-likelihood."""
         del num_items_in_batch
         weights = inputs.pop("weights")[:, 1:]  # (B, L - 1): the weight of the token that is predicted
-        outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+        with only_scored_positions():
+            outputs = model(**inputs, use_cache=False, fused_lm_head=True)
         # log_probs (B, L - 1) is zero where the label is left out; so is the weight.
         loss = -(weights * outputs.log_probs).sum() / weights.sum()
         return (loss, outputs) if return_outputs else loss

@@ -1,7 +1,7 @@
 """ConCare: the deep-learning expert of the EAG-RL paper, and its teacher of attention.
 
 Ma et al., "ConCare: Personalized Clinical Feature Embedding via Capturing the Healthcare Context", AAAI 2020, by
-PyHealth 2.1's `ConCareLayer` with one channel per clinical feature.
+PyHealth 2.1's `ConCareLayer` with one channel per clinical feature, all channels computed at once.
 """
 
 from __future__ import annotations

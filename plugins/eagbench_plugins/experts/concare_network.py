@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pyhealth.models.concare import ConCareLayer
 from torch import Tensor, nn
 
+from eagbench_plugins.experts.concare_layer import ChannelwiseConCareLayer
 from eagbench_plugins.experts.neural_network import ExpertNetwork
 
 
 class ConCareNetwork(ExpertNetwork):
-    """PyHealth's ConCareLayer and a linear head.
+    """PyHealth's ConCareLayer, all channels at once, and a linear head.
 
     Args:
         n_features: Clinical features F; each is one channel.
@@ -30,7 +30,7 @@ class ConCareNetwork(ExpertNetwork):
         self.n_features = n_features
         self.n_static = n_static
         self.decorrelation = decorrelation
-        self.layer = ConCareLayer(
+        self.layer = ChannelwiseConCareLayer(
             input_dim=n_features,
             static_dim=n_static,
             hidden_dim=hidden_dim,
