@@ -27,7 +27,7 @@ class Domain:
         split: The stage that divides its patients.
         access: Access policy of its data.
         holds: Names of the domains whose cases it holds: its own, or several for a pooled one.
-        hospitals: Where its patients were treated, as far as its data set declares it.
+        hospitals: Where its patients were treated; None if its data set does not say.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Domain:
     split: StageNode
     access: Access
     holds: frozenset[str]
-    hospitals: frozenset[str] = frozenset()
+    hospitals: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +137,9 @@ def _data_set(planner: _Planner, name: str | None) -> Domain:
     access = dataset.access()
     split = planner.known(planner.patient_split.stage(cohort, "split" if name is None else f"split of {name}"))
     shown = domain_name(label, access)
-    return Domain(shown, shown, cohort, split, access, frozenset({shown}), frozenset(getattr(dataset, "hospitals", ())))
+    declared = getattr(dataset, "hospitals", None)
+    hospitals = None if declared is None else frozenset(declared)
+    return Domain(shown, shown, cohort, split, access, frozenset({shown}), hospitals)
 
 
 def _of_data_sets(planner: _Planner) -> Transfer:
@@ -274,6 +276,17 @@ def _refuse_shared_patients(planner: _Planner, domains: Sequence[Domain]) -> Non
                     where=planner.loaded.place("domains"),
                     mend="divide one data set with `data` and `domain_by`",
                 )
+            for domain, other in ((first, second), (second, first)):
+                if domain.hospitals is None:
+                    raise UserError(
+                        f"nothing says where the patients of the domain '{domain.name}' were treated: they may be "
+                        f"patients of '{other.name}' too, trained on in one and held out in the other",
+                        where=planner.loaded.place("domains"),
+                        mend="say it with the data set's parameter `hospitals`, or, in a data set of your own, its "
+                        "attribute of that name",
+                    )
+            assert first.hospitals is not None
+            assert second.hospitals is not None
             common = sorted(first.hospitals & second.hospitals)
             if common:
                 raise UserError(

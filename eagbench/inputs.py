@@ -104,9 +104,10 @@ def _key(condition: Condition) -> tuple[str, str, float]:
 @functools.lru_cache(maxsize=8)
 def _perturbed(cases: Cases, training: Cases, name: str, params: str, severity: float, seed: int) -> Cases:
     perturbation = _fitted(training, name, params)
-    # The seed of a case depends on the perturbation and not on its severity, so that a higher severity adds to what a
-    # lower one did; nor on the method or its seed, so that all methods meet the same records.
-    stem = content_hash([seed, name, json.loads(params)])
+    # The seed of a case depends on what is drawn and not on its severity or parameters, so that a higher severity adds
+    # to what a lower one did and two settings differ by the setting; nor on the method or its seed, so that all methods
+    # meet the same records.
+    stem = content_hash([seed, getattr(perturbation, "draws_like", name)])
     return cases.with_items([perturbation.apply(case, severity, case_seed(stem, case.case_id)) for case in cases])
 
 

@@ -54,8 +54,8 @@ class Dataset(Protocol):
 
     Two optional attributes serve transfer between domains. `groups`, of the class, maps each fact of
     `Cohort.groups` by which a benchmark may divide the cases (`domain_by`) to its values. `hospitals` names the
-    hospitals (or networks of them) whose patients the records are of: two data sets that share one are not taken into
-    one transfer, because they may share patients.
+    hospitals (or networks of them) whose patients the records are of, none for generated ones: two data sets that share
+    one are not taken into one transfer, because they may share patients; nor is one that says None, or nothing.
     """
 
     name: ClassVar[str]
@@ -402,7 +402,9 @@ class Perturbation(Protocol):
     """A change of the record at prediction time, drawn per case, the same for every method.
 
     `applies_to` says which readers it means something for; the grid marks the other cells `not_applicable`. An optional
-    class attribute `severity_unit: str` says what a severity counts ("share of the times", "hours"), for figures.
+    class attribute `severity_unit: str` says what a severity counts ("share of the times", "hours"), for figures. An
+    optional class attribute `draws_like: str` names another perturbation whose seeds this one gets, so that both change
+    the same part of a case and can be compared.
     """
 
     name: ClassVar[str]

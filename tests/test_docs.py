@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from eagbench_plugins.datasets.eicu.tables import EVENTS, PATIENT
 from tests.conftest import ROOT, Finished
 
 README = (ROOT / "README.md").read_text()
@@ -89,9 +90,18 @@ def test_every_benchmark_can_be_planned(
     (model / "config.json").write_text("{}")
     (model / "model.safetensors").write_bytes(b"")
     monkeypatch.setenv("EAGBENCH_MODEL", str(model))
+    # Planning looks at eICU's tables by their headers.
+    eicu = tmp_path / "eicu"
+    eicu.mkdir()
+    for table in (PATIENT, *EVENTS.values()):
+        columns = table.columns if table.offset is None else (table.offset, *table.columns)
+        (eicu / table.file).write_text(",".join(columns) + "\n")
     for dataset, root in {
-        "PHYSIONET2012": physionet_root, "TJH": shared_data / "tjh", "ICU_DEMO": shared_data / "icu-demo"
-    }.items():  # fmt: skip
+        "PHYSIONET2012": physionet_root,
+        "TJH": shared_data / "tjh",
+        "ICU_DEMO": shared_data / "icu-demo",
+        "EICU": eicu,
+    }.items():
         monkeypatch.setenv(f"EAGBENCH_{dataset}_ROOT", str(root))
     monkeypatch.delenv("EAGBENCH_MIMIC4_ROOT", raising=False)
     for profile in (None, *load_benchmark(path).benchmark.profiles):

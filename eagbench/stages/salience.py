@@ -36,7 +36,7 @@ def cross_fitted(run: StageRun) -> None:
 
     data: TrainingData = run.inputs["training"]
     cases, labels = data.train.cases, data.train.labels
-    splitter = StratifiedGroupKFold(run.params["folds"], shuffle=True, random_state=run.seed)
+    splitter = StratifiedGroupKFold(run.params["folds"], shuffle=True, random_state=run.seed % 2**32)
     salience = np.zeros((len(cases), len(cases.features)))
     probability = np.zeros(len(cases))
     folds = list(splitter.split(np.zeros(len(cases)), labels, groups=list(cases.patient_ids)))

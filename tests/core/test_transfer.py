@@ -46,6 +46,7 @@ class Planted:
         wrong_unit: bool = False
         without: tuple[str, ...] = ()
         hospital: str | None = None
+        hospital_unknown: bool = False
         task: str = "in_hospital_mortality"
         window_hours: float = 24.0
         rate: float = 0.4
@@ -55,7 +56,9 @@ class Planted:
         self.params = params
 
     @property
-    def hospitals(self) -> tuple[str, ...]:
+    def hospitals(self) -> tuple[str, ...] | None:
+        if self.params.hospital_unknown:
+            return None
         return () if self.params.hospital is None else (self.params.hospital,)
 
     def access(self) -> Any:
@@ -301,6 +304,7 @@ def test_domains_that_do_not_fit_stop_the_run(tmp_path: Path, where: str, said: 
     [
         (TWO % ", hospital: x" + "", None),
         ((TWO % ", hospital: x").replace("seed: 1", "seed: 1, hospital: x"), "may share patients of x"),
+        (TWO % ", hospital_unknown: true", "nothing says where the patients of the domain 'b' were treated"),
         (BY_WARD % "[nroth]", "'ward' has no value 'nroth'.*did you mean 'north'"),
         ((BY_WARD % "each").replace("domain_by: ward", "domain_by: wrad"), "declares no fact 'wrad'.*'ward'"),
         ((TWO % "").replace("each", "leave_one_out"), "pools the cases of one data set"),

@@ -5,7 +5,8 @@ It minimises, over standardised columns z (mean 0, variance 1 on the training ca
     sum_i log(1 + exp(-y_i f(z_i)))  +  1/(2 C) sum_c (b_c / a_c)^2,      f(z) = b_0 + sum_c b_c z_c,  y_i = -1 or 1
 
 The weights a_c > 0 are given: a column of weight 2 is penalised a quarter. C is the one of `INVERSE_PENALTIES` with the
-lowest log loss in cross-validation by patient, the stronger penalty where two are equal.
+lowest log loss in cross-validation by patient, the stronger penalty where two are equal. A C whose fit does not
+converge is not chosen.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ _FOLDS = 5
 _FILE = "head.json"
 
 
+class NotConvergedError(UserError):
+    """A fit with one penalty did not converge."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LogisticHead:
     """A fitted head. All arrays have one entry per column, shape (C,).
@@ -36,7 +41,7 @@ class LogisticHead:
         coefficient: b_c.
         intercept: b_0.
         inverse_penalty: The C that was chosen.
-        log_loss: Cross-validated mean log loss of each C; empty if C was given.
+        log_loss: Cross-validated mean log loss of each C, infinite for one that did not converge; empty if C was given.
     """
 
     mean: FloatArray
@@ -75,7 +80,11 @@ class LogisticHead:
         labels: IntArray,
         log_loss: Mapping[float, float] | None = None,
     ) -> Self:
-        """Fits with a given C."""
+        """Fits with a given C.
+
+        Raises:
+            UserError: The fit did not converge.
+        """
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
@@ -84,7 +93,14 @@ class LogisticHead:
         model = LogisticRegression(C=inverse_penalty, max_iter=20_000, tol=1e-5)
         with warnings.catch_warnings():
             warnings.simplefilter("error", ConvergenceWarning)
-            model.fit((columns - mean) / scale * weights, labels)
+            try:
+                model.fit((columns - mean) / scale * weights, labels)
+            except ConvergenceWarning as error:
+                raise NotConvergedError(
+                    f"a fit with C = {inverse_penalty:g} did not converge in {model.max_iter} iterations",
+                    where="hybrid with a trained head",
+                    mend="look for columns or weights that are many orders of magnitude apart",
+                ) from error
         return cls(
             mean=mean,
             scale=scale,
@@ -106,12 +122,12 @@ class LogisticHead:
         """Writes `head.json`; JSON keeps every float64 to the bit."""
         content = {
             "mean": self.mean.tolist(),
-            # JSON has no infinity: a column that was constant in training has no scale.
+            # JSON has no infinity: a column that was constant in training has no scale, nor has a C that failed a loss.
             "scale": [value if np.isfinite(value) else None for value in self.scale.tolist()],
             "coefficient": self.coefficient.tolist(),
             "intercept": self.intercept,
             "inverse_penalty": self.inverse_penalty,
-            "log_loss": [[c, loss] for c, loss in self.log_loss.items()],
+            "log_loss": [[c, loss if np.isfinite(loss) else None] for c, loss in self.log_loss.items()],
         }
         (folder / _FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
@@ -125,7 +141,7 @@ class LogisticHead:
             coefficient=np.array(content["coefficient"]),
             intercept=content["intercept"],
             inverse_penalty=content["inverse_penalty"],
-            log_loss=dict(content["log_loss"]),
+            log_loss={c: np.inf if loss is None else loss for c, loss in content["log_loss"]},
         )
 
 
@@ -154,7 +170,11 @@ def _cross_validated(
     for rest, asked in folds:
         sign = 2 * labels[asked] - 1
         for c in INVERSE_PENALTIES:
-            head = LogisticHead.fit_with(c, columns[rest], weights, labels[rest])
+            try:
+                head = LogisticHead.fit_with(c, columns[rest], weights, labels[rest])
+            except NotConvergedError:
+                total[c] = np.inf
+                continue
             total[c] += float(np.logaddexp(0.0, -sign * head.log_odds(columns[asked])).sum())
     n_asked = sum(len(asked) for _, asked in folds)
     return {c: loss / n_asked for c, loss in total.items()}

@@ -7,6 +7,8 @@ Che et al., "Recurrent Neural Networks for Multivariate Time Series with Missing
    decay start at 1 per window: with rates around 0 half of the rectified ones would never learn.
 2. The static facts enter the head beside the last state. Dropout acts on the last state only, and there is no batch
    normalisation.
+3. Inputs decay towards the mean over all steps with a value, carried forward or measured, which is the 0 of the
+   channels that all neural experts share, and not towards that of the measurements.
 """
 
 from __future__ import annotations

@@ -52,9 +52,10 @@ class NeuralParams(StrictParams):
 class NeuralExpert:
     """A network on standardised channels and static facts.
 
-    Training stops when the log loss stops falling: on the tuning cases if these are at least 100 with 20 events, else
-    on a fifth of the training patients (which the weights then do not see), else, with fewer than 20 patients of
-    either outcome in training, after `epochs`. The weights of the best epoch are kept.
+    How long it trains is decided by the log loss: on the tuning cases if these are at least 100 with 20 events, where
+    the weights of the best epoch are kept; else in five-fold cross-validation by patient inside the training cases,
+    whose median best epoch is the number of epochs on all of them; else, with fewer than 20 patients of either outcome
+    in training, it is `epochs`.
     """
 
     name: ClassVar[str]
@@ -72,30 +73,51 @@ class NeuralExpert:
 
     def fit(self, data: TrainingData, run: StageRun) -> None:
         """Fits on the training cases; a fit that was killed goes on after its last finished epoch."""
-        from eagbench_plugins.experts.neural_training import LabelledTensors, train
-
         if len(np.unique(data.train.labels)) < 2:
             raise UserError(
                 f"{self.name} needs both outcomes among its training cases",
                 mend="Use more patients, or another split seed.",
             )
-        fitting, stopping = data.train, data.tuning if is_large_enough(data.tuning) else None
-        if stopping is None and (folds := patient_folds(data.train, run.seed)) is not None:
-            remaining, left_out = folds[0]
-            fitting, stopping = data.train.select(remaining), data.train.select(left_out)
+        if is_large_enough(data.tuning):
+            self._train(data.train, data.tuning, self.params, run)
+        else:
+            epochs = self._cross_validated_epochs(data.train, run)
+            self._train(data.train, None, self.params.model_copy(update={"epochs": epochs}), run)
+
+    def _cross_validated_epochs(self, cases: LabelledCases, run: StageRun) -> int:
+        """The median over folds of the epoch with the lowest log loss on the patients left out."""
+        folds = patient_folds(cases, run.seed)
+        if folds is None:
+            return self.params.epochs
+        best = []
+        for k, (remaining, left_out) in enumerate(folds):
+            folder = run.checkpoints / f"fold{k}"
+            folder.mkdir(exist_ok=True)
+            part = StageRun(params=run.params, inputs={}, seed=run.seed, out=folder, progress=run.progress)
+            best.append(self._train(cases.select(remaining), cases.select(left_out), self.params, part))
+            run.add_cost("epochs", part.costs["epochs"])
+        return int(np.median(best))
+
+    def _train(
+        self, fitting: LabelledCases, stopping: LabelledCases | None, params: NeuralParams, run: StageRun
+    ) -> int:
+        """Fits scales and network on `fitting`; the epoch whose weights are kept, 1 for the first."""
+        from eagbench_plugins.experts.neural_training import LabelledTensors, train
+
         self.channels = Channels.fit(fitting.cases, self.params.periods)
 
         def tensors(labelled: LabelledCases) -> LabelledTensors:
             return LabelledTensors.of(self._inputs(labelled.cases), labelled.labels.astype(np.float32))
 
-        self.network = train(
+        self.network, epoch = train(
             self.name,
-            self.params,
+            params,
             lambda: self._network(len(self.channels.features), len(self.channels.static_names)),
             tensors(fitting),
             None if stopping is None else tensors(stopping),
             run,
         )
+        return epoch
 
     def predict(self, cases: Cases) -> FloatArray:
         """Probability of the outcome. Shape (N,)."""

@@ -6,6 +6,7 @@ After every epoch all that training needs is written, so that a killed fit goes 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ class _Progress:
     """How far training has come: what a checkpoint holds besides weights, optimiser and random states."""
 
     epoch: int = 0
+    best_epoch: int = 0
     best_loss: float = float("inf")
     epochs_since_best: int = 0
 
@@ -52,7 +54,7 @@ def train[Network: ExpertNetwork](
     fitting: LabelledTensors,
     stopping: LabelledTensors | None,
     run: StageRun,
-) -> Network:
+) -> tuple[Network, int]:
     """Trains a network.
 
     Args:
@@ -64,7 +66,8 @@ def train[Network: ExpertNetwork](
         run: Seed, progress, and the folder for checkpoints.
 
     Returns:
-        The network in eval mode, with the weights of the epoch that had the lowest log loss on `stopping`.
+        The network in eval mode, with the weights of the epoch that had the lowest log loss on `stopping` (of the last
+        one without), and the number of that epoch, 1 for the first.
     """
     checkpoint = run.checkpoints / f"{name}.pt"
     with reproducible_torch(), torch.random.fork_rng(devices=[]):
@@ -91,6 +94,7 @@ def train[Network: ExpertNetwork](
             loss = None if stopping is None else _log_loss(network, stopping, positive_weight)
             if loss is None or loss < progress.best_loss:
                 best = copy.deepcopy(network.state_dict())
+                progress.best_epoch = progress.epoch
                 progress.best_loss = progress.best_loss if loss is None else loss
                 progress.epochs_since_best = 0
             else:
@@ -99,7 +103,7 @@ def train[Network: ExpertNetwork](
         network.load_state_dict(best)
     network.eval()
     run.add_cost("epochs", progress.epoch)
-    return network
+    return network, progress.best_epoch
 
 
 def _remaining(progress: _Progress, params: NeuralParams) -> Iterator[int]:
@@ -139,9 +143,7 @@ def _save(
         "optimizer": optimizer.state_dict(),
         "random": torch.get_rng_state(),
         "order": order.get_state(),
-        "epoch": progress.epoch,
-        "best_loss": progress.best_loss,
-        "epochs_since_best": progress.epochs_since_best,
+        "progress": dataclasses.asdict(progress),
     }
     unfinished = path.with_suffix(".writing")
     torch.save(state, unfinished)
@@ -157,4 +159,4 @@ def _resume(
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["random"])
     order.set_state(state["order"])
-    return state["best"], _Progress(state["epoch"], state["best_loss"], state["epochs_since_best"])
+    return state["best"], _Progress(**state["progress"])

@@ -69,6 +69,7 @@ class FeatureOrderPositional(RecordChange):
     """
 
     name = "feature_order_positional"
+    draws_like = FeatureOrder.name
     applies_to = frozenset({"columns"})
     levels = (0.2, 0.4, 0.6, 0.8, 1.0)
     severity_unit = "share of the features"

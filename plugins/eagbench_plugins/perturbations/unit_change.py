@@ -70,6 +70,7 @@ class UnitChangeUnlabelled(RecordChange):
     """
 
     name = "unit_change_unlabelled"
+    draws_like = UnitChange.name
     levels = (0.2, 0.4, 0.6, 0.8, 1.0)
     severity_unit = "share of the features that have another unit"
     _units: dict[str, WrittenAs]

@@ -92,7 +92,7 @@ class Server:
             except (httpx.ReadTimeout, httpx.WriteTimeout):
                 retries, silent_since = retries + 1, None
                 reason = f"the server did not answer within {self._timeout_s:g} s"
-            except httpx.TransportError as error:
+            except (httpx.TransportError, httpx.DecodingError) as error:
                 now = time.monotonic()
                 silent_since = now if silent_since is None else silent_since
                 at_most = silent_since + patience - now

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -51,6 +54,26 @@ def test_noise_is_penalised_and_signal_is_not() -> None:
     for head in (of_noise, of_signal):
         assert set(head.log_loss) == set(INVERSE_PENALTIES)
         assert head.log_loss[head.inverse_penalty] == min(head.log_loss.values())
+
+
+def test_a_penalty_whose_fit_does_not_converge_is_not_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import sklearn.linear_model
+
+    whole = sklearn.linear_model.LogisticRegression
+    columns, labels, patients = planted(3000, np.full(3, 2.0))
+    weak = LogisticHead.fit(columns, np.ones(3), labels, patients, seed=0).inverse_penalty
+
+    def hasty(C: float, **options: Any) -> Any:
+        return whole(C=C, **(options | {"max_iter": 1} if weak <= C else options))
+
+    monkeypatch.setattr(sklearn.linear_model, "LogisticRegression", hasty)
+    head = LogisticHead.fit(columns, np.ones(3), labels, patients, seed=0)
+    assert head.inverse_penalty < weak
+    assert np.isinf(head.log_loss[weak])
+    head.save(tmp_path)
+    assert LogisticHead.load(tmp_path).log_loss == head.log_loss
+    with pytest.raises(UserError, match="did not converge in 1 iterations"):
+        LogisticHead.fit_with(weak, columns, np.ones(3), labels)
 
 
 def test_cases_of_one_patient_never_stand_on_both_sides() -> None:

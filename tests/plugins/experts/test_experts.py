@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 from builders import make_case, make_cases, make_cohort_cases, make_training_data
 from eagbench.api import Case, Cases, Expert, LabelledCases, StageRun, TrainingData, UserError
 from eagbench_plugins.experts import plugin
 from eagbench_plugins.experts.adacare import AdaCare
+from eagbench_plugins.experts.channels import Channels
 from eagbench_plugins.experts.concare import ConCare
 from eagbench_plugins.experts.extreme_gradient_boosting import XGBoost
 from eagbench_plugins.experts.gradient_boosting import LightGBM
@@ -239,6 +241,25 @@ def test_few_tuning_cases_decide_nothing(stopping: type, tmp_path: Path) -> None
     flipped = TrainingData(data.train, LabelledCases(data.tuning.cases, 1 - data.tuning.labels))
     fitted = [fit(stopping, some, tmp_path / name) for name, some in (("a", data), ("b", flipped))]
     assert files(fitted[0], tmp_path / "x") == files(fitted[1], tmp_path / "y")
+
+
+def test_a_network_without_enough_tuning_cases_learns_from_all_training_cases(tmp_path: Path) -> None:
+    """Folds inside training decide the number of epochs alone; scales and weights are those of all training cases."""
+    data = make_training_data(make_cases(190, DRIVERS), 90)
+    run = StageRun(params={}, inputs={}, seed=0, out=tmp_path)
+    expert = ConCare(ConCare.Params(periods=3, hidden_dim=8, heads=2, epochs=12, patience=2, learning_rate=0.02))
+    expert.fit(data, run)
+    np.testing.assert_array_equal(expert.channels.mean, Channels.fit(data.train.cases, 3).mean)
+    # The checkpoints of five folds, and of the training on all cases after them.
+    found = [torch.load(path, weights_only=True)["progress"] for path in sorted(run.checkpoints.glob("**/*.pt"))]
+    assert len(found) == 6
+    last = next(progress for progress in found if progress["best_loss"] == float("inf"))
+    best = [progress["best_epoch"] for progress in found if progress is not last]
+    assert last["epoch"] == last["best_epoch"] == int(np.median(best))
+    assert run.costs["epochs"] == sum(progress["epoch"] for progress in found)
+    again = ConCare(expert.params)
+    again.fit(data, run)  # as after a kill: every part goes on from its checkpoint, which is at its end
+    np.testing.assert_array_equal(again.predict(data.train.cases), expert.predict(data.train.cases))
 
 
 @pytest.mark.parametrize("stopping", [LightGBM, ConCare, GRUD], ids=lambda kind: kind.name)

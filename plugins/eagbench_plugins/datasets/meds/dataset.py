@@ -28,6 +28,8 @@ class MedsParams(StrictParams):
         female: Codes that say that a subject is female.
         access: What the records are; nothing in MEDS files says so.
         citation: Whom a reader of results has to cite, with the licence.
+        hospitals: Where the patients were treated, in the words of the other data sets ("Beth Israel Deaconess Medical
+            Center" for MIMIC); needed for transfer between data sets, which must not share patients.
     """
 
     root: Path
@@ -42,6 +44,7 @@ class MedsParams(StrictParams):
     female: tuple[str, ...] = ("GENDER//F", "Gender/F")
     access: Literal["credentialed", "open", "synthetic"] = "credentialed"
     citation: str = "Records in MEDS form, given by the user without a citation."
+    hospitals: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
     @field_validator("root", "labels", "codes")
     @classmethod
@@ -73,6 +76,11 @@ class Meds:
     def access(self) -> Access:
         """What the benchmark says; credentialed unless it says otherwise."""
         return self.params.access
+
+    @property
+    def hospitals(self) -> tuple[str, ...] | None:
+        """What the benchmark says; unknown unless it does."""
+        return self.params.hospitals
 
     def files(self) -> Sequence[Path]:
         """The shards of data/, metadata/codes.parquet if there is one, the labels and the file of codes.
