@@ -117,12 +117,12 @@ def compare_runs(
                 "n_seeds_second": len(theirs),
             }
             found = paired_rows(labels[0], labels[1], chosen, place[1], ours, others, level)
-            rows.extend({**shared, **_renamed(row)} for row in found)
+            rows.extend({**shared, **row} for row in found)
     if not rows:
         raise UserError("no number is defined in both runs", where=f"{first}, {second}")
     rows.sort(key=lambda row: row["family"] != PRIMARY)
     correct_families(rows)
-    ordered = tuple({column: row[column] for column in COLUMNS} for row in rows)
+    ordered = tuple({column: renamed[column] for column in COLUMNS} for renamed in map(_renamed, rows))
     is_synthetic = any(run.manifest.get("synthetic") for run in runs)
     return Comparison(first, second, chosen, level, is_synthetic, ordered)
 

@@ -2,7 +2,8 @@
 
 Two families of tests. Primary: the benchmark's method against each other method, by the benchmark's metric, on
 unchanged records and on the probabilities as answered; corrected by Holm. Grid: the same pairs for every other metric,
-condition and calibration; corrected by Benjamini and Hochberg. Beside a difference of AUROCs on independent cases
+condition and calibration; corrected by Benjamini and Hochberg. Each is one family over all pairs of domains of a run.
+Beside a difference of AUROCs on independent cases
 stands DeLong's p-value, as a check of the bootstrap's: it is not corrected and decides nothing. See
 docs/comparisons.md.
 """
@@ -15,17 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from eagbench.families import BENJAMINI_HOCHBERG, HOLM, correct_family, test_key
 from eagbench.metrics.discrimination import Auroc
 from eagbench.metrics.recalibrated import UNCORRECTED, metric_and_calibration, qualified_name
+from eagbench.metrics.registered import is_tested
 from eagbench.run_contract import CLEAN
 from eagbench.stages.score import Answered
 from eagbench.stats.delong import DelongTest, delong_test, mean_components, structural_components
-from eagbench.stats.multiplicity import benjamini_hochberg, holm
 from eagbench.stats.paired import paired_difference
 from eagbench.types import FloatArray
 
 PRIMARY, GRID = "primary", "grid"
-_CORRECTIONS = {PRIMARY: ("holm", holm), GRID: ("benjamini_hochberg", benjamini_hochberg)}
 
 ConditionKey = tuple[str, float | None]  # name, severity
 
@@ -70,7 +71,7 @@ def compare(
     means: Mapping[tuple[str, ConditionKey], SeedMeans],
     level: float,
 ) -> list[dict[str, Any]]:
-    """Every paired difference, the primary family first, then the grid by condition, metric and baseline.
+    """Every paired difference in one pair of domains, the primary family first, then the grid, uncorrected.
 
     Args:
         method: Label of the method whose claim is tested.
@@ -81,8 +82,9 @@ def compare(
         level: Nominal coverage of the intervals.
 
     Returns:
-        A row per difference with the columns of comparisons.csv that say what it is and how large. Numbers are floats,
-        NaN where undefined. A number that either of the two lacks, or that is undefined, leaves no row.
+        A row per difference, the grid by condition, metric and baseline, with the columns of comparisons.csv that say
+        what it is and how large. Numbers are floats, NaN where undefined. A number that either of the two lacks, or
+        that is undefined, leaves no row. `correct_families` adds what depends on all rows of a run.
     """
     rows: list[dict[str, Any]] = []
     for condition in conditions:
@@ -98,7 +100,6 @@ def compare(
         found = [row for of_baseline in by_baseline for row in of_baseline]
         rows.extend(row for name in names for row in found if qualified_name(row["metric"], row["calibration"]) == name)
     rows.sort(key=lambda row: row["family"] != PRIMARY)
-    correct_families(rows)
     return rows
 
 
@@ -149,7 +150,8 @@ def paired_rows(
                 "relative_percent": 100 * difference / reference if reference else float("nan"),
                 "standard_error": found.standard_error,
                 "smallest_detectable": found.smallest_detectable,
-                "p_value": found.p_value,
+                "p_value": found.p_value if is_tested(plain) else float("nan"),
+                "test": found.test if is_tested(plain) else "",
                 "undefined_resamples": found.undefined,
                 "delong_standard_error": float("nan") if analytic is None else analytic.standard_error,
                 "delong_p_value": float("nan") if analytic is None else analytic.p_value,
@@ -173,12 +175,10 @@ def _delong(first: SeedMeans, second: SeedMeans, calibration: str) -> DelongTest
 
 
 def correct_families(rows: Sequence[dict[str, Any]]) -> None:
-    """Adds the corrected p-values, family by family; a difference without a p-value is no test and does not count."""
-    for family, (name, correction) in _CORRECTIONS.items():
-        mine = [row for row in rows if row["family"] == family]
-        tested = [row for row in mine if not np.isnan(row["p_value"])]
-        corrected = correction(np.array([row["p_value"] for row in tested], dtype=np.float64))
-        for row in mine:
-            row["p_corrected"], row["correction"] = float("nan"), name
-        for row, value in zip(tested, corrected.tolist(), strict=True):
-            row["p_corrected"] = value
+    """Adds the corrected p-values, family by family, over all pairs of domains.
+
+    A row of the grid that is a test of the primary family once more has its corrected p-value and counts there alone.
+    """
+    primary, grid = ([row for row in rows if row["family"] == family] for family in (PRIMARY, GRID))
+    correct_family(primary, HOLM)
+    correct_family(grid, BENJAMINI_HOCHBERG, {test_key(row): row for row in primary if row["test"]})

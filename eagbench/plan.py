@@ -15,6 +15,7 @@ from eagbench.config import ComponentSpec, LoadedBenchmark, validate_params
 from eagbench.domains import Domain, Pair, Transfer, plan_transfer
 from eagbench.errors import UserError
 from eagbench.expert_method import ExpertMethod
+from eagbench.metrics.registered import is_tested
 from eagbench.patient_split import BenchmarkSplit, PatientSplit
 from eagbench.registry import Registered, Registry, code_version
 from eagbench.stage import (
@@ -143,6 +144,14 @@ class _Planner:
         self.metrics = tuple(
             self.use("metric", spec.name, spec.params, ("metrics", i)) for i, spec in enumerate(self.benchmark.metrics)
         )
+        compared = self.benchmark.comparisons
+        if compared is not None and not is_tested(compared.metric):
+            raise UserError(
+                f"a difference in '{compared.metric}' can't carry a claim: it has no better end, or is "
+                "biased by how answers scatter",
+                where=loaded.place("comparisons", "metric"),
+                mend="take a proper one (auroc, auprc, brier) and list the other among `metrics`",
+            )
         # Without an expert to compare with, nothing reads the attention, and its measurement is not paid for.
         self.measures_attention = self.benchmark.reference_expert is not None and any(
             getattr(self.registry.get("metric", use.name).component, "needs_attention", False) for use in self.metrics

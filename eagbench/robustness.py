@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from eagbench.comparisons import ConditionKey, SeedMeans
-from eagbench.metrics.attention import jaccard, overlap_of_others
-from eagbench.metrics.attention_mass import likeness
+from eagbench.families import BENJAMINI_HOCHBERG, correct_family
+from eagbench.metrics.attention import jaccard, overlap_of_others, patient_codes
+from eagbench.metrics.attention_mass import excess_over_others, likeness
 from eagbench.metrics.calibration import Brier
 from eagbench.metrics.recalibrated import UNCORRECTED, metric_and_calibration
+from eagbench.metrics.registered import is_tested
 from eagbench.metrics.weighted import ratio, weighted_mean
-from eagbench.registry import load_registry
 from eagbench.run_contract import CLEAN
 from eagbench.stages.score import Answered
 from eagbench.stats.bootstrap import weight_blocks
-from eagbench.stats.multiplicity import benjamini_hochberg
 from eagbench.stats.paired import paired_difference
 from eagbench.stats.rank_agreement import kendall_tau, spearman
 from eagbench.types import FloatArray, ScoredCases
@@ -32,7 +32,8 @@ AREA, AREA_DEGRADATION = "area", "area_degradation"
 WORST_CASE, WORST_CASE_DEGRADATION = "worst_case", "worst_case_degradation"
 RANK_AGREEMENT = "rank_agreement"
 CITATION_OVERLAP, CITATION_OVERLAP_OVER_OTHERS = "citation_overlap", "citation_overlap_over_other_patient"
-TEACHER_OVERLAP, ATTENTION_LIKENESS = "teacher_overlap", "attention_likeness"
+TEACHER_OVERLAP = "teacher_overlap"
+ATTENTION_LIKENESS, ATTENTION_LIKENESS_OVER_OTHERS = "attention_likeness", "attention_likeness_over_other_patient"
 ALIGNMENT_AND_CHANGE = "alignment_and_change"
 ALL_CONDITIONS, ALL_METHODS = "all", "all"
 
@@ -86,7 +87,7 @@ def robustness(
     intervals: Mapping[str, Any],
     tested: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Every summary, by kind, condition and method.
+    """Every summary in one pair of domains, by kind, condition and method, uncorrected.
 
     Args:
         better: `higher`, `lower` or `neither` per metric; one that has no better end does not degrade.
@@ -94,11 +95,12 @@ def robustness(
         conditions: `clean` first.
         means: By method and condition, with answers; a failed or inapplicable cell is absent and leaves no row.
         intervals: `resamples`, `level` and `seed` of the bootstrap, as for the resamples in `means`.
-        tested: Label of the method whose claim is tested against the others, None if none is.
+        tested: Label of the method whose claim is tested, None if none is: its own degradations, and each of them
+            less every other method's.
 
     Returns:
         The columns of robustness.csv from `summary` to `undefined_resamples`; numbers are floats, NaN where undefined.
-        An undefined number leaves no row.
+        An undefined number leaves no row. `correct_degradations` adds what depends on all rows of a run.
     """
     perturbed = [condition for condition in conditions if condition[0] != CLEAN]
     if not perturbed:
@@ -111,27 +113,17 @@ def robustness(
         differences += _resampled(pairs, means, intervals)
     found += _rank_agreements(better, methods, perturbed, means)
     found += _resampled(_under_stress(methods, perturbed, means), means, intervals)
-    rows = [_row(summary, float(intervals["level"])) for summary in (*found, *differences)]
-    rows = [row for row in rows if not np.isnan(row["value"])]
-    _correct(rows)
-    return rows
+    rows = [_row(summary, float(intervals["level"]), tested) for summary in (*found, *differences)]
+    return [row for row in rows if not np.isnan(row["value"])]
 
 
-def better_end(metric: str) -> str:
-    """Which end of a registered metric is better: `higher`, `lower` or `neither`."""
-    component: Any = load_registry().get("metric", metric).component
-    return str(component.better)
-
-
-def reads_probability(metric: str) -> bool:
-    """Whether a registered metric is a function of the probabilities."""
-    component: Any = load_registry().get("metric", metric).component
-    return bool(component.reads_probability)
-
-
-def _row(summary: Summary, level: float) -> dict[str, Any]:
+def _row(summary: Summary, level: float, tested: str | None) -> dict[str, Any]:
     spread = paired_difference(summary.draws, level)
     nan = float("nan")
+    # Against 0: the tested method's own loss, and the difference between its loss and another one's. A worst case is a
+    # loss by construction.
+    is_own = summary.method == tested and summary.summary in {DEGRADATION, AREA_DEGRADATION}
+    is_test = bool(summary.baseline or is_own) and is_tested(summary.metric)
     return {
         "summary": summary.summary,
         "metric": summary.metric,
@@ -144,23 +136,18 @@ def _row(summary: Summary, level: float) -> dict[str, Any]:
         "ci_low": spread.ci_low,
         "ci_high": spread.ci_high,
         "standard_error": spread.standard_error,
-        "smallest_detectable": spread.smallest_detectable if summary.baseline else nan,
-        "p_value": spread.p_value if summary.baseline else nan,
+        "smallest_detectable": spread.smallest_detectable if is_test else nan,
+        "p_value": spread.p_value if is_test else nan,
+        "test": spread.test if is_test else "",
         "n_conditions": summary.n_conditions,
         "n_methods": summary.n_methods,
         "undefined_resamples": spread.undefined,
     }
 
 
-def _correct(rows: Sequence[dict[str, Any]]) -> None:
-    """Adds p-values corrected by Benjamini and Hochberg over all differences between methods of this table."""
-    tested = [row for row in rows if not np.isnan(row["p_value"])]
-    corrected = benjamini_hochberg(np.array([row["p_value"] for row in tested], dtype=np.float64))
-    for row in rows:
-        row["p_corrected"] = float("nan")
-        row["correction"] = "benjamini_hochberg" if row["baseline"] else ""
-    for row, value in zip(tested, corrected.tolist(), strict=True):
-        row["p_corrected"] = value
+def correct_degradations(rows: Sequence[dict[str, Any]]) -> None:
+    """Adds p-values corrected by Benjamini and Hochberg over all tests of the table, whatever their pair of domains."""
+    correct_family(rows, BENJAMINI_HOCHBERG)
 
 
 # From each metric's own resamples
@@ -407,6 +394,7 @@ def _under_stress(methods: Sequence[str], perturbed: Sequence[ConditionKey], mea
                 CITATION_OVERLAP: [_overlap(a.scored.cited, b.scored.cited) for a, b in pairs],
                 CITATION_OVERLAP_OVER_OTHERS: [_overlap_over_others(a.scored, b.scored) for a, b in pairs],
                 ATTENTION_LIKENESS: [_attention_likeness(a.scored, b.scored) for a, b in pairs],
+                ATTENTION_LIKENESS_OVER_OTHERS: [_attention_over_others(a.scored, b.scored) for a, b in pairs],
                 ALIGNMENT_AND_CHANGE: [_alignment_and_change(a, b) for a, b in pairs],
             }
             for summary, values in columns.items():
@@ -440,12 +428,29 @@ def _overlap_over_others(clean: ScoredCases, changed: ScoredCases) -> FloatArray
 
 def _attention_likeness(clean: ScoredCases, changed: ScoredCases) -> FloatArray | None:
     """1 - Jensen-Shannon distance of the two attentions over all features, 0 for a case without one of them."""
+    sides = _attentions(clean, changed)
+    return None if sides is None else likeness(*sides)
+
+
+def _attention_over_others(clean: ScoredCases, changed: ScoredCases) -> FloatArray | None:
+    """That likeness, less that of other patients' attention on perturbed records to the case's own on clean ones."""
+    sides = _attentions(clean, changed)
+    if sides is None:
+        return None
+    before, after = sides
+    shown, measured = (after > 0).astype(np.float64), after.sum(axis=1) > 0
+    excess = excess_over_others(after, before, shown, measured, patient_codes(clean))
+    return None if np.isnan(excess).any() else excess
+
+
+def _attentions(clean: ScoredCases, changed: ScoredCases) -> tuple[FloatArray, FloatArray] | None:
+    """Both attentions over all features that have any, each (N, F); None where one side has none."""
     if clean.attention is None or changed.attention is None:
         return None
     sides = [[weights or {} for weights in scored.attention or ()] for scored in (clean, changed)]
     names = sorted({name for side in sides for weights in side for name in weights})
     first, second = (np.array([[weights.get(n, 0.0) for n in names] for weights in side]) for side in sides)
-    return likeness(first, second)
+    return first, second
 
 
 def _alignment_and_change(clean: Answered, changed: Answered) -> FloatArray | None:

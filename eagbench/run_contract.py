@@ -15,13 +15,14 @@ RESULT_COLUMNS = (
 COMPARISON_COLUMNS = (
     "benchmark", "task", "domain_train", "domain_eval", "family", "metric", "condition", "severity", "calibration",
     "method", "baseline", "difference", "ci_low", "ci_high", "relative_percent", "standard_error",
-    "smallest_detectable", "p_value", "p_corrected", "correction", "n_cases", "n_positive", "n_seeds",
+    "smallest_detectable", "p_value", "test", "p_corrected", "correction", "n_cases", "n_positive", "n_seeds",
     "undefined_resamples", "delong_standard_error", "delong_p_value",
 )  # fmt: skip
 ROBUSTNESS_COLUMNS = (
     "benchmark", "task", "domain_train", "domain_eval", "summary", "metric", "condition", "severity", "calibration",
     "method", "baseline", "value", "ci_low", "ci_high", "standard_error", "smallest_detectable", "p_value",
-    "p_corrected", "correction", "n_conditions", "n_methods", "n_cases", "n_positive", "n_seeds", "undefined_resamples",
+    "test", "p_corrected", "correction", "n_conditions", "n_methods", "n_cases", "n_positive", "n_seeds",
+    "undefined_resamples",
 )  # fmt: skip
 # Present in a run across domains only: one row per pair of domains, and one per method, metric and such pair.
 DOMAINS = "domains.csv"
@@ -33,7 +34,7 @@ DOMAIN_COLUMNS = (
 GAPS = "gaps.csv"
 GAP_COLUMNS = (
     "benchmark", "task", "domain_train", "domain_eval", "method", "metric", "in_domain", "cases", "in_domain_value",
-    "value", "gap", "ci_low", "ci_high", "standard_error", "smallest_detectable", "p_value", "p_corrected",
+    "value", "gap", "ci_low", "ci_high", "standard_error", "smallest_detectable", "p_value", "test", "p_corrected",
     "correction", "undefined_resamples", "n_cases", "n_positive", "n_seeds",
 )  # fmt: skip
 COST_COLUMNS = ("stage", "kind", "label", "seed", "seconds", "peak_memory_mb", "generated_tokens", "status")

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from eagbench import transfer_tables
 from eagbench.cohort_files import read_facts
-from eagbench.comparisons import ConditionKey, SeedMeans, compare, seed_means
+from eagbench.comparisons import ConditionKey, SeedMeans, compare, correct_families, seed_means
 from eagbench.domains import Domain, Pair
 from eagbench.errors import UserError
 from eagbench.metrics.recalibrated import (
@@ -27,8 +27,9 @@ from eagbench.metrics.recalibrated import (
     qualified_name,
     without_unparsed_variant,
 )
+from eagbench.metrics.registered import better_end, reads_probability
 from eagbench.plan import Cell, Plan
-from eagbench.robustness import better_end, reads_probability, robustness
+from eagbench.robustness import correct_degradations, robustness
 from eagbench.run_contract import (
     ALL_CASES,
     ASKED_COLUMNS,
@@ -321,27 +322,29 @@ class _Writer:
         """The rows of comparisons.csv and those of robustness.csv: both from the same means over seeds.
 
         The first are paired differences between the method whose claim is tested and the others, none if none is; the
-        second what perturbations cost each method, none if every condition is clean. Each pair of domains asks a
-        question of its own: its tests are families of their own.
+        second what perturbations cost each method, none if every condition is clean. A family of tests spans all pairs
+        of domains.
         """
         spec = self.benchmark.comparisons
         methods = [method.label for method in self.plan.methods]
         conditions = [(condition.name, condition.severity) for condition in self.plan.conditions]
         intervals = self.benchmark.intervals.model_dump(mode="json")
-        compared: list[dict[str, Any]] = []
-        perturbed: list[dict[str, Any]] = []
         if spec is None and len(conditions) == 1:
-            return compared, perturbed
+            return [], []
+        compared: list[tuple[Pair, list[dict[str, Any]]]] = []
+        perturbed: list[tuple[Pair, list[dict[str, Any]]]] = []
         better = {use.name: better_end(use.name) for use in self.plan.metrics}
         for pair in self.plan.transfer.pairs:
             means = self._means(pair)
             if spec is not None:
                 others = [label for label in methods if label != spec.method]
                 found = compare(spec.method, spec.metric, others, conditions, means, self.benchmark.intervals.level)
-                compared.extend(self._of_pair(pair, found))
+                compared.append((pair, found))
             tested = None if spec is None else spec.method
-            perturbed.extend(self._of_pair(pair, robustness(better, methods, conditions, means, intervals, tested)))
-        return compared, perturbed
+            perturbed.append((pair, robustness(better, methods, conditions, means, intervals, tested)))
+        correct_families([row for _, rows in compared for row in rows])
+        correct_degradations([row for _, rows in perturbed for row in rows])
+        return self._of_pairs(compared), self._of_pairs(perturbed)
 
     def _means(self, pair: Pair) -> dict[tuple[str, ConditionKey], SeedMeans]:
         """By method and condition, of the cells that every seed has finished."""
@@ -353,15 +356,18 @@ class _Writer:
                     means[(method.label, (condition.name, condition.severity))] = self._seed_means(cells)
         return means
 
-    def _of_pair(self, pair: Pair, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def _of_pairs(self, tables: Sequence[tuple[Pair, Sequence[Mapping[str, Any]]]]) -> list[dict[str, Any]]:
         """Rows of comparisons.csv or robustness.csv with the columns that all rows of a pair of domains share."""
-        shared = {
-            **self._pair_keys(pair),
-            "n_cases": self.counts[pair.evaluate.name].n_cases,
-            "n_positive": self.counts[pair.evaluate.name].n_positive,
-            "n_seeds": len(self.benchmark.seeds),
-        }
-        return [{**shared, **{column: _field(value) for column, value in row.items()}} for row in rows]
+        found: list[dict[str, Any]] = []
+        for pair, rows in tables:
+            shared = {
+                **self._pair_keys(pair),
+                "n_cases": self.counts[pair.evaluate.name].n_cases,
+                "n_positive": self.counts[pair.evaluate.name].n_positive,
+                "n_seeds": len(self.benchmark.seeds),
+            }
+            found.extend({**shared, **{column: _field(value) for column, value in row.items()}} for row in rows)
+        return found
 
     def _pair_keys(self, pair: Pair) -> dict[str, str]:
         return {

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from eagbench.comparisons import SeedMeans
+from eagbench.families import BENJAMINI_HOCHBERG, correct_family
 from eagbench.metrics.recalibrated import UNCORRECTED, metric_and_calibration
+from eagbench.metrics.registered import is_tested
 from eagbench.shared_concepts import SharedConcepts
-from eagbench.stats.multiplicity import benjamini_hochberg
 from eagbench.stats.paired import paired_difference
 from eagbench.types import FloatArray
 
@@ -134,11 +135,12 @@ def gaps(
                         "ci_high": resampled.ci_high,
                         "standard_error": resampled.standard_error,
                         "smallest_detectable": resampled.smallest_detectable,
-                        "p_value": resampled.p_value,
+                        "p_value": resampled.p_value if is_tested(name) else float("nan"),
+                        "test": resampled.test if is_tested(name) else "",
                         "undefined_resamples": resampled.undefined,
                     }
                 )
-    _correct(rows)
+    correct_family(rows, BENJAMINI_HOCHBERG)
     return rows
 
 
@@ -152,12 +154,3 @@ def _in_domain(train: str, target: str, holds: Mapping[str, frozenset[str]], tra
 def _apart(draws: FloatArray) -> FloatArray:
     """Resamples in another order: two sets of patients that are drawn with one seed must not be drawn alike."""
     return draws[np.random.default_rng(_PAIRING_SEED).permutation(len(draws))]
-
-
-def _correct(rows: Sequence[dict[str, Any]]) -> None:
-    tested = [row for row in rows if not np.isnan(row["p_value"])]
-    corrected = benjamini_hochberg(np.array([row["p_value"] for row in tested], dtype=np.float64))
-    for row in rows:
-        row["p_corrected"], row["correction"] = float("nan"), "benjamini_hochberg"
-    for row, value in zip(tested, corrected.tolist(), strict=True):
-        row["p_corrected"] = value

@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from eagbench.comparisons import ConditionKey, SeedMeans, compare, seed_means
+from eagbench.comparisons import ConditionKey, SeedMeans, compare, correct_families, seed_means
 from eagbench.metrics.recalibrated import (
     UNCORRECTED,
     metric_and_calibration,
     qualified_name,
     without_unparsed_variant,
 )
-from eagbench.robustness import better_end, robustness
+from eagbench.metrics.registered import better_end
+from eagbench.robustness import correct_degradations, robustness
 from eagbench.run_contract import (
     ALL_CASES,
     DOMAINS,
@@ -88,7 +89,9 @@ def verify(folder: Path) -> Findings:
         evaluated = _check_numbers(folder, manifest, findings)
         means = _means(manifest, evaluated)
         compared = [row for of_pair in means.values() for row in _comparisons(manifest, of_pair)]
+        correct_families(compared)
         lost = [row for of_pair in means.values() for row in _robustness(manifest, of_pair)]
+        correct_degradations(lost)
         _check_rows(folder / "comparisons.csv", compared, "paired differences recomputed", findings)
         _check_rows(folder / "robustness.csv", lost, "robustness summaries recomputed", findings)
         if manifest["transfer"]["shared"] is not None:
@@ -409,13 +412,9 @@ def reference_value(
 def _ece(label: Any, probability: FloatArray, bins: int) -> float:
     if not len(label):
         return float("nan")
-    bin_of = np.minimum((probability * bins).astype(int), bins - 1)
-    total = 0.0
-    for b in range(bins):
-        mine = bin_of == b
-        if mine.any():
-            total += mine.mean() * abs(probability[mine].mean() - label[mine].mean())
-    return float(total)
+    bin_of = np.digitize(probability, np.arange(1, bins) / bins)
+    of_bins = (bin_of == b for b in np.unique(bin_of))
+    return float(sum(mine.mean() * abs(probability[mine].mean() - label[mine].mean()) for mine in of_bins))
 
 
 def _brier_parts(label: Any, probability: FloatArray, bins: int) -> tuple[float, float]:

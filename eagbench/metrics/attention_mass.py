@@ -15,7 +15,7 @@ import numpy as np
 
 from eagbench.metrics.attention import patient_codes
 from eagbench.metrics.mean_over_cases import MeanOverCases
-from eagbench.types import FloatArray, ScoredCases
+from eagbench.types import BoolArray, FloatArray, IntArray, ScoredCases
 
 
 class AttentionMass(MeanOverCases):
@@ -56,7 +56,9 @@ class AttentionMassOverOtherPatient(MeanOverCases):
         """Excess, shape (N,)."""
         if scored.attention is None or scored.salience is None:
             return None
-        return _excess_over_others(scored)
+        weighed = _Weighed.of(scored)
+        measured = np.array([weights is not None for weights in scored.attention])
+        return excess_over_others(weighed.policy, weighed.expert, weighed.observed, measured, patient_codes(scored))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,23 +115,37 @@ def _information(p: FloatArray) -> FloatArray:
     return information
 
 
-def _excess_over_others(scored: ScoredCases) -> FloatArray:
-    """Likeness of the own attention less that of other patients', per case, shape (N,)."""
-    weighed, patient = _Weighed.of(scored), patient_codes(scored)
-    policy, expert = (np.stack([w, _w_log_w(w)]) for w in (weighed.policy * weighed.observed, weighed.expert))
-    has_attention = np.array([weights is not None for weights in scored.attention or ()])
-    excess = np.zeros(len(patient))
+def excess_over_others(
+    own: FloatArray, target: FloatArray, shown: FloatArray, measured: BoolArray, patient: IntArray
+) -> FloatArray:
+    """Likeness of each case's weights to its target, less that of other patients' weights to the same target.
+
+    Both likenesses are restricted to the features that are shown in either case: what is shown is no merit.
+
+    Args:
+        own: Weights of each case, shape (N, F).
+        target: What they are compared with, shape (N, F).
+        shown: Which features a case's weights can lie on, 0 or 1, shape (N, F).
+        measured: Which cases have weights, shape (N,); the others are nobody's comparison.
+        patient: A number per case that cases of one patient share, shape (N,).
+
+    Returns:
+        For case i the mean over all cases j of other patients of L(own_i, target_i) - L(own_j, target_i), shape (N,); 0
+        for a case that was not measured, NaN with one patient only.
+    """
     if len(np.unique(patient)) < 2:
         return np.full(len(patient), np.nan)
-    for i in np.flatnonzero(has_attention):
-        others = has_attention & (patient != patient[i])
+    weights, targets = (np.stack([w, _w_log_w(w)]) for w in (own * shown, target))
+    excess = np.zeros(len(patient))
+    for i in np.flatnonzero(measured):
+        others = measured & (patient != patient[i])
         if not others.any():
             continue
-        seen = weighed.observed[i] > 0
-        in_both = weighed.observed[np.ix_(others, seen)]  # (M, features of i)
-        theirs = policy[:, others][:, :, seen]  # (2, M, features of i)
-        own, taught = (in_both * weights[:, i][:, None, seen] for weights in (policy, expert))
-        excess[i] = np.mean(_pair_likeness(own, taught) - _pair_likeness(theirs, taught))
+        seen = shown[i] > 0
+        in_both = shown[np.ix_(others, seen)]  # (M, features of i)
+        theirs = weights[:, others][:, :, seen]  # (2, M, features of i)
+        mine, wanted = (in_both * part[:, i][:, None, seen] for part in (weights, targets))
+        excess[i] = np.mean(_pair_likeness(mine, wanted) - _pair_likeness(theirs, wanted))
     # What lies below the precision of a likeness would else be an excess with an interval above 0.
     return np.round(excess, 7)
 

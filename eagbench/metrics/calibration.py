@@ -55,6 +55,7 @@ class ExpectedCalibrationError:
 
     name: ClassVar[str] = "ece"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "lower"
+    biased: ClassVar[bool] = True
     reads_probability: ClassVar[bool] = True
 
     class Params(StrictParams):
@@ -109,6 +110,7 @@ class BrierReliability:
 
     name: ClassVar[str] = "brier_reliability"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "lower"
+    biased: ClassVar[bool] = True
     reads_probability: ClassVar[bool] = True
     Params = ExpectedCalibrationError.Params
 
@@ -131,6 +133,7 @@ class BrierResolution:
 
     name: ClassVar[str] = "brier_resolution"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
+    biased: ClassVar[bool] = True
     reads_probability: ClassVar[bool] = True
     Params = ExpectedCalibrationError.Params
 

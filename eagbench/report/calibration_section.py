@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from eagbench.metrics.calibration import bin_of
 from eagbench.metrics.weighted import ratio
 from eagbench.report import figures, tables, wording
-from eagbench.report.blocks import Block, FigureBlock, Section, TableBlock
+from eagbench.report.blocks import Block, FigureBlock, Folded, Section, TableBlock
 from eagbench.report.calibration_figures import ReliabilityCurve, ReliabilityPanel, reliability
 from eagbench.report.figures import Estimate
 from eagbench.report.prior_correction import prior_table, recalibration_table
 from eagbench.report.run_folder import Answers, Group, RunFolder
+from eagbench.report.tables import Entry, Line, Table
 from eagbench.stats.bootstrap import bootstrap, percentile_interval
 from eagbench.types import FloatArray
 
@@ -23,13 +25,9 @@ FEW_PATIENTS = 10
 
 def calibration(run: RunFolder, group: Group) -> Section | None:
     """A reliability diagram per method, with the recalibrated answers in it if the benchmark asks for them."""
-    panels, left_out = [], 0
-    for method in (*run.methods, *run.references):
-        answers = run.answers(group, method)
-        if answers is None or not answers.parsed.any():
-            continue
-        left_out += int((~answers.parsed).sum())
-        panels.append(reliability_panel(run, method, answers))
+    found = _readable(run, group)
+    panels = [reliability_panel(run, method, answers) for method, answers in found.items()]
+    left_out = sum(int((~answers.parsed).sum()) for answers in found.values())
     if not panels:
         return None
     caption = (
@@ -47,8 +45,41 @@ def calibration(run: RunFolder, group: Group) -> Section | None:
     if left_out:
         caption += f" {wording.several(left_out, 'unparsed answer')} left out."
     blocks: list[Block] = [FigureBlock(reliability(panels, figures.looks(run.methods)), caption)]
+    blocks.append(Folded("The numbers of this figure", (TableBlock(_reliability_table(run, panels)),)))
     blocks.extend(TableBlock(table) for table in (prior_table(run, group), recalibration_table(run, group)) if table)
     return Section("calibration", "Calibration", tuple(blocks))
+
+
+def reliability_table(run: RunFolder, group: Group) -> Table | None:
+    """The numbers of the reliability diagrams; None if no answer could be read."""
+    panels = [reliability_panel(run, method, answers) for method, answers in _readable(run, group).items()]
+    return _reliability_table(run, panels) if panels else None
+
+
+def _readable(run: RunFolder, group: Group) -> dict[str, Answers]:
+    """The answers of all methods and references of which any could be read."""
+    found = {name: run.answers(group, name) for name in (*run.methods, *run.references)}
+    return {name: answers for name, answers in found.items() if answers is not None and answers.parsed.any()}
+
+
+def _reliability_table(run: RunFolder, panels: Sequence[ReliabilityPanel]) -> Table:
+    lines = []
+    for panel in panels:
+        for name, curve in ((panel.method, panel.answered), (f"{panel.method}, recalibrated", panel.recalibrated)):
+            if curve is None:
+                continue
+            filled = [b for b, n in enumerate(curve.counts) if n]
+            for b, (mean, rate) in zip(filled, curve.points, strict=True):
+                ends = f"{b / RELIABILITY_BINS:g} to {(b + 1) / RELIABILITY_BINS:g}"
+                note = "" if math.isnan(rate.low) else f"{wording.number(rate.low)} to {wording.number(rate.high)}"
+                entries = (ends, wording.count(curve.counts[b]), wording.number(mean))
+                lines.append(Line(name, (*(Entry(text) for text in entries), Entry(wording.number(rate.value), note))))
+    caption = (
+        f"Reliability on unchanged records: mean answer and event rate in {RELIABILITY_BINS} bins of equal width, "
+        f"answers of all seeds pooled, with the {tables.percentile_words(run)}; without an interval, fewer than "
+        f"{FEW_PATIENTS} patients. Empty bins are left out."
+    )
+    return Table(caption, ("Method", "Bin", "Answers", "Mean answer", "Event rate"), tuple(lines))
 
 
 def reliability_panel(run: RunFolder, method: str, answers: Answers) -> ReliabilityPanel:

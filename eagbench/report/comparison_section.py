@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from eagbench.comparisons import PRIMARY
+from eagbench.comparisons import GRID, PRIMARY
+from eagbench.families import HOLM
 from eagbench.metrics.recalibrated import UNCORRECTED
-from eagbench.report import tables, wording
-from eagbench.report.blocks import Block, Folded, Prose, Section, TableBlock
-from eagbench.report.run_folder import ComparisonRow, Group, RunFolder
+from eagbench.report import figures, tables, wording
+from eagbench.report.blocks import Block, FigureBlock, Folded, Prose, Section, TableBlock
+from eagbench.report.figures import Estimate
+from eagbench.report.run_folder import ComparisonRow, Group, RobustnessRow, RunFolder
 from eagbench.report.tables import Entry, Line, Table
 
 
@@ -29,7 +31,7 @@ def comparisons(run: RunFolder, group: Group) -> Section | None:
     )
     blocks: list[Block] = [Prose(opening)]
     if primary:
-        blocks += [Prose(verdict(run, primary, metric)), TableBlock(primary_table(run, primary))]
+        blocks += [Prose(verdict(run, primary, metric)), _figure(run, primary), TableBlock(primary_table(run, primary))]
     else:
         blocks.append(Prose("No primary difference could be formed: see the section on missing cells."))
     if rest:
@@ -49,6 +51,24 @@ def of_group(run: RunFolder, group: Group) -> list[ComparisonRow]:
     """The paired differences of one task and pair of domains."""
     where = (group.task, group.domain_train, group.domain_eval)
     return [row for row in run.comparisons if (row.task, row.domain_train, row.domain_eval) == where]
+
+
+def distinct_tests(rows: Sequence[ComparisonRow] | Sequence[RobustnessRow]) -> int:
+    """How many tests rows are: those of one test count once."""
+    return len({(row.method, row.baseline, row.test) for row in rows if not math.isnan(row.p_value)})
+
+
+def _figure(run: RunFolder, rows: Sequence[ComparisonRow]) -> FigureBlock:
+    """The primary differences with their intervals, around the line of no difference."""
+    metric = wording.metric_heading(rows[0].metric)
+    estimates = {row.baseline: Estimate(row.difference, row.ci_low, row.ci_high) for row in rows}
+    panel = figures.ForestPanel(f"{rows[0].method} minus ..., {metric}", estimates, (0.0, "no difference"))
+    caption = (
+        f"{rows[0].method} minus each other method: paired difference in {wording.metric_label(rows[0].metric)} on "
+        f"unchanged records. {_setting(run, rows)} An interval that leaves out 0 is one test at "
+        f"{100 * (1 - run.level):g} %; what holds among all of them stands in the table."
+    )
+    return FigureBlock(figures.forest([row.baseline for row in rows], figures.looks(run.methods), [panel]), caption)
 
 
 def verdict(run: RunFolder, rows: Sequence[ComparisonRow], metric: str) -> str:
@@ -94,11 +114,13 @@ def primary_table(run: RunFolder, rows: Sequence[ComparisonRow]) -> Table:
         )
         for row in rows
     )
+    every = [row for row in run.comparisons if row.family == PRIMARY]
+    over = " over all pairs of domains" if distinct_tests(every) > distinct_tests(rows) else ""
     caption = (
         f"{rows[0].method} minus each other method: paired difference in {wording.metric_label(metric)} on unchanged "
-        f"records. {_setting(run, rows)} Primary family: {wording.several(len(rows), 'test')}, p corrected by Holm. "
-        "Relative: the difference in % of the other method's value. Smallest detectable: 2.8 standard errors, what a "
-        "test at 5 % finds with 80 % power."
+        f"records. {_setting(run, rows)} Primary family: {wording.several(distinct_tests(every), 'test')}{over}, p "
+        "corrected by Holm. Relative: the difference in % of the other method's value. Smallest detectable: 2.8 "
+        "standard errors, what a test at 5 % finds with 80 % power."
     )
     headings = (
         f"Difference in {wording.metric_heading(metric)}",
@@ -120,17 +142,25 @@ def _grid_table(run: RunFolder, rows: Sequence[ComparisonRow], metric: str, cali
                 _difference(row),
                 _detectable(row),
                 Entry(p_value(row.p_value)),
-                Entry(p_value(row.p_corrected)),
+                Entry(p_value(row.p_corrected), "the primary test" if row.correction == HOLM else ""),
             ),
         )
         for row in chosen
     )
+    every = [row for row in run.comparisons if row.family == GRID and row.correction != HOLM]
     kind = "" if calibration == UNCORRECTED else f", {wording.words(calibration)}"
     caption = (
         f"{chosen[0].method} minus each other method: paired difference in {wording.metric_label(metric)}{kind}. "
         f"{_setting(run, chosen)} Secondary: p corrected by Benjamini and Hochberg over all "
-        f"{wording.count(len(rows))} secondary differences."
+        f"{wording.count(distinct_tests(every))} secondary tests of the run; a difference that returns unchanged "
+        "counts once, and as the primary test where it is that one."
     )
+    if all(math.isnan(row.p_value) for row in chosen):
+        caption = (
+            f"{chosen[0].method} minus each other method: paired difference in {wording.metric_label(metric)}{kind}. "
+            f"{_setting(run, chosen)} Shown and not tested: this metric has no better end, or is biased by how answers "
+            "scatter."
+        )
     headings = (
         "Condition",
         f"Difference in {wording.metric_heading(metric)}",

@@ -220,13 +220,45 @@ def _curves(
     return blocks
 
 
+def citation_table(run: RunFolder, group: Group) -> Table | None:
+    """The numbers of the figure of citations, over all features; None if no method cites any."""
+    shares = {
+        method: (_shares(answers.cited or ()), _shares(answers.teacher or ()))
+        for method, answers in _citing(run, group)
+    }
+    if not shares:
+        return None
+    rank = Counter[str]()
+    for of_lists in (lists for both in shares.values() for lists in both):
+        rank |= Counter(of_lists)
+    lines = tuple(
+        Line(
+            feature,
+            tuple(
+                Entry(
+                    wording.percent(cited.get(feature, 0.0)), f"expert's {wording.percent(teacher.get(feature, 0.0))}"
+                )
+                for cited, teacher in shares.values()
+            ),
+        )
+        for feature, _ in sorted(rank.items(), key=lambda item: (-item[1], item[0]))
+    )
+    caption = (
+        "How often an answer cites a feature, and how often it is among the reference expert's top features, in % of "
+        "the answers on unchanged records, seeds pooled. Without intervals: equal shares do not mean the same cases."
+    )
+    return Table(caption, ("Feature", *shares), lines)
+
+
+def _citing(run: RunFolder, group: Group) -> list[tuple[str, Answers]]:
+    """The methods whose answers cite features, where there is an expert's list beside them."""
+    found = [(method, run.answers(group, method)) for method in run.methods]
+    return [(m, a) for m, a in found if a is not None and a.cited is not None and a.teacher is not None]
+
+
 def citations(run: RunFolder, group: Group) -> Section | None:
     """What answers cite, beside what the reference expert attends to."""
-    found: list[tuple[str, Answers]] = []
-    for method in run.methods:
-        answers = run.answers(group, method)
-        if answers is not None and answers.cited is not None and answers.teacher is not None:
-            found.append((method, answers))
+    found = _citing(run, group)
     if not found:
         return None
     lines, panels, rank = [], [], Counter[str]()
@@ -263,7 +295,10 @@ def citations(run: RunFolder, group: Group) -> Section | None:
         f"top features (dark diamond), in % of the answers, seeds pooled; the {len(features)} features that are most "
         "frequent in either. Shares over all answers, without intervals: equal shares do not mean the same cases.",
     )
-    return Section("citations", "What the answers cite", (TableBlock(table), figure))
+    shares = citation_table(run, group)
+    assert shares is not None
+    folded = Folded("The numbers of this figure, for all features", (TableBlock(shares),))
+    return Section("citations", "What the answers cite", (TableBlock(table), figure, folded))
 
 
 def _shares(lists: Sequence[frozenset[str]]) -> dict[str, float]:

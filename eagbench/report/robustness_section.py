@@ -9,11 +9,17 @@ from eagbench import robustness as names
 from eagbench.metrics.recalibrated import UNCORRECTED
 from eagbench.report import tables, wording
 from eagbench.report.blocks import Block, Folded, Prose, Section, TableBlock
-from eagbench.report.comparison_section import p_value, signed
+from eagbench.report.comparison_section import distinct_tests, p_value, signed
 from eagbench.report.run_folder import Group, RobustnessRow, RunFolder
 from eagbench.report.tables import Entry, Line, Table
 
-_CITATIONS = (names.CITATION_OVERLAP, names.CITATION_OVERLAP_OVER_OTHERS, names.ALIGNMENT_AND_CHANGE)
+_STRESS = {
+    names.CITATION_OVERLAP: "Overlap with clean",
+    names.CITATION_OVERLAP_OVER_OTHERS: "Excess over other patients",
+    names.ATTENTION_LIKENESS: "Attention like clean",
+    names.ATTENTION_LIKENESS_OVER_OTHERS: "Excess over other patients' attention",
+    names.ALIGNMENT_AND_CHANGE: "Alignment and change",
+}
 
 
 def losses(run: RunFolder, group: Group) -> Section | None:
@@ -22,12 +28,9 @@ def losses(run: RunFolder, group: Group) -> Section | None:
     if not rows:
         return None
     blocks: list[Block] = [TableBlock(table) for table in loss_tables(run, group)]
-    differences = _differences(run, rows)
-    if differences is not None:
-        blocks.append(TableBlock(differences))
-    folded = tuple(TableBlock(t) for t in (_order(run, rows), _citations(run, rows)) if t is not None)
+    folded = tuple(TableBlock(table) for table in stress_tables(run, group))
     if folded:
-        blocks.append(Folded("Order of the methods, and citations under stress", folded))
+        blocks.append(Folded("Order of the methods, citations and attention under stress", folded))
     if not blocks:
         return None
     opening = "Read beside the clean value: who starts low has little to lose. Definitions: docs/robustness.md."
@@ -35,9 +38,16 @@ def losses(run: RunFolder, group: Group) -> Section | None:
 
 
 def loss_tables(run: RunFolder, group: Group) -> list[Table]:
-    """For each followed metric the mean degradation of every method over each perturbation's severities."""
+    """Mean degradation per perturbation in each followed metric, the tested method's losses, and differences."""
     rows = _of_group(run, group)
-    return [table for metric in tables.curve_metrics(run) if (table := _areas(run, rows, metric)) is not None]
+    found = [_areas(run, rows, metric) for metric in tables.curve_metrics(run)]
+    return [table for table in (*found, _own_losses(run, rows), _differences(run, rows)) if table is not None]
+
+
+def stress_tables(run: RunFolder, group: Group) -> list[Table]:
+    """Whether methods keep their order, and citations and attention their place."""
+    rows = _of_group(run, group)
+    return [table for table in (_order(run, rows), _stress(run, rows)) if table is not None]
 
 
 def _of_group(run: RunFolder, group: Group) -> list[RobustnessRow]:
@@ -74,6 +84,46 @@ def _areas(run: RunFolder, rows: Sequence[RobustnessRow], metric: str) -> Table 
     return Table(caption, ("Method", *perturbations, *(["Worst case"] if worst else [])), tuple(lines))
 
 
+def _own_losses(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
+    """What each condition costs the tested method, in every followed metric, with its test."""
+    metrics = tables.curve_metrics(run)
+    percent = {(r.metric, r.condition, r.severity, r.method): r.value for r in rows if r.summary == names.PERCENT}
+    chosen = [
+        row
+        for row in rows
+        if row.summary == names.DEGRADATION and not row.baseline and row.metric in metrics and row.test
+    ]
+    if not chosen:
+        return None
+    lines = tuple(
+        Line(
+            wording.condition_label(row.condition, row.severity),
+            (
+                Entry(wording.metric_label(row.metric)),
+                _entry(row, sign=True),
+                Entry(f"{signed(percent[row.metric, row.condition, row.severity, row.method], 1)} %"),
+                Entry(p_value(row.p_value)),
+                Entry(p_value(row.p_corrected)),
+            ),
+        )
+        for row in chosen
+    )
+    caption = (
+        f"What each condition costs {chosen[0].method}: degradation, above 0 is worse than clean, and in % of the "
+        f"clean value. {tables.seeds_words(run)}, with the {tables.percentile_words(run)}. {_family_words(run)} A "
+        "condition that changes no answer of it is left out."
+    )
+    return Table(caption, ("Condition", "Metric", "Degradation", "Relative", "p", "p corrected"), lines)
+
+
+def _family_words(run: RunFolder) -> str:
+    return (
+        f"p corrected by Benjamini and Hochberg over all {wording.count(distinct_tests(run.robustness))} tests of "
+        "degradation in the run (robustness.csv), differences between methods, single conditions and other metrics "
+        "among them."
+    )
+
+
 def _differences(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
     metrics = tables.curve_metrics(run)
     compared = {names.AREA_DEGRADATION, names.WORST_CASE_DEGRADATION}
@@ -93,12 +143,9 @@ def _differences(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
         )
         for row in chosen
     )
-    pair = (chosen[0].task, chosen[0].domain_train, chosen[0].domain_eval)
-    every = sum(bool(r.baseline) and (r.task, r.domain_train, r.domain_eval) == pair for r in run.robustness)
     caption = (
         f"Degradation of {chosen[0].method} minus that of each other method: below 0, {chosen[0].method} loses less. "
-        f"p corrected by Benjamini and Hochberg over all {wording.count(every)} differences in degradation "
-        "(robustness.csv), single conditions and other metrics among them."
+        f"{_family_words(run)}"
     )
     return Table(caption, ("Against", "Metric", "Over", "Difference", "p", "p corrected"), lines)
 
@@ -119,27 +166,32 @@ def _order(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
     return Table(caption, ("Condition", *(wording.metric_label(metric) for metric in metrics)), tuple(lines))
 
 
-def _citations(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
-    found = {(r.method, r.condition, r.severity, r.summary): r for r in rows if r.summary in _CITATIONS}
+def _stress(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
+    found = {(r.method, r.condition, r.severity, r.summary): r for r in rows if r.summary in _STRESS}
     if not found:
         return None
+    shown = [summary for summary in _STRESS if any(key[3] == summary for key in found)]
+    teacher = {(r.condition, r.severity): r for r in rows if r.summary == names.TEACHER_OVERLAP}
     lines = tuple(
         Line(
             method,
             (
                 Entry(wording.condition_label(condition, severity)),
-                *(_entry(found.get((method, condition, severity, summary)), sign=True) for summary in _CITATIONS),
+                *(_entry(found.get((method, condition, severity, summary)), sign=True) for summary in shown),
+                _entry(teacher.get((condition, severity))),
             ),
         )
         for method, condition, severity in dict.fromkeys(key[:3] for key in found)
     )
     caption = (
-        "Citations under stress. Overlap: Jaccard of a case's cited features, clean and perturbed; its excess over "
-        "other patients' citations. Alignment and change: Spearman's correlation over cases of the clean overlap with "
-        "the expert's list and the absolute change of the answer; below 0, aligned answers change less. "
-        f"{tables.seeds_words(run)}, with the {tables.percentile_words(run)}."
+        "Citations and attention under stress. Overlap: Jaccard of a case's cited features, clean and perturbed; its "
+        "excess over other patients' citations. Attention: 1 minus the Jensen-Shannon distance of the policy's "
+        "attention to features, clean and perturbed; its excess over other patients' attention. Alignment and change: "
+        "Spearman's correlation over cases of the clean overlap with the expert's list and the absolute change of the "
+        "answer; below 0, aligned answers change less. Expert's list: its own overlap with the clean one, how far the "
+        f"yardstick moved. {tables.seeds_words(run)}, with the {tables.percentile_words(run)}."
     )
-    headings = ("Overlap with clean", "Excess over other patients", "Alignment and change")
+    headings = (*(_STRESS[summary] for summary in shown), "Expert's list")
     return Table(caption, ("Method", "Condition", *headings), lines)
 
 

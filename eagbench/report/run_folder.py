@@ -85,7 +85,9 @@ class ComparisonRow:
     relative_percent: float
     smallest_detectable: float
     p_value: float
+    test: str
     p_corrected: float
+    correction: str
     n_cases: int
     n_positive: int
     undefined_resamples: int
@@ -109,6 +111,7 @@ class RobustnessRow:
     ci_low: float
     ci_high: float
     p_value: float
+    test: str
     p_corrected: float
 
 

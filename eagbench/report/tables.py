@@ -242,17 +242,22 @@ def render(run_folder: Path, format: Format) -> str:
 
     Args:
         run_folder: The folder of a finished run.
-        format: `md` or `latex` (one table for unchanged records, one for the primary paired differences, one for
-            corrected and one for recalibrated answers, one per perturbation and metric, one for unparsed answers, the
-            subgroups), or `csv` (the same numbers as one table in long form, unrounded).
+        format: `md` or `latex` (the page's tables, and the numbers of its figures: unchanged records and each training
+            seed, primary paired differences, corrected and recalibrated answers, reliability, alignment and citations,
+            each perturbation and metric, losses with their tests, order of the methods, citations and attention under
+            stress, unparsed answers, subgroups), or `csv` (the results as one table in long form, unrounded; the run
+            folder holds the other numbers as CSV).
 
     Raises:
         UserError: The folder is not that of a run.
     """
     # These modules build tables of their own from this one's parts.
     from eagbench.report.alignment_section import alignment_table
+    from eagbench.report.calibration_section import reliability_table
     from eagbench.report.comparison_section import primary_tables
     from eagbench.report.prior_correction import prior_table, recalibration_table
+    from eagbench.report.results_sections import citation_table
+    from eagbench.report.robustness_section import loss_tables, stress_tables
     from eagbench.report.subgroup_section import subgroup_tables
     from eagbench.report.transfer_section import transfer_tables
 
@@ -262,11 +267,14 @@ def render(run_folder: Path, format: Format) -> str:
     write = markdown if format == "md" else latex
     blocks: list[str] = [write(table, stamp(run)) for table in transfer_tables(run)]
     for group in run.groups:
-        tables: list[Table | None] = [main_table(run, group), *primary_tables(run, group), prior_table(run, group)]
-        tables += [recalibration_table(run, group), alignment_table(run, group)]
+        tables: list[Table | None] = [main_table(run, group), *primary_tables(run, group)]
+        tables += [seed_table(run, group, metric) for metric in run.metrics[:2]]
+        tables += [prior_table(run, group), recalibration_table(run, group), reliability_table(run, group)]
+        tables += [alignment_table(run, group), citation_table(run, group)]
         for perturbation in run.perturbations:
             tables.extend(robustness_table(run, group, perturbation, m) for m in curve_metrics(run))
         everywhere = [(CLEAN, None), *((p, s) for p, severities in run.perturbations.items() for s in severities)]
+        tables += [*loss_tables(run, group), *stress_tables(run, group)]
         tables += [unparsed_table(run, group, everywhere), *subgroup_tables(run, group)]
         opening = " ".join(part for part in (stamp(run), _sentence(group_title(run, group))) if part)
         blocks.extend(write(table, opening) for table in tables if table is not None)

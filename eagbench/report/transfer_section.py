@@ -241,13 +241,13 @@ def gap_table(run: RunFolder, metric: str) -> Table | None:
         )
         for row in rows
     )
-    loss = "" if metric not in ("brier", "ece") else " (a negative gap is a loss: lower is better)"
+    loss = " (a negative gap is a loss: lower is better)" if wording.loss(metric, 0.0, 1.0) > 0 else ""
     caption = (
         f"Gap in {wording.metric_heading(metric)}: in-domain minus out-of-domain value{loss}. In-domain is the same "
         "method trained where it is evaluated (the domain is named), on the same held-out cases and joint resamples; "
         "where no such model was trained, the method on the held-out cases of its own domain, which are other cases, "
-        f"resampled apart. {tables.seeds_words(run)}, with the {tables.interval_words(run)}. p corrected by Benjamini "
-        "and Hochberg over all gaps of this run, every metric included."
+        f"resampled apart. {tables.seeds_words(run)}, with the {tables.percentile_words(run)}. p corrected by "
+        "Benjamini and Hochberg over all gaps of this run, every metric included."
     )
     headings = ("Trained in, evaluated in", "Out of domain", "In domain", "Gap", "p", "p corrected")
     return Table(caption, ("Method", *headings), lines)

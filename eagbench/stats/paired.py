@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,19 +16,23 @@ DETECTABLE_STANDARD_ERRORS = 2.8
 
 # A difference below this is rounding: the same sums in another order.
 _ROUNDING = 1e-12
+# Resampled differences that agree to so many decimals of the largest one are the same.
+_SAME_DECIMALS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """What resamples say about a difference; all but `undefined` is NaN if more than half of them are undefined.
+    """What resamples say about a difference; all numbers but `undefined` are NaN if more than half are undefined.
 
     Attributes:
         ci_low: Lower end of the percentile interval.
         ci_high: Upper end.
         standard_error: Standard deviation of the resampled differences.
         smallest_detectable: 2.8 standard errors: the true difference that a test at 5 % finds with 80 % power.
-        p_value: Two-sided, see `bootstrap_p_value`.
+        p_value: Two-sided, see `bootstrap_p_value`; NaN if the difference is 0 on every resample, where the two are
+            the same by construction and nothing is tested.
         undefined: Resamples in which the difference is undefined; they are left out.
+        test: Names the resampled differences up to a positive factor; empty where there is no p-value.
     """
 
     ci_low: float
@@ -35,6 +41,7 @@ class PairedDifference:
     smallest_detectable: float
     p_value: float
     undefined: int
+    test: str
 
 
 def paired_difference(draws: FloatArray, level: float) -> PairedDifference:
@@ -48,10 +55,18 @@ def paired_difference(draws: FloatArray, level: float) -> PairedDifference:
     low, high = percentile_interval(draws, level)
     if np.isnan(low):
         nan = float("nan")
-        return PairedDifference(nan, nan, nan, nan, nan, undefined)
+        return PairedDifference(nan, nan, nan, nan, nan, undefined, "")
     defined = draws[~np.isnan(draws)]
     error = float(np.std(defined, ddof=1))
-    return PairedDifference(low, high, error, DETECTABLE_STANDARD_ERRORS * error, bootstrap_p_value(defined), undefined)
+    is_test = bool(np.abs(defined).max() > _ROUNDING)
+    p_value = bootstrap_p_value(defined) if is_test else float("nan")
+    test = _name(draws) if is_test else ""
+    return PairedDifference(low, high, error, DETECTABLE_STANDARD_ERRORS * error, p_value, undefined, test)
+
+
+def _name(draws: FloatArray) -> str:
+    relative = np.round(draws / np.nanmax(np.abs(draws)), _SAME_DECIMALS) + 0.0  # no negative zeros
+    return hashlib.sha256(np.nan_to_num(relative, nan=2.0).tobytes()).hexdigest()[:12]
 
 
 def bootstrap_p_value(draws: FloatArray) -> float:
@@ -59,11 +74,18 @@ def bootstrap_p_value(draws: FloatArray) -> float:
 
     2 (1 + min(number of draws <= 0, number of draws >= 0)) / (B + 1), at most 1: the level at which the percentile
     interval just reaches 0 (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 15.4), with the 1
-    that keeps it above 0 (Davison and Hinkley, Bootstrap Methods, 1997, section 4.2). It is never below 2 / (B + 1).
+    that keeps it above 0 (Davison and Hinkley, Bootstrap Methods, 1997, section 4.2).
+
+    Where no draw lies on the other side of 0 the count says no more than p <= 2 / (B + 1), too little for a family of
+    many tests. There the p-value is that of a normal distribution with the draws' mean and standard deviation, if it is
+    lower: 2 Phi(-|mean| / sd). Draws that are all the same say nothing beyond the count.
 
     Args:
         draws: Shape (B,), B at least 1, without NaN.
     """
-    below = int((draws <= _ROUNDING).sum())
-    above = int((draws >= -_ROUNDING).sum())
-    return min(1.0, 2 * (1 + min(below, above)) / (len(draws) + 1))
+    across = min(int((draws <= _ROUNDING).sum()), int((draws >= -_ROUNDING).sum()))
+    counted = min(1.0, 2 * (1 + across) / (len(draws) + 1))
+    spread = float(np.std(draws, ddof=1)) if len(draws) > 1 else 0.0
+    if across or spread < _ROUNDING:
+        return counted
+    return min(counted, math.erfc(abs(float(draws.mean())) / spread / math.sqrt(2)))

@@ -14,10 +14,11 @@ import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
-from eagbench.comparisons import GRID, PRIMARY, SeedMeans, compare, seed_means
+from eagbench.comparisons import GRID, PRIMARY, SeedMeans, compare, correct_families, seed_means
 from eagbench.run_contract import COMPARISON_COLUMNS
 from eagbench.stages.score import SCORED_SCHEMA, answered, evaluate
 from eagbench.stats.bootstrap import patient_weights
+from eagbench.stats.paired import bootstrap_p_value
 from eagbench.store import file_hash
 from eagbench.verify import verify
 from tests.conftest import Finished
@@ -70,7 +71,7 @@ def test_the_difference_is_that_of_scikit_learns_means_on_joint_resamples() -> N
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=1e-9)
     assert row["standard_error"] == pytest.approx(np.std(draws, ddof=1))
     assert row["smallest_detectable"] == pytest.approx(2.8 * np.std(draws, ddof=1))
-    assert row["p_value"] == pytest.approx(2 * (1 + sum(d <= 0 for d in draws)) / 301)
+    assert row["p_value"] == pytest.approx(bootstrap_p_value(np.array(draws)))
     brier = one(rows, family=GRID, metric="brier")
     assert brier["difference"] == pytest.approx(
         np.mean([brier_score_loss(label, [r["probability"] for r in m]) for m in mine])
@@ -81,7 +82,8 @@ def test_the_difference_is_that_of_scikit_learns_means_on_joint_resamples() -> N
 def test_a_method_does_not_differ_from_itself() -> None:
     means = {(name, CLEAN): means_of([made_predictions(1.0, 0)]) for name in ("a", "b")}
     for row in compare("a", "auroc", ["b"], [CLEAN], means, 0.95):
-        assert (row["difference"], row["ci_low"], row["ci_high"], row["p_value"]) == (0, 0, 0, 1)
+        assert (row["difference"], row["ci_low"], row["ci_high"]) == (0, 0, 0)
+        assert np.isnan(row["p_value"])  # nothing that data could decide
 
 
 def test_families_are_corrected_apart() -> None:
@@ -93,6 +95,7 @@ def test_families_are_corrected_apart() -> None:
         for i, condition in enumerate(conditions)
     }
     rows = compare("a", "auroc", ["b", "c", "d"], conditions, means, 0.95)
+    correct_families(rows)
     assert [row["baseline"] for row in rows[:3]] == ["b", "c", "d"]
     assert {row["family"] for row in rows[:3]} == {PRIMARY}
     assert {row["family"] for row in rows[3:]} == {GRID}
@@ -102,6 +105,56 @@ def test_families_are_corrected_apart() -> None:
         assert [row["p_corrected"] for row in family] == pytest.approx(list(expected))
     assert rows[0]["correction"] == "holm"
     assert rows[-1]["correction"] == "benjamini_hochberg"
+
+
+def test_the_same_test_counts_once_and_where_it_is_primary() -> None:
+    """Three conditions leave a and b as they were: their rows are the primary test again, and no tests of the grid."""
+    unchanged = [("feature_order", severity) for severity in (0.2, 0.6, 1.0)]
+    skills = {"a": 1.6, "b": 1.0, "c": 1.4}
+    means = {
+        (name, condition): means_of([made_predictions(skill, 0)])
+        for name, skill in skills.items()
+        for condition in (CLEAN, *unchanged)
+    }
+    means[("c", unchanged[0])] = means_of([made_predictions(1.1, 0)])
+    rows = compare("a", "auroc", ["b", "c"], [CLEAN, *unchanged], means, 0.95)
+    correct_families(rows)
+    primary = {row["baseline"]: row for row in rows if row["family"] == PRIMARY}
+    again = [row for row in rows if row["family"] == GRID and row["test"] in {p["test"] for p in primary.values()}]
+    assert len(again) == 3 + 2
+    for row in again:
+        counted = primary[row["baseline"]]
+        assert (row["p_corrected"], row["correction"]) == (counted["p_corrected"], "holm")
+    # What is left: one changed AUROC, and one Brier score per baseline on clean and on changed records.
+    grid = {row["test"]: row for row in rows if row["correction"] == "benjamini_hochberg"}
+    assert len(grid) == 1 + 2 + 1
+    expected = multipletests([row["p_value"] for row in grid.values()], method="fdr_bh")[1]
+    assert [row["p_corrected"] for row in grid.values()] == pytest.approx(list(expected))
+    # Two methods that answer alike are two claims, each of them counted.
+    means |= {("d", condition): means[("b", condition)] for condition in (CLEAN, *unchanged)}
+    rows = compare("a", "auroc", ["b", "c", "d"], [CLEAN, *unchanged], means, 0.95)
+    correct_families(rows)
+    three = [row["p_value"] for row in rows if row["family"] == PRIMARY]
+    assert [row["p_corrected"] for row in rows[:3]] == pytest.approx(list(multipletests(three, method="holm")[1]))
+
+
+def test_what_is_biased_by_how_answers_scatter_is_shown_and_not_tested() -> None:
+    metrics = [{"name": "auroc", "params": {}}] + [
+        {"name": name, "params": {"bins": 10}} for name in ("ece", "brier_reliability", "brier_resolution")
+    ]  # fmt: skip
+    metrics.append({"name": "calibration_slope", "params": {}})
+    sides = []
+    for skill in (1.5, 0.5):
+        points, draws = evaluate(made_predictions(skill, 0), metrics, INTERVALS)
+        sides.append(seed_means([points], [draws]))
+    rows = compare("a", "auroc", ["b"], [CLEAN], {("a", CLEAN): sides[0], ("b", CLEAN): sides[1]}, 0.95)
+    correct_families(rows)
+    tested = {row["metric"]: not np.isnan(row["p_value"]) for row in rows}
+    assert tested == {"auroc": True} | dict.fromkeys(
+        ("ece", "brier_reliability", "brier_resolution", "calibration_slope"), False
+    )
+    assert all(row["ci_low"] <= row["difference"] <= row["ci_high"] for row in rows if row["metric"] == "auroc")
+    assert {row["correction"] for row in rows} == {"holm", ""}
 
 
 def test_a_cell_without_numbers_leaves_no_row() -> None:
@@ -124,6 +177,7 @@ def test_undefined_resamples_are_counted_and_an_undefined_interval_is_no_test() 
         ("c", CLEAN): SeedMeans(theirs.points, {**theirs.draws, "auroc": most}),
     }
     rows = compare("a", "auroc", ["b", "c"], [CLEAN], means, 0.95)
+    correct_families(rows)
     b, c = (one(rows, family=PRIMARY, baseline=name) for name in "bc")
     assert (b["undefined_resamples"], c["undefined_resamples"]) == (20, 200)
     assert b["p_corrected"] == b["p_value"]  # a family of one
@@ -218,17 +272,17 @@ def test_a_run_writes_shows_and_verifies_its_differences(
         assert float(row["difference"]) == pytest.approx(expected, abs=1e-12)
         assert float(row["ci_low"]) <= float(row["ci_high"])
         assert (row["n_seeds"], row["undefined_resamples"]) == ("2", "0")
-    # With so few cases, more leaves change nothing: the difference is 0, and so is its interval.
+    # With so few cases, more leaves change nothing: the difference is 0, so is its interval, and nothing is tested.
     same = [row for row in rows if row["baseline"] == "deep"]
-    assert {(row["difference"], row["ci_low"], row["ci_high"], row["p_value"]) for row in same} == {
-        ("0.0",) * 3 + ("1.0",)
+    assert {(row["difference"], row["ci_low"], row["ci_high"], row["p_value"], row["p_corrected"]) for row in same} == {
+        ("0.0",) * 3 + ("",) * 2
     }
     findings = verify(out)
     assert findings.passed, findings.problems
     assert findings.checked["paired differences recomputed"] == len(rows)
     page = (out / "report.html").read_text()
     assert "Paired differences" in page
-    assert "Primary family: 2 tests, p corrected by Holm" in page
+    assert "Primary family: 1 test, p corrected by Holm" in page
     assert "larger than the difference" in page
     assert "are tested in the section on paired differences" in page
     assert "paired difference in AUROC" in cli("report", out, "--format", "md").out

@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import jensenshannon
 from scipy.stats import kendalltau, spearmanr
 from sklearn.metrics import brier_score_loss, roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
 from eagbench.comparisons import SeedMeans, seed_means
-from eagbench.robustness import area, robustness
+from eagbench.robustness import area, correct_degradations, robustness
 from eagbench.stages.score import SCORED_SCHEMA, answered, evaluate
 from eagbench.stats.bootstrap import patient_weights
+from eagbench.stats.paired import bootstrap_p_value
 
 METRICS = [{"name": name, "params": {}} for name in ("auroc", "brier", "cited_features")]
 BETTER = {"auroc": "higher", "brier": "lower", "cited_features": "neither"}
@@ -119,7 +121,10 @@ def test_intervals_come_from_joint_resamples_of_the_patients(table) -> None:
     row = one(table, summary="degradation", metric="brier", method="eag", severity=0.6)
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=1e-9)
     assert row["standard_error"] == pytest.approx(np.std(draws, ddof=1))
-    assert np.isnan(row["p_value"])  # a method's own degradation is an estimate and no test
+    assert row["p_value"] == pytest.approx(bootstrap_p_value(np.array(draws)))  # the tested method's own loss
+    assert np.isnan(
+        one(table, summary="degradation", metric="brier", method="base", severity=0.6, baseline="")["p_value"]
+    )
 
 
 def test_the_worst_case_is_the_worst_condition_of_each_case(table) -> None:
@@ -168,13 +173,15 @@ def test_rank_agreement_is_kendalls_tau_of_the_methods(table) -> None:
         assert -1 <= row["ci_low"] <= row["ci_high"] <= 1
 
 
-def test_differences_between_methods_are_one_family(table) -> None:
-    tested = [row for row in table if row["baseline"]]
-    # Two metrics and two other methods: two severities and the area; and the worst case.
-    assert len(tested) == 2 * 2 * 3 + 2
+def test_losses_and_differences_between_them_are_one_family(table) -> None:
+    tested = [row for row in table if not np.isnan(row["p_value"])]
+    # Two metrics: two severities and the area, of the method's own loss and less two others'; and the worst case.
+    assert len(tested) == 2 * 3 * 3 + 2
     assert {row["method"] for row in tested} == {"eag"}
+    correct_degradations(table)
     expected = multipletests([row["p_value"] for row in tested], method="fdr_bh")[1]
     assert [row["p_corrected"] for row in tested] == pytest.approx(list(expected))
+    assert {row["correction"] for row in table if np.isnan(row["p_value"])} == {""}
     pair = one(tested, summary="degradation", metric="auroc", severity=0.2, baseline="base")
     both = [one(table, summary="degradation", metric="auroc", severity=0.2, method=m)["value"] for m in ("eag", "base")]
     assert pair["value"] == pytest.approx(both[0] - both[1])
@@ -232,16 +239,61 @@ def test_attention_under_stress() -> None:
     assert one(found, summary="attention_likeness", severity=0.6)["value"] == pytest.approx(1 - np.sqrt(divergence))
 
 
+def test_attention_stays_on_the_case_beyond_what_other_patients_attention_has_in_common_with_it() -> None:
+    rng = np.random.default_rng(4)
+    looks = {key: rng.dirichlet(np.ones(4), size=N) for key in (CLEAN, STRONG)}
+    own = made("eag", 0, CLEAN, 1.0, cites=True)
+
+    def rows(weights: np.ndarray) -> list[Any]:
+        return [
+            {**r, "attention": list(zip("abcd", map(float, w), strict=True))} for r, w in zip(own, weights, strict=True)
+        ]
+
+    def excess(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+        pair = {("eag", CLEAN): means_of([rows(before)]), ("eag", STRONG): means_of([rows(after)])}
+        found = robustness(BETTER, ["eag"], [CLEAN, STRONG], pair, INTERVALS)
+        return one(found, summary="attention_likeness_over_other_patient")
+
+    def by_loops(before: np.ndarray, after: np.ndarray) -> float:
+        like = [[1 - jensenshannon(a, b, base=2) for b in before] for a in after]
+        others = [np.mean([like[j][i] for j in range(N) if j // 2 != i // 2]) for i in range(N)]
+        return float(np.mean(np.diag(like)) - np.mean(others))
+
+    row = excess(looks[CLEAN], looks[STRONG])
+    assert row["value"] == pytest.approx(by_loops(looks[CLEAN], looks[STRONG]), abs=1e-6)
+    assert row["ci_low"] < 0 < row["ci_high"]  # drawn apart
+    assert excess(looks[CLEAN], looks[CLEAN])["ci_low"] > 0.1
+    everybody = np.tile(looks[CLEAN][:1], (N, 1))
+    assert excess(everybody, everybody)["value"] == 0  # it stays, because it is the same for all
+
+
 def test_nothing_changes_nothing(means) -> None:
     same = {(m, c): means[(m, CLEAN)] for m in METHODS for c in CONDITIONS}
     rows = robustness(BETTER, list(METHODS), CONDITIONS, same, INTERVALS, "eag")
     for row in rows:
         if "degradation" in row["summary"]:
             assert (row["value"], row["ci_low"], row["ci_high"]) == pytest.approx((0, 0, 0), abs=1e-12)
-            assert row["p_value"] == 1 or not row["baseline"]
+            assert np.isnan(row["p_value"])
     assert {row["value"] for row in rows if row["summary"] == "rank_agreement"} == {1}
     assert {row["value"] for row in rows if row["summary"] == "citation_overlap"} == {1}
     assert not [row for row in rows if row["summary"] == "alignment_and_change"]  # nothing moved: undefined
+
+
+def test_the_area_below_one_severity_is_the_same_test_as_its_end(means) -> None:
+    fewer = {key: value for key, value in means.items() if key[1] != STRONG}
+    rows = robustness(BETTER, list(METHODS), [c for c in CONDITIONS if c != STRONG], fewer, INTERVALS, "eag")
+    correct_degradations(rows)
+    by_summary = {
+        summary: one(rows, summary=summary, metric="auroc", method="eag", baseline="base")
+        for summary in ("degradation", "area_degradation")
+    }
+    end, below = by_summary.values()
+    assert below["value"] == pytest.approx(end["value"] / 2)
+    assert (below["test"], below["p_value"], below["p_corrected"]) == (end["test"], end["p_value"], end["p_corrected"])
+    tested = {(row["baseline"], row["test"]): row for row in rows if not np.isnan(row["p_value"])}
+    assert len(tested) == 2 * 3 + 2  # not twice as many
+    expected = multipletests([row["p_value"] for row in tested.values()], method="fdr_bh")[1]
+    assert [row["p_corrected"] for row in tested.values()] == pytest.approx(list(expected))
 
 
 def test_without_perturbations_there_is_nothing_to_say(means) -> None:

@@ -10,10 +10,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from eagbench.metrics.calibration import ExpectedCalibrationError
 from eagbench.run_contract import RESULT_COLUMNS
+from eagbench.types import ScoredCases
 from eagbench.verify import reference_value, verify
 from tests.conftest import Finished
 
@@ -105,6 +110,18 @@ def test_scikit_learn_alone_recomputes_every_point_value(finished_run) -> None:
             assert float(row["value"]) == pytest.approx(expected, abs=1e-9)
             n += 1
     assert n == 3 * 2 * 3 * 5
+
+
+@given(st.lists(st.integers(0, 100), min_size=1, max_size=30), st.sampled_from([7, 10, 50, 90, 100]))
+def test_verify_bins_answers_of_two_decimals_as_the_metric_does(percents: list[int], bins: int) -> None:
+    """0.29 times 100 is 28.999...: such an answer must not fall into another bin when it is checked."""
+    rows = [{"probability": p / 100, "label": i % 2, "parsed": True} for i, p in enumerate(percents)]
+    use = {"name": "ece", "params": {"bins": bins}}
+    metric = ExpectedCalibrationError(ExpectedCalibrationError.Params(bins=bins))
+    label = np.array([row["label"] for row in rows])
+    scored = ScoredCases(np.array([row["probability"] for row in rows]), label, np.ones(len(rows), dtype=bool))
+    value = float(metric(scored, np.ones((1, len(rows))))[0])
+    assert reference_value("ece", rows, [use]) == pytest.approx(value, abs=1e-12)
 
 
 def test_verify_passes_and_notices_tampering(finished_run, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import json
 import math
 import re
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from eagbench.report.tables import render
@@ -33,7 +35,8 @@ def test_csv_holds_the_headline_numbers_unrounded(folder):
 
 def test_markdown_tables_are_rectangular_and_stamped(folder):
     blocks = re.findall(r"(?:^\|.*\n)+", render(folder, "md"), flags=re.MULTILINE)
-    assert len(blocks) == 1 + 3 * 2 + 1  # clean, three perturbations with two metrics, unparsed answers
+    # Clean, two metrics by seed, reliability and citations; three perturbations with two metrics; unparsed answers.
+    assert len(blocks) == 1 + 2 + 2 + 3 * 2 + 1
     for block in blocks:
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(widths) == 1
@@ -43,7 +46,7 @@ def test_markdown_tables_are_rectangular_and_stamped(folder):
 
 def test_latex_escapes_and_sets_references_apart(folder):
     latex = render(folder, "latex")
-    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 8
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 12
     first = latex[: latex.index(r"\end{table}")]
     assert r"logistic\_regression" in first
     assert re.search(r"\\midrule\noracle & ", first)
@@ -51,6 +54,34 @@ def test_latex_escapes_and_sets_references_apart(folder):
     for line in re.findall(r"^.* \\\\$", first, flags=re.MULTILINE):
         assert len(re.findall(r"(?<!\\)&", line)) == 7  # n / events and six metrics
     assert all(ord(character) < 128 for character in latex)
+
+
+def test_the_numbers_of_figures_are_those_of_the_predictions(folder):
+    blocks = re.findall(r"(?:^\|.*\n)+", render(folder, "md"), flags=re.MULTILINE)
+    [reliability] = [block for block in blocks if "| Bin |" in block]
+    [citations] = [block for block in blocks if block.startswith("| Feature |")]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in reliability.splitlines()[2:]]
+    answers = [
+        row
+        for row in pq.read_table(folder / "predictions" / "lightgbm.parquet").to_pylist()
+        if row["condition"] == "clean" and row["parsed"]
+    ]
+    mine = [row for row in rows if row[0] == "lightgbm"]
+    assert sum(int(row[2].replace(",", "")) for row in mine) == len(answers)
+    low, high = map(float, mine[0][1].split(" to "))
+    inside = [row for row in answers if low <= row["probability"] < high]
+    assert int(mine[0][2].replace(",", "")) == len(inside)
+    assert float(mine[0][3]) == pytest.approx(np.mean([row["probability"] for row in inside]), abs=6e-4)
+    assert float(mine[0][4].split(" (")[0]) == pytest.approx(np.mean([row["label"] for row in inside]), abs=6e-4)
+    feature, *shares = [cell.strip() for cell in citations.splitlines()[2].split("|")[1:-1]]
+    method = citations.splitlines()[0].split("|")[2].strip()
+    cited = [
+        row["cited_features"]
+        for row in pq.read_table(folder / "predictions" / f"{method}.parquet").to_pylist()
+        if row["condition"] == "clean"
+    ]
+    share = np.mean([feature in (listed or ()) for listed in cited])
+    assert float(shares[0].split(" ")[0]) == pytest.approx(100 * share, abs=0.06)
 
 
 def test_special_characters_in_labels(simulated_run, tmp_path):

@@ -16,13 +16,37 @@ def test_by_hand() -> None:
     draws = np.array([-0.1, 0.0, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4])
     assert bootstrap_p_value(draws) == pytest.approx(2 * (1 + 2) / 10)  # two of nine are at or below 0
     assert bootstrap_p_value(-draws) == bootstrap_p_value(draws)
-    assert bootstrap_p_value(np.full(999, 0.1)) == pytest.approx(0.002)  # never below 2 / (B + 1)
+    assert bootstrap_p_value(np.full(999, 0.1)) == pytest.approx(0.002)  # all the same: the count alone
 
 
-def test_no_difference_has_no_width_and_a_p_value_of_one() -> None:
+def test_no_difference_has_no_width_and_is_no_test() -> None:
     found = paired_difference(np.zeros(500), 0.95)
-    assert (found.ci_low, found.ci_high, found.standard_error, found.p_value) == (0, 0, 0, 1)
-    assert bootstrap_p_value(np.full(500, -1e-16)) == 1  # rounding is no difference
+    assert (found.ci_low, found.ci_high, found.standard_error, found.test) == (0, 0, 0, "")
+    assert np.isnan(found.p_value)
+    assert np.isnan(paired_difference(np.full(500, -1e-16), 0.95).p_value)  # rounding is no difference
+    assert bootstrap_p_value(np.full(500, -1e-16)) == 1
+
+
+@pytest.mark.parametrize("z", [3.8, 5.0, 7.0])
+def test_beyond_what_can_be_counted_the_p_value_is_that_of_a_normal_distribution(z: float) -> None:
+    draws = np.random.default_rng(2).normal(z, 1.0, 1000)
+    assert draws.min() > 0  # nothing to count: the count alone would say 0.002 whatever the difference
+    assert bootstrap_p_value(draws) == pytest.approx(2 * norm.sf(draws.mean() / draws.std(ddof=1)), rel=1e-6)
+    assert bootstrap_p_value(-draws) == pytest.approx(bootstrap_p_value(draws), rel=1e-6)
+    assert 0 < bootstrap_p_value(draws) < 2 / 1001
+    # Where a wide distribution would give more than the count does, the count stands.
+    skewed = np.random.default_rng(2).exponential(1.0, 1000) + 0.01
+    assert bootstrap_p_value(skewed) == pytest.approx(2 / 1001)
+
+
+def test_a_test_is_named_by_its_resampled_differences_up_to_a_positive_factor() -> None:
+    draws = np.random.default_rng(0).normal(0.1, 0.1, 400)
+    draws[7] = np.nan
+    name = paired_difference(draws, 0.95).test
+    assert name
+    assert {paired_difference(draws * factor, 0.95).test for factor in (0.5, 3.0, 1 + 1e-12)} == {name}
+    others = (-draws, draws + 0.001, np.where(np.arange(400) == 3, 0.0, draws), np.roll(draws, 1))
+    assert len({name, *(paired_difference(other, 0.95).test for other in others)}) == 5
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(-3, 3))

@@ -1,0 +1,53 @@
+"""Families of tests: which rows of a table are tests, which of them are one test, and their corrected p-values.
+
+A table may hold one and the same test many times: under a condition that leaves two methods' answers as they were,
+after a recalibration that keeps their order, as the area below a curve of one severity. Such rows have the same
+resampled differences up to a positive factor, and the same `test`. In a family they count once, so that a large effect
+is not multiplied and does not make unrelated tests look better; each of them has the corrected p-value of their test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from eagbench.stats.multiplicity import benjamini_hochberg, holm
+
+HOLM, BENJAMINI_HOCHBERG = "holm", "benjamini_hochberg"
+_CORRECTIONS = {HOLM: holm, BENJAMINI_HOCHBERG: benjamini_hochberg}
+
+TestKey = tuple[str, str, str]
+
+
+def test_key(row: Mapping[str, Any]) -> TestKey:
+    """What rows of one test have in common: the two methods, and their resampled differences."""
+    return row["method"], row.get("baseline", ""), row["test"]
+
+
+def correct_family(
+    rows: Sequence[dict[str, Any]], correction: str, elsewhere: Mapping[TestKey, Mapping[str, Any]] | None = None
+) -> None:
+    """Adds `p_corrected` and `correction` to the rows of one family.
+
+    Args:
+        rows: With `method`, `test`, `p_value`, and `baseline` where there is one. NaN as a p-value says that a row is
+            no test.
+        correction: `holm` or `benjamini_hochberg`.
+        elsewhere: Corrected rows of another family by their test. A row of such a test is counted there and not here.
+    """
+    distinct: dict[TestKey, list[dict[str, Any]]] = {}
+    for row in rows:
+        row["p_corrected"], row["correction"] = float("nan"), ""
+        if np.isnan(row["p_value"]):
+            continue
+        counted = (elsewhere or {}).get(test_key(row))
+        if counted is not None:
+            row["p_corrected"], row["correction"] = counted["p_corrected"], counted["correction"]
+        else:
+            distinct.setdefault(test_key(row), []).append(row)
+    p_values = np.array([same[0]["p_value"] for same in distinct.values()], dtype=np.float64)
+    for same, value in zip(distinct.values(), _CORRECTIONS[correction](p_values).tolist(), strict=True):
+        for row in same:
+            row["p_corrected"], row["correction"] = value, correction

@@ -1,0 +1,26 @@
+"""What registered metrics say of themselves, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eagbench.registry import load_registry
+
+
+def better_end(metric: str) -> str:
+    """Which end of a metric is better: `higher`, `lower` or `neither`."""
+    return str(_component(metric).better)
+
+
+def reads_probability(metric: str) -> bool:
+    """Whether a metric is a function of the probabilities."""
+    return bool(_component(metric).reads_probability)
+
+
+def is_tested(metric: str) -> bool:
+    """Whether a difference of this metric is a test: it has a better end, and is not biased on a finite sample."""
+    return better_end(metric) != "neither" and not getattr(_component(metric), "biased", False)
+
+
+def _component(metric: str) -> Any:
+    return load_registry().get("metric", metric).component
