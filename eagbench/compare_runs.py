@@ -16,14 +16,15 @@ import pyarrow.parquet as pq
 
 from eagbench.comparisons import PRIMARY, ConditionKey, SeedMeans, correct_families, paired_rows, seed_means
 from eagbench.errors import UserError
+from eagbench.metrics.registered import needs_reference_expert
 from eagbench.run_contract import read_manifest
 from eagbench.stages.score import answered, evaluate
 
 COLUMNS = (
     "task", "domain_train", "domain_eval", "family", "metric", "condition", "severity", "calibration", "first",
     "second", "difference", "ci_low", "ci_high", "relative_percent", "standard_error", "smallest_detectable", "p_value",
-    "p_corrected", "correction", "n_cases", "n_positive", "n_seeds_first", "n_seeds_second", "undefined_resamples",
-    "delong_standard_error", "delong_p_value",
+    "test", "p_corrected", "correction", "n_cases", "n_positive", "n_seeds_first", "n_seeds_second",
+    "undefined_resamples", "delong_standard_error", "delong_p_value",
 )  # fmt: skip
 _SETTING = ("task", "domain_train", "domain_eval")
 Setting = tuple[str, ...]  # task, domain_train, domain_eval
@@ -50,6 +51,22 @@ class _Run:
         labels = tuple(m["label"] for m in manifest["methods"])
         return cls(folder, manifest, tuple(n for n in labels if (folder / "predictions" / f"{n}.parquet").is_file()))
 
+    @property
+    def reference_expert(self) -> Any:
+        """As the benchmark says it: whose features the alignment metrics use."""
+        return self.manifest.get("benchmark", {}).get("reference_expert")
+
+    def perturbation(self, condition: ConditionKey) -> Any:
+        """What determines the records under a condition; None for the records as they are."""
+        found = [c for c in self.manifest["conditions"] if (c["name"], c["severity"]) == condition]
+        return found[0].get("perturbation") if found else None
+
+    def window_hours(self, domain: str) -> Any:
+        """How much of the record the evaluated cases show."""
+        domains = self.manifest.get("transfer", {}).get("domains", [])
+        data = next((d["data"] for d in domains if d["name"] == domain), domain)
+        return self.manifest["data"].get(data, {}).get("task", {}).get("window_hours")
+
     def answers(self, label: str) -> dict[Place, dict[str, list[dict[str, Any]]]]:
         """A method's scored rows by place and seed."""
         found: dict[Place, dict[str, list[dict[str, Any]]]] = {}
@@ -69,6 +86,7 @@ class Comparison:
         metric: The metric of the primary family.
         level: Nominal coverage of the intervals.
         is_synthetic: Whether one of the runs is on generated records.
+        left_out: Metrics of both runs that can't be compared: they measure the distance to different reference experts.
         rows: One per difference, with the columns `COLUMNS`, the primary family first.
     """
 
@@ -77,6 +95,7 @@ class Comparison:
     metric: str
     level: float
     is_synthetic: bool
+    left_out: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
 
 
@@ -97,13 +116,14 @@ def compare_runs(
     """
     runs = _Run.read(first), _Run.read(second)
     _same_settings(*runs)
-    metrics = _shared_metrics(*runs)
+    metrics, left_out = _shared_metrics(*runs)
     chosen = _primary_metric(runs[0], metrics, metric)
     level = float(runs[0].manifest["intervals"]["level"])
     rows: list[dict[str, Any]] = []
     for labels in _pairs(runs, pairs):
         answers = [_only(run.answers(label), conditions) for run, label in zip(runs, labels, strict=True)]
         _same_places(labels, answers)
+        _same_records(runs, labels, answers[0])
         for place, mine in answers[0].items():
             theirs = answers[1][place]
             _same_cases(labels, place, mine, theirs)
@@ -124,7 +144,7 @@ def compare_runs(
     correct_families(rows)
     ordered = tuple({column: renamed[column] for column in COLUMNS} for renamed in map(_renamed, rows))
     is_synthetic = any(run.manifest.get("synthetic") for run in runs)
-    return Comparison(first, second, chosen, level, is_synthetic, ordered)
+    return Comparison(first, second, chosen, level, is_synthetic, left_out, ordered)
 
 
 def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +169,8 @@ def _settings(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
-def _shared_metrics(first: _Run, second: _Run) -> list[dict[str, Any]]:
+def _shared_metrics(first: _Run, second: _Run) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """The metrics that both runs have, and the names of those among them that do not measure the same thing."""
     theirs = {use["name"]: use for use in second.manifest["metrics"]}
     shared = [use for use in first.manifest["metrics"] if use["name"] in theirs]
     for use in shared:
@@ -159,9 +180,13 @@ def _shared_metrics(first: _Run, second: _Run) -> list[dict[str, Any]]:
                 f"{_settings(use['params'])} here, {_settings(theirs[use['name']]['params'])} there",
                 where=f"{first.folder}, {second.folder}",
             )
+    left_out: tuple[str, ...] = ()
+    if first.reference_expert != second.reference_expert:
+        left_out = tuple(use["name"] for use in shared if needs_reference_expert(use["name"]))
+        shared = [use for use in shared if use["name"] not in left_out]
     if not shared:
         raise UserError("the two runs have no metric in common", where=f"{first.folder}, {second.folder}")
-    return shared
+    return shared, left_out
 
 
 def _primary_metric(first: _Run, metrics: Sequence[Mapping[str, Any]], asked: str | None) -> str:
@@ -236,6 +261,29 @@ def _same_places(labels: tuple[str, str], answers: Sequence[Answers]) -> None:
             raise UserError(f"the {what} differ: {', '.join(words)}", where=_where(labels), mend=mend)
     if set(answers[0]) != set(answers[1]):
         raise UserError("the conditions differ between domains", where=_where(labels), mend="--condition clean")
+
+
+def _same_records(runs: tuple[_Run, _Run], labels: tuple[str, str], answers: Answers) -> None:
+    """Refuses cases that show another part of the record, or meet another perturbation of the same name."""
+    for domain in dict.fromkeys(setting[2] for setting, _ in answers):
+        mine, theirs = (run.window_hours(domain) for run in runs)
+        if mine != theirs:
+            raise UserError(
+                f"the cases of {domain} show {mine:g} hours in the first run and {theirs:g} in the second",
+                where=_where(labels),
+                mend="compare runs with the same `window_hours`",
+            )
+    for condition in dict.fromkeys(condition for _, condition in answers):
+        mine, theirs = ({**(run.perturbation(condition) or {})} for run in runs)
+        other = [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
+        if other:
+            here, there = ({key: side.get(key) for key in other} for side in (mine, theirs))
+            raise UserError(
+                f"the condition {_named(condition)} is not the same change of the records: {_settings(here)} here, "
+                f"{_settings(there)} there",
+                where=_where(labels),
+                mend="name the conditions that are: --condition clean",
+            )
 
 
 def _named(parts: Any) -> str:

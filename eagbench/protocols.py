@@ -436,6 +436,7 @@ class Metric(Protocol):
     `reads_probability` is True for a function of the probabilities: where answers were unparsed, such a metric is also
     reported over the parsed cases only and for the worst case (`eagbench.metrics.unparsed`). With an optional class
     attribute `needs_attention = True` the policies' own attention is measured at prediction. With an optional
+    `needs_reference_expert = True` it is not compared between runs with different ones. With an optional
     `biased = True` differences are shown and not tested: of two methods without a fault, the one whose answers scatter
     more would be found worse.
     """

@@ -82,7 +82,7 @@ def make_manifest(
         "methods": [
             {"label": m.label, "name": m.use.name, "reads": m.reads, "params": dict(m.use.params)} for m in plan.methods
         ],
-        "conditions": [_condition(c) for c in plan.conditions],
+        "conditions": [_condition(c, benchmark.split.seed) for c in plan.conditions],
         "metrics": [{"name": use.name, "params": dict(use.params)} for use in plan.metrics],
         "seeds": list(benchmark.seeds),
         "intervals": benchmark.intervals.model_dump(mode="json"),
@@ -174,14 +174,19 @@ def _stage(node: StageNode, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _condition(condition: Condition) -> dict[str, Any]:
-    """A condition, with the first line of the perturbation's own documentation and what its severity counts."""
+def _condition(condition: Condition, seed: int) -> dict[str, Any]:
+    """A condition: what determines its draws, the first line of its documentation, what its severity counts."""
     facts: dict[str, Any] = {"name": condition.name, "severity": condition.severity}
-    if condition.perturbation is None:
-        return {**facts, "description": "the record as it is", "severity_unit": None}
-    component = load_registry().get("perturbation", condition.perturbation.name).component
-    description = (inspect.getdoc(component) or "").partition("\n")[0]
-    return {**facts, "description": description, "severity_unit": getattr(component, "severity_unit", None)}
+    use = condition.perturbation
+    if use is None:
+        return {**facts, "perturbation": None, "description": "the record as it is", "severity_unit": None}
+    component = load_registry().get("perturbation", use.name).component
+    return {
+        **facts,
+        "perturbation": {"name": use.name, **use.params, "code": use.code, "seed": seed},
+        "description": (inspect.getdoc(component) or "").partition("\n")[0],
+        "severity_unit": getattr(component, "severity_unit", None),
+    }
 
 
 def git_state() -> dict[str, Any] | None:

@@ -31,6 +31,7 @@ class AttentionJaccard(MeanOverCases):
 
     name: ClassVar[str] = "attention_jaccard"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
+    needs_reference_expert: ClassVar[bool] = True
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
         """Overlap, shape (N,)."""
@@ -61,6 +62,7 @@ class AlignmentOverConstant(MeanOverCases):
 
     name: ClassVar[str] = "alignment_over_constant"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
+    needs_reference_expert: ClassVar[bool] = True
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
         """Excess, shape (N,)."""
@@ -79,6 +81,7 @@ class AlignmentOverOtherPatient(MeanOverCases):
 
     name: ClassVar[str] = "alignment_over_other_patient"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
+    needs_reference_expert: ClassVar[bool] = True
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
         """Excess, shape (N,)."""

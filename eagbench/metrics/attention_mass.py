@@ -27,6 +27,7 @@ class AttentionMass(MeanOverCases):
 
     name: ClassVar[str] = "attention_mass"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
+    needs_reference_expert: ClassVar[bool] = True
     needs_attention: ClassVar[bool] = True
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
@@ -50,6 +51,7 @@ class AttentionMassOverOtherPatient(MeanOverCases):
 
     name: ClassVar[str] = "attention_mass_over_other_patient"
     better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
+    needs_reference_expert: ClassVar[bool] = True
     needs_attention: ClassVar[bool] = True
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:

@@ -50,6 +50,9 @@ def table(comparison: Comparison) -> Table:
         "on unchanged records, by Benjamini and Hochberg over all other differences (other metrics and calibrations "
         "among them: --out FILE.csv). Smallest detectable: 2.8 standard errors."
     )
+    if comparison.left_out:
+        names = wording.enumeration([wording.metric_label(name) for name in comparison.left_out])
+        caption += f" Left out, because the runs have different reference experts: {names}."
     headings = (f"Difference in {wording.metric_heading(comparison.metric)}", "Smallest detectable", "p", "p corrected")
     lines = tuple(_line(row, several_domains=len(domains) > 1) for row in rows)
     return Table(caption, ("Method", "Condition", *headings), lines)

@@ -34,6 +34,7 @@ def write_run(
     seeds: tuple[int, ...] = (0, 1),
     conditions: tuple[tuple[str, float | None], ...] = (CLEAN, STRONG),
     change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = lambda rows: rows,
+    conditions_in_manifest: list[dict[str, Any]] | None = None,
     **manifest: Any,
 ) -> Path:
     """A run folder as far as a comparison reads it: the manifest and the predictions."""
@@ -51,7 +52,7 @@ def write_run(
     whole = {
         "name": "b",
         "methods": [{"label": label} for label in methods],
-        "conditions": [{"name": n, "severity": s} for n, s in conditions],
+        "conditions": conditions_in_manifest or [{"name": n, "severity": s} for n, s in conditions],
         "data": {},
         "intervals": {"resamples": 200, "level": 0.95, "seed": 0},
         "seeds": list(seeds),
@@ -108,6 +109,60 @@ def test_methods_are_named_where_their_labels_differ(tmp_path: Path) -> None:
         compare_runs(first, second, pairs=["nobody=eag_v1"])
     with pytest.raises(UserError, match="is not a pair"):
         compare_runs(first, second, pairs=["eag"])
+
+
+AS_DRAWN = {"name": "missing_by_value", "ratio": 20.0, "code": "x", "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"ratio": 1.0}, "missing_values 0.5 is not the same change of the records: ratio 20.0 here, ratio 1.0 there"),
+        ({"seed": 3}, "seed 0 here, seed 3 there"),
+        ({"code": "y"}, "code x here, code y there"),
+    ],
+)
+def test_a_condition_of_the_same_name_must_be_the_same_change(tmp_path: Path, other: dict[str, Any], said: str) -> None:
+    def conditions(drawn: dict[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {"name": "clean", "severity": None, "perturbation": None},
+            {"name": "missing_values", "severity": 0.5, "perturbation": drawn},
+        ]
+
+    first = write_run(tmp_path / "a", {"eag": 1.6}, conditions_in_manifest=conditions(AS_DRAWN))
+    same = write_run(tmp_path / "b", {"eag": 1.0}, conditions_in_manifest=conditions(AS_DRAWN))
+    assert compare_runs(first, same).rows
+    second = write_run(tmp_path / "c", {"eag": 1.0}, conditions_in_manifest=conditions(AS_DRAWN | other))
+    with pytest.raises(UserError, match=said):
+        compare_runs(first, second)
+    assert compare_runs(first, second, conditions=["clean"]).rows
+
+
+def test_cases_that_show_another_part_of_the_record_are_other_cases(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / f"{hours:g}", {"eag": 1.6}, data={"icu": {"task": {"window_hours": hours}}})
+        for hours in (48.0, 24.0)
+    ]
+    with pytest.raises(UserError, match="the cases of icu show 48 hours in the first run and 24 in the second"):
+        compare_runs(*runs)
+
+
+def test_alignment_with_different_experts_is_not_compared(tmp_path: Path) -> None:
+    metrics = [{"name": name, "params": {}} for name in ("auroc", "cited_features", "attention_jaccard")]
+
+    def listed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{**row, "cited_features": ["a"], "teacher_features": ["a", "b"]} for row in rows]
+
+    def run(name: str, expert: str) -> Path:
+        benchmark = {"reference_expert": expert}
+        return write_run(tmp_path / name, {"eag": 1.6}, change=listed, metrics=metrics, benchmark=benchmark)
+
+    same = compare_runs(run("a", "lightgbm"), run("b", "lightgbm"))
+    assert same.left_out == ()
+    assert {row["metric"] for row in same.rows} == {"auroc", "cited_features", "attention_jaccard"}
+    other = compare_runs(tmp_path / "a", run("c", "concare"))
+    assert other.left_out == ("attention_jaccard",)
+    assert {row["metric"] for row in other.rows} == {"auroc", "cited_features"}
 
 
 def flipped(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
