@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from eagbench.metrics.calibration import bin_of
+from eagbench.metrics.recalibrated import PRIOR_CORRECTED, RECALIBRATED
 from eagbench.metrics.weighted import ratio
 from eagbench.report import figures, tables, wording
 from eagbench.report.blocks import Block, FigureBlock, Folded, Section, TableBlock
@@ -16,6 +18,7 @@ from eagbench.report.figures import Estimate
 from eagbench.report.prior_correction import prior_table, recalibration_table
 from eagbench.report.run_folder import Answers, Group, RunFolder
 from eagbench.report.tables import Entry, Line, Table
+from eagbench.run_contract import CLEAN
 from eagbench.stats.bootstrap import bootstrap, percentile_interval
 from eagbench.types import FloatArray
 
@@ -46,6 +49,9 @@ def calibration(run: RunFolder, group: Group) -> Section | None:
         caption += f" {wording.several(left_out, 'unparsed answer')} left out."
     blocks: list[Block] = [FigureBlock(reliability(panels, figures.looks(run.methods)), caption)]
     blocks.append(Folded("The numbers of this figure", (TableBlock(_reliability_table(run, panels)),)))
+    measured = calibration_table(run, group)
+    if measured is not None:
+        blocks.append(TableBlock(measured))
     blocks.extend(TableBlock(table) for table in (prior_table(run, group), recalibration_table(run, group)) if table)
     return Section("calibration", "Calibration", tuple(blocks))
 
@@ -54,6 +60,36 @@ def reliability_table(run: RunFolder, group: Group) -> Table | None:
     """The numbers of the reliability diagrams; None if no answer could be read."""
     panels = [reliability_panel(run, method, answers) for method, answers in _readable(run, group).items()]
     return _reliability_table(run, panels) if panels else None
+
+
+def calibration_table(run: RunFolder, group: Group) -> Table | None:
+    """Slope, intercept and the parts of the Brier score beside Brier score and ECE, on unchanged records.
+
+    Returns:
+        A row per method and kind of answer (as answered, corrected, recalibrated); None if the benchmark asks for none
+        of these metrics beyond Brier score and ECE.
+    """
+    metrics = [m for m in ("brier", "ece", *tables.CALIBRATION_METRICS) if m in run.metrics]
+    if not {*metrics} & {*tables.CALIBRATION_METRICS}:
+        return None
+    kinds = {"as answered": group}
+    for what, kind in (("corrected for the prior", PRIOR_CORRECTED), ("recalibrated", RECALIBRATED)):
+        other = replace(group, calibration=kind)
+        if other in run.all_groups:
+            kinds[what] = other
+    cells = {what: run.headline(of_kind) for what, of_kind in kinds.items()}
+    lines = []
+    for method in run.methods:
+        for what, found in cells.items():
+            rows = [found.get((method, CLEAN, None, metric)) for metric in metrics]
+            if any(row is not None and row.status == "ok" for row in rows):
+                lines.append(Line(method, (Entry(what), *(tables.entry(row) for row in rows))))
+    caption = (
+        "Calibration on unchanged records. Slope (1 is right, below 1 too extreme) and intercept (0 is right, above 0 "
+        "predicted too low) of logistic regression on the answers; reliability and resolution are parts of the Brier "
+        f"score on bins, both biased upwards. {tables.seeds_words(run)}, with the {tables.percentile_words(run)}."
+    )
+    return Table(caption, ("Method", "Answers", *(wording.metric_heading(m) for m in metrics)), tuple(lines))
 
 
 def _readable(run: RunFolder, group: Group) -> dict[str, Answers]:

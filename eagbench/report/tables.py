@@ -24,6 +24,14 @@ ALIGNMENT_METRICS = (
     "attention_mass",
     "attention_mass_over_other_patient",
 )
+# So have these.
+CALIBRATION_METRICS = (
+    "calibration_slope",
+    "calibration_intercept",
+    "brier_reliability",
+    "brier_resolution",
+    "brier_uncertainty",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +121,7 @@ def counts_words(rows: Sequence[ResultRow]) -> str:
 def main_table(run: RunFolder, group: Group) -> Table:
     """Methods and references by metrics, on unchanged records."""
     cells = run.headline(group)
-    shown = [m for m in run.metrics if m not in ALIGNMENT_METRICS]
+    shown = [m for m in run.metrics if m not in (*ALIGNMENT_METRICS, *CALIBRATION_METRICS)]
     metrics = [m for m in shown if any(key[1] == CLEAN and key[3] == m for key in cells)]
     lines: list[Line] = []
     used: list[ResultRow] = []
@@ -253,7 +261,7 @@ def render(run_folder: Path, format: Format) -> str:
     """
     # These modules build tables of their own from this one's parts.
     from eagbench.report.alignment_section import alignment_table
-    from eagbench.report.calibration_section import reliability_table
+    from eagbench.report.calibration_section import calibration_table, reliability_table
     from eagbench.report.comparison_section import primary_tables
     from eagbench.report.prior_correction import prior_table, recalibration_table
     from eagbench.report.results_sections import citation_table
@@ -269,7 +277,8 @@ def render(run_folder: Path, format: Format) -> str:
     for group in run.groups:
         tables: list[Table | None] = [main_table(run, group), *primary_tables(run, group)]
         tables += [seed_table(run, group, metric) for metric in run.metrics[:2]]
-        tables += [prior_table(run, group), recalibration_table(run, group), reliability_table(run, group)]
+        tables += [calibration_table(run, group), prior_table(run, group), recalibration_table(run, group)]
+        tables.append(reliability_table(run, group))
         tables += [alignment_table(run, group), citation_table(run, group)]
         for perturbation in run.perturbations:
             tables.extend(robustness_table(run, group, perturbation, m) for m in curve_metrics(run))

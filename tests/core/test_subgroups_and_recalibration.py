@@ -121,7 +121,7 @@ def finished(cli: Callable[..., Finished], tmp_path: Path, physionet_root: Path,
     """400 stays; 128 of them tune, so that some fits have enough events."""
     path = write_benchmark(tmp_path, physionet_root, "{train: 0.3, tuning: 0.4, held_out: 0.3}")
     text = path.read_text().replace("severity: [0.3, 0.6]", "severity: [0.5]")
-    text = text.replace("seeds: [0, 1]", "seeds: [0]")
+    text = text.replace("seeds: [0, 1]", "seeds: [0]").replace("metrics: [", "metrics: [calibration_slope, ")
     path.write_text(
         text
         + "recalibrate: true\ncomparisons: {method: lightgbm, metric: auroc}\n"
@@ -162,7 +162,7 @@ def test_a_run_with_subgroups_and_recalibration(finished: Path, cli: Callable[..
         again = [r for r in rows if (r["method"], r["calibration"]) == (method, "recalibrated")]
         again = [r for r in again if r["subgroup"] == "all"]
         assert {(r["condition"], r["metric"]) for r in again} == {
-            (c, m) for c in ("clean", "missing_values") for m in ("auroc", "auprc", "brier", "ece")
+            (c, m) for c in ("clean", "missing_values") for m in ("calibration_slope", "auroc", "auprc", "brier", "ece")
         }
         assert {r["status"] for r in again} == ({"ok"} if curve["reason"] is None else {"not_applicable"})
     fitted = [method for method, curve in curves.items() if curve["reason"] is None]
@@ -173,6 +173,22 @@ def test_a_run_with_subgroups_and_recalibration(finished: Path, cli: Callable[..
         odds = np.log(r["probability"] / (1 - r["probability"]))
         expected = 1 / (1 + np.exp(-(curve["intercept"] + curve["slope"] * odds)))
         assert r["recalibrated"] == pytest.approx(expected, abs=1e-9)
+
+    # The table of calibration has a row per method and kind of answer, and the main table no column for the slope.
+    [calibration] = [b for b in cli("report", finished, "--format", "md").out.split("\n\n") if "| Slope |" in b]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in calibration.splitlines()[2:]]
+    assert [row[:2] for row in cells if row[0] == fitted[0]] == [
+        [fitted[0], "as answered"],
+        [fitted[0], "recalibrated"],
+    ]
+    for kind, calibration_of in (("as answered", "none"), ("recalibrated", "recalibrated")):
+        (row,) = [
+            r for r in rows
+            if (r["method"], r["seed"], r["condition"], r["metric"], r["subgroup"], r["calibration"])
+            == (fitted[0], "mean", "clean", "calibration_slope", "all", calibration_of)
+        ]  # fmt: skip
+        shown = next(cell for cell in cells if cell[:2] == [fitted[0], kind])[-1]
+        assert shown.startswith(f"{float(row['value']):.3f}")
 
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert "AUROC ↑ within subgroups, one panel per method" in page
