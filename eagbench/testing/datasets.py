@@ -61,7 +61,7 @@ class DatasetConformance(ComponentConformance):
         assert len(set(cohort.cases.case_ids)) == len(cohort.cases)
 
     def test_cases_keep_to_the_description(self, cohort: Cohort) -> None:
-        """Times rise and lie in the window; values lie in their plausible range, every feature occurs."""
+        """Times rise and lie in the window; values lie in their plausible range, and there are some."""
         cases = cohort.cases
         names = set(cases.feature_names)
         assert len(names) == len(cases.features)

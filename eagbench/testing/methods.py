@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -64,7 +64,8 @@ class MethodConformance(ComponentConformance):
     """It trains through declared stages, and answers every held-out case the same whenever and with whom it is asked.
 
     The method has to be registered: its package is installed. Fixtures that may be overridden: `data` (the benchmark's
-    `data:`; MIMIC-IV-shaped synthetic records unless given, which take half a minute), `policy`, `store_folder`.
+    `data:`; MIMIC-IV-shaped synthetic records unless given, which take half a minute), `policy`, `store_folder`,
+    `other_store_folder`.
 
     Attributes:
         patients: How many patients the benchmark takes.
@@ -90,6 +91,12 @@ class MethodConformance(ComponentConformance):
     def store_folder(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """The store; one that is shared between classes saves the stages that they have in common."""
         return tmp_path_factory.mktemp("store")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_store_folder(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """An empty store to train in once more; shared like the first one, if that is."""
+        return tmp_path_factory.mktemp("other_store")
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -154,6 +161,28 @@ class MethodConformance(ComponentConformance):
         [alone] = ran.predict(ran.cases.select([0]), tmp_path / "one")
         assert alone.case_id == ran.cases[0].case_id
         assert alone.probability == (None if stored[0] is None else pytest.approx(stored[0], abs=1e-3))
+
+    def test_trained_again_it_answers_the_same(self, ran: Ran, other_store_folder: Path) -> None:
+        """With the same seed, from nothing, in another store."""
+        store = Store.open(other_store_folder)
+        plan = self.plan(ran.path, store)
+        result = run_plan(plan, store, Reporter(quiet=True))
+        assert {result.cell_status(cell) for cell in plan.cells} == {"ok"}
+        first, again = (
+            pq.read_table(s.folder(node) / "predictions.parquet")["probability"].to_pylist()
+            for s, node in ((ran.store, ran.node), (store, _predict_node(plan)))
+        )
+        assert again == first
+
+    def test_a_case_whose_features_never_change_is_answered(self, ran: Ran, tmp_path: Path) -> None:
+        """Each feature's first value at every time."""
+        case: Case = ran.cases[0]
+        measured = ~np.isnan(case.values)
+        first = case.values[measured.argmax(axis=0), np.arange(len(case.features))]
+        constant = replace(case, case_id="constant", values=np.where(measured, first, case.values))
+        [answer] = ran.predict(ran.cases.with_items([constant]), tmp_path)
+        assert answer.case_id == "constant"
+        assert answer.probability is None or 0 <= answer.probability <= 1
 
     def test_a_case_without_a_measurement_is_answered(self, ran: Ran, tmp_path: Path) -> None:
         """Nothing measured, and no time at all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from eagbench.protocols import LanguageModel, Sampling
 from eagbench.stage import StageRun
 from eagbench.testing.cases import content, labelled_cases
 from eagbench.testing.component import ComponentConformance
-from eagbench.types import Cases
+from eagbench.types import Case, Cases
 
 GREEDY = Sampling(max_new_tokens=12)
 SAMPLED = Sampling(max_new_tokens=12, temperature=1.0)
@@ -72,6 +73,26 @@ class PolicyConformance(ComponentConformance):
         assert all(0 <= text.tokens <= sampling.max_new_tokens for text in texts)
         assert opened.generate(prompts, sampling, 3) == texts
         assert [opened.generate([prompt], sampling, 3)[0] for prompt in prompts] == texts
+
+    def test_opened_again_it_writes_the_same(
+        self, validated: BaseModel, folder: Path, opened: LanguageModel, prompts: list[str]
+    ) -> None:
+        """From the folder alone."""
+        again: LanguageModel = self.component(validated).open(folder)
+        for sampling in (GREEDY, SAMPLED):
+            assert again.generate(prompts, sampling, 3) == opened.generate(prompts, sampling, 3)
+
+    def test_an_odd_record_is_read(self, opened: LanguageModel) -> None:
+        """Without a measurement, and with one value throughout."""
+        cases = labelled_cases(4, seed=2).cases
+        record_text = RecordText(RecordTextParams(values="quantile", periods=1, instructions="short")).fit(cases)
+        first: Case = cases[0]
+        odd = [
+            replace(first, values=np.full_like(first.values, np.nan)),
+            replace(first, values=np.where(np.isnan(first.values), np.nan, np.float32(1))),
+        ]
+        asked = [prompt_text(STYLES["question_decomposition"], case, cases, record_text) for case in odd]
+        assert len(opened.generate(asked, GREEDY, 0)) == len(asked)
 
     def test_equal_prompts_are_sampled_apart(self, opened: LanguageModel, prompts: list[str]) -> None:
         """So that a group of samples of one case is more than one sample."""

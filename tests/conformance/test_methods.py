@@ -38,6 +38,11 @@ class OnPhysioNet2012(MethodConformance):
     def store_folder(cls, shared_folder: Path) -> Path:
         return shared_folder / "conformance_store"
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_store_folder(cls, shared_folder: Path) -> Path:
+        return shared_folder / "other_conformance_store"
+
 
 globals().update(
     conformance_classes(
