@@ -17,6 +17,7 @@ from eagbench_plugins.experts import plugin
 from eagbench_plugins.experts.adacare import AdaCare
 from eagbench_plugins.experts.channels import Channels
 from eagbench_plugins.experts.concare import ConCare
+from eagbench_plugins.experts.ensemble import Ensemble
 from eagbench_plugins.experts.extreme_gradient_boosting import XGBoost
 from eagbench_plugins.experts.gradient_boosting import LightGBM
 from eagbench_plugins.experts.gru import GRU
@@ -40,6 +41,7 @@ SMALL: dict[type, dict[str, Any]] = {
     GRUD: NEURAL,
     Transformer: NEURAL,
     TCN: NEURAL,
+    Ensemble: {"members": ["logistic_regression", "lightgbm"]},
 }
 KINDS = list(SMALL)
 N_TRAIN, N_TUNING = 500, 150
@@ -55,7 +57,8 @@ def fit(kind: type, data: TrainingData, folder: Path, seed: int = 0, **params: A
 def files(expert: Expert, folder: Path) -> dict[str, bytes]:
     folder.mkdir(parents=True, exist_ok=True)
     expert.save(folder)
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
 @pytest.fixture(scope="module")
