@@ -25,7 +25,7 @@ _CODE: Mapping[str, tuple[str, ...]] = {
     "split": ("stages/split.py",),
     "nested_split": ("stages/split.py", "stages/nested_split.py"),
     "domain": ("stages/domains.py", "stages/split.py"),
-    "shared_concepts": ("stages/domains.py",),
+    "shared_concepts": ("stages/domains.py", "unit_mismatch.py", "vocabulary"),
     "covariate_shift": ("stages/domains.py",),
     "expert": ("stages/expert.py",),
     "teacher": ("stages/salience.py",),

@@ -198,12 +198,15 @@ class TransferSpec(Strict):
             text may see everything that stands in the record they are given.
         outcomes: `may_differ` admits domains whose tasks have different names (death in the unit, death in hospital):
             what is measured is then the change of question as well.
+        units_confirmed: Concepts whose numbers differ between domains as those of two units would, and are in the unit
+            that is said all the same: somebody has looked.
     """
 
     train: tuple[str, ...] = Field(min_length=1)
     evaluate: tuple[str, ...] = Field(default=(EACH,), min_length=1)
     features: FeatureView = FeatureView()
     outcomes: Literal["same", "may_differ"] = "same"
+    units_confirmed: tuple[str, ...] = ()
 
     @field_validator("train", "evaluate", mode="before")
     @classmethod

@@ -233,7 +233,12 @@ def _shared(planner: _Planner, domains: Sequence[Domain], without: tuple[str, ..
         "shared_concepts",
         "shared concepts",
         "eagbench.stages.domains:share",
-        {"domains": [domain.name for domain in domains], "without": list(without), "outcomes": spec.outcomes},
+        {
+            "domains": [domain.name for domain in domains],
+            "without": list(without),
+            "outcomes": spec.outcomes,
+            "units_confirmed": sorted(spec.units_confirmed),
+        },
         inputs,
     )
 

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eagbench.cohort_files import read_facts, read_labels
+from eagbench import unit_mismatch
+from eagbench.cohort_files import read_cases, read_facts, read_labels
 from eagbench.errors import UserError
 from eagbench.shared_concepts import SharedConcepts
 from eagbench.stage import StageRun
@@ -74,7 +75,8 @@ def share(run: StageRun) -> None:
     """Writes what the records of all domains have in common.
 
     Raises:
-        UserError: The domains share no concept, hold one in different units, or ask different questions.
+        UserError: The domains share no concept, hold one in different units or seem to (`unit_mismatch`), or ask
+            different questions.
     """
     names: list[str] = run.params["domains"]
     facts = [read_facts(run.inputs[f"cohort{i}"]) for i in range(len(names))]
@@ -91,6 +93,10 @@ def share(run: StageRun) -> None:
             mend="name the features of both data sets after the concepts of the vocabulary (docs/vocabulary.md)",
         )
     _check_units(names, facts, shared)
+    looked_at = tuple(name for name in shared.features if name not in run.params["units_confirmed"])
+    cohorts = [read_cases(run.inputs[f"cohort{i}"]) for i in range(len(names))]
+    for name, cases in zip(names[1:], cohorts[1:], strict=True):
+        unit_mismatch.check((names[0], name), (cohorts[0], cases), looked_at)
     shared.write(run.out)
 
 

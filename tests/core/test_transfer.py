@@ -44,6 +44,7 @@ class Planted:
         reverse: bool = False
         extra: str | None = None
         wrong_unit: bool = False
+        unsaid_unit: bool = False
         without: tuple[str, ...] = ()
         hospital: str | None = None
         hospital_unknown: bool = False
@@ -91,6 +92,8 @@ class Planted:
         if params.like_si:
             in_mmol = level["glucose"] / words.to_canonical("glucose", 1.0, "mmol/L")
             level["glucose"] = words.to_canonical("glucose", in_mmol, "mmol/L")
+        if params.unsaid_unit:
+            level["glucose"] = level["glucose"] / words.to_canonical("glucose", 1.0, "mmol/L")
         features = tuple(_feature(name, params.wrong_unit) for name in names)
         items = [
             Case(
@@ -287,6 +290,14 @@ def test_a_perturbation_is_fitted_where_it_is_evaluated(tmp_path: Path) -> None:
     ("where", "said"),
     [
         (TWO % ", wrong_unit: true", "glucose is in mmol/L in the domain 'b', expected mg/dL as in the domain 'a'"),
+        (
+            TWO % ", unsaid_unit: true",
+            "glucose seems to be in mmol/L in the domain 'b', expected mg/dL: its median there is 7.[0-9]+, and 1",
+        ),
+        (
+            (TWO % "").replace("seed: 1", "seed: 1, unsaid_unit: true"),
+            "glucose seems to be in mmol/L in the domain 'a', expected mg/dL",
+        ),
         (TWO % ", without: [heart_rate, glucose, creatinine], extra: x", "the domains share no concept"),
         (TWO % ", task: death_in_unit", "ask different questions: in_hospital_mortality and death_in_unit"),
         (TWO % ", window_hours: 48", "show different hours: the first 24 and the first 48"),
@@ -297,6 +308,12 @@ def test_domains_that_do_not_fit_stop_the_run(tmp_path: Path, where: str, said: 
     assert nodes_of(plan, "shared_concepts")[0].fingerprint in plan.shared()
     with pytest.raises(UserError, match="(?s)" + said.replace("(", r"\(")):
         computed(plan, store, *DATA_STAGES)
+
+
+def test_somebody_may_have_looked_at_the_units(tmp_path: Path) -> None:
+    confirmed = (TWO % ", unsaid_unit: true").replace("train: each", "train: each, units_confirmed: [glucose]")
+    plan, store = planned(tmp_path, confirmed)
+    computed(plan, store, *DATA_STAGES)
 
 
 @pytest.mark.parametrize(
