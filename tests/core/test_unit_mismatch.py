@@ -1,4 +1,4 @@
-"""Numbers in another unit than is said: found for every conversion that matters, not where hospitals differ a little."""
+"""Numbers in another unit than is said: found for every conversion that matters, and for no small difference."""
 
 from __future__ import annotations
 
