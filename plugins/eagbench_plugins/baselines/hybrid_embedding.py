@@ -10,9 +10,13 @@ Choices that no source makes for us, numbered:
 2. The three blocks (text, log odds, salience) weigh the same: each column's weight in the penalty (`logistic_head`) is
    one over the square root of its block's number of columns. A policy has a few thousand columns and the expert's
    answer is one; under one penalty for all, the answer would be shrunk as much as each of the thousands.
-3. The penalty is chosen inside the training cases; tuning cases are not used.
+3. The penalty is chosen inside the training cases; tuning cases are not used. The cross-fitting is not nested in that
+   choice: the expert's output for the cases that a penalty is fitted on comes from experts that saw the labels it is
+   judged by. That bears on one number, the penalty, and on no held-out case.
 4. A case of another domain has other features: the salience of those that training knows is read, by name.
 5. What is read is the whole prompt, question and format included, in the policy's chat template if it has one.
+6. The expert's representation is what every expert gives, probability and salience, and not a hidden state: trees have
+   none.
 """
 
 from __future__ import annotations
