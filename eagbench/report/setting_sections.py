@@ -26,7 +26,7 @@ def opening(run: RunFolder) -> tuple[str, ...]:
     paragraphs.append(" ".join(sentences))
     paragraphs.append(_done(run))
     if transfer_section.is_crossed(run):
-        paragraphs.append(transfer_section.found(run))
+        paragraphs += [text for text in (transfer_section.found(run), transfer_section.unread(run)) if text]
     else:
         paragraphs.extend(sentence for group in run.groups[:1] if (sentence := _found(run, group)))
     return tuple(paragraphs)

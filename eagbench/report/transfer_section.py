@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from eagbench.report import tables, transfer_figures, wording
@@ -15,6 +16,8 @@ from eagbench.run_contract import CLEAN
 from eagbench.transfer_tables import OTHER_CASES
 
 ALL_OTHERS = "all others"
+
+_MANY = 0.1  # share of answers; from here on a number says more of what was filled in than of the model
 
 
 def transfer(run: RunFolder) -> Section | None:
@@ -30,7 +33,7 @@ def transfer(run: RunFolder) -> Section | None:
     blocks.append(Folded("Concepts by name", (TableBlock(_concepts_table(run)),)))
     gap = gap_table(run, metric)
     if gap is not None:
-        blocks += [Prose(found(run)), TableBlock(gap)]
+        blocks += [Prose(" ".join(filter(None, (found(run), unread(run))))), TableBlock(gap)]
         rest = [table for m in others if (table := gap_table(run, m)) is not None]
         if rest:
             blocks.append(Folded("Gaps in other metrics", tuple(TableBlock(table) for table in rest)))
@@ -143,7 +146,7 @@ def matrix_table(run: RunFolder, metric: str) -> Table | None:
         return None
     rows, columns = _axes(run)
     lines = tuple(
-        Line(method, (Entry(place), *(tables.entry(cells.get((method, place, column))) for column in columns)))
+        Line(method, (Entry(place), *(_matrix_entry(cells.get((method, place, column))) for column in columns)))
         for method in run.methods
         for place in rows
     )
@@ -152,8 +155,25 @@ def matrix_table(run: RunFolder, metric: str) -> Table | None:
         f"{wording.metric_heading(metric)} by training domain (row) and evaluated domain (column, with its held-out "
         f"cases / events), on unchanged records. {tables.seeds_words(run)}, with the {tables.interval_words(run)}."
     )
+    if any(_many_unparsed(row) for row in cells.values()):
+        caption += (
+            " Unparsed: answers that could not be read, scored with the training prevalence, where 1 % or more are."
+        )
     headings = (f"on {column} ({sizes.get(column, '')})" for column in columns)
     return Table(caption, ("Method", "Trained in", *headings), lines)
+
+
+def _matrix_entry(row: ResultRow | None) -> Entry:
+    """The number with its interval; a number that stands for many unread answers says so."""
+    entry = tables.entry(row)
+    if row is None or not _many_unparsed(row) or row.metric == "unparsed_rate":
+        return entry
+    share = f"{wording.percent(row.n_unparsed / row.n_cases)} unparsed"
+    return replace(entry, note=f"{entry.note}; {share}" if entry.note else share)
+
+
+def _many_unparsed(row: ResultRow) -> bool:
+    return row.n_cases > 0 and row.n_unparsed >= 0.01 * row.n_cases
 
 
 def transfer_tables(run: RunFolder) -> list[Table]:
@@ -276,6 +296,24 @@ def found(run: RunFolder) -> str:
             f"({worst['in_domain']})."
         )
     return text
+
+
+def unread(run: RunFolder) -> str:
+    """Which models left many answers unreadable, in one sentence; empty if none did."""
+    shares: dict[tuple[str, str], list[float]] = {}
+    for (method, place, _), row in _cells(run, tables.curve_metrics(run)[0]).items():
+        if row.n_cases and row.n_unparsed >= _MANY * row.n_cases:
+            shares.setdefault((method, place), []).append(row.n_unparsed / row.n_cases)
+    if not shares:
+        return ""
+    named = [
+        f"{method} trained in {place} ({wording.percent(min(found))} to {wording.percent(max(found))})"
+        for (method, place), found in shares.items()
+    ]
+    return (
+        f"Many answers could not be read: {wording.enumeration(named)}. Such a model's numbers, and gaps and "
+        "differences from it, are those of the training prevalence that was filled in."
+    )
 
 
 def _gap(row: Mapping[str, Any]) -> Entry:

@@ -1,0 +1,29 @@
+"""The transfer section: a number that stands for answers that nobody could read says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from eagbench.report.run_folder import Group, ResultRow
+from eagbench.report.transfer_section import _matrix_entry
+
+GROUP = Group("suite", "death", "a", "b", "held_out", "none", "all")
+
+
+def row(n_unparsed: int, metric: str = "auroc") -> ResultRow:
+    return ResultRow(GROUP, "eag_rl", "mean", "clean", None, metric, 0.5, 0.4, 0.6, 200, 30, n_unparsed, "ok")
+
+
+@pytest.mark.parametrize(
+    ("n_unparsed", "said"),
+    [(0, ""), (1, ""), (2, "; 1.0 % unparsed"), (95, "; 47.5 % unparsed"), (200, "; 100.0 % unparsed")],
+)
+def test_a_field_of_the_matrix_says_how_many_answers_were_filled_in(n_unparsed: int, said: str) -> None:
+    entry = _matrix_entry(row(n_unparsed))
+    assert entry.text == "0.500"
+    assert entry.note == "0.400\u20130.600" + said
+
+
+def test_the_rate_itself_does_not_say_it_twice_and_an_absent_cell_says_nothing() -> None:
+    assert "unparsed" not in _matrix_entry(row(95, "unparsed_rate")).note
+    assert _matrix_entry(None).text == "\u2013"
