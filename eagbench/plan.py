@@ -15,7 +15,7 @@ from eagbench.config import ComponentSpec, LoadedBenchmark, validate_params
 from eagbench.domains import Domain, Pair, Transfer, plan_transfer
 from eagbench.errors import UserError
 from eagbench.expert_method import ExpertMethod
-from eagbench.metrics.registered import is_tested
+from eagbench.metrics.registered import is_tested, needs_attention
 from eagbench.patient_split import BenchmarkSplit, PatientSplit
 from eagbench.registry import Registered, Registry, code_version
 from eagbench.stage import (
@@ -154,7 +154,7 @@ class _Planner:
             )
         # Without an expert to compare with, nothing reads the attention, and its measurement is not paid for.
         self.measures_attention = self.benchmark.reference_expert is not None and any(
-            getattr(self.registry.get("metric", use.name).component, "needs_attention", False) for use in self.metrics
+            needs_attention(use.name) for use in self.metrics
         )
         self.reference_expert = None
         if self.benchmark.reference_expert is not None:
@@ -580,7 +580,8 @@ class MethodPlan:
         """The stage that prepares the benchmark's base policy.
 
         Raises:
-            UserError: The benchmark names no policy, or one that would send credentialed records to another machine.
+            UserError: The benchmark names no policy, one that would send credentialed records to another machine, or
+                one that does not give the attention that a metric needs.
         """
         spec = self._planner.benchmark.policy
         if spec is None:
@@ -593,6 +594,13 @@ class MethodPlan:
         policy: Any = registered.component(params)
         if getattr(policy, "leaves_machine", False) and self._planner.transfer.access == "credentialed":
             refuse_unattested(self._planner.loaded, f"the policy '{spec.name}' sends records", "policy")
+        if self._planner.measures_attention and not getattr(policy, "gives_attention", True):
+            needing = [use.name for use in self._planner.metrics if needs_attention(use.name)]
+            raise UserError(
+                f"the policy '{spec.name}' does not give its attention, and {', '.join(needing)} can't do without it",
+                where=self._planner.loaded.source.place(("metrics",)),
+                mend="leave out what needs the policy's attention, or use the policy `tiny` or `hf`",
+            )
         content = policy.content()
         use = self._planner.use("policy", spec.name, spec.params, ("policy",), content=content is not None)
         return self._planner.node(

@@ -245,7 +245,8 @@ class Policy(Protocol):
 
     `prepare` writes a model folder once (building and pre-training it, or pointing to one on disk); `open` loads
     that folder. It never sees a label or a held-out case. One whose prompts go to another machine says so by an
-    attribute or property `leaves_machine = True` and is refused for credentialed data unless attested.
+    attribute or property `leaves_machine = True` and is refused for credentialed data unless attested; one whose model
+    is no `AttentionProbe` by `gives_attention = False`, and is refused where a metric needs its attention.
     """
 
     name: ClassVar[str]

@@ -22,6 +22,11 @@ def is_tested(metric: str) -> bool:
     return better_end(metric) != "neither" and not getattr(_component(metric), "biased", False)
 
 
+def needs_attention(metric: str) -> bool:
+    """Whether a metric needs the policies' own attention, which is then measured at prediction."""
+    return bool(getattr(_component(metric), "needs_attention", False))
+
+
 def needs_reference_expert(metric: str) -> bool:
     """Whether a metric compares with the reference expert, so that its value depends on which one that is."""
     return bool(getattr(_component(metric), "needs_reference_expert", False))

@@ -22,6 +22,7 @@ class OpenAIPolicy:
     """A model on an OpenAI-compatible server, asked as it is."""
 
     name: ClassVar[str] = "openai"
+    gives_attention: ClassVar[bool] = False
 
     class Params(StrictParams):
         """Where the model is and how it is asked.

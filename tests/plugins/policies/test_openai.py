@@ -506,6 +506,17 @@ def test_credentialed_records_leave_the_machine_only_if_attested(
     assert leaves or plan() == stages
 
 
+def test_a_metric_of_attention_is_refused_while_planning(physionet_root: Path, tmp_path: Path) -> None:
+    """Before anything was asked: a server gives no attention. Without a reference expert nothing reads it."""
+    policy = {"name": "openai", "model": "m", "base_url": "http://127.0.0.1:8000/v1"}
+    benchmark, store = _benchmark(tmp_path, physionet_root, policy), Store.open(tmp_path / "planned")
+    sets = ["metrics=[auroc, attention_mass]"]
+    assert make_plan(load_benchmark(benchmark, sets=sets), load_registry(), store).cells
+    sets.append("reference_expert=lightgbm")
+    with pytest.raises(UserError, match="'openai' does not give its attention, and attention_mass can't do without it"):
+        make_plan(load_benchmark(benchmark, sets=sets), load_registry(), store)
+
+
 def _benchmark(folder: Path, root: Path, policy: dict[str, Any]) -> Path:
     tree = {
         "name": "asked",
