@@ -39,7 +39,7 @@ GAP_COLUMNS = (
 )  # fmt: skip
 COST_COLUMNS = ("stage", "kind", "label", "seed", "seconds", "peak_memory_mb", "generated_tokens", "status")
 # What asking a server took, where one was asked; a run folder of an earlier version lacks these.
-ASKED_COLUMNS = ("prompt_tokens", "requests", "answers_from_cache")
+ASKED_COLUMNS = ("prompt_tokens", "completion_tokens", "requests", "answers_from_cache")
 KEY_COLUMNS = RESULT_COLUMNS[:9]
 # One row per number of a curve that a stage behind a method's predictions left; `stage` is its fingerprint.
 TRAINING_COLUMNS = ("method", "seed", "fold", "kind", "label", "stage", "step", "name", "value")

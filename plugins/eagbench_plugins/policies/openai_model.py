@@ -169,6 +169,7 @@ class OpenAIModel:
             pool.shutdown(wait=False, cancel_futures=True)
         answers = [known[key] for key in keys]
         self._cache.add_cost("prompt_tokens", sum(answer.usage.prompt_tokens for answer in answers))
+        self._cache.add_cost("completion_tokens", sum(answer.usage.completion_tokens for answer in answers))
         return answers
 
     def _key(self, question: Question) -> str:

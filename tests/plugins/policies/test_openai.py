@@ -265,7 +265,7 @@ def test_a_fresh_run_asks_again(serve, tmp_path: Path) -> None:
         cache = ResponseCache(tmp_path / "responses", time.time() if fresh else 0.0)
         with answering_from(cache):
             assert opened(server.url).generate(["p"], GREEDY, 0)[0].text == expected
-    assert cache.costs == {"answers_from_cache": 1, "prompt_tokens": 7}
+    assert cache.costs == {"answers_from_cache": 1, "prompt_tokens": 7, "completion_tokens": 3}
 
 
 WRITER = """\
@@ -317,7 +317,7 @@ def test_busy_and_broken_servers_are_asked_again(serve, status, tmp_path: Path) 
     with answering_from(cache):
         assert opened(server.url).generate(["p"], GREEDY, 0)[0].text == "at last"
     assert len(server.requests) == 4
-    assert cache.costs == {"answers_from_cache": 0, "requests": 4, "prompt_tokens": 7}
+    assert cache.costs == {"answers_from_cache": 0, "requests": 4, "prompt_tokens": 7, "completion_tokens": 3}
 
 
 def test_waits_grow(serve) -> None:

@@ -193,6 +193,7 @@ def test_killed_in_the_middle_of_a_run(
     assert sum(int(row["requests"]) for row in costs) == kept() - kept_before
     assert sum(int(row["generated_tokens"]) for row in costs) >= len(written)
     assert all(int(row["prompt_tokens"]) > 24 for row in costs)
+    assert all(int(row["completion_tokens"]) >= int(row["generated_tokens"]) > 0 for row in costs)
 
     for path in (p for folder in (store_folder, out, tmp_path) for p in folder.rglob("*") if p.is_file()):
         assert KEY.encode() not in path.read_bytes(), path
