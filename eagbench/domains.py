@@ -27,7 +27,7 @@ class Domain:
         split: The stage that divides its patients.
         access: Access policy of its data.
         holds: Names of the domains whose cases it holds: its own, or several for a pooled one.
-        hospitals: Where its patients were treated; None if its data set does not say.
+        hospitals: Where its patients were treated, in lower case; None if its data set does not say.
     """
 
     name: str
@@ -138,7 +138,7 @@ def _data_set(planner: _Planner, name: str | None) -> Domain:
     split = planner.known(planner.patient_split.stage(cohort, "split" if name is None else f"split of {name}"))
     shown = domain_name(label, access)
     declared = getattr(dataset, "hospitals", None)
-    hospitals = None if declared is None else frozenset(declared)
+    hospitals = None if declared is None else frozenset(" ".join(name.split()).casefold() for name in declared)
     return Domain(shown, shown, cohort, split, access, frozenset({shown}), hospitals)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,14 @@ def share(run: StageRun) -> None:
             where="transfer",
             mend="name the features of both data sets after the concepts of the vocabulary (docs/vocabulary.md)",
         )
-    _check_units(names, facts, shared)
-    looked_at = tuple(name for name in shared.features if name not in run.params["units_confirmed"])
     cohorts = [read_cases(run.inputs[f"cohort{i}"]) for i in range(len(names))]
-    for name, cases in zip(names[1:], cohorts[1:], strict=True):
-        unit_mismatch.check((names[0], name), (cohorts[0], cases), looked_at)
+    # What two domains share need not be in all of them: methods that read text may be shown it nevertheless.
+    for i, j in combinations(range(len(names)), 2):
+        pair = (names[i], names[j])
+        _check_units(pair, (facts[i], facts[j]))
+        common = [name for name in cohorts[i].feature_names if name in cohorts[j].feature_names]
+        looked_at = tuple(name for name in common if name not in run.params["units_confirmed"])
+        unit_mismatch.check(pair, (cohorts[i], cohorts[j]), looked_at)
     shared.write(run.out)
 
 
@@ -118,18 +122,16 @@ def _check_tasks(names: list[str], facts: list[dict[str, Any]], outcomes: str) -
             )
 
 
-def _check_units(names: list[str], facts: list[dict[str, Any]], shared: SharedConcepts) -> None:
-    expected = {feature["name"]: feature["unit"] for feature in facts[0]["features"]}
-    for name, domain in zip(names[1:], facts[1:], strict=True):
-        found = {feature["name"]: feature["unit"] for feature in domain["features"]}
-        for concept in shared.features:
-            if found[concept] != expected[concept]:
-                raise UserError(
-                    f"{concept} is in {found[concept]} in the domain '{name}', expected {expected[concept]} as in the "
-                    f"domain '{names[0]}'",
-                    where="domains",
-                    mend="convert on load, with `vocabulary().to_canonical` (docs/vocabulary.md)",
-                )
+def _check_units(names: tuple[str, str], facts: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    expected, found = ({feature["name"]: feature["unit"] for feature in domain["features"]} for domain in facts)
+    for concept, unit in expected.items():
+        if found.get(concept, unit) != unit:
+            raise UserError(
+                f"{concept} is in {found[concept]} in the domain '{names[1]}', expected {unit} as in the domain "
+                f"'{names[0]}'",
+                where="domains",
+                mend="convert on load, with `vocabulary().to_canonical` (docs/vocabulary.md)",
+            )
 
 
 def covariate_shift(run: StageRun) -> None:

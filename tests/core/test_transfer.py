@@ -138,6 +138,7 @@ domains:
   b: {name: planted, seed: 2%s}
 transfer: {train: each}
 """
+OTHERS = "domains:\n  a: {name: planted, seed: 4, without: [glucose]}\n"
 BY_WARD = """\
 data: {name: planted, seed: 3, patients: 600}
 domain_by: ward
@@ -297,6 +298,14 @@ def test_a_perturbation_is_fitted_where_it_is_evaluated(tmp_path: Path) -> None:
         (
             (TWO % "").replace("seed: 1", "seed: 1, unsaid_unit: true"),
             "glucose seems to be in mmol/L in the domain 'a', expected mg/dL",
+        ),
+        # The first domain does not measure it, the other two do: what text may show is looked at in every pair.
+        *(
+            (
+                (TWO % f", {how}: true").replace("a: {", "z: {").replace("domains:\n", OTHERS),
+                f"glucose {said} in the domain 'b'",
+            )
+            for how, said in (("unsaid_unit", "seems to be in mmol/L"), ("wrong_unit", "is in mmol/L"))
         ),
         (TWO % ", without: [heart_rate, glucose, creatinine], extra: x", "the domains share no concept"),
         (TWO % ", task: death_in_unit", "ask different questions: in_hospital_mortality and death_in_unit"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from eagbench.api import Access, Cohort, StageRun, StrictParams, vocabulary
 
@@ -29,7 +29,8 @@ class MedsParams(StrictParams):
         access: What the records are; nothing in MEDS files says so.
         citation: Whom a reader of results has to cite, with the licence.
         hospitals: Where the patients were treated, in the words of the other data sets ("Beth Israel Deaconess Medical
-            Center" for MIMIC); needed for transfer between data sets, which must not share patients.
+            Center" for MIMIC), none (`[]`) for generated records; needed for transfer between data sets, which must not
+            share patients.
     """
 
     root: Path
@@ -44,7 +45,7 @@ class MedsParams(StrictParams):
     female: tuple[str, ...] = ("GENDER//F", "Gender/F")
     access: Literal["credentialed", "open", "synthetic"] = "credentialed"
     citation: str = "Records in MEDS form, given by the user without a citation."
-    hospitals: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    hospitals: tuple[str, ...] | None = None
 
     @field_validator("root", "labels", "codes")
     @classmethod
@@ -62,6 +63,12 @@ class MedsParams(StrictParams):
         if unknown:
             raise ValueError(f"the vocabulary has no {', '.join(unknown)}")
         return value
+
+    @model_validator(mode="after")
+    def _were_treated_somewhere(self) -> Self:
+        if self.hospitals == () and self.access != "synthetic":
+            raise ValueError("`hospitals: []` is for generated records (`access: synthetic`)")
+        return self
 
 
 class Meds:
