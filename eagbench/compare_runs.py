@@ -15,8 +15,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from eagbench.comparisons import PRIMARY, ConditionKey, SeedMeans, correct_families, paired_rows, seed_means
+from eagbench.config import Benchmark
 from eagbench.errors import UserError
-from eagbench.metrics.registered import needs_reference_expert
+from eagbench.metrics.registered import is_tested, needs_reference_expert
 from eagbench.run_contract import read_manifest
 from eagbench.stages.score import answered, evaluate
 
@@ -52,9 +53,11 @@ class _Run:
         return cls(folder, manifest, tuple(n for n in labels if (folder / "predictions" / f"{n}.parquet").is_file()))
 
     @property
-    def reference_expert(self) -> Any:
-        """As the benchmark says it: whose features the alignment metrics use."""
-        return self.manifest.get("benchmark", {}).get("reference_expert")
+    def reference(self) -> tuple[Any, int]:
+        """What the alignment metrics compare with: the expert, as the benchmark says it, and how many features."""
+        benchmark = self.manifest.get("benchmark", {})
+        number = benchmark.get("teacher_features", Benchmark.model_fields["teacher_features"].default)
+        return benchmark.get("reference_expert"), int(number)
 
     def perturbation(self, condition: ConditionKey) -> Any:
         """What determines the records under a condition; None for the records as they are."""
@@ -86,7 +89,7 @@ class Comparison:
         metric: The metric of the primary family.
         level: Nominal coverage of the intervals.
         is_synthetic: Whether one of the runs is on generated records.
-        left_out: Metrics of both runs that can't be compared: they measure the distance to different reference experts.
+        left_out: Metrics of both runs that can't be compared: they measure the distance to different lists of features.
         rows: One per difference, with the columns `COLUMNS`, the primary family first.
     """
 
@@ -107,17 +110,19 @@ def compare_runs(
     Args:
         first: A run folder.
         second: Another, on the same cases.
-        metric: The metric of the primary family; that of the first run's own comparisons, or its first, if None.
+        metric: The metric of the primary family; that of the first run's own comparisons, or the first one that both
+            have and that can be tested, if None.
         pairs: Which methods to compare, `first_label=second_label`; every label that both have, if empty.
         conditions: Names of the conditions to compare; all, if empty.
 
     Raises:
-        UserError: A folder is no run folder; nothing can be paired; or cases, labels, conditions or metrics differ.
+        UserError: A folder is no run folder; nothing can be paired; cases, labels, conditions or metrics differ; or
+            the primary metric is left out or can't carry a test.
     """
     runs = _Run.read(first), _Run.read(second)
     _same_settings(*runs)
     metrics, left_out = _shared_metrics(*runs)
-    chosen = _primary_metric(runs[0], metrics, metric)
+    chosen = _primary_metric(runs, metrics, left_out, metric)
     level = float(runs[0].manifest["intervals"]["level"])
     rows: list[dict[str, Any]] = []
     for labels in _pairs(runs, pairs):
@@ -181,24 +186,45 @@ def _shared_metrics(first: _Run, second: _Run) -> tuple[list[dict[str, Any]], tu
                 where=f"{first.folder}, {second.folder}",
             )
     left_out: tuple[str, ...] = ()
-    if first.reference_expert != second.reference_expert:
+    if first.reference != second.reference:
         left_out = tuple(use["name"] for use in shared if needs_reference_expert(use["name"]))
-        shared = [use for use in shared if use["name"] not in left_out]
-    if not shared:
-        raise UserError("the two runs have no metric in common", where=f"{first.folder}, {second.folder}")
-    return shared, left_out
+    return [use for use in shared if use["name"] not in left_out], left_out
 
 
-def _primary_metric(first: _Run, metrics: Sequence[Mapping[str, Any]], asked: str | None) -> str:
+def _primary_metric(
+    runs: tuple[_Run, _Run], metrics: Sequence[Mapping[str, Any]], left_out: Sequence[str], asked: str | None
+) -> str:
     names = [str(use["name"]) for use in metrics]
-    own = (first.manifest.get("comparisons") or {}).get("metric")
-    if asked is None:
-        return str(own) if own in names else names[0]
-    if asked not in names:
+    testable = [name for name in names if is_tested(name)]
+    own = (runs[0].manifest.get("comparisons") or {}).get("metric")
+    wanted = asked if asked is not None else own
+    where = "--metric" if asked is not None else f"{runs[0].folder}, {runs[1].folder}"
+    choices = (
+        f"name another one: --metric {' or '.join(testable)}"
+        if testable
+        else "run one of them again with the other's `metrics`"
+    )
+    if wanted in testable:
+        return str(wanted)
+    if wanted in left_out:
+        here, there = (f"{number} features of {_expert(expert)}" for expert, number in (run.reference for run in runs))
+        raise UserError(f"'{wanted}' compares with other lists: {here} here, {there} there", where=where, mend=choices)
+    if wanted in names:
         raise UserError(
-            f"the metric '{asked}' is not in both runs", where="--metric", mend=f"choices: {', '.join(names)}"
+            f"a difference in '{wanted}' can't carry a claim: it has no better end, or is biased by how answers "
+            "scatter",
+            where=where,
+            mend=choices,
         )
-    return asked
+    if wanted is not None:
+        raise UserError(f"the metric '{wanted}' is not in both runs", where=where, mend=choices)
+    if not testable:
+        raise UserError("the two runs share no metric whose difference can be tested", where=where, mend=choices)
+    return testable[0]
+
+
+def _expert(spec: Any) -> str:
+    return str(spec.get("as") or spec["name"]) if isinstance(spec, Mapping) else str(spec)
 
 
 def _pairs(runs: tuple[_Run, _Run], asked: Sequence[str]) -> list[tuple[str, str]]:

@@ -52,7 +52,7 @@ def table(comparison: Comparison) -> Table:
     )
     if comparison.left_out:
         names = wording.enumeration([wording.metric_label(name) for name in comparison.left_out])
-        caption += f" Left out, because the runs have different reference experts: {names}."
+        caption += f" Left out, because the runs compare with different reference lists: {names}."
     headings = (f"Difference in {wording.metric_heading(comparison.metric)}", "Smallest detectable", "p", "p corrected")
     lines = tuple(_line(row, several_domains=len(domains) > 1) for row in rows)
     return Table(caption, ("Method", "Condition", *headings), lines)

@@ -153,8 +153,8 @@ def test_alignment_with_different_experts_is_not_compared(tmp_path: Path) -> Non
     def listed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{**row, "cited_features": ["a"], "teacher_features": ["a", "b"]} for row in rows]
 
-    def run(name: str, expert: str) -> Path:
-        benchmark = {"reference_expert": expert}
+    def run(name: str, expert: str, features: int = 5) -> Path:
+        benchmark = {"reference_expert": expert, "teacher_features": features}
         return write_run(tmp_path / name, {"eag": 1.6}, change=listed, metrics=metrics, benchmark=benchmark)
 
     same = compare_runs(run("a", "lightgbm"), run("b", "lightgbm"))
@@ -163,6 +163,27 @@ def test_alignment_with_different_experts_is_not_compared(tmp_path: Path) -> Non
     other = compare_runs(tmp_path / "a", run("c", "concare"))
     assert other.left_out == ("attention_jaccard",)
     assert {row["metric"] for row in other.rows} == {"auroc", "cited_features"}
+    fewer = compare_runs(tmp_path / "a", run("d", "lightgbm", 3))
+    assert fewer.left_out == ("attention_jaccard",)
+    said = "'attention_jaccard' compares with other lists: 5 features of lightgbm here, 3 features of lightgbm there"
+    with pytest.raises(UserError, match=said):
+        compare_runs(tmp_path / "a", tmp_path / "d", metric="attention_jaccard")
+
+
+def test_the_primary_metric_is_one_that_can_be_tested(tmp_path: Path) -> None:
+    metrics = [{"name": name, "params": {}} for name in ("ece", "brier")]
+    runs = [write_run(tmp_path / name, {"eag": 1.6}, metrics=metrics) for name in ("a", "b")]
+    assert compare_runs(*runs).metric == "brier"
+    with pytest.raises(UserError, match="a difference in 'ece' can't carry a claim"):
+        compare_runs(*runs, metric="ece")
+    with pytest.raises(UserError, match="the metric 'auroc' is not in both runs"):
+        compare_runs(*runs, metric="auroc")
+    own = write_run(tmp_path / "c", {"eag": 1.6}, comparisons={"method": "eag", "metric": "auroc"})
+    with pytest.raises(UserError, match="the metric 'auroc' is not in both runs"):
+        compare_runs(own, runs[1])
+    alone = [write_run(tmp_path / f"{i}", {"eag": 1.6}, metrics=metrics[:1]) for i in (1, 2)]
+    with pytest.raises(UserError, match="share no metric whose difference can be tested"):
+        compare_runs(*alone)
 
 
 def flipped(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -178,7 +199,7 @@ def flipped(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ({"conditions": (CLEAN,)}, r"the conditions differ: 1 in the first run alone \(missing_values 0.5\)"),
         ({"intervals": {"resamples": 200, "level": 0.95, "seed": 1}}, "the intervals differ"),
         ({"metrics": [{"name": "auroc", "params": {"x": 1}}]}, "the metric 'auroc' has other parameters"),
-        ({"metrics": [{"name": "ece", "params": {}}]}, "no metric in common"),
+        ({"metrics": [{"name": "ece", "params": {}}]}, "share no metric whose difference can be tested"),
     ],
 )
 def test_runs_on_something_else_are_refused_with_the_reason(
