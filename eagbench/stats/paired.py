@@ -16,6 +16,8 @@ DETECTABLE_STANDARD_ERRORS = 2.8
 
 # A difference below this is rounding: the same sums in another order.
 _ROUNDING = 1e-12
+# A larger share of undefined resamples, and the draws' standard deviation is not to be trusted far from them.
+_MOST_UNDEFINED = 1 / 200
 # Resampled differences that agree to so many decimals of the largest one are the same.
 _SAME_DECIMALS = 6
 
@@ -59,7 +61,7 @@ def paired_difference(draws: FloatArray, level: float) -> PairedDifference:
     defined = draws[~np.isnan(draws)]
     error = float(np.std(defined, ddof=1))
     is_test = bool(np.abs(defined).max() > _ROUNDING)
-    p_value = bootstrap_p_value(defined) if is_test else float("nan")
+    p_value = bootstrap_p_value(defined, undefined) if is_test else float("nan")
     test = _name(draws) if is_test else ""
     return PairedDifference(low, high, error, DETECTABLE_STANDARD_ERRORS * error, p_value, undefined, test)
 
@@ -69,7 +71,7 @@ def _name(draws: FloatArray) -> str:
     return hashlib.sha256(np.nan_to_num(relative, nan=2.0).tobytes()).hexdigest()[:12]
 
 
-def bootstrap_p_value(draws: FloatArray) -> float:
+def bootstrap_p_value(draws: FloatArray, undefined: int = 0) -> float:
     """Two-sided p-value of a difference of 0 by inverting the percentile interval.
 
     2 (1 + min(number of draws <= 0, number of draws >= 0)) / (B + 1), at most 1: the level at which the percentile
@@ -78,14 +80,17 @@ def bootstrap_p_value(draws: FloatArray) -> float:
 
     Where no draw lies on the other side of 0 the count says no more than p <= 2 / (B + 1), too little for a family of
     many tests. There the p-value is that of a normal distribution with the draws' mean and standard deviation, if it is
-    lower: 2 Phi(-|mean| / sd). Draws that are all the same say nothing beyond the count.
+    lower: 2 Phi(-|mean| / sd). Draws that are all the same say nothing beyond the count. Nor do those of so few events
+    (about five) that the metric is undefined on more than one resample in 200: near the metric's end their standard
+    deviation is far too small.
 
     Args:
         draws: Shape (B,), B at least 1, without NaN.
+        undefined: Further resamples, in which the difference is undefined.
     """
     across = min(int((draws <= _ROUNDING).sum()), int((draws >= -_ROUNDING).sum()))
     counted = min(1.0, 2 * (1 + across) / (len(draws) + 1))
     spread = float(np.std(draws, ddof=1)) if len(draws) > 1 else 0.0
-    if across or spread < _ROUNDING:
+    if across or spread < _ROUNDING or undefined > _MOST_UNDEFINED * (len(draws) + undefined):
         return counted
     return min(counted, math.erfc(abs(float(draws.mean())) / spread / math.sqrt(2)))

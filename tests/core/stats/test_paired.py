@@ -39,6 +39,14 @@ def test_beyond_what_can_be_counted_the_p_value_is_that_of_a_normal_distribution
     assert bootstrap_p_value(skewed) == pytest.approx(2 / 1001)
 
 
+def test_of_five_events_or_fewer_nothing_is_said_beyond_the_count() -> None:
+    """The metric is then undefined on more than one resample in 200, which hold no event."""
+    draws = np.random.default_rng(2).normal(5.0, 1.0, 1000)
+    few, more = np.full(6, np.nan), np.full(5, np.nan)
+    assert paired_difference(np.concatenate([draws, few]), 0.95).p_value == pytest.approx(2 / 1001)
+    assert paired_difference(np.concatenate([draws, more]), 0.95).p_value == bootstrap_p_value(draws) < 1e-5
+
+
 def test_a_test_is_named_by_its_resampled_differences_up_to_a_positive_factor() -> None:
     draws = np.random.default_rng(0).normal(0.1, 0.1, 400)
     draws[7] = np.nan
@@ -63,7 +71,7 @@ def test_undefined_resamples_are_left_out_and_counted() -> None:
     draws = np.concatenate([np.linspace(-0.1, 0.5, 100), np.full(60, np.nan)])
     found = paired_difference(draws, 0.95)
     assert found.undefined == 60
-    assert found.p_value == bootstrap_p_value(draws[:100])
+    assert found.p_value == bootstrap_p_value(draws[:100], undefined=60)
     most = paired_difference(np.concatenate([draws[:10], np.full(60, np.nan)]), 0.95)
     assert most.undefined == 60
     assert np.isnan([most.ci_low, most.ci_high, most.standard_error, most.smallest_detectable, most.p_value]).all()
