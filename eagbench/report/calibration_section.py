@@ -66,8 +66,8 @@ def calibration_table(run: RunFolder, group: Group) -> Table | None:
     """Slope, intercept and the parts of the Brier score beside Brier score and ECE, on unchanged records.
 
     Returns:
-        A row per method and kind of answer (as answered, corrected, recalibrated); None if the benchmark asks for none
-        of these metrics beyond Brier score and ECE.
+        A row per method or reference and kind of answer (as answered, corrected, recalibrated); None if the benchmark
+        asks for none of these metrics beyond Brier score and ECE.
     """
     metrics = [m for m in ("brier", "ece", *tables.CALIBRATION_METRICS) if m in run.metrics]
     if not {*metrics} & {*tables.CALIBRATION_METRICS}:
@@ -79,11 +79,12 @@ def calibration_table(run: RunFolder, group: Group) -> Table | None:
             kinds[what] = other
     cells = {what: run.headline(of_kind) for what, of_kind in kinds.items()}
     lines = []
-    for method in run.methods:
+    for method in (*run.methods, *run.references):
         for what, found in cells.items():
             rows = [found.get((method, CLEAN, None, metric)) for metric in metrics]
             if any(row is not None and row.status == "ok" for row in rows):
-                lines.append(Line(method, (Entry(what), *(tables.entry(row) for row in rows))))
+                entries = (Entry(what), *(tables.entry(row) for row in rows))
+                lines.append(Line(method, entries, reference=method in run.references))
     caption = (
         "Calibration on unchanged records. Slope (1 is right, below 1 too extreme) and intercept (0 is right, above 0 "
         "predicted too low) of logistic regression on the answers; reliability and resolution are parts of the Brier "

@@ -14,6 +14,9 @@ from eagbench.report.figures import Estimate
 from eagbench.report.run_folder import ComparisonRow, Group, RobustnessRow, RunFolder
 from eagbench.report.tables import Entry, Line, Table
 
+UNTESTED = "Shown and not tested: this metric has no better end, or is biased by how answers scatter."
+_ROUNDING = 1e-12  # a difference below this is none (stats/paired.py)
+
 
 def comparisons(run: RunFolder, group: Group) -> Section | None:
     """Primary differences in a table and in words, all others folded away; None if no method's claim is tested."""
@@ -149,18 +152,20 @@ def _grid_table(run: RunFolder, rows: Sequence[ComparisonRow], metric: str, cali
     )
     every = [row for row in run.comparisons if row.family == GRID and row.correction != HOLM]
     kind = "" if calibration == UNCORRECTED else f", {wording.words(calibration)}"
+    if any(is_untested(row.ci_low, row.ci_high, row.p_value) for row in chosen):
+        tests = UNTESTED
+    elif all(math.isnan(row.p_value) for row in chosen):
+        tests = "No two methods differ in it on any resample, or it is undefined: there is nothing to test."
+    else:
+        tests = (
+            "Secondary: p corrected by Benjamini and Hochberg over all "
+            f"{wording.count(distinct_tests(every))} secondary tests of the run; a difference that returns unchanged "
+            "counts once, and as the primary test where it is that one."
+        )
     caption = (
         f"{chosen[0].method} minus each other method: paired difference in {wording.metric_label(metric)}{kind}. "
-        f"{_setting(run, chosen)} Secondary: p corrected by Benjamini and Hochberg over all "
-        f"{wording.count(distinct_tests(every))} secondary tests of the run; a difference that returns unchanged "
-        "counts once, and as the primary test where it is that one."
+        f"{_setting(run, chosen)} {tests}"
     )
-    if all(math.isnan(row.p_value) for row in chosen):
-        caption = (
-            f"{chosen[0].method} minus each other method: paired difference in {wording.metric_label(metric)}{kind}. "
-            f"{_setting(run, chosen)} Shown and not tested: this metric has no better end, or is biased by how answers "
-            "scatter."
-        )
     headings = (
         "Condition",
         f"Difference in {wording.metric_heading(metric)}",
@@ -169,6 +174,11 @@ def _grid_table(run: RunFolder, rows: Sequence[ComparisonRow], metric: str, cali
         "p corrected",
     )
     return Table(caption, ("Against", *headings), lines)
+
+
+def is_untested(low: float, high: float, p_value: float) -> bool:
+    """Whether a difference has an interval that is not 0, and yet no test: so it is with all of its metric."""
+    return math.isnan(p_value) and not math.isnan(low) and max(abs(low), abs(high)) > _ROUNDING
 
 
 def _setting(run: RunFolder, rows: Sequence[ComparisonRow]) -> str:

@@ -101,7 +101,7 @@ def _own_losses(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
             (
                 Entry(wording.metric_label(row.metric)),
                 _entry(row, sign=True),
-                Entry(f"{signed(percent[row.metric, row.condition, row.severity, row.method], 1)} %"),
+                _relative(percent.get((row.metric, row.condition, row.severity, row.method))),
                 Entry(p_value(row.p_value)),
                 Entry(p_value(row.p_corrected)),
             ),
@@ -114,6 +114,11 @@ def _own_losses(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
         "condition that changes no answer of it is left out."
     )
     return Table(caption, ("Condition", "Metric", "Degradation", "Relative", "p", "p corrected"), lines)
+
+
+def _relative(percent: float | None) -> Entry:
+    """In % of the clean value; a dash where that is 0."""
+    return Entry(wording.EN_DASH if percent is None else f"{signed(percent, 1)} %")
 
 
 def _family_words(run: RunFolder) -> str:

@@ -9,15 +9,18 @@ from typing import Any
 
 from eagbench.report import tables, transfer_figures, wording
 from eagbench.report.blocks import Block, FigureBlock, Folded, Prose, Section, TableBlock
+from eagbench.report.comparison_section import UNTESTED, is_untested
 from eagbench.report.figures import Estimate
 from eagbench.report.run_folder import Group, ResultRow, RunFolder
 from eagbench.report.tables import Entry, Line, Table
-from eagbench.run_contract import CLEAN
+from eagbench.run_contract import CLEAN, MEAN_SEED
 from eagbench.transfer_tables import OTHER_CASES
 
 ALL_OTHERS = "all others"
 
-_MANY = 0.1  # share of answers; from here on a number says more of what was filled in than of the model
+# Shares of unparsed answers: from the first on they are named, from the second on a number says more of what was filled
+# in than of the model.
+_NAMED, _MANY = 0.01, 0.1
 
 
 def transfer(run: RunFolder) -> Section | None:
@@ -144,18 +147,20 @@ def matrix_table(run: RunFolder, metric: str) -> Table | None:
     cells = _cells(run, metric)
     if not any(row.status == "ok" for row in cells.values()):
         return None
+    n_seeds = len(run.manifest["seeds"])
     rows, columns = _axes(run)
-    lines = tuple(
-        Line(method, (Entry(place), *(_matrix_entry(cells.get((method, place, column))) for column in columns)))
-        for method in run.methods
-        for place in rows
-    )
+
+    def line(method: str, place: str) -> Line:
+        of_columns = (cells.get((method, place, column)) for column in columns)
+        return Line(method, (Entry(place), *(_matrix_entry(row, n_seeds) for row in of_columns)))
+
+    lines = tuple(line(method, place) for method in run.methods for place in rows)
     sizes = {c: f"{row.n_cases:,} / {row.n_positive:,}" for (_, _, c), row in cells.items()}
     caption = (
         f"{wording.metric_heading(metric)} by training domain (row) and evaluated domain (column, with its held-out "
         f"cases / events), on unchanged records. {tables.seeds_words(run)}, with the {tables.interval_words(run)}."
     )
-    if any(_many_unparsed(row) for row in cells.values()):
+    if any(_unparsed(row, n_seeds) >= _NAMED for row in cells.values()):
         caption += (
             " Unparsed: answers that could not be read, scored with the training prevalence, where 1 % or more are."
         )
@@ -163,17 +168,19 @@ def matrix_table(run: RunFolder, metric: str) -> Table | None:
     return Table(caption, ("Method", "Trained in", *headings), lines)
 
 
-def _matrix_entry(row: ResultRow | None) -> Entry:
+def _matrix_entry(row: ResultRow | None, n_seeds: int) -> Entry:
     """The number with its interval; a number that stands for many unread answers says so."""
     entry = tables.entry(row)
-    if row is None or not _many_unparsed(row) or row.metric == "unparsed_rate":
+    if row is None or row.metric == "unparsed_rate" or _unparsed(row, n_seeds) < _NAMED:
         return entry
-    share = f"{wording.percent(row.n_unparsed / row.n_cases)} unparsed"
+    share = f"{wording.percent(_unparsed(row, n_seeds))} unparsed"
     return replace(entry, note=f"{entry.note}; {share}" if entry.note else share)
 
 
-def _many_unparsed(row: ResultRow) -> bool:
-    return row.n_cases > 0 and row.n_unparsed >= 0.01 * row.n_cases
+def _unparsed(row: ResultRow, n_seeds: int) -> float:
+    """The share of answers that could not be read: a mean row counts those of all seeds, and each case once."""
+    answers = row.n_cases * (n_seeds if row.seed == MEAN_SEED else 1)
+    return row.n_unparsed / answers if answers else 0.0
 
 
 def transfer_tables(run: RunFolder) -> list[Table]:
@@ -266,8 +273,12 @@ def gap_table(run: RunFolder, metric: str) -> Table | None:
         f"Gap in {wording.metric_heading(metric)}: in-domain minus out-of-domain value{loss}. In-domain is the same "
         "method trained where it is evaluated (the domain is named), on the same held-out cases and joint resamples; "
         "where no such model was trained, the method on the held-out cases of its own domain, which are other cases, "
-        f"resampled apart. {tables.seeds_words(run)}, with the {tables.percentile_words(run)}. p corrected by "
-        "Benjamini and Hochberg over all gaps of this run, every metric included."
+        f"resampled apart. {tables.seeds_words(run)}, with the {tables.percentile_words(run)}. "
+    )
+    caption += (
+        "p corrected by Benjamini and Hochberg over all gaps of this run in metrics that are tested."
+        if not any(is_untested(*(float(row[key] or "nan") for key in ("ci_low", "ci_high", "p_value"))) for row in rows)
+        else UNTESTED
     )
     headings = ("Trained in, evaluated in", "Out of domain", "In domain", "Gap", "p", "p corrected")
     return Table(caption, ("Method", *headings), lines)
@@ -302,8 +313,9 @@ def unread(run: RunFolder) -> str:
     """Which models left many answers unreadable, in one sentence; empty if none did."""
     shares: dict[tuple[str, str], list[float]] = {}
     for (method, place, _), row in _cells(run, tables.curve_metrics(run)[0]).items():
-        if row.n_cases and row.n_unparsed >= _MANY * row.n_cases:
-            shares.setdefault((method, place), []).append(row.n_unparsed / row.n_cases)
+        share = _unparsed(row, len(run.manifest["seeds"]))
+        if share >= _MANY:
+            shares.setdefault((method, place), []).append(share)
     if not shares:
         return ""
     named = [

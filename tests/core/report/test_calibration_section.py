@@ -7,13 +7,14 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.calibration import calibration_curve
 
 from eagbench.report.calibration_figures import ReliabilityCurve, ReliabilityPanel, reliability
-from eagbench.report.calibration_section import reliability_panel
+from eagbench.report.calibration_section import calibration_table, reliability_panel
 from eagbench.report.figures import Estimate, looks
 from eagbench.report.html import write_report
 from eagbench.report.run_folder import RunFolder
@@ -107,3 +108,16 @@ def test_curves_differ_in_line_and_colour_and_few_patients_are_hollow() -> None:
     assert len([e for e in root if e.get("class") == "hollow"]) == 1
     bars = [float(e.get("height")) for e in root if e.get("class") == "bar"]
     assert np.array(bars) / max(bars) == pytest.approx([1, 0.5, 0.75, 0.75], abs=0.01)
+
+
+def test_the_generators_own_probabilities_stand_in_the_table_of_calibration(simulated_run, tmp_path: Path) -> None:
+    """Their slope is the yardstick: the best that anybody could have."""
+    folder = simulated_run.write(tmp_path / "run")
+    results = pd.read_csv(folder / "results.csv")
+    slopes = results[results.metric == "brier"].assign(metric="calibration_slope")
+    pd.concat([results, slopes]).to_csv(folder / "results.csv", index=False)
+    run = RunFolder(folder)
+    table = calibration_table(run, run.groups[0])
+    assert table is not None
+    assert {line.name for line in table.lines if line.reference} == {"oracle"}
+    assert {line.name for line in table.lines if not line.reference} == {*run.methods}
