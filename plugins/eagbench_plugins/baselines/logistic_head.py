@@ -6,7 +6,7 @@ It minimises, over standardised columns z (mean 0, variance 1 on the training ca
 
 The weights a_c > 0 are given: a column of weight 2 is penalised a quarter. C is the one of `INVERSE_PENALTIES` with the
 lowest log loss in cross-validation by patient, the stronger penalty where two are equal. A C whose fit does not
-converge is not chosen.
+converge, in a fold or on all cases, is not chosen while another one does.
 """
 
 from __future__ import annotations
@@ -65,11 +65,16 @@ class LogisticHead:
             seed: Seed of the folds.
 
         Raises:
-            UserError: Fewer than two patients have the outcome, or fewer than two have not.
+            UserError: Fewer than two patients have the outcome, or fewer than two have not; or no fit converges.
         """
         losses = _cross_validated(columns, weights, labels, patients, seed)
-        best = min(INVERSE_PENALTIES, key=lambda c: (losses[c], c))
-        return cls.fit_with(best, columns, weights, labels, losses)
+        *first, last = sorted(INVERSE_PENALTIES, key=lambda c: (losses[c], c))
+        for c in first:
+            try:
+                return cls.fit_with(c, columns, weights, labels, losses)
+            except NotConvergedError:
+                continue
+        return cls.fit_with(last, columns, weights, labels, losses)
 
     @classmethod
     def fit_with(

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
 from eagbench.api import UserError
-from eagbench_plugins.baselines.logistic_head import INVERSE_PENALTIES, LogisticHead
+from eagbench_plugins.baselines.logistic_head import INVERSE_PENALTIES, LogisticHead, NotConvergedError
 
 
 def planted(n: int, coefficient: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -74,6 +74,22 @@ def test_a_penalty_whose_fit_does_not_converge_is_not_chosen(monkeypatch: pytest
     assert LogisticHead.load(tmp_path).log_loss == head.log_loss
     with pytest.raises(UserError, match="did not converge in 1 iterations"):
         LogisticHead.fit_with(weak, columns, np.ones(3), labels)
+
+
+def test_a_penalty_that_converges_in_the_folds_alone_gives_way_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns, labels, patients = planted(3000, np.full(3, 2.0))
+    whole = LogisticHead.fit_with.__func__  # type: ignore[attr-defined]
+    best = LogisticHead.fit(columns, np.ones(3), labels, patients, seed=0).inverse_penalty
+
+    def on_all(cls: Any, c: float, cases: Any, *rest: Any) -> LogisticHead:
+        if c == best and len(cases) == len(columns):
+            raise NotConvergedError("did not converge", where="here", mend="there")
+        return whole(cls, c, cases, *rest)
+
+    monkeypatch.setattr(LogisticHead, "fit_with", classmethod(on_all))
+    head = LogisticHead.fit(columns, np.ones(3), labels, patients, seed=0)
+    second = sorted(head.log_loss, key=lambda c: (head.log_loss[c], c))[1]
+    assert head.inverse_penalty == second != best
 
 
 def test_cases_of_one_patient_never_stand_on_both_sides() -> None:
