@@ -17,6 +17,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
+
+# How fast a machine is that does other things beside decides no test.
+settings.register_profile("eagbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("eagbench")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"

@@ -76,6 +76,7 @@ def test_without_an_expert_there_is_no_salience_stage(cli, benchmark_file) -> No
     assert "trajectories" in done.out
 
 
+@pytest.mark.slow  # test_eag_rl.py runs both stages in the first step
 def test_a_whole_run_and_prediction_without_any_expert(cli, benchmark_file, store_folder: Path, tmp_path: Path) -> None:
     done = cli("run", benchmark_file(), "--out", tmp_path / "run")
     assert done.code == 0, done.err
