@@ -34,9 +34,11 @@ def fit_line(x: FloatArray, label: IntArray, weights: FloatArray) -> tuple[Float
         weights: How often each case counts, shape (B, N).
 
     Returns:
-        Intercept (B,) and slope (B,); twice NaN where no finite maximum exists: one class only, an x that does not
-        vary, or one that separates the classes.
+        Intercept (B,) and slope (B,); twice NaN where no finite maximum exists: no case, one class only, an x that does
+        not vary, or one that separates the classes.
     """
+    if not len(x):
+        return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
     centre, scale = float(np.mean(x)), float(np.std(x)) or 1.0
     z = (np.asarray(x, dtype=np.float64) - centre) / scale  # (N,)
     y = np.asarray(label, dtype=np.float64)

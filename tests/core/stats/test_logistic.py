@@ -99,3 +99,12 @@ def test_a_fit_says_what_it_was_made_of() -> None:
     found = fit_recalibration(1 / (1 + np.exp(-x)), label)
     assert isinstance(found, Recalibration)
     assert (found.n_cases, found.n_positive, found.reason) == (300, int(label.sum()), None)
+
+
+@pytest.mark.filterwarnings("error")
+def test_of_no_case_there_is_no_line_and_no_warning() -> None:
+    """So it is with the cases that could be read where none could."""
+    intercept, slope = fit_line(np.zeros(0), np.zeros(0, dtype=int), np.ones((3, 0)))
+    assert np.isnan(intercept).all()
+    assert np.isnan(slope).all()
+    assert intercept.shape == slope.shape == (3,)
