@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from eagbench.comparisons import PRIMARY, ConditionKey, SeedMeans, correct_families, paired_rows, seed_means
 from eagbench.config import Benchmark
 from eagbench.errors import UserError
-from eagbench.metrics.registered import is_tested, needs_reference_expert
+from eagbench.metrics.registered import check_tested, is_tested, needs_reference_expert
 from eagbench.run_contract import read_manifest
 from eagbench.stages.score import answered, evaluate
 
@@ -196,35 +196,24 @@ def _primary_metric(
 ) -> str:
     names = [str(use["name"]) for use in metrics]
     testable = [name for name in names if is_tested(name)]
-    own = (runs[0].manifest.get("comparisons") or {}).get("metric")
-    wanted = asked if asked is not None else own
-    where = "--metric" if asked is not None else f"{runs[0].folder}, {runs[1].folder}"
-    choices = (
+    where = f"{runs[0].folder}, {runs[1].folder}" if asked is None else "--metric"
+    mend = (
         f"name another one: --metric {' or '.join(testable)}"
         if testable
         else "run one of them again with the other's `metrics`"
     )
-    if wanted in testable:
-        return str(wanted)
+    wanted = asked or (runs[0].manifest.get("comparisons") or {}).get("metric")
+    if wanted is None:
+        if not testable:
+            raise UserError("the two runs share no metric whose difference can be tested", where=where, mend=mend)
+        return testable[0]
     if wanted in left_out:
-        here, there = (f"{number} features of {_expert(expert)}" for expert, number in (run.reference for run in runs))
-        raise UserError(f"'{wanted}' compares with other lists: {here} here, {there} there", where=where, mend=choices)
-    if wanted in names:
-        raise UserError(
-            f"a difference in '{wanted}' can't carry a claim: it has no better end, or is biased by how answers "
-            "scatter",
-            where=where,
-            mend=choices,
-        )
-    if wanted is not None:
-        raise UserError(f"the metric '{wanted}' is not in both runs", where=where, mend=choices)
-    if not testable:
-        raise UserError("the two runs share no metric whose difference can be tested", where=where, mend=choices)
-    return testable[0]
-
-
-def _expert(spec: Any) -> str:
-    return str(spec.get("as") or spec["name"]) if isinstance(spec, Mapping) else str(spec)
+        here, there = (f"{number} features of {expert}" for expert, number in (run.reference for run in runs))
+        raise UserError(f"'{wanted}' compares with other lists: {here} here, {there} there", where=where, mend=mend)
+    if wanted not in names:
+        raise UserError(f"the metric '{wanted}' is not in both runs", where=where, mend=mend)
+    check_tested(wanted, where, mend)
+    return str(wanted)
 
 
 def _pairs(runs: tuple[_Run, _Run], asked: Sequence[str]) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from eagbench.config import ComponentSpec, LoadedBenchmark, validate_params
 from eagbench.domains import Domain, Pair, Transfer, plan_transfer
 from eagbench.errors import UserError
 from eagbench.expert_method import ExpertMethod
-from eagbench.metrics.registered import is_tested, needs_attention
+from eagbench.metrics.registered import check_tested, needs_attention
 from eagbench.patient_split import BenchmarkSplit, PatientSplit
 from eagbench.registry import Registered, Registry, code_version
 from eagbench.stage import (
@@ -145,17 +145,15 @@ class _Planner:
             self.use("metric", spec.name, spec.params, ("metrics", i)) for i, spec in enumerate(self.benchmark.metrics)
         )
         compared = self.benchmark.comparisons
-        if compared is not None and not is_tested(compared.metric):
-            raise UserError(
-                f"a difference in '{compared.metric}' can't carry a claim: it has no better end, or is "
-                "biased by how answers scatter",
+        if compared is not None:
+            check_tested(
+                compared.metric,
                 where=loaded.place("comparisons", "metric"),
                 mend="take a proper one (auroc, auprc, brier) and list the other among `metrics`",
             )
         # Without an expert to compare with, nothing reads the attention, and its measurement is not paid for.
-        self.measures_attention = self.benchmark.reference_expert is not None and any(
-            needs_attention(use.name) for use in self.metrics
-        )
+        has_expert = self.benchmark.reference_expert is not None
+        self.attention_metrics = tuple(use.name for use in self.metrics if has_expert and needs_attention(use.name))
         self.reference_expert = None
         if self.benchmark.reference_expert is not None:
             spec = self.benchmark.reference_expert
@@ -422,7 +420,7 @@ class _Planner:
         params = {
             "answer": self.benchmark.answer.model_dump(mode="json"),
             # The attention to tuning cases is read by nobody.
-            "attention": self.measures_attention and cases.part == "held_out",
+            "attention": bool(self.attention_metrics) and cases.part == "held_out",
         }
         inputs: dict[str, Input] = {name: StageOutput(stage) for name, stage in stages.items()}
         inputs["cases"] = cases
@@ -594,11 +592,11 @@ class MethodPlan:
         policy: Any = registered.component(params)
         if getattr(policy, "leaves_machine", False) and self._planner.transfer.access == "credentialed":
             refuse_unattested(self._planner.loaded, f"the policy '{spec.name}' sends records", "policy")
-        if self._planner.measures_attention and not getattr(policy, "gives_attention", True):
-            needing = [use.name for use in self._planner.metrics if needs_attention(use.name)]
+        needing = self._planner.attention_metrics
+        if needing and not getattr(policy, "gives_attention", True):
             raise UserError(
                 f"the policy '{spec.name}' does not give its attention, and {', '.join(needing)} can't do without it",
-                where=self._planner.loaded.source.place(("metrics",)),
+                where=self._planner.loaded.place("metrics"),
                 mend="leave out what needs the policy's attention, or use the policy `tiny` or `hf`",
             )
         content = policy.content()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from eagbench.errors import UserError
 from eagbench.registry import load_registry
 
 
@@ -20,6 +21,21 @@ def reads_probability(metric: str) -> bool:
 def is_tested(metric: str) -> bool:
     """Whether a difference of this metric is a test: it has a better end, and is not biased on a finite sample."""
     return better_end(metric) != "neither" and not getattr(_component(metric), "biased", False)
+
+
+def check_tested(metric: str, where: str, mend: str) -> None:
+    """Refuses a metric whose difference is no test.
+
+    Raises:
+        UserError: It has no better end, or is biased on a finite sample.
+    """
+    if not is_tested(metric):
+        raise UserError(
+            f"a difference in '{metric}' can't carry a claim: it has no better end, or is biased by how answers "
+            "scatter",
+            where=where,
+            mend=mend,
+        )
 
 
 def needs_attention(metric: str) -> bool:

@@ -60,8 +60,7 @@ def alignment_table(run: RunFolder, group: Group) -> Table | None:
             lines.append(Line(method, tuple(tables.entry(row) for row in rows)))
     if not lines:
         return None
-    expert = run.manifest.get("benchmark", {}).get("reference_expert")
-    name = expert.get("name") if isinstance(expert, dict) else expert
+    name = run.reference_expert
     caption = (
         f"Alignment with the reference expert{f' ({name})' if name else ''}, beyond chance, on unchanged records. "
         f"{tables.seeds_words(run)}, with the {tables.interval_words(run)}. {tables.counts_words(used)} Citation "

@@ -13,9 +13,9 @@ from eagbench.report.blocks import Block, FigureBlock, Folded, Prose, Section, T
 from eagbench.report.figures import Estimate
 from eagbench.report.run_folder import ComparisonRow, Group, RobustnessRow, RunFolder
 from eagbench.report.tables import Entry, Line, Table
+from eagbench.stats.paired import ROUNDING
 
 UNTESTED = "Shown and not tested: this metric has no better end, or is biased by how answers scatter."
-_ROUNDING = 1e-12  # a difference below this is none (stats/paired.py)
 
 
 def comparisons(run: RunFolder, group: Group) -> Section | None:
@@ -178,7 +178,7 @@ def _grid_table(run: RunFolder, rows: Sequence[ComparisonRow], metric: str, cali
 
 def is_untested(low: float, high: float, p_value: float) -> bool:
     """Whether a difference has an interval that is not 0, and yet no test: so it is with all of its metric."""
-    return math.isnan(p_value) and not math.isnan(low) and max(abs(low), abs(high)) > _ROUNDING
+    return math.isnan(p_value) and not math.isnan(low) and max(abs(low), abs(high)) > ROUNDING
 
 
 def _setting(run: RunFolder, rows: Sequence[ComparisonRow]) -> str:

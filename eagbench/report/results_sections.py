@@ -278,8 +278,7 @@ def citations(run: RunFolder, group: Group) -> Section | None:
                 ),
             )
         )
-    expert = run.manifest.get("benchmark", {}).get("reference_expert")
-    name = expert.get("name") if isinstance(expert, dict) else expert
+    name = run.reference_expert
     expert_words = f"the reference expert ({name})" if name else "the reference expert"
     table = Table(
         f"Features per answer, cited and on the list of {expert_words}, on unchanged records; the answers of all seeds "

@@ -215,6 +215,12 @@ class RunFolder:
         """Scored probabilities that no method made, for example the generator's own."""
         return tuple(dict.fromkeys(row.method for row in self.results if row.method not in self.methods))
 
+    @property
+    def reference_expert(self) -> str | None:
+        """Name of the expert whose features the alignment metrics use, as the benchmark says it; None without one."""
+        spec = self.manifest.get("benchmark", {}).get("reference_expert")
+        return spec.get("name") if isinstance(spec, dict) else spec
+
     @cached_property
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics without the variants for unparsed answers, in the order of results.csv."""

@@ -319,8 +319,8 @@ def unread(run: RunFolder) -> str:
     if not shares:
         return ""
     named = [
-        f"{method} trained in {place} ({wording.percent(min(found))} to {wording.percent(max(found))})"
-        for (method, place), found in shares.items()
+        f"{method} trained in {place} ({wording.percent(min(of_model))} to {wording.percent(max(of_model))})"
+        for (method, place), of_model in shares.items()
     ]
     return (
         f"Many answers could not be read: {wording.enumeration(named)}. Such a model's numbers, and gaps and "

@@ -15,7 +15,7 @@ from eagbench.types import FloatArray
 DETECTABLE_STANDARD_ERRORS = 2.8
 
 # A difference below this is rounding: the same sums in another order.
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
 # A larger share of undefined resamples, and the draws' standard deviation is not to be trusted far from them.
 _MOST_UNDEFINED = 1 / 200
 # Resampled differences that agree to so many decimals of the largest one are the same.
@@ -60,7 +60,7 @@ def paired_difference(draws: FloatArray, level: float) -> PairedDifference:
         return PairedDifference(nan, nan, nan, nan, nan, undefined, "")
     defined = draws[~np.isnan(draws)]
     error = float(np.std(defined, ddof=1))
-    is_test = bool(np.abs(defined).max() > _ROUNDING)
+    is_test = bool(np.abs(defined).max() > ROUNDING)
     p_value = bootstrap_p_value(defined, undefined) if is_test else float("nan")
     test = _name(draws) if is_test else ""
     return PairedDifference(low, high, error, DETECTABLE_STANDARD_ERRORS * error, p_value, undefined, test)
@@ -88,9 +88,9 @@ def bootstrap_p_value(draws: FloatArray, undefined: int = 0) -> float:
         draws: Shape (B,), B at least 1, without NaN.
         undefined: Further resamples, in which the difference is undefined.
     """
-    across = min(int((draws <= _ROUNDING).sum()), int((draws >= -_ROUNDING).sum()))
+    across = min(int((draws <= ROUNDING).sum()), int((draws >= -ROUNDING).sum()))
     counted = min(1.0, 2 * (1 + across) / (len(draws) + 1))
     spread = float(np.std(draws, ddof=1)) if len(draws) > 1 else 0.0
-    if across or spread < _ROUNDING or undefined > _MOST_UNDEFINED * (len(draws) + undefined):
+    if across or spread < ROUNDING or undefined > _MOST_UNDEFINED * (len(draws) + undefined):
         return counted
     return min(counted, math.erfc(abs(float(draws.mean())) / spread / math.sqrt(2)))
