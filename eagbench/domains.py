@@ -264,7 +264,7 @@ def _shift(planner: _Planner, train: Domain, target: Domain, shared: StageNode) 
         "covariate_shift",
         f"{first.name} and {second.name}",
         "eagbench.stages.domains:covariate_shift",
-        {},
+        {"one_data_set": first.data == second.data},
         inputs,
         seed=planner.benchmark.split.seed,
     )

@@ -265,14 +265,18 @@ class _Planner:
         """Training cases of a domain without labels, as a method may see them."""
         return CasesInput(domain.split, fold, "train", concepts=self.transfer.concepts(reads))
 
-    def expert(self, use: ComponentUse, domain: Domain, fold: int, seed: int, reads: Reads) -> StageNode:
-        """The stage that fits an expert; shared by all that ask for the same one."""
+    def expert(self, use: ComponentUse, domain: Domain, fold: int, seed: int) -> StageNode:
+        """The stage that fits an expert; shared by all that ask for the same one.
+
+        An expert reads columns, whoever asks it: inside a method that reads text it is the expert that stands in the
+        table by itself.
+        """
         return self.node(
             "expert",
             self.trained_in(use.name, domain),
             "eagbench.stages.expert:fit",
             {},
-            {"training": self.training(domain, fold, reads)},
+            {"training": self.training(domain, fold, "columns")},
             seed=seed,
             component=use,
         )
@@ -436,7 +440,7 @@ class _Planner:
 
     def _teacher(self, pair: Pair, fold: int, seed: int, condition: Condition) -> StageNode:
         assert self.reference_expert is not None
-        expert = self.expert(self.reference_expert, pair.train, fold, seed, "columns")
+        expert = self.expert(self.reference_expert, pair.train, fold, seed)
         return self.node(
             "teacher",
             f"{self.reference_expert.name}, {self._evaluated(condition, pair)}",
@@ -454,7 +458,7 @@ class _Planner:
             "eagbench.stages.salience:constant_list",
             {"k": self.benchmark.teacher_features},
             {
-                "expert": StageOutput(self.expert(self.reference_expert, domain, fold, seed, "columns")),
+                "expert": StageOutput(self.expert(self.reference_expert, domain, fold, seed)),
                 "cases": self.training_cases(domain, fold, "columns"),
             },
             component=self.reference_expert,
@@ -548,17 +552,24 @@ class MethodPlan:
         return self._planner.named(kind, spec, (*self._path, key))
 
     def expert(self, use: ComponentUse) -> StageNode:
-        """The stage that fits an expert on this fold's training part."""
-        return self._planner.expert(use, self._domain, self.fold, self.seed, self._method.reads)
+        """The stage that fits an expert on this fold's training part, on what methods that read columns may see.
+
+        Asked about cases with further features, it finds its own by name.
+        """
+        return self._planner.expert(use, self._domain, self.fold, self.seed)
 
     def cross_fitted_salience(self, use: ComponentUse, folds: int = 5) -> StageNode:
-        """The stage that gives each training case the salience of an expert that was not trained on its patient."""
+        """The stage that gives each training case the salience of an expert that was not trained on its patient.
+
+        The weights are of the features that methods which read columns may see: in a benchmark across domains those
+        that all share, which may be fewer than stand in the method's own training cases.
+        """
         return self._planner.node(
             "salience",
             self._planner.trained_in(f"{use.name}, cross-fitted", self._domain),
             "eagbench.stages.salience:cross_fitted",
             {"folds": folds},
-            {"training": self.training},
+            {"training": self._planner.training(self._domain, self.fold, "columns")},
             seed=self.seed,
             component=use,
         )

@@ -54,8 +54,9 @@ class Dataset(Protocol):
 
     Two optional attributes serve transfer between domains. `groups`, of the class, maps each fact of
     `Cohort.groups` by which a benchmark may divide the cases (`domain_by`) to its values. `hospitals` names the
-    hospitals (or networks of them) whose patients the records are of, none for generated ones: two data sets that share
-    one are not taken into one transfer, because they may share patients; nor is one that says None, or nothing.
+    hospitals (or networks of them) whose patients the records are of, for generated ones the generator with its seed:
+    two data sets that share one are not taken into one transfer, because they may share patients; nor is one that says
+    None, or nothing.
     """
 
     name: ClassVar[str]

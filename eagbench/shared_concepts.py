@@ -47,8 +47,8 @@ class SharedConcepts:
     def restrict(self, cases: Cases) -> Cases:
         """The cases with these features and facts alone.
 
-        A record lists its features in the shared order, unless a perturbation moved them within the record: then in
-        the order that it gave them.
+        A record lists its features in the shared order. Where a perturbation moved some within the record, the same
+        places are exchanged in the shared order: a fifth that was moved stays a fifth, whatever order the domain has.
         """
         described = {feature.name: feature for feature in cases.features}
         kept = frozenset(self.features)
@@ -62,7 +62,9 @@ class SharedConcepts:
 
     def _restricted(self, case: Case, kept: frozenset[str], own_order: tuple[str, ...]) -> Case:
         found = tuple(name for name in case.features if name in kept)
-        names = self.features if found == own_order else found
+        place = {name: i for i, name in enumerate(name for name in own_order if name in found)}
+        shared_order = tuple(name for name in self.features if name in place)
+        names = tuple(shared_order[place[name]] for name in found)
         return dataclasses.replace(
             case,
             features=names,

@@ -2,7 +2,8 @@
 
 A loader checks its own numbers (`vocabulary.clean`), and can't see a factor that leaves them plausible: urea in mmol/L
 is a low urea in mg/dL. Two domains side by side show more. A concept is suspected where a conversion of the vocabulary
-by a large factor brings all three quartiles of one domain close to the other's.
+that changes numbers by a large factor brings the quartiles of one domain close to the other's. Quartiles that are not
+above 0 in both (half the hours without urine) are passed over; two must be left.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _CLOSE = np.log(1.35)
 # A conversion by less than this can't be told from such a difference (and is not looked for).
 _FAR = 2 * _CLOSE
 _QUARTILES = (0.25, 0.5, 0.75)
+_FEWEST_QUARTILES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +60,21 @@ def suspicions(first: Cases, second: Cases, concepts: tuple[str, ...]) -> Iterat
         sides = [_measured(cases, name) for cases in (first, second)]
         if min(map(len, sides)) < FEWEST_VALUES:
             continue
-        quartiles = [np.quantile(values, _QUARTILES) for values in sides]
-        if min(q[0] for q in quartiles) <= 0:
-            continue  # without a logarithm there is no factor to look for
-        apart = np.log(quartiles[1] / quartiles[0])  # of the second domain from the first, (3,)
+        quartiles = np.array([np.quantile(values, _QUARTILES) for values in sides])  # (2, 3)
+        positive = quartiles[:, (quartiles > 0).all(axis=0)]  # without a logarithm there is no factor to look for
+        if positive.shape[1] < _FEWEST_QUARTILES:
+            continue
         concept = known.concept(name)
-        for unit, conversion in concept.conversions.items():
-            factor = np.log(conversion.factor)
-            if conversion.offset or abs(factor) < _FAR:
-                continue
-            # In `unit`, the second domain's numbers lie a factor below the first one's, or the first one's below them.
-            for is_second, expected in ((True, -factor), (False, factor)):
-                if (np.abs(apart - expected) <= _CLOSE).all():
-                    yield Suspicion(name, is_second, unit, concept.unit, (quartiles[0][1], quartiles[1][1]))
+        for unit in concept.conversions:
+            for is_second in (True, False):
+                asked, other = positive[int(is_second)], positive[int(not is_second)]
+                converted = known.to_canonical(name, asked, unit)
+                if (
+                    (converted > 0).all()
+                    and (np.abs(np.log(converted / asked)) >= _FAR).all()
+                    and (np.abs(np.log(converted / other)) <= _CLOSE).all()
+                ):
+                    yield Suspicion(name, is_second, unit, concept.unit, (quartiles[0, 1], quartiles[1, 1]))
 
 
 def check(names: tuple[str, str], cohorts: tuple[Cases, Cases], concepts: tuple[str, ...]) -> None:

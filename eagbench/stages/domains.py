@@ -145,7 +145,9 @@ def covariate_shift(run: StageRun) -> None:
     """
     first, second = run.inputs["first"], run.inputs["second"]
     domain = np.repeat([0, 1], [len(first), len(second)])
-    patients = [f"0:{p}" for p in first.patient_ids] + [f"1:{p}" for p in second.patient_ids]
+    # Of one data set the same id is the same patient, who may have stays in both domains; of two it is a coincidence.
+    sides = ("", "") if run.params["one_data_set"] else ("first:", "second:")
+    patients = [side + p for side, cases in zip(sides, (first, second), strict=True) for p in cases.patient_ids]
     values = np.concatenate([_value_summary(first), _value_summary(second)])
     counts = np.concatenate([_counts(first), _counts(second)])
     result = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,9 +21,12 @@ from eagbench.inputs import resolve
 from eagbench.plan import Plan, make_plan
 from eagbench.registry import Registered, load_registry
 from eagbench.runner import compute_stage
-from eagbench.stage import CasesInput, StageNode, TrainingInput, no_progress
+from eagbench.shared_concepts import SharedConcepts
+from eagbench.stage import CasesInput, StageNode, StageRun, TrainingInput, no_progress
+from eagbench.stages.domains import covariate_shift, read_shift
 from eagbench.store import Store, file_hash
 from eagbench.verify import verify
+from tests.builders import make_case, make_cohort_cases
 from tests.conftest import Finished
 
 Cli = Callable[..., Finished]
@@ -37,7 +41,10 @@ class Planted:
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {"ward": UNITS}
 
     class Params(StrictParams):
-        """`like_si` keeps glucose in mmol/L in the source; `reverse` lists concepts backwards; `extra` adds one."""
+        """`like_si` keeps glucose in mmol/L in the source; `reverse` lists concepts backwards; `extra` adds one.
+
+        `faster` is added to every heart rate; `rows` is how often the same values are written down.
+        """
 
         seed: int = 0
         like_si: bool = False
@@ -52,6 +59,8 @@ class Planted:
         window_hours: float = 24.0
         rate: float = 0.4
         patients: int = 240
+        faster: float = 0.0
+        rows: int = 2
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -82,6 +91,7 @@ class Planted:
         }
         score = (level["heart_rate"] - 85) / 12 + (level["glucose"] - 140) / 25
         labels = (score + rng.normal(0, 0.5, n) > np.quantile(score, 1 - params.rate)).astype(int)
+        level["heart_rate"] += params.faster
         ward = [UNITS[i % 3] for i in range(n)]
         names = [name for name in CONCEPTS if name not in params.without]
         if params.extra:
@@ -100,8 +110,8 @@ class Planted:
                 case_id=f"c{i}",
                 patient_id=f"p{i // 2}",  # two stays of each patient, in different wards
                 features=tuple(names),
-                times=np.array([1.0, 2.0]),
-                values=np.array([[level[name][i] for name in names]] * 2, dtype=np.float32),
+                times=np.arange(1.0, params.rows + 1),
+                values=np.array([[level[name][i] for name in names]] * params.rows, dtype=np.float32),
                 static={"age": 60.0 + i % 20, "sex": float(i % 2), "ward": float(i % 3)},
             )
             for i in range(n)
@@ -136,6 +146,12 @@ TWO = """\
 domains:
   a: {name: planted, seed: 1}
   b: {name: planted, seed: 2%s}
+transfer: {train: each}
+"""
+GENERATED = """\
+domains:
+  a: {name: mimic4, root: synthetic}
+  b: {name: mimic4, root: synthetic%s}
 transfer: {train: each}
 """
 OTHERS = "domains:\n  a: {name: planted, seed: 4, without: [glucose]}\n"
@@ -236,6 +252,112 @@ def test_methods_that_read_text_see_all_of_their_record_or_what_is_shared(tmp_pa
     assert {value.concepts for value in inputs_of(shared, "predict", CasesInput)} == {shared.transfer.shared}
 
 
+def test_the_expert_in_a_method_that_reads_text_is_the_one_that_stands_beside_it(tmp_path: Path) -> None:
+    """Text may show all of a record; an expert sees what the domains share, inside of a hybrid or a search as well."""
+    methods = """\
+methods:
+  - logistic_regression
+  - {name: hybrid_embedding, expert: logistic_regression}
+  - {name: hybrid_prompt, expert: logistic_regression}
+  - {name: few_shot, selection: nearest, expert: logistic_regression}
+  - {name: trajectory_distillation, expert: logistic_regression, search: expert_mcts}
+policy: tiny
+"""
+    head = HEAD.replace("methods: [logistic_regression]\n", methods)
+    plan, _ = planned(tmp_path, (TWO % ", extra: only_here").replace("each", "[b], evaluate: each"), head)
+    assert len(nodes_of(plan, "expert")) == len(nodes_of(plan, "salience")) == 1
+    for kind in ("expert", "salience"):
+        assert {value.concepts for value in inputs_of(plan, kind, TrainingInput)} == {plan.transfer.shared}
+    assert {value.concepts for value in inputs_of(plan, "head", TrainingInput)} == {None}
+
+
+def test_a_hybrid_is_trained_on_further_features_than_its_expert(tmp_path: Path) -> None:
+    """The whole path: the shared concepts' salience joins a text that shows one more, and both domains are asked."""
+    methods = """\
+methods:
+  - {name: hybrid_embedding, expert: logistic_regression}
+  - {name: few_shot, selection: nearest, expert: logistic_regression, shots: 2}
+policy: tiny
+record_text: {values: quantile, periods: 1, bins: 4, instructions: short}
+"""
+    head = HEAD.replace("methods: [logistic_regression]\n", methods)
+    where = (TWO % ", extra: only_here, patients: 80").replace("each", "[b], evaluate: each")
+    plan, store = planned(tmp_path, where, head)
+    computed(plan, store, *{node.kind for node in plan.nodes})
+    for node in nodes_of(plan, "salience"):
+        names = pq.read_schema(store.folder(node) / "salience.parquet").names
+        assert [name for name in names if name.startswith("salience:")] == [f"salience:{name}" for name in CONCEPTS]
+    [head_stage] = nodes_of(plan, "head")
+    assert json.loads((store.folder(head_stage) / "features.json").read_text()) == list(CONCEPTS)
+
+
+def shift(store: Store, plan: Plan) -> dict[str, float]:
+    computed(plan, store, *DATA_STAGES, "covariate_shift")
+    [node] = nodes_of(plan, "covariate_shift")
+    found: dict[str, float] = json.loads((store.folder(node) / "covariate_shift.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("difference", "by_values", "by_all"),
+    [
+        ("", (0.35, 0.65), (0.35, 0.65)),
+        (", faster: 30", (0.9, 1.0), (0.9, 1.0)),
+        (", faster: 12", (0.65, 0.9), (0.65, 0.9)),  # one standard deviation: an AUROC of 0.76 by definition
+        (", rows: 5", (0.35, 0.65), (0.99, 1.0)),  # the same values, written down more often
+    ],
+)
+def test_a_shift_of_values_and_one_of_habits_are_told_apart(
+    tmp_path: Path, difference: str, by_values: tuple[float, float], by_all: tuple[float, float]
+) -> None:
+    plan, store = planned(tmp_path, (TWO % difference).replace("each", "[a]"))
+    found = shift(store, plan)
+    assert by_values[0] <= found["auroc_values"] <= by_values[1]
+    assert by_all[0] <= found["auroc"] <= by_all[1]
+
+
+def test_stays_of_one_patient_in_two_domains_are_not_divided_by_the_domain_classifier(tmp_path: Path) -> None:
+    """A classifier that has seen a patient's other stay would call this one by that one's domain: an AUROC near 0."""
+    rng = np.random.default_rng(0)
+    names = tuple(vocabulary().names[:40])
+    level = rng.normal(size=(80, len(names)))  # a patient's, the same in both stays
+    first, second = (
+        make_cohort_cases(
+            [
+                make_case(dict(zip(names, ([v] for v in row), strict=True)), case_id=f"{side}{i}", patient_id=f"p{i}")
+                for i, row in enumerate(level + 0.1 * rng.normal(size=level.shape))
+            ],
+            names,
+        )
+        for side in "ab"
+    )
+    found = {}
+    for one_data_set in (True, False):
+        folder = tmp_path / str(one_data_set)
+        folder.mkdir()
+        inputs = {"first": first, "second": second}
+        covariate_shift(StageRun({"one_data_set": one_data_set}, inputs, 0, folder))
+        found[one_data_set] = read_shift(folder)["auroc"]
+    assert 0.35 < found[True] < 0.65
+    assert found[False] < 0.2  # what the ids of two data sets would hide, were they one
+
+
+def test_a_share_of_moved_features_stays_one_in_the_shared_order() -> None:
+    names = tuple(vocabulary().names[:10])
+    own = names[::-1]
+    concepts = SharedConcepts(names, ())
+    case = make_case({name: [float(i)] for i, name in enumerate(own)}, case_id="c")
+    swapped = (own[1], own[0], *own[2:])
+    moved = dataclasses.replace(case, features=swapped, values=case.values_in_order(swapped))
+    gone = dataclasses.replace(case, features=own[1:], values=case.values_in_order(own[1:]))
+    clean, found, fewer = concepts.restrict(make_cohort_cases([case, moved, gone], own)).items
+    assert clean.features == names
+    assert found.features == (names[1], names[0], *names[2:])
+    assert fewer.features == names[:-1]  # own[0] is the last in the shared order
+    for restricted, before in zip((clean, found, fewer), (case, moved, gone), strict=True):
+        np.testing.assert_array_equal(restricted.values_in_order(names), before.values_in_order(names))
+
+
 def test_nobody_sees_what_divides_the_domains(tmp_path: Path) -> None:
     plan, store = planned(tmp_path, BY_WARD % "[north]")
     computed(plan, store, *DATA_STAGES)
@@ -330,6 +452,8 @@ def test_somebody_may_have_looked_at_the_units(tmp_path: Path) -> None:
     [
         (TWO % ", hospital: x" + "", None),
         ((TWO % ", hospital: x").replace("seed: 1", "seed: 1, hospital: x"), "may share patients of x"),
+        (GENERATED % ", synthetic_seed: 1", None),
+        (GENERATED % ", min_age: 30", "may share patients of generated hospital, seed 0"),
         (TWO % ", hospital_unknown: true", "nothing says where the patients of the domain 'b' were treated"),
         (BY_WARD % "[nroth]", "'ward' has no value 'nroth'.*did you mean 'north'"),
         ((BY_WARD % "each").replace("domain_by: ward", "domain_by: wrad"), "declares no fact 'wrad'.*'ward'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,10 @@ CONVERSIONS = [
 def cohort(concept: str, center: float, n: int, seed: int) -> Cases:
     """Right-skewed values, as laboratory values are."""
     values = center * np.exp(np.random.default_rng(seed).normal(0, 0.5, n))
+    return measured(concept, values)
+
+
+def measured(concept: str, values: np.ndarray[Any, Any]) -> Cases:
     items = [make_case({concept: [value]}, case_id=f"{i}") for i, value in enumerate(values)]
     return make_cohort_cases(items, (concept,))
 
@@ -56,6 +62,22 @@ def test_patients_who_differ_by_a_third_are_not_suspected(concept: str, ratio: f
     assert found(concept, cohort(concept, 20.0, 300, seed=1), cohort(concept, 20.0 * ratio, 300, seed=2)) == []
 
 
+@pytest.mark.parametrize("is_second", [True, False])
+def test_degrees_fahrenheit_are_found_although_no_factor_makes_them(is_second: bool) -> None:
+    celsius = np.random.default_rng(0).normal(37.0, 0.7, 200)
+    sides = [measured("temperature", celsius), measured("temperature", celsius[:150] * 1.8 + 32)]
+    assert found("temperature", *(sides if is_second else sides[::-1])) == [(is_second, "degF")]
+    assert found("temperature", sides[0], measured("temperature", celsius[:150] + 1.5)) == []
+
+
+def test_a_quartile_of_zero_hides_no_other_unit() -> None:
+    """A third of the hours are without urine: the lower quartile has no logarithm, the two above it have."""
+    hours = np.where(np.arange(300) % 3 == 0, 0.0, 80 * np.exp(np.random.default_rng(1).normal(0, 0.5, 300)))
+    right = measured("urine_output", hours)
+    assert found("urine_output", right, measured("urine_output", hours[:200] / 1000)) == [(True, "L")]
+    assert found("urine_output", right, measured("urine_output", np.zeros(200))) == []
+
+
 def test_a_few_values_and_other_shapes_are_not_judged() -> None:
     concept, _, factor = next(c for c in CONVERSIONS if c[0] == "urea_nitrogen")
     right = cohort(concept, 20.0, 200, seed=1)
@@ -63,6 +85,5 @@ def test_a_few_values_and_other_shapes_are_not_judged() -> None:
     assert found(concept, right, few) == []
     # The median fits a unit, the quartiles do not: other patients, and no other unit.
     spread = np.concatenate([np.full(100, 0.5), np.full(3, 20 / factor), np.full(100, 90.0)])
-    items = [make_case({concept: [value]}, case_id=f"{i}") for i, value in enumerate(spread)]
-    assert found(concept, right, make_cohort_cases(items, (concept,))) == []
+    assert found(concept, right, measured(concept, spread)) == []
     assert list(suspicions(right, right, ("ward_color",))) == []

@@ -59,7 +59,8 @@ def collect(run: StageRun) -> None:
         }
         for i, (case, label) in enumerate(zip(cases, data.train.labels, strict=True))
     ]
-    schema = _SCHEMA.with_metadata({_FEATURES: json.dumps(list(cases.feature_names))})
+    features = () if expert is None else expert.features
+    schema = _SCHEMA.with_metadata({_FEATURES: json.dumps(features)})
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), run.out / _FILE)
 
 

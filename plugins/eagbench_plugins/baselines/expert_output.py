@@ -77,10 +77,13 @@ def output_on_training(folder: Path, cases: Cases) -> ExpertOutput:
         cases: N training cases.
     """
     probability, salience = read_cross_fitted_probability(folder), read_salience(folder)
+    # Across domains the expert reads what all share, which may be less than stands in the cases.
+    known = frozenset(next(iter(salience.values()), ()))
+    features = tuple(name for name in cases.feature_names if name in known)
     return ExpertOutput(
         np.array([probability[case_id] for case_id in cases.case_ids], dtype=float),
-        np.array(
-            [[salience[case_id][name] for name in cases.feature_names] for case_id in cases.case_ids], dtype=float
-        ).reshape(len(cases), len(cases.features)),
-        cases.feature_names,
+        np.array([[salience[case_id][name] for name in features] for case_id in cases.case_ids], dtype=float).reshape(
+            len(cases), len(features)
+        ),
+        features,
     )

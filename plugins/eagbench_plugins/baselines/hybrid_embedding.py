@@ -13,7 +13,7 @@ Choices that no source makes for us, numbered:
 3. The penalty is chosen inside the training cases; tuning cases are not used. The cross-fitting is not nested in that
    choice: the expert's output for the cases that a penalty is fitted on comes from experts that saw the labels it is
    judged by. That bears on one number, the penalty, and on no held-out case.
-4. A case of another domain has other features: the salience of those that training knows is read, by name.
+4. A case of another domain has other features: the expert reads those that all domains share, by name.
 5. What is read is the whole prompt, question and format included, in the policy's chat template if it has one.
 6. The expert's representation is what every expert gives, probability and salience, and not a hidden state: trees have
    none.
@@ -141,9 +141,10 @@ def fit_head(run: StageRun) -> None:
     position = {name: i for i, name in enumerate(json.loads((folder / "case_ids.json").read_text(encoding="utf-8")))}
     embedding = load_file(folder / "embedding.safetensors")["embedding"]
     embedding = embedding[[position[case_id] for case_id in cases.case_ids]]
-    columns, weights = _joined(embedding, output_on_training(run.inputs["salience"], cases))
+    output = output_on_training(run.inputs["salience"], cases)
+    columns, weights = _joined(embedding, output)
     LogisticHead.fit(columns, weights, labels, cases.patient_ids, run.seed).save(run.out)
-    (run.out / _FEATURES).write_text(json.dumps(list(cases.feature_names)), encoding="utf-8")
+    (run.out / _FEATURES).write_text(json.dumps(list(output.features)), encoding="utf-8")
 
 
 def encode(

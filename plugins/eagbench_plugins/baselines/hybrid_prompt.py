@@ -7,8 +7,9 @@ each case, perturbed as the policy reads it: that is what a hybrid is, and what 
 Departures, numbered:
 1. The wording is ours (no source gives it): two sentences below the record, or two short entries for a policy that was
    pre-trained on short prompts.
-2. The features are the expert's heaviest among those observed in the case, as for the alignment metrics. A policy that
-   repeats them cites what it was told: this method's `attention_jaccard` says nothing of its own reading.
+2. The features are the expert's heaviest among those observed in the case, as for the alignment metrics, but for those
+   without any weight (an expert that is trained for several domains does not read what one of them alone measures). A
+   policy that repeats them cites what it was told: this method's `attention_jaccard` says nothing of its own reading.
 """
 
 from __future__ import annotations
@@ -77,8 +78,10 @@ class HybridPrompt:
         """
         style = STYLES[self.params.style]
         top = top_observed(cases, output.salience, self.params.features)
+        column = {name: j for j, name in enumerate(output.features)}
         prompts = []
-        for case, probability, names in zip(cases, output.probability, top, strict=True):
+        for case, probability, listed, weight in zip(cases, output.probability, top, output.salience, strict=True):
+            names = [name for name in listed if weight[column[name]] > 0]
             lines = [probability_line(float(probability), record_text)]
             lines += [features_line(names, record_text)] if names else []
             prompts.append(write_prompt(style, case, cases, record_text, below="\n" + "\n".join(lines)))

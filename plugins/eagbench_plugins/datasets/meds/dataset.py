@@ -29,7 +29,8 @@ class MedsParams(StrictParams):
         access: What the records are; nothing in MEDS files says so.
         citation: Whom a reader of results has to cite, with the licence.
         hospitals: Where the patients were treated, in the words of the other data sets ("Beth Israel Deaconess Medical
-            Center" for MIMIC), none (`[]`) for generated records; needed for transfer between data sets, which must not
+            Center" for MIMIC, "generated hospital, seed 0" for a conversion of what `mimic4` generates), none (`[]`)
+            for generated records that no other domain holds; needed for transfer between data sets, which must not
             share patients.
     """
 

@@ -114,8 +114,10 @@ class Mimic4:
 
     @property
     def hospitals(self) -> tuple[str, ...]:
-        """The one hospital of MIMIC; none for the generator's records."""
-        return () if self.params.root == SYNTHETIC else ("Beth Israel Deaconess Medical Center",)
+        """The one hospital of MIMIC, or the generated one: the same seed makes the same patients."""
+        if self.params.root == SYNTHETIC:
+            return (f"generated hospital, seed {self.params.synthetic_seed}",)
+        return ("Beth Israel Deaconess Medical Center",)
 
     def files(self) -> Sequence[Path]:
         """The five files that are read; none if the generator writes them.

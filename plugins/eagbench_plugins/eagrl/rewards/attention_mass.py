@@ -63,10 +63,10 @@ class AttentionMassReward:
 
 
 def likeness(case: Case, attention: Mapping[str, float], salience: Mapping[str, float]) -> float:
-    """1 - Jensen-Shannon distance over the features observed in the case; 0 if either has no weight on them."""
+    """1 - Jensen-Shannon distance over the observed features that the expert reads; 0 if either has no weight there."""
     from scipy.spatial.distance import jensenshannon
 
-    observed = case.observed()
+    observed = [name for name in case.observed() if name in salience]
     looked = [attention.get(name, 0.0) for name in observed]
     taught = [salience[name] for name in observed]
     if sum(looked) <= 0 or sum(taught) <= 0:

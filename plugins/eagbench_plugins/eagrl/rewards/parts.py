@@ -44,11 +44,13 @@ def expert_features(case: Case, salience: Mapping[str, float], k: int) -> tuple[
 
     Args:
         case: The case.
-        salience: Weight per feature, in canonical order, by which ties are broken.
+        salience: Weight per feature that the expert reads, in canonical order, by which ties are broken. The case may
+            hold others: an expert that is trained for several domains reads what these share.
         k: How many.
     """
     place = {name: i for i, name in enumerate(salience)}
-    return tuple(sorted(case.observed(), key=lambda name: (-salience[name], place[name]))[:k])
+    known = (name for name in case.observed() if name in place)
+    return tuple(sorted(known, key=lambda name: (-salience[name], place[name]))[:k])
 
 
 def jaccard(first: Collection[str], second: Collection[str]) -> float:
