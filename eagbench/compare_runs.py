@@ -53,22 +53,29 @@ class _Run:
         return cls(folder, manifest, tuple(n for n in labels if (folder / "predictions" / f"{n}.parquet").is_file()))
 
     @property
-    def reference(self) -> tuple[Any, int]:
-        """What the alignment metrics compare with: the expert, as the benchmark says it, and how many features."""
+    def reference(self) -> str:
+        """What the alignment metrics compare with, for people."""
         benchmark = self.manifest.get("benchmark", {})
         number = benchmark.get("teacher_features", Benchmark.model_fields["teacher_features"].default)
-        return benchmark.get("reference_expert"), int(number)
+        seeds = ", ".join(str(seed) for seed in self.manifest["seeds"])
+        return f"{number} features of {benchmark.get('reference_expert')}, seeds {seeds}"
 
     def perturbation(self, condition: ConditionKey) -> Any:
         """What determines the records under a condition; None for the records as they are."""
         found = [c for c in self.manifest["conditions"] if (c["name"], c["severity"]) == condition]
         return found[0].get("perturbation") if found else None
 
-    def window_hours(self, domain: str) -> Any:
-        """How much of the record the evaluated cases show."""
+    def data(self, domain: str) -> Mapping[str, Any]:
+        """What the manifest says of the evaluated cases' data set."""
         domains = self.manifest.get("transfer", {}).get("domains", [])
         data = next((d["data"] for d in domains if d["name"] == domain), domain)
-        return self.manifest["data"].get(data, {}).get("task", {}).get("window_hours")
+        found: Mapping[str, Any] = self.manifest["data"].get(data, {})
+        return found
+
+    def fitted_on(self, domain: str) -> list[tuple[int, str]]:
+        """The patients on whose records perturbations are fitted, by fold, as hashes."""
+        parts = self.manifest.get("parts", [])
+        return [(p["fold"], p["patients_sha256"]) for p in parts if (p["domain"], p["part"]) == (domain, "train")]
 
     def answers(self, label: str) -> dict[Place, dict[str, list[dict[str, Any]]]]:
         """A method's scored rows by place and seed."""
@@ -121,18 +128,26 @@ def compare_runs(
     """
     runs = _Run.read(first), _Run.read(second)
     _same_settings(*runs)
-    metrics, left_out = _shared_metrics(*runs)
-    chosen = _primary_metric(runs, metrics, left_out, metric)
+    metrics = _shared_metrics(*runs)
+    chosen = _primary_metric(runs, metrics, metric)
     level = float(runs[0].manifest["intervals"]["level"])
     rows: list[dict[str, Any]] = []
+    left_out: list[str] = []
     for labels in _pairs(runs, pairs):
         answers = [_only(run.answers(label), conditions) for run, label in zip(runs, labels, strict=True)]
         _same_places(labels, answers)
         _same_records(runs, labels, answers[0])
         for place, mine in answers[0].items():
+            _same_cases(labels, place, mine, answers[1][place])
+        comparable = metrics
+        if not all(_same_yardstick(mine, answers[1][place]) for place, mine in answers[0].items()):
+            aligned = [use["name"] for use in metrics if needs_reference_expert(use["name"])]
+            _refuse_left_out(runs, chosen, aligned)
+            left_out = aligned
+            comparable = [use for use in metrics if use["name"] not in aligned]
+        for place, mine in answers[0].items():
             theirs = answers[1][place]
-            _same_cases(labels, place, mine, theirs)
-            ours, others = (_means(seeds, metrics, runs[0].manifest["intervals"]) for seeds in (mine, theirs))
+            ours, others = (_means(seeds, comparable, runs[0].manifest["intervals"]) for seeds in (mine, theirs))
             cases = next(iter(mine.values()))
             shared = {
                 **dict(zip(_SETTING, place[0], strict=True)),
@@ -149,7 +164,7 @@ def compare_runs(
     correct_families(rows)
     ordered = tuple({column: renamed[column] for column in COLUMNS} for renamed in map(_renamed, rows))
     is_synthetic = any(run.manifest.get("synthetic") for run in runs)
-    return Comparison(first, second, chosen, level, is_synthetic, left_out, ordered)
+    return Comparison(first, second, chosen, level, is_synthetic, tuple(left_out), ordered)
 
 
 def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,8 +189,8 @@ def _settings(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
-def _shared_metrics(first: _Run, second: _Run) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-    """The metrics that both runs have, and the names of those among them that do not measure the same thing."""
+def _shared_metrics(first: _Run, second: _Run) -> list[dict[str, Any]]:
+    """The metrics that both runs have."""
     theirs = {use["name"]: use for use in second.manifest["metrics"]}
     shared = [use for use in first.manifest["metrics"] if use["name"] in theirs]
     for use in shared:
@@ -185,17 +200,13 @@ def _shared_metrics(first: _Run, second: _Run) -> tuple[list[dict[str, Any]], tu
                 f"{_settings(use['params'])} here, {_settings(theirs[use['name']]['params'])} there",
                 where=f"{first.folder}, {second.folder}",
             )
-    left_out: tuple[str, ...] = ()
-    if first.reference != second.reference:
-        left_out = tuple(use["name"] for use in shared if needs_reference_expert(use["name"]))
-    return [use for use in shared if use["name"] not in left_out], left_out
+    return shared
 
 
-def _primary_metric(
-    runs: tuple[_Run, _Run], metrics: Sequence[Mapping[str, Any]], left_out: Sequence[str], asked: str | None
-) -> str:
+def _primary_metric(runs: tuple[_Run, _Run], metrics: Sequence[Mapping[str, Any]], asked: str | None) -> str:
     names = [str(use["name"]) for use in metrics]
-    testable = [name for name in names if is_tested(name)]
+    # Whether alignment can be compared shows in the predictions only.
+    testable = sorted((name for name in names if is_tested(name)), key=needs_reference_expert)
     where = f"{runs[0].folder}, {runs[1].folder}" if asked is None else "--metric"
     mend = (
         f"name another one: --metric {' or '.join(testable)}"
@@ -207,13 +218,49 @@ def _primary_metric(
         if not testable:
             raise UserError("the two runs share no metric whose difference can be tested", where=where, mend=mend)
         return testable[0]
-    if wanted in left_out:
-        here, there = (f"{number} features of {expert}" for expert, number in (run.reference for run in runs))
-        raise UserError(f"'{wanted}' compares with other lists: {here} here, {there} there", where=where, mend=mend)
     if wanted not in names:
         raise UserError(f"the metric '{wanted}' is not in both runs", where=where, mend=mend)
     check_tested(wanted, where, mend)
     return str(wanted)
+
+
+def _refuse_left_out(runs: tuple[_Run, _Run], metric: str, left_out: Sequence[str]) -> None:
+    if metric in left_out:
+        raise UserError(
+            f"'{metric}' compares with other lists: {runs[0].reference} here, {runs[1].reference} there",
+            where=f"{runs[0].folder}, {runs[1].folder}",
+            mend="name another metric (--metric), or run one of them again with the other's reference expert and seeds",
+        )
+
+
+Seeds = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def _same_yardstick(mine: Seeds, theirs: Seeds) -> bool:
+    """Whether the answers of both runs are compared with the same lists, and weights where both measured attention.
+
+    The reference expert is trained with a run's seeds, so that other seeds may be another yardstick.
+    """
+    columns = ["teacher_features", "constant_features"]
+    if all(row["teacher_salience"] is not None for side in (mine, theirs) for rows in side.values() for row in rows):
+        columns.append("teacher_salience")
+    return _yardsticks(mine, columns) == _yardsticks(theirs, columns)
+
+
+def _yardsticks(seeds: Seeds, columns: Sequence[str]) -> frozenset[Any]:
+    """What the answers of each seed are compared with, by case; what several seeds share only once."""
+    return frozenset(
+        tuple(
+            (row["case_id"], *(tuple(map(_rounded, row[column] or ())) for column in columns))
+            for row in sorted(rows, key=lambda row: str(row["case_id"]))
+        )
+        for rows in seeds.values()
+    )
+
+
+def _rounded(entry: Any) -> Any:
+    """A feature, or a feature with its weight: another processor may change a weight's last digits."""
+    return entry if isinstance(entry, str) else (entry[0], round(entry[1], 6))
 
 
 def _pairs(runs: tuple[_Run, _Run], asked: Sequence[str]) -> list[tuple[str, str]]:
@@ -279,15 +326,25 @@ def _same_places(labels: tuple[str, str], answers: Sequence[Answers]) -> None:
 
 
 def _same_records(runs: tuple[_Run, _Run], labels: tuple[str, str], answers: Answers) -> None:
-    """Refuses cases that show another part of the record, or meet another perturbation of the same name."""
+    """Refuses cases whose records are others, and those that meet another change under a condition of the same name."""
+    is_perturbed = any(run.perturbation(condition) for run in runs for _, condition in answers)
     for domain in dict.fromkeys(setting[2] for setting, _ in answers):
-        mine, theirs = (run.window_hours(domain) for run in runs)
-        if mine != theirs:
+        mine, theirs = (run.data(domain) for run in runs)
+        hours = [data.get("task", {}).get("window_hours") for data in (mine, theirs)]
+        if hours[0] != hours[1]:
             raise UserError(
-                f"the cases of {domain} show {mine:g} hours in the first run and {theirs:g} in the second",
+                f"the cases of {domain} show {hours[0]:g} hours in the first run and {hours[1]:g} in the second",
                 where=_where(labels),
                 mend="compare runs with the same `window_hours`",
             )
+        if mine.get("content") != theirs.get("content"):
+            raise UserError(
+                f"the cases of {domain} were read from files of another content in the two runs",
+                where=_where(labels),
+                mend="run one of them again on the other's data files",
+            )
+        if is_perturbed:
+            _same_draws(domain, runs, labels)
     for condition in dict.fromkeys(condition for _, condition in answers):
         mine, theirs = ({**(run.perturbation(condition) or {})} for run in runs)
         other = [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
@@ -299,6 +356,30 @@ def _same_records(runs: tuple[_Run, _Run], labels: tuple[str, str], answers: Ans
                 where=_where(labels),
                 mend="name the conditions that are: --condition clean",
             )
+
+
+def _same_draws(domain: str, runs: tuple[_Run, _Run], labels: tuple[str, str]) -> None:
+    """Refuses records of other features, among which a perturbation draws, and other cases on which it is fitted."""
+    mine, theirs = ({f["name"] for f in run.data(domain).get("features", [])} for run in runs)
+    mend = "compare the records as they are: --condition clean"
+    if mine != theirs:
+        words = [
+            f"{', '.join(sorted(only))} {where}"
+            for only, where in ((mine - theirs, "in the first run alone"), (theirs - mine, "in the second alone"))
+            if only
+        ]
+        raise UserError(
+            f"the records of {domain} hold other features, so that a condition changes them otherwise: "
+            f"{'; '.join(words)}",
+            where=_where(labels),
+            mend=mend,
+        )
+    if runs[0].fitted_on(domain) != runs[1].fitted_on(domain):
+        raise UserError(
+            f"the conditions of {domain} are fitted on other training cases in the two runs",
+            where=_where(labels),
+            mend=mend,
+        )
 
 
 def _named(parts: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,27 +147,87 @@ def test_cases_that_show_another_part_of_the_record_are_other_cases(tmp_path: Pa
         compare_runs(*runs)
 
 
+@pytest.mark.parametrize(
+    ("other", "refused", "said"),
+    [
+        ({"content": "y"}, ("clean", "missing_values"), "read from files of another content"),
+        ({"features": ["a", "c"]}, ("missing_values",), "other features.*: b in the first run alone; c in the second"),
+        ({"trained_on": "z"}, ("missing_values",), "fitted on other training cases"),
+    ],
+)
+def test_other_records_under_the_same_ids_are_refused_where_it_matters(
+    tmp_path: Path, other: dict[str, Any], refused: tuple[str, ...], said: str
+) -> None:
+    def run(name: str, *, content: str = "x", features: Sequence[str] = "ab", trained_on: str = "w") -> Path:
+        return write_run(
+            tmp_path / name,
+            {"eag": 1.6 if name == "a" else 1.0},
+            conditions_in_manifest=[
+                {"name": "clean", "severity": None, "perturbation": None},
+                {"name": "missing_values", "severity": 0.5, "perturbation": AS_DRAWN},
+            ],
+            data={"icu": {"content": content, "features": [{"name": f} for f in features]}},
+            parts=[{"domain": "icu", "fold": 0, "part": "train", "patients_sha256": trained_on}],
+        )
+
+    runs = run("a"), run("b", **other)
+    for condition in ("clean", "missing_values"):
+        if condition in refused:
+            with pytest.raises(UserError, match=said):
+                compare_runs(*runs, conditions=[condition])
+        else:
+            assert compare_runs(*runs, conditions=[condition]).rows
+    assert compare_runs(runs[0], run("c")).rows
+
+
 def test_alignment_with_different_experts_is_not_compared(tmp_path: Path) -> None:
     metrics = [{"name": name, "params": {}} for name in ("auroc", "cited_features", "attention_jaccard")]
 
-    def listed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{**row, "cited_features": ["a"], "teacher_features": ["a", "b"]} for row in rows]
+    def run(
+        name: str, expert: Any, features: int = 5, lists: Callable[[int], list[str]] = lambda seed: ["a", "b"]
+    ) -> Path:
+        seeds = iter([0, 1] * 2)  # of two conditions
 
-    def run(name: str, expert: str, features: int = 5) -> Path:
+        def listed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            taught = lists(next(seeds))
+            return [{**row, "cited_features": ["a"], "teacher_features": taught} for row in rows]
+
         benchmark = {"reference_expert": expert, "teacher_features": features}
         return write_run(tmp_path / name, {"eag": 1.6}, change=listed, metrics=metrics, benchmark=benchmark)
 
-    same = compare_runs(run("a", "lightgbm"), run("b", "lightgbm"))
+    same = compare_runs(run("a", "lightgbm"), run("b", {"name": "lightgbm"}))
     assert same.left_out == ()
     assert {row["metric"] for row in same.rows} == {"auroc", "cited_features", "attention_jaccard"}
-    other = compare_runs(tmp_path / "a", run("c", "concare"))
+    # The same expert of other seeds, or with another number of features, may give other lists, or the same.
+    other = compare_runs(tmp_path / "a", run("c", "lightgbm", 1, lists=lambda seed: ["a"]))
     assert other.left_out == ("attention_jaccard",)
     assert {row["metric"] for row in other.rows} == {"auroc", "cited_features"}
-    fewer = compare_runs(tmp_path / "a", run("d", "lightgbm", 3))
-    assert fewer.left_out == ("attention_jaccard",)
-    said = "'attention_jaccard' compares with other lists: 5 features of lightgbm here, 3 features of lightgbm there"
-    with pytest.raises(UserError, match=said):
-        compare_runs(tmp_path / "a", tmp_path / "d", metric="attention_jaccard")
+    by_seed = run("d", "lightgbm", lists=lambda seed: ["a", "b" if seed else "c"])
+    assert compare_runs(by_seed, by_seed).left_out == ()
+    assert compare_runs(tmp_path / "a", by_seed).left_out == ("attention_jaccard",)
+    said = (
+        "compares with other lists: 5 features of lightgbm, seeds 0, 1 here, 1 features of lightgbm, seeds 0, 1 there"
+    )
+    with pytest.raises(UserError, match=f"'attention_jaccard' {said}"):
+        compare_runs(tmp_path / "a", tmp_path / "c", metric="attention_jaccard")
+
+
+def test_attention_is_compared_with_the_same_weights_only(tmp_path: Path) -> None:
+    def run(name: str, weight: float | None) -> Path:
+        salience = None if weight is None else [("a", weight), ("b", 1 - weight)]
+
+        def weighed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            taught = {"cited_features": ["a"], "teacher_features": ["a", "b"], "teacher_salience": salience}
+            return [{**row, **taught, "attention": [("a", 0.5), ("b", 0.5)]} for row in rows]
+
+        metrics = [{"name": name, "params": {}} for name in ("auroc", "attention_mass", "attention_jaccard")]
+        return write_run(tmp_path / name, {"eag": 1.6}, change=weighed, metrics=metrics)
+
+    first = run("a", 0.7)
+    assert compare_runs(first, run("b", 0.7 + 1e-9)).left_out == ()
+    assert compare_runs(first, run("c", 0.6)).left_out == ("attention_mass", "attention_jaccard")
+    # Where attention was measured in one run only, the lists decide.
+    assert compare_runs(first, run("d", None)).left_out == ()
 
 
 def test_the_primary_metric_is_one_that_can_be_tested(tmp_path: Path) -> None:
