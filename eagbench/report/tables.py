@@ -254,7 +254,8 @@ def render(run_folder: Path, format: Format) -> str:
             seed, primary paired differences, corrected and recalibrated answers, reliability, alignment and citations,
             each perturbation and metric, losses with their tests, order of the methods, citations and attention under
             stress, unparsed answers, subgroups), or `csv` (the results as one table in long form, unrounded; the run
-            folder holds the other numbers as CSV).
+            folder holds the other numbers as CSV, but for reliability's bins and the shares of citations, which are
+            computed from its predictions and stand in `md` and `latex` alone).
 
     Raises:
         UserError: The folder is not that of a run.

@@ -9,16 +9,24 @@ from dataclasses import dataclass
 from eagbench.report.figures import WIDTH, Estimate, shortened
 from eagbench.report.svg import drawing, rectangle, text
 
+UNREAD_MARK = "\u2020"
 # From pale to dark; the same lightness for the same value in every panel, readable without colour.
 _PALE, _DARK = (237, 244, 250), (8, 69, 117)
 
 
 @dataclass(frozen=True, slots=True)
 class MatrixPanel:
-    """One method's matrix; `estimates` by (row, column), absent where nothing was asked."""
+    """One method's matrix.
+
+    Attributes:
+        title: The method.
+        estimates: By (row, column); absent where nothing was asked.
+        unread: Fields whose number says more of what stands for unread answers than of the model; they are marked.
+    """
 
     title: str
     estimates: Mapping[tuple[str, str], Estimate]
+    unread: frozenset[tuple[str, str]] = frozenset()
 
 
 def matrices(
@@ -56,7 +64,8 @@ def matrices(
             parts.append(text(x0 + left - 8, y + field_height / 2 + 4, shortened(row, 20), "label", "end"))
             for j, column in enumerate(columns):
                 x = x0 + left + field_width * j
-                parts.extend(_field(x, y, field_width, field_height, panel.estimates.get((row, column)), extent))
+                mark = UNREAD_MARK if (row, column) in panel.unread else ""
+                parts.extend(_field(x, y, field_width, field_height, panel.estimates.get((row, column)), mark, extent))
                 if (row, column) in at_home:
                     parts.extend(_frame(x, y, field_width, field_height))
     lines = math.ceil(len(panels) / per_row)
@@ -64,7 +73,7 @@ def matrices(
 
 
 def _field(
-    x: float, y: float, width: float, height: float, estimate: Estimate | None, extent: tuple[float, float]
+    x: float, y: float, width: float, height: float, estimate: Estimate | None, mark: str, extent: tuple[float, float]
 ) -> list[str]:
     middle = x + width / 2
     if estimate is None or math.isnan(estimate.value):
@@ -74,7 +83,7 @@ def _field(
     colour = "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(_PALE, _DARK, strict=True))
     ink = " inverse" if share > 0.4 else ""
     parts = [rectangle(x + 1.5, y + 1.5, width - 3, height - 3, "field", colour)]
-    parts.append(text(middle, y + height / 2 - 1, f"{estimate.value:.3f}", f"label strong{ink}", "middle"))
+    parts.append(text(middle, y + height / 2 - 1, f"{estimate.value:.3f}{mark}", f"label strong{ink}", "middle"))
     if not math.isnan(estimate.low):
         interval = f"{estimate.low:.2f}\u2013{estimate.high:.2f}"
         parts.append(text(middle, y + height / 2 + 13, interval, f"tick{ink}", "middle"))

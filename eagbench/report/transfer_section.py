@@ -55,9 +55,8 @@ def _views(run: RunFolder) -> str:
     text = (
         "Each method is trained once in a domain and asked about held-out cases of that and of other domains. A model "
         "from elsewhere knows no label, threshold or quantile of the domain that it is evaluated in; its unreadable "
-        "answers are scored with the event rate of the domain that trained it. Methods that read columns see the "
-        f"{wording.several(n, 'concept')} that all domains share, in one "
-        "order and unit."
+        "answers are scored with the event rate of the domain that trained it. Methods that read columns, and experts "
+        f"inside other methods, see the {wording.several(n, 'concept')} that all domains share, in one order and unit."
     )
     if "text" in seen:
         all_of_it = described["features"]["text"] == "all"
@@ -129,6 +128,11 @@ def _matrix(run: RunFolder, metric: str) -> FigureBlock:
                 for (name, place, column), row in cells.items()
                 if name == method and row.status == "ok"
             },
+            frozenset(
+                (place, column)
+                for (name, place, column), row in cells.items()
+                if name == method and _unparsed(row, len(run.manifest["seeds"])) >= _MANY
+            ),
         )
         for method in run.methods
     ]
@@ -139,6 +143,11 @@ def _matrix(run: RunFolder, metric: str) -> FigureBlock:
         f"{'higher' if metric != 'brier' else 'larger'}; the shades are the same in all panels. Fields of one column "
         "are on the same cases and can be compared; those of different columns are not."
     )
+    if any(panel.unread for panel in panels):
+        caption += (
+            f" {transfer_figures.UNREAD_MARK}: {wording.percent(_MANY)} or more of the answers could not be read, and "
+            "were scored with the training prevalence."
+        )
     return FigureBlock(transfer_figures.matrices(panels, rows, columns, counts, at_home, extent), caption)
 
 

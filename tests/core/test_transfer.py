@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import roc_auc_score
+from statsmodels.stats.multitest import multipletests
 
 from eagbench.api import Case, Cases, Cohort, Feature, Provenance, StrictParams, Task, vocabulary
 from eagbench.config import load_benchmark
@@ -20,10 +22,13 @@ from eagbench.errors import UserError
 from eagbench.inputs import resolve
 from eagbench.plan import Plan, make_plan
 from eagbench.registry import Registered, load_registry
+from eagbench.report.run_folder import RunFolder
+from eagbench.report.transfer_section import coverage_table, gap_table, matrix_table
 from eagbench.runner import compute_stage
 from eagbench.shared_concepts import SharedConcepts
 from eagbench.stage import CasesInput, StageNode, StageRun, TrainingInput, no_progress
 from eagbench.stages.domains import covariate_shift, read_shift
+from eagbench.stats.bootstrap import patient_weights
 from eagbench.store import Store, file_hash
 from eagbench.verify import verify
 from tests.builders import make_case, make_cohort_cases
@@ -441,6 +446,25 @@ def test_domains_that_do_not_fit_stop_the_run(tmp_path: Path, where: str, said: 
         computed(plan, store, *DATA_STAGES)
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("wrong_unit", "glucose is in mmol/L in the domain 'b', expected mg/dL as in the domain 'a'"),
+        ("unsaid_unit", "glucose seems to be in mmol/L in the domain 'b', expected mg/dL"),
+    ],
+)
+def test_the_command_stops_at_a_wrong_unit_before_anything_is_trained(
+    tmp_path: Path, cli: Cli, store_folder: Path, how: str, said: str
+) -> None:
+    path = tmp_path / "b.yaml"
+    path.write_text(HEAD + TWO % f", {how}: true")
+    done = cli("run", path, "--out", tmp_path / "out")
+    assert done.code == 2
+    assert said in " ".join(done.err.split())
+    assert not (tmp_path / "out" / "results.csv").exists()
+    assert not {"expert", "predict"} & {folder.name for folder in store_folder.iterdir()}
+
+
 def test_somebody_may_have_looked_at_the_units(tmp_path: Path) -> None:
     confirmed = (TWO % ", unsaid_unit: true").replace("train: each", "train: each, units_confirmed: [glucose]")
     plan, store = planned(tmp_path, confirmed)
@@ -529,6 +553,65 @@ def test_a_run_across_domains(crossed_run: Path, tmp_path: Path, cli: Cli) -> No
     page = (crossed_run / "report.html").read_text()
     assert "Transfer between domains" in page
     assert "all others" in page
+
+
+def answers_of(run: Path, train: str, target: str) -> list[dict[str, Any]]:
+    """The scored rows of a pair of domains in the order of case ids, in which patients are resampled."""
+    rows = pq.read_table(run / "predictions" / "logistic_regression.parquet").to_pylist()
+    mine = [row for row in rows if (row["domain_train"], row["domain_eval"]) == (train, target)]
+    return sorted(mine, key=lambda row: str(row["case_id"]))
+
+
+def auroc_draws(rows: list[dict[str, Any]], weights: Any) -> list[float]:
+    label, probability = ([row[key] for row in rows] for key in ("label", "probability"))
+    return [float(roc_auc_score(label, probability, sample_weight=w)) for w in weights]
+
+
+def test_the_interval_of_a_gap_is_that_of_joint_resamples(crossed_run: Path) -> None:
+    rows = rows_of(crossed_run, "gaps.csv")
+    tested = [row for row in rows if row["metric"] in ("auroc", "brier")]
+    expected = multipletests([float(row["p_value"]) for row in tested], method="fdr_bh")[1]
+    assert [float(row["p_corrected"]) for row in tested] == pytest.approx(list(expected))
+    for row in (row for row in rows if row["metric"] == "auroc"):
+        elsewhere = answers_of(crossed_run, row["domain_train"], row["domain_eval"])
+        at_home = answers_of(crossed_run, row["in_domain"], row["domain_eval"])
+        assert [r["case_id"] for r in elsewhere] == [r["case_id"] for r in at_home]
+        weights = patient_weights([r["patient_id"] for r in elsewhere], 100, 0)
+        draws = np.subtract(auroc_draws(at_home, weights), auroc_draws(elsewhere, weights))
+        ends = np.quantile(draws, [0.025, 0.975])
+        assert (float(row["ci_low"]), float(row["ci_high"])) == pytest.approx(tuple(ends), abs=1e-9)
+        assert float(row["standard_error"]) == pytest.approx(np.std(draws, ddof=1), abs=1e-9)
+
+
+def test_the_page_puts_every_number_in_its_row_and_column(crossed_run: Path) -> None:
+    run = RunFolder(crossed_run)
+    value = {
+        (row["domain_train"], row["domain_eval"]): f"{float(row['value']):.3f}"
+        for row in rows_of(crossed_run, "results.csv")
+        if (row["metric"], row["seed"], row["subgroup"]) == ("auroc", "0", "all")
+    }
+    matrix = matrix_table(run, "auroc")
+    assert matrix is not None
+    place = {"all others": lambda target: f"all but {target}"}
+    shown = {}
+    for line in matrix.lines:
+        trained, *entries = line.entries
+        for heading, entry in zip(matrix.columns[2:], entries, strict=True):
+            target = heading.removeprefix("on ").split(" ")[0]
+            shown[place.get(trained.text, lambda _, t=trained.text: t)(target), target] = entry.text
+    assert shown == value
+    coverage = {line.name: [entry.text for entry in line.entries] for line in coverage_table(run).lines}
+    [row] = [r for r in rows_of(crossed_run, "domains.csv") if (r["domain_train"], r["domain_eval"]) == UNITS[:2]]
+    assert coverage["north to south"][:2] == ["3 / 0 / 0", row["n_train"]]
+    assert coverage["north to south"][-2:] == [f"{float(row[k]):.3f}" for k in ("shift_auroc", "shift_auroc_values")]
+    gaps = gap_table(run, "auroc")
+    assert gaps is not None
+    drawn = {line.entries[0].text: [entry.text for entry in line.entries[1:]] for line in gaps.lines}
+    for row in (r for r in rows_of(crossed_run, "gaps.csv") if r["metric"] == "auroc"):
+        elsewhere, at_home, gap, p, _ = drawn[f"{row['domain_train']} to {row['domain_eval']}"]
+        assert (elsewhere, at_home) == (f"{float(row['value']):.3f}", f"{float(row['in_domain_value']):.3f}")
+        assert float(gap.replace("\u2212", "-")) == pytest.approx(float(row["gap"]), abs=5.1e-4)
+        assert float(p) == pytest.approx(float(row["p_value"]), abs=5.1e-4)
 
 
 def test_verify_notices_a_patient_of_the_target_who_was_trained_on_elsewhere(crossed_run: Path) -> None:
