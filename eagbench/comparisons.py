@@ -3,9 +3,8 @@
 Two families of tests. Primary: the benchmark's method against each other method, by the benchmark's metric, on
 unchanged records and on the probabilities as answered; corrected by Holm. Grid: the same pairs for every other metric,
 condition and calibration; corrected by Benjamini and Hochberg. Each is one family over all pairs of domains of a run.
-Beside a difference of AUROCs on independent cases
-stands DeLong's p-value, as a check of the bootstrap's: it is not corrected and decides nothing. See
-docs/comparisons.md.
+Beside a difference of AUROCs on independent cases stands DeLong's p-value, as a check of the bootstrap's: it is not
+corrected and decides nothing. See docs/comparisons.md.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from eagbench.code_versions import NUMERIC_LIBRARIES
 from eagbench.errors import UserError
@@ -29,13 +30,13 @@ class Examination:
 
     def text(self) -> str:
         """For people."""
-        lines = [f"{name:<16} {value}" for name, value in self.facts]
+        lines = [f"{name:<28} {value}" for name, value in self.facts]
         lines += [f"PROBLEM: {problem}" for problem in self.problems]
         return "\n".join([*lines, "ready" if self.healthy else "not ready"])
 
 
 def examine() -> Examination:
-    """Looks at Python, libraries, device, memory, store and plugins."""
+    """Looks at Python, libraries, device, memory, store, data roots and plugins."""
     import psutil
 
     found = Examination()
@@ -61,6 +62,7 @@ def examine() -> Examination:
         found.facts.append(("store", f"{store.root} ({free:.1f} GB free)"))
     except UserError as error:
         found.problems.append(error.message)
+    _look_at_data_roots(found)
     registry = load_registry()
     found.facts.append(("components", str(len(registry.components))))
     found.problems.extend(f"plugin {b.plugin} of {b.distribution} is broken: {b.reason}" for b in registry.broken)
@@ -70,3 +72,11 @@ def examine() -> Examination:
         if len(claimants) > 1
     )
     return found
+
+
+def _look_at_data_roots(found: Examination) -> None:
+    """The folders that the suites' environment variables name; a suite that is not run needs none."""
+    for name, value in sorted(os.environ.items()):
+        if name.startswith("EAGBENCH_") and name.endswith("_ROOT"):
+            is_there = Path(value).expanduser().exists()
+            found.facts.append((name, value if is_there else f"{value} (no such file or folder)"))

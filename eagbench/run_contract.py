@@ -1,4 +1,4 @@
-"""What a run folder holds: the names that its writer, its readers and `verify` share (docs/design.md, section 4)."""
+"""What a run folder holds: the names that its writer, its readers and `verify` share (docs/design.md)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from scipy.stats import norm, rankdata
 
 from eagbench.types import FloatArray, IntArray
 
-# Below this a variance is rounding: areas of 0 or 1, or two rankings that agree in every pair.
+# Below this a standard error is rounding: areas of 0 or 1, or two rankings that agree in every pair.
 _ROUNDING = 1e-12
 
 

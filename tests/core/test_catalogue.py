@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.conftest import ROOT, Finished
@@ -50,8 +51,15 @@ def test_the_schema_knows_every_key_of_our_benchmarks(cli: Cli) -> None:
         assert keys <= set(schema["properties"]), path.name
 
 
-def test_doctor_names_what_a_bug_report_needs(cli: Cli, store_folder: Path) -> None:
+def test_doctor_names_what_a_bug_report_needs(
+    cli: Cli, store_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EAGBENCH_TJH_ROOT", str(tmp_path))
+    monkeypatch.setenv("EAGBENCH_EICU_ROOT", str(tmp_path / "gone"))
     examined = cli("doctor")
+    roots = [line.split(maxsplit=1) for line in examined.out.splitlines() if line.startswith("EAGBENCH_")]
+    assert ["EAGBENCH_TJH_ROOT", str(tmp_path)] in roots
+    assert ["EAGBENCH_EICU_ROOT", f"{tmp_path / 'gone'} (no such file or folder)"] in roots
     assert examined.code == 0, examined.out
     for word in ("python", "torch", "store", "memory", "ready"):
         assert word in examined.out

@@ -63,7 +63,11 @@ class PhysioNet2012Params(StrictParams):
 
 
 class PhysioNet2012:
-    """Set A of the challenge: 4,000 stays of as many patients in four ICUs."""
+    """Set A of the PhysioNet/CinC Challenge 2012: the first 48 hours of 4,000 stays in four kinds of ICU.
+
+    Needs `set-a.tar.gz` and `Outcomes-a.txt` in `root` (physionet.org, challenge-2012; ODC-BY 1.0). A case is a record
+    with a measurement in the window (docs/datasets/physionet2012.md).
+    """
 
     name: ClassVar[str] = "physionet2012"
     Params: ClassVar[type[PhysioNet2012Params]] = PhysioNet2012Params

@@ -59,7 +59,11 @@ class TjhParams(StrictParams):
 
 
 class Tjh:
-    """The TJH data set: 375 patients, blood tests during the whole stay."""
+    """The TJH data set: 375 patients, blood tests during the whole stay.
+
+    Needs `time_series_375_prerpocess_en.xlsx` in `root` (GitHub HAIRLAB/Pre_Surv_COVID_19, folder data; MIT licence). A
+    case is a patient with a measurement in the window who is still in hospital at its end (docs/datasets/tjh.md).
+    """
 
     name: ClassVar[str] = "tjh"
     Params: ClassVar[type[TjhParams]] = TjhParams
