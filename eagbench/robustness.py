@@ -14,7 +14,7 @@ import numpy as np
 
 from eagbench.comparisons import ConditionKey, SeedMeans
 from eagbench.families import BENJAMINI_HOCHBERG, correct_family
-from eagbench.metrics.attention import jaccard, overlap_of_others, patient_codes
+from eagbench.metrics.attention import overlap_of_others, overlaps, patient_codes
 from eagbench.metrics.attention_mass import excess_over_others, likeness
 from eagbench.metrics.calibration import Brier
 from eagbench.metrics.recalibrated import UNCORRECTED, metric_and_calibration
@@ -414,7 +414,7 @@ def _overlap(first: Lists, second: Lists) -> FloatArray | None:
     """Jaccard overlap per case, None if one side has no lists."""
     if first is None or second is None:
         return None
-    return np.array([jaccard(a, b) for a, b in zip(first, second, strict=True)], dtype=np.float64)
+    return overlaps(first, second)
 
 
 def _overlap_over_others(clean: ScoredCases, changed: ScoredCases) -> FloatArray | None:

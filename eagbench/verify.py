@@ -37,6 +37,7 @@ from eagbench.run_contract import (
 from eagbench.shared_concepts import SharedConcepts
 from eagbench.stages.score import Answered, SubgroupNumbers, answered, evaluate, evaluate_subgroups
 from eagbench.stages.split import PARTS, patient_set_hash
+from eagbench.stages.subgroups import members
 from eagbench.stats.bootstrap import metric_interval
 from eagbench.stats.recalibration import fit_recalibration
 from eagbench.store import file_hash
@@ -136,12 +137,13 @@ def _check_numbers(folder: Path, manifest: Mapping[str, Any], findings: Findings
 
     def subgroups_of(key: tuple[str, ...], records: list[dict[str, Any]]) -> dict[str, SubgroupNumbers]:
         if key not in in_subgroups:
-            members = _members(folder, key[domain_index])
+            of_domain = [("domain_eval", "==", key[domain_index])]
+            groups = members(pq.read_table(folder / SUBGROUPS, filters=of_domain).to_pylist())
             found = evaluate_subgroups(
-                records, members, manifest["metrics"], manifest["intervals"], manifest["subgroups"]
+                records, groups, manifest["metrics"], manifest["intervals"], manifest["subgroups"]
             )
             for name, numbers in found.items():
-                mine = [record for record in records if record["case_id"] in members[name]]
+                mine = [record for record in records if record["case_id"] in groups[name]]
                 points = dict(numbers.points)
                 for metric in points:
                     reference = reference_value(metric, mine, manifest["metrics"])
@@ -175,15 +177,6 @@ def _check_numbers(folder: Path, manifest: Mapping[str, Any], findings: Findings
             subgroups = [subgroups_of(k, by_cell[k]) for k in sources]
             _check_subgroups([r for r in cell_rows if r["subgroup"] != ALL_CASES], subgroups, manifest, findings)
     return evaluated
-
-
-def _members(folder: Path, domain_eval: str) -> dict[str, frozenset[str]]:
-    """The held-out cases of a domain in each subgroup."""
-    table = pq.read_table(folder / SUBGROUPS, filters=[("domain_eval", "==", domain_eval)]).to_pylist()
-    members: dict[str, set[str]] = {}
-    for row in table:
-        members.setdefault(row["subgroup"], set()).add(row["case_id"])
-    return {name: frozenset(cases) for name, cases in members.items()}
 
 
 def _check_recalibration(folder: Path, manifest: Mapping[str, Any], findings: Findings) -> None:

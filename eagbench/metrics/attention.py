@@ -37,7 +37,7 @@ class AttentionJaccard(MeanOverCases):
         """Overlap, shape (N,)."""
         if scored.cited is None or scored.teacher is None:
             return None
-        return _overlap(scored.cited, scored.teacher)
+        return overlaps(scored.cited, scored.teacher)
 
 
 class CitedFeatures(MeanOverCases):
@@ -68,7 +68,7 @@ class AlignmentOverConstant(MeanOverCases):
         """Excess, shape (N,)."""
         if scored.cited is None or scored.teacher is None or scored.constant is None:
             return None
-        return _overlap(scored.cited, scored.teacher) - _overlap(scored.constant, scored.teacher)
+        return overlaps(scored.cited, scored.teacher) - overlaps(scored.constant, scored.teacher)
 
 
 class AlignmentOverOtherPatient(MeanOverCases):
@@ -87,13 +87,13 @@ class AlignmentOverOtherPatient(MeanOverCases):
         """Excess, shape (N,)."""
         if scored.cited is None or scored.teacher is None:
             return None
-        excess = _overlap(scored.cited, scored.teacher) - overlap_of_others(scored.cited, scored.teacher, scored)
+        excess = overlaps(scored.cited, scored.teacher) - overlap_of_others(scored.cited, scored.teacher, scored)
         # Rounding errors of the means would else be an excess with an interval above 0.
         rounded: FloatArray = np.round(excess, 12)
         return rounded
 
 
-def _overlap(first: Sequence[frozenset[str]], second: Sequence[frozenset[str]]) -> FloatArray:
+def overlaps(first: Sequence[frozenset[str]], second: Sequence[frozenset[str]]) -> FloatArray:
     """Jaccard overlap per case, shape (N,)."""
     return np.array([jaccard(a, b) for a, b in zip(first, second, strict=True)], dtype=np.float64)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from eagbench.report import tables, transfer_figures, wording
 from eagbench.report.blocks import Block, FigureBlock, Folded, Prose, Section, TableBlock
-from eagbench.report.comparison_section import UNTESTED, is_untested
+from eagbench.report.comparison_section import UNTESTED, is_untested, p_value, signed
 from eagbench.report.figures import Estimate
 from eagbench.report.run_folder import Group, ResultRow, RunFolder
 from eagbench.report.tables import Entry, Line, Table
@@ -271,8 +271,7 @@ def gap_table(run: RunFolder, metric: str) -> Table | None:
                     f"{row['in_domain']}, {'other cases' if row['cases'] == OTHER_CASES else 'same cases'}",
                 ),
                 _gap(row),
-                Entry(_p(row["p_value"])),
-                Entry(_p(row["p_corrected"])),
+                *(Entry(p_value(float(row[key] or "nan"))) for key in ("p_value", "p_corrected")),
             ),
         )
         for row in rows
@@ -338,19 +337,9 @@ def unread(run: RunFolder) -> str:
 
 
 def _gap(row: Mapping[str, Any]) -> Entry:
-    note = f"{_signed(row['ci_low'])} to {_signed(row['ci_high'])}" if row["ci_low"] else "interval undefined"
-    return Entry(_signed(row["gap"]), note)
-
-
-def _signed(text: str) -> str:
-    written = f"{float(text):+.3f}"
-    return "0.000" if float(written) == 0 else written.replace("-", wording.MINUS)
-
-
-def _p(text: str) -> str:
-    if not text:
-        return wording.EN_DASH
-    return "<0.001" if float(text) < 0.001 else f"{float(text):.3f}"
+    if not row["ci_low"]:
+        return Entry(signed(float(row["gap"])), "interval undefined")
+    return Entry(signed(float(row["gap"])), f"{signed(float(row['ci_low']))} to {signed(float(row['ci_high']))}")
 
 
 def by_pair(sections: Sequence[tuple[Group, Sequence[Section]]]) -> Section:

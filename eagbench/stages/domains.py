@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eagbench import unit_mismatch
@@ -17,7 +16,7 @@ from eagbench.cohort_files import read_cases, read_facts, read_labels
 from eagbench.errors import UserError
 from eagbench.shared_concepts import SharedConcepts
 from eagbench.stage import StageRun
-from eagbench.stages.split import PARTS, patient_set_hash, read_assignment
+from eagbench.stages.split import read_assignment, write_assignment
 from eagbench.types import Cases, FloatArray
 
 SHIFT_FILE = "covariate_shift.json"
@@ -42,34 +41,21 @@ def select(run: StageRun) -> None:
         if value in values
     }
     labels = read_labels(cohort)
-    rows = [row for row in read_assignment(run.inputs["split"]).to_pylist() if row["case_id"] in mine]
+    rows = [
+        (row["fold"], row["part"], row["case_id"], row["patient_id"])
+        for row in read_assignment(run.inputs["split"]).to_pylist()
+        if row["case_id"] in mine
+    ]
     name = run.params["domain"]
-    parts = []
-    for fold in range(run.params["folds"] or 1):
-        for part in PARTS:
-            chosen = [row for row in rows if (row["fold"], row["part"]) == (fold, part)]
-            n_positive = sum(labels[row["case_id"]] for row in chosen)
-            if n_positive in (0, len(chosen)):
-                raise UserError(
-                    f"the {part.replace('_', '-')} part of the domain '{name}' would hold {len(chosen)} cases, "
-                    f"{n_positive} of them positive: one class only",
-                    where="domain_by",
-                    mend="take more patients (--limit), other shares or fewer folds, or leave the domain out of "
-                    "`transfer`",
-                )
-            parts.append(
-                {
-                    "fold": fold,
-                    "part": part,
-                    "n_cases": len(chosen),
-                    "n_patients": len({row["patient_id"] for row in chosen}),
-                    "n_positive": int(n_positive),
-                    "patients_sha256": patient_set_hash(row["patient_id"] for row in chosen),
-                }
-            )
-    columns = {key: [row[key] for row in rows] for key in ("fold", "part", "case_id", "patient_id")}
-    pq.write_table(pa.table(columns), run.out / "parts.parquet")
-    (run.out / "parts.json").write_text(json.dumps(parts, indent=1))
+    write_assignment(
+        run.out,
+        rows,
+        labels,
+        run.params["folds"] or 1,
+        lambda _: f"part of the domain '{name}'",
+        "domain_by",
+        "take more patients (--limit), other shares or fewer folds, or leave the domain out of `transfer`",
+    )
 
 
 def share(run: StageRun) -> None:

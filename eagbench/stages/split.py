@@ -70,33 +70,62 @@ def write_parts(
         UserError: A part would hold one class only.
     """
     rows: list[tuple[int, str, str, str]] = []
-    parts: list[dict[str, Any]] = []
+    n_folds = 0
     for fold, assigned in enumerate(folds):
+        n_folds += 1
         part_of = {patient: part for part in PARTS for patient in assigned[part]}
         for part in PARTS:
-            mine = [(c, p) for c, p in cases if part_of.get(p) == part]
-            n_positive = sum(labels[c] for c, _ in mine)
+            rows.extend((fold, part, case, patient) for case, patient in cases if part_of.get(patient) == part)
+    write_assignment(out, rows, labels, n_folds, lambda fold: f"part{of_fold(fold)}", "split", mend)
+
+
+def write_assignment(
+    out: Path,
+    rows: Sequence[tuple[int, str, str, str]],
+    labels: Mapping[str, int],
+    n_folds: int,
+    named: Callable[[int], str],
+    where: str,
+    mend: str,
+) -> None:
+    """Writes `parts.parquet` and `parts.json`.
+
+    Args:
+        out: Folder to write into.
+        rows: Fold, part, case id and patient id.
+        labels: Label of every case, by case id.
+        n_folds: Number of folds.
+        named: What a message says after a part's name, by fold.
+        where: The key of the benchmark that a message names.
+        mend: What the user can do about a part that holds one class only.
+
+    Raises:
+        UserError: A part would hold one class only.
+    """
+    parts: list[dict[str, Any]] = []
+    for fold in range(n_folds):
+        for part in PARTS:
+            mine = [row for row in rows if row[:2] == (fold, part)]
+            n_positive = sum(labels[case] for _, _, case, _ in mine)
             if n_positive in (0, len(mine)):
                 raise UserError(
-                    f"the {part.replace('_', '-')} part{of_fold(fold)} would hold {len(mine)} cases, "
+                    f"the {part.replace('_', '-')} {named(fold)} would hold {len(mine)} cases, "
                     f"{n_positive} of them positive: one class only",
-                    where="split",
+                    where=where,
                     mend=mend,
                 )
-            rows.extend((fold, part, c, p) for c, p in mine)
             parts.append(
                 {
                     "fold": fold,
                     "part": part,
                     "n_cases": len(mine),
-                    "n_patients": len({p for _, p in mine}),
+                    "n_patients": len({patient for *_, patient in mine}),
                     "n_positive": int(n_positive),
-                    "patients_sha256": patient_set_hash(p for _, p in mine),
+                    "patients_sha256": patient_set_hash(patient for *_, patient in mine),
                 }
             )
-    columns = list(zip(*rows, strict=True))
-    names = ["fold", "part", "case_id", "patient_id"]
-    pq.write_table(pa.table({name: list(c) for name, c in zip(names, columns, strict=True)}), out / "parts.parquet")
+    columns = dict(zip(("fold", "part", "case_id", "patient_id"), zip(*rows, strict=True), strict=True))
+    pq.write_table(pa.table({name: list(column) for name, column in columns.items()}), out / "parts.parquet")
     (out / "parts.json").write_text(json.dumps(parts, indent=1))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -88,8 +89,12 @@ def read_subgroups(path: Path) -> dict[str, frozenset[str]]:
     Args:
         path: The file.
     """
-    table = pq.read_table(path, columns=["case_id", "subgroup"]).to_pylist()
-    members: dict[str, set[str]] = {}
-    for row in table:
-        members.setdefault(row["subgroup"], set()).add(row["case_id"])
-    return {name: frozenset(members[name]) for name in sorted(members, key=band_order)}
+    return members(pq.read_table(path, columns=["case_id", "subgroup"]).to_pylist())
+
+
+def members(rows: Iterable[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
+    """The same from rows with `case_id` and `subgroup`."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        found.setdefault(row["subgroup"], set()).add(row["case_id"])
+    return {name: frozenset(found[name]) for name in sorted(found, key=band_order)}
