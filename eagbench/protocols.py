@@ -102,7 +102,7 @@ class Expert(Protocol):
         ...
 
     def predict(self, cases: Cases) -> FloatArray:
-        """Probability of the outcome. Shape (N,), in [0, 1]."""
+        """Probability of the outcome. Shape (N,), in [0, 1]. A feature that training did not have is passed over."""
         ...
 
     def salience(self, cases: Cases) -> FloatArray:
@@ -301,7 +301,8 @@ class Reward(Protocol):
             case: A training case.
             label: Its label.
             trajectory: What the policy wrote.
-            salience: The cross-fitted expert's weight per feature of this case, None if the method has no expert.
+            salience: The cross-fitted expert's weight per feature that it reads, None if the method has no expert.
+                Across domains an expert reads what all share, and the case may hold more.
         """
         ...
 
@@ -316,7 +317,8 @@ class SearchTask:
         reward: Gives a trajectory's named parts and their `total`.
         stop: Strings that end an answer.
         max_new_tokens: Bound on the tokens of one whole answer.
-        salience: The cross-fitted expert's weight per feature of this case, None if the method has no expert.
+        salience: The cross-fitted expert's weight per feature that it reads, None if the method has no expert. Across
+            domains an expert reads what all share, and the case may hold more.
     """
 
     case: Case

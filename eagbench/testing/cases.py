@@ -24,6 +24,8 @@ LEVELS: Mapping[str, tuple[float, float]] = {
     "platelets": (220.0, 50.0),
 }
 FEATURES = tuple(LEVELS)
+# What another hospital measures, and no case here.
+FURTHER = "sodium"
 # Weight of a level, in standard deviations, in the log odds of the outcome.
 DRIVERS: Mapping[str, float] = {"lactate": 2.0, "systolic_blood_pressure": -1.5}
 STATIC = ("age", "sex")
@@ -106,6 +108,22 @@ def in_another_order(cases: Cases) -> Cases:
             for c in cases
         ]
     )
+
+
+def with_a_further_feature(cases: Cases) -> Cases:
+    """The same records, each with one more measured feature in front, as another hospital's may have."""
+    items = [
+        Case(
+            c.case_id,
+            c.patient_id,
+            (FURTHER, *c.features),
+            c.times.copy(),
+            np.hstack([np.full((len(c.times), 1), 140.0, np.float32), c.values]),
+            c.static,
+        )
+        for c in cases
+    ]
+    return Cases(vocabulary().features((FURTHER, *cases.feature_names)), cases.static_names, cases.task, tuple(items))
 
 
 def content(cases: Sequence[Case]) -> list[tuple[object, ...]]:

@@ -17,6 +17,7 @@ from eagbench.testing.cases import (
     labelled_cases,
     odd_cases,
     training_data,
+    with_a_further_feature,
     with_dull_features,
 )
 from eagbench.testing.component import ComponentConformance
@@ -68,6 +69,14 @@ class ExpertConformance(ComponentConformance):
         other = in_another_order(cases)
         np.testing.assert_allclose(expert.predict(other), expert.predict(cases), rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(expert.salience(other), expert.salience(cases), rtol=1e-5, atol=1e-7)
+
+    def test_a_feature_that_training_did_not_have_is_passed_over(self, expert: Expert, cases: Cases) -> None:
+        """Inside of a method that is shown all of another hospital's record, an expert finds its own features."""
+        more = with_a_further_feature(cases)
+        np.testing.assert_allclose(expert.predict(more), expert.predict(cases), rtol=1e-5, atol=1e-7)
+        weights = expert.salience(more)
+        assert_keeps_contract(expert, more)
+        np.testing.assert_allclose(weights[:, 1:], expert.salience(cases), rtol=1e-5, atol=1e-7)
 
     def test_training_on_constant_and_missing_features(
         self, validated: BaseModel, cases: Cases, tmp_path: Path

@@ -35,6 +35,14 @@ class RewardConformance(ComponentConformance):
                 assert "total" in parts
                 assert all(math.isfinite(value) for value in parts.values())
 
+    def test_the_case_may_hold_features_that_the_expert_does_not_read(self, made: Any) -> None:
+        """An expert that is trained for several hospitals weighs what these share."""
+        shared = {name: weight for name, weight in SALIENCE.items() if name != "lactate"}
+        case = labelled_cases(1, missing=0.0).cases[0]
+        for label, probability, cited in itertools.product((0, 1), (None, *PROBABILITIES), CITATIONS):
+            parts = made(case, label, answer(probability, cited, 20, case), shared)
+            assert all(math.isfinite(value) for value in parts.values())
+
     def test_an_unparsed_answer_gets_less_than_the_worst_parsed_one(self, made: Any) -> None:
         """Whatever either cites, and however long it is: else a policy is taught to write what can't be read."""
         case = labelled_cases(1, missing=0.0).cases[0]

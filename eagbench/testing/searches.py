@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -65,6 +66,12 @@ class SearchConformance(ComponentConformance):
         """By another instance too: an interrupted search is continued on a journal of what was written."""
         first = made.run(WrittenAnswers(), tasks(), read, BUDGET, 5)
         assert first == self.component(validated).run(WrittenAnswers(), tasks(), read, BUDGET, 5)
+
+    def test_a_case_may_hold_features_that_the_expert_does_not_read(self, made: Any) -> None:
+        """An expert that is trained for several hospitals weighs what these share."""
+        shared = {name: weight for name, weight in SALIENCE.items() if name != "lactate"}
+        fewer = [replace(task, salience=shared) for task in tasks()]
+        assert len(made.run(WrittenAnswers(), fewer, read, BUDGET, 0)) == len(CASES)
 
     def test_none_and_one(self, made: Any) -> None:
         """Nothing to search for is no error."""

@@ -159,9 +159,10 @@ class ClinicalScore:
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logit)))  # the logistic function, without overflow
 
     def salience(self, cases: Cases) -> FloatArray:
-        """Share of the points that each feature earned. Shape (N, F)."""
-        points = _points(cases) if self.params.score == "news2" else np.zeros((len(cases), len(NEWS2_FEATURES)))
-        return as_salience(points, NEWS2_FEATURES, cases)
+        """Share of the points that each feature earned; equal for a score that came with the data. Shape (N, F)."""
+        if self.params.score != "news2":
+            return as_salience(np.zeros((len(cases), 0)), (), cases)
+        return as_salience(_points(cases), NEWS2_FEATURES, cases)
 
     def _scores(self, cases: Cases) -> FloatArray:
         """The score of each case, NaN where there is none. Shape (N,)."""

@@ -12,8 +12,9 @@ from eagbench.api import Cases, FloatArray
 def as_salience(weights: FloatArray, features: Sequence[str], cases: Cases) -> FloatArray:
     """Normalises an expert's weights.
 
-    A feature that the expert does not know gets 0. A case in which no feature has any weight gets equal weights on the
-    features it observed, and on all features if it observed none.
+    A feature that the expert does not know gets 0. A case in which no feature has any weight gets equal weights on
+    those of the expert's features that it observed, or on all of the expert's if it observed none. Where the cases have
+    none of the expert's features, all of theirs stand in for them.
 
     Args:
         weights: Non-negative weight per case and feature of the expert, shape (N, M).
@@ -28,7 +29,8 @@ def as_salience(weights: FloatArray, features: Sequence[str], cases: Cases) -> F
     for j, name in enumerate(features):
         if name in position:
             salience[:, position[name]] = weights[:, j]
+    own = [position[name] for name in features if name in position] or list(position.values())
     for n in np.flatnonzero(salience.sum(axis=1) <= 0.0):
-        columns = [position[name] for name in cases[int(n)].observed() if name in position]
-        salience[n, columns or slice(None)] = 1.0
+        observed = {position[name] for name in cases[int(n)].observed() if name in position}
+        salience[n, [column for column in own if column in observed] or own] = 1.0
     return np.asarray(salience / salience.sum(axis=1, keepdims=True))
