@@ -30,6 +30,7 @@ COLUMNS = (
 _SETTING = ("task", "domain_train", "domain_eval")
 Setting = tuple[str, ...]  # task, domain_train, domain_eval
 Place = tuple[Setting, ConditionKey]
+_ROUNDED = 1e-4  # of weights that sum to 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,8 +58,8 @@ class _Run:
         """What the alignment metrics compare with, for people."""
         benchmark = self.manifest.get("benchmark", {})
         number = benchmark.get("teacher_features", Benchmark.model_fields["teacher_features"].default)
-        seeds = ", ".join(str(seed) for seed in self.manifest["seeds"])
-        return f"{number} features of {benchmark.get('reference_expert')}, seeds {seeds}"
+        expert = benchmark.get("reference_expert")
+        return f"{number} features of {expert['name'] if isinstance(expert, Mapping) else expert}"
 
     def perturbation(self, condition: ConditionKey) -> Any:
         """What determines the records under a condition; None for the records as they are."""
@@ -96,7 +97,8 @@ class Comparison:
         metric: The metric of the primary family.
         level: Nominal coverage of the intervals.
         is_synthetic: Whether one of the runs is on generated records.
-        left_out: Metrics of both runs that can't be compared: they measure the distance to different lists of features.
+        left_out: Metrics of both runs that are not compared, because for one pair of methods at least they measure the
+            distance to different lists of features.
         rows: One per difference, with the columns `COLUMNS`, the primary family first.
     """
 
@@ -139,15 +141,13 @@ def compare_runs(
         _same_records(runs, labels, answers[0])
         for place, mine in answers[0].items():
             _same_cases(labels, place, mine, answers[1][place])
-        comparable = metrics
-        if not all(_same_yardstick(mine, answers[1][place]) for place, mine in answers[0].items()):
-            aligned = [use["name"] for use in metrics if needs_reference_expert(use["name"])]
-            _refuse_left_out(runs, chosen, aligned)
+        aligned = [use["name"] for use in metrics if needs_reference_expert(use["name"])]
+        if aligned and not all(_same_yardstick(mine, answers[1][place]) for place, mine in answers[0].items()):
+            _refuse_left_out(runs, labels, chosen, aligned, answers)
             left_out = aligned
-            comparable = [use for use in metrics if use["name"] not in aligned]
         for place, mine in answers[0].items():
             theirs = answers[1][place]
-            ours, others = (_means(seeds, comparable, runs[0].manifest["intervals"]) for seeds in (mine, theirs))
+            ours, others = (_means(seeds, metrics, runs[0].manifest["intervals"]) for seeds in (mine, theirs))
             cases = next(iter(mine.values()))
             shared = {
                 **dict(zip(_SETTING, place[0], strict=True)),
@@ -158,6 +158,7 @@ def compare_runs(
             }
             found = paired_rows(labels[0], labels[1], chosen, place[1], ours, others, level)
             rows.extend({**shared, **row} for row in found)
+    rows = [row for row in rows if row["metric"] not in left_out]
     if not rows:
         raise UserError("no number is defined in both runs", where=f"{first}, {second}")
     rows.sort(key=lambda row: row["family"] != PRIMARY)
@@ -224,11 +225,15 @@ def _primary_metric(runs: tuple[_Run, _Run], metrics: Sequence[Mapping[str, Any]
     return str(wanted)
 
 
-def _refuse_left_out(runs: tuple[_Run, _Run], metric: str, left_out: Sequence[str]) -> None:
+def _refuse_left_out(
+    runs: tuple[_Run, _Run], labels: tuple[str, str], metric: str, left_out: Sequence[str], answers: Sequence[Answers]
+) -> None:
     if metric in left_out:
+        seeds = [sorted({seed for of_place in side.values() for seed in of_place}) for side in answers]
+        here, there = (f"{run.reference}, seeds {', '.join(s)}" for run, s in zip(runs, seeds, strict=True))
         raise UserError(
-            f"'{metric}' compares with other lists: {runs[0].reference} here, {runs[1].reference} there",
-            where=f"{runs[0].folder}, {runs[1].folder}",
+            f"'{metric}' compares with lists of features that differ between the runs: {here} here, {there} there",
+            where=_where(labels),
             mend="name another metric (--metric), or run one of them again with the other's reference expert and seeds",
         )
 
@@ -239,28 +244,23 @@ Seeds = Mapping[str, Sequence[Mapping[str, Any]]]
 def _same_yardstick(mine: Seeds, theirs: Seeds) -> bool:
     """Whether the answers of both runs are compared with the same lists, and weights where both measured attention.
 
-    The reference expert is trained with a run's seeds, so that other seeds may be another yardstick.
+    The reference expert is trained with a run's seeds, so that other seeds may be another yardstick, or the same.
     """
-    columns = ["teacher_features", "constant_features"]
-    if all(row["teacher_salience"] is not None for side in (mine, theirs) for rows in side.values() for row in rows):
-        columns.append("teacher_salience")
-    return _yardsticks(mine, columns) == _yardsticks(theirs, columns)
+    sides = [[sorted(rows, key=lambda row: str(row["case_id"])) for rows in side.values()] for side in (mine, theirs)]
+    return all(any(_equal(one, other) for other in sides[1 - i]) for i in (0, 1) for one in sides[i])
 
 
-def _yardsticks(seeds: Seeds, columns: Sequence[str]) -> frozenset[Any]:
-    """What the answers of each seed are compared with, by case; what several seeds share only once."""
-    return frozenset(
-        tuple(
-            (row["case_id"], *(tuple(map(_rounded, row[column] or ())) for column in columns))
-            for row in sorted(rows, key=lambda row: str(row["case_id"]))
-        )
-        for rows in seeds.values()
-    )
-
-
-def _rounded(entry: Any) -> Any:
-    """A feature, or a feature with its weight: another processor may change a weight's last digits."""
-    return entry if isinstance(entry, str) else (entry[0], round(entry[1], 6))
+def _equal(mine: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]) -> bool:
+    for one, other in zip(mine, theirs, strict=True):
+        if any(one[column] != other[column] for column in ("teacher_features", "constant_features")):
+            return False
+        if one["teacher_salience"] is None or other["teacher_salience"] is None:
+            continue
+        weights, others = dict(one["teacher_salience"]), dict(other["teacher_salience"])
+        # Another processor may change a weight's last digits.
+        if weights.keys() != others.keys() or any(abs(weights[name] - others[name]) > _ROUNDED for name in weights):
+            return False
+    return True
 
 
 def _pairs(runs: tuple[_Run, _Run], asked: Sequence[str]) -> list[tuple[str, str]]:
@@ -360,17 +360,20 @@ def _same_records(runs: tuple[_Run, _Run], labels: tuple[str, str], answers: Ans
 
 def _same_draws(domain: str, runs: tuple[_Run, _Run], labels: tuple[str, str]) -> None:
     """Refuses records of other features, among which a perturbation draws, and other cases on which it is fitted."""
-    mine, theirs = ({f["name"] for f in run.data(domain).get("features", [])} for run in runs)
+    mine, theirs = ([f["name"] for f in run.data(domain).get("features", [])] for run in runs)
     mend = "compare the records as they are: --condition clean"
     if mine != theirs:
         words = [
-            f"{', '.join(sorted(only))} {where}"
-            for only, where in ((mine - theirs, "in the first run alone"), (theirs - mine, "in the second alone"))
+            f"{', '.join(only)} {where}"
+            for only, where in (
+                ([name for name in mine if name not in theirs], "in the first run alone"),
+                ([name for name in theirs if name not in mine], "in the second alone"),
+            )
             if only
         ]
         raise UserError(
             f"the records of {domain} hold other features, so that a condition changes them otherwise: "
-            f"{'; '.join(words)}",
+            f"{'; '.join(words) or 'the same in another order'}",
             where=_where(labels),
             mend=mend,
         )

@@ -77,6 +77,14 @@ def examine() -> Examination:
 def _look_at_data_roots(found: Examination) -> None:
     """The folders that the suites' environment variables name; a suite that is not run needs none."""
     for name, value in sorted(os.environ.items()):
-        if name.startswith("EAGBENCH_") and name.endswith("_ROOT"):
-            is_there = Path(value).expanduser().exists()
-            found.facts.append((name, value if is_there else f"{value} (no such file or folder)"))
+        if value and name.startswith("EAGBENCH_") and name.endswith("_ROOT"):
+            # A data set with a generator has a word instead of a folder.
+            is_lost = os.sep in value and not _exists(value)
+            found.facts.append((name, f"{value} (nothing to read there)" if is_lost else value))
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError):  # a folder that may not be read, a user who is not known
+        return False

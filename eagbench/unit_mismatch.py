@@ -2,8 +2,8 @@
 
 A loader checks its own numbers (`vocabulary.clean`), and can't see a factor that leaves them plausible: urea in mmol/L
 is a low urea in mg/dL. Two domains side by side show more. A concept is suspected where a conversion of the vocabulary
-that changes numbers by a large factor brings the quartiles of one domain close to the other's. Quartiles that are not
-above 0 in both (half the hours without urine) are passed over; two must be left.
+that changes numbers by a large factor brings the quartiles of one domain close to the other's. A quartile that is 0 or
+less in either domain (a third of the hours without urine) is passed over; two must be left.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def _matrix(run: RunFolder, metric: str) -> FigureBlock:
             frozenset(
                 (place, column)
                 for (name, place, column), row in cells.items()
-                if name == method and _unparsed(row, len(run.manifest["seeds"])) >= _MANY
+                if name == method and row.status == "ok" and _unparsed(row, len(run.manifest["seeds"])) >= _MANY
             ),
         )
         for method in run.methods

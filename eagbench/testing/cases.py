@@ -24,8 +24,8 @@ LEVELS: Mapping[str, tuple[float, float]] = {
     "platelets": (220.0, 50.0),
 }
 FEATURES = tuple(LEVELS)
-# What another hospital measures, and no case here.
-FURTHER = "sodium"
+# What another hospital measures, and no case here; a bedside score would read it.
+FURTHER = "temperature"
 # Weight of a level, in standard deviations, in the log odds of the outcome.
 DRIVERS: Mapping[str, float] = {"lactate": 2.0, "systolic_blood_pressure": -1.5}
 STATIC = ("age", "sex")
@@ -118,7 +118,7 @@ def with_a_further_feature(cases: Cases) -> Cases:
             c.patient_id,
             (FURTHER, *c.features),
             c.times.copy(),
-            np.hstack([np.full((len(c.times), 1), 140.0, np.float32), c.values]),
+            np.hstack([np.full((len(c.times), 1), 39.5, np.float32), c.values]),
             c.static,
         )
         for c in cases

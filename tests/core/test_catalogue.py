@@ -56,10 +56,12 @@ def test_doctor_names_what_a_bug_report_needs(
 ) -> None:
     monkeypatch.setenv("EAGBENCH_TJH_ROOT", str(tmp_path))
     monkeypatch.setenv("EAGBENCH_EICU_ROOT", str(tmp_path / "gone"))
+    monkeypatch.setenv("EAGBENCH_MIMIC4_ROOT", "synthetic")
     examined = cli("doctor")
     roots = [line.split(maxsplit=1) for line in examined.out.splitlines() if line.startswith("EAGBENCH_")]
     assert ["EAGBENCH_TJH_ROOT", str(tmp_path)] in roots
-    assert ["EAGBENCH_EICU_ROOT", f"{tmp_path / 'gone'} (no such file or folder)"] in roots
+    assert ["EAGBENCH_EICU_ROOT", f"{tmp_path / 'gone'} (nothing to read there)"] in roots
+    assert ["EAGBENCH_MIMIC4_ROOT", "synthetic"] in roots
     assert examined.code == 0, examined.out
     for word in ("python", "torch", "store", "memory", "ready"):
         assert word in examined.out

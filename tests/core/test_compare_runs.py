@@ -152,6 +152,7 @@ def test_cases_that_show_another_part_of_the_record_are_other_cases(tmp_path: Pa
     [
         ({"content": "y"}, ("clean", "missing_values"), "read from files of another content"),
         ({"features": ["a", "c"]}, ("missing_values",), "other features.*: b in the first run alone; c in the second"),
+        ({"features": ["b", "a"]}, ("missing_values",), "other features.*: the same in another order"),
         ({"trained_on": "z"}, ("missing_values",), "fitted on other training cases"),
     ],
 )
@@ -184,16 +185,22 @@ def test_alignment_with_different_experts_is_not_compared(tmp_path: Path) -> Non
     metrics = [{"name": name, "params": {}} for name in ("auroc", "cited_features", "attention_jaccard")]
 
     def run(
-        name: str, expert: Any, features: int = 5, lists: Callable[[int], list[str]] = lambda seed: ["a", "b"]
+        name: str,
+        expert: Any,
+        features: int = 5,
+        lists: Callable[[int], list[str]] = lambda seed: ["a", "b"],
+        seeds: tuple[int, ...] = (0, 1),
+        methods: tuple[str, ...] = ("eag",),
     ) -> Path:
-        seeds = iter([0, 1] * 2)  # of two conditions
+        asked = iter(seeds * 2 * len(methods))  # under two conditions
 
         def listed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-            taught = lists(next(seeds))
+            taught = lists(next(asked))
             return [{**row, "cited_features": ["a"], "teacher_features": taught} for row in rows]
 
         benchmark = {"reference_expert": expert, "teacher_features": features}
-        return write_run(tmp_path / name, {"eag": 1.6}, change=listed, metrics=metrics, benchmark=benchmark)
+        skill = dict.fromkeys(methods, 1.6)
+        return write_run(tmp_path / name, skill, change=listed, metrics=metrics, benchmark=benchmark, seeds=seeds)
 
     same = compare_runs(run("a", "lightgbm"), run("b", {"name": "lightgbm"}))
     assert same.left_out == ()
@@ -205,8 +212,21 @@ def test_alignment_with_different_experts_is_not_compared(tmp_path: Path) -> Non
     by_seed = run("d", "lightgbm", lists=lambda seed: ["a", "b" if seed else "c"])
     assert compare_runs(by_seed, by_seed).left_out == ()
     assert compare_runs(tmp_path / "a", by_seed).left_out == ("attention_jaccard",)
+    more = run("e", "logistic_regression", seeds=(0, 1, 2))  # the same lists by every seed
+    assert compare_runs(tmp_path / "a", more).left_out == ()
+    # Left out for one pair, they are left out: the caption speaks for all rows.
+    two = run("f", "lightgbm", methods=("eag", "other")), run("g", "lightgbm", methods=("eag", "other"))
+    table = pq.read_table(two[1] / "predictions" / "other.parquet")
+    swapped = [{**row, "teacher_features": ["c"]} for row in table.to_pylist()]
+    pq.write_table(pa.Table.from_pylist(swapped, schema=table.schema), two[1] / "predictions" / "other.parquet")
+    found = compare_runs(*two)
+    assert found.left_out == ("attention_jaccard",)
+    assert {(row["first"], row["metric"]) for row in found.rows} == {
+        (label, metric) for label in ("eag", "other") for metric in ("auroc", "cited_features")
+    }
     said = (
-        "compares with other lists: 5 features of lightgbm, seeds 0, 1 here, 1 features of lightgbm, seeds 0, 1 there"
+        "compares with lists of features that differ between the runs: 5 features of lightgbm, seeds 0, 1 here, "
+        "1 features of lightgbm, seeds 0, 1 there"
     )
     with pytest.raises(UserError, match=f"'attention_jaccard' {said}"):
         compare_runs(tmp_path / "a", tmp_path / "c", metric="attention_jaccard")
@@ -224,7 +244,7 @@ def test_attention_is_compared_with_the_same_weights_only(tmp_path: Path) -> Non
         return write_run(tmp_path / name, {"eag": 1.6}, change=weighed, metrics=metrics)
 
     first = run("a", 0.7)
-    assert compare_runs(first, run("b", 0.7 + 1e-9)).left_out == ()
+    assert compare_runs(first, run("b", 0.7 + 6e-7)).left_out == ()
     assert compare_runs(first, run("c", 0.6)).left_out == ("attention_mass", "attention_jaccard")
     # Where attention was measured in one run only, the lists decide.
     assert compare_runs(first, run("d", None)).left_out == ()

@@ -74,18 +74,20 @@ _NOT_ALERT = 3
 NEWS2_FEATURES: tuple[str, ...] = (*(name for parameter in NEWS2 for name in parameter), _COMA_TOTAL, *_COMA_PARTS)
 
 
-def news2_points(case: Case, window_hours: float) -> FloatArray:
+def news2_points(case: Case, window_hours: float, features: Sequence[str] = NEWS2_FEATURES) -> FloatArray:
     """The points of NEWS2 that each feature earns; their sum is the score, from 0 to 20.
 
     Args:
         case: The case.
         window_hours: Where the window ends; the last 24 hours before count.
+        features: Names of the features that are read; others count as not measured.
 
     Returns:
         Shape (len(NEWS2_FEATURES),), in that order. Points for consciousness that rest on several parts of the coma
         scale are shared equally by those below their best.
     """
-    recent = case.values_in_order(NEWS2_FEATURES)[case.times >= window_hours - HOURS]  # (T, P)
+    recent = case.values_in_order(NEWS2_FEATURES)[case.times >= window_hours - HOURS].copy()  # (T, P)
+    recent[:, [name not in features for name in NEWS2_FEATURES]] = np.nan
     values = dict(zip(NEWS2_FEATURES, recent.T, strict=True))
     points = dict.fromkeys(NEWS2_FEATURES, 0.0)
     for parameter in NEWS2:
@@ -105,8 +107,9 @@ def news2_points(case: Case, window_hours: float) -> FloatArray:
 class ClinicalScore:
     """A score's points, made a probability by a logistic regression of the outcome on the score in training cases.
 
-    Salience is the share of the points that each feature earned; where a case has none, and for scores that came with
-    the data, the features observed in it share the weight equally. Neither tuning cases nor the seed matter.
+    Salience is the share of the points that each feature earned. Where a case has none, the observed ones of NEWS2's
+    features share the weight equally; for scores that came with the data, of all features that training had. Neither
+    tuning cases nor the seed matter.
     """
 
     name: ClassVar[str] = "clinical_score"
@@ -134,6 +137,9 @@ class ClinicalScore:
         from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 
         cases, labels = data.train.cases, data.train.labels
+        self.features = tuple(
+            name for name in cases.feature_names if self.params.score != "news2" or name in NEWS2_FEATURES
+        )
         if len(np.unique(labels)) < 2:
             raise UserError(
                 "clinical_score needs both outcomes among its training cases",
@@ -161,20 +167,28 @@ class ClinicalScore:
     def salience(self, cases: Cases) -> FloatArray:
         """Share of the points that each feature earned; equal for a score that came with the data. Shape (N, F)."""
         if self.params.score != "news2":
-            return as_salience(np.zeros((len(cases), 0)), (), cases)
-        return as_salience(_points(cases), NEWS2_FEATURES, cases)
+            return as_salience(np.zeros((len(cases), len(self.features))), self.features, cases)
+        points = self._points(cases)[:, [NEWS2_FEATURES.index(name) for name in self.features]]
+        return as_salience(points, self.features, cases)
 
     def _scores(self, cases: Cases) -> FloatArray:
         """The score of each case, NaN where there is none. Shape (N,)."""
         if self.params.score != "news2":
             return np.array([case.static.get(f"score_{self.params.score}", np.nan) for case in cases])
-        if not set(cases.feature_names) & set(NEWS2_FEATURES):
+        if not set(cases.feature_names) & set(self.features):
             return np.full(len(cases), np.nan)
-        return np.asarray(_points(cases).sum(axis=1))
+        return np.asarray(self._points(cases).sum(axis=1))
+
+    def _points(self, cases: Cases) -> FloatArray:
+        """Points per case and feature of NEWS2. Shape (N, len(NEWS2_FEATURES))."""
+        rows: Sequence[FloatArray] = [news2_points(case, cases.task.window_hours, self.features) for case in cases]
+        return np.stack(rows) if rows else np.zeros((0, len(NEWS2_FEATURES)))
 
     def save(self, folder: Path) -> None:
         """Writes `clinical_score.json`."""
-        content = {"intercept": self.intercept, "slope": self.slope, "median": self.median}
+        content = {
+            "intercept": self.intercept, "slope": self.slope, "median": self.median, "features": list(self.features)
+        }  # fmt: skip
         (folder / "clinical_score.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     @classmethod
@@ -182,11 +196,6 @@ class ClinicalScore:
         """The fitted expert that `save` wrote."""
         content = json.loads((folder / "clinical_score.json").read_text(encoding="utf-8"))
         expert = cls(params)
+        expert.features = tuple(content["features"])
         expert.intercept, expert.slope, expert.median = (float(content[k]) for k in ("intercept", "slope", "median"))
         return expert
-
-
-def _points(cases: Cases) -> FloatArray:
-    """Points per case and feature of the score. Shape (N, len(NEWS2_FEATURES))."""
-    rows: Sequence[FloatArray] = [news2_points(case, cases.task.window_hours) for case in cases]
-    return np.stack(rows) if rows else np.zeros((0, len(NEWS2_FEATURES)))

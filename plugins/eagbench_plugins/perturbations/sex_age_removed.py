@@ -23,7 +23,7 @@ class SexAgeRemovedParams(StrictParams):
 
 
 class SexAgeRemoved(RecordChange):
-    """Sex and age are unknown in a share of the patients.
+    """Sex and age are unknown in a share of the cases.
 
     Stands for a patient who comes in unidentified, and for data that are released without either; and shows how far a
     method leans on them. Other static facts stay.

@@ -51,6 +51,13 @@ def test_short_prompts_name_as_many_features_as_asked_for() -> None:
     assert "\nexpert=0.37\nHow likely" in first.text
 
 
+def test_a_feature_without_weight_is_not_named() -> None:
+    text = RecordText(RecordTextParams(values="quantile", periods=1, instructions="short")).fit(CASES)
+    output = ExpertOutput(np.array([0.3749, 1.0]), np.array([[0.0, 1.0, 0.0], [0.6, 0.3, 0.1]]), FEATURES)
+    (first, _) = method().prompts(CASES, output, text)
+    assert "\nexpert_features=ph\nHow likely" in first.text
+
+
 def test_the_spans_are_those_of_the_record() -> None:
     text = RecordText(RecordTextParams())
     prompt = method().prompts(CASES, OUTPUT, text)[0]

@@ -133,6 +133,27 @@ def test_salience_is_the_share_of_points_and_equal_without_any(tmp_path: Path) -
     np.testing.assert_allclose(salience["b"], np.array(observed) / sum(observed))
 
 
+def test_the_score_reads_what_its_training_had(tmp_path: Path) -> None:
+    """Another hospital's record may hold vital signs that were not there when the slope was fitted."""
+    names = ("respiratory_rate", "lactate")
+    training = make_training_data(data(), 50)
+
+    def fewer(part: LabelledCases) -> LabelledCases:
+        items = [replace(c, features=names, values=c.values_in_order(names)) for c in part.cases]
+        return LabelledCases(make_cohort_cases(items, names), part.labels)
+
+    expert = fit(TrainingData(fewer(training.train), fewer(training.tuning)), tmp_path)
+    asked = case("a", heart_rate=135.0, respiratory_rate=10.0, lactate=2.0)
+    whole = make_cohort_cases([asked], (*NORMAL, "lactate"))
+    alone = make_cohort_cases([replace(asked, features=names, values=asked.values_in_order(names))], names)
+    np.testing.assert_array_equal(expert.predict(whole), expert.predict(alone))
+    salience = dict(zip(whole.feature_names, expert.salience(whole)[0], strict=True))
+    assert salience["respiratory_rate"] == 1.0
+    expert.save(tmp_path)
+    loaded = ClinicalScore.load(expert.params, tmp_path)
+    np.testing.assert_array_equal(loaded.predict(whole), expert.predict(alone))
+
+
 def with_score(labelled: LabelledCases, seed: int = 0) -> LabelledCases:
     """The same cases with a SAPS-I that the outcome depends on, unknown for every tenth."""
     rng = np.random.default_rng(seed)

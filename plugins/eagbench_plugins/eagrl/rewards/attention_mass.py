@@ -4,9 +4,9 @@
     R_mass = 1 - JSD(attention, salience)
 
 R_cls is that of `eag`. R_mass compares the policy's own attention when it answers (not the features that it cites) with
-the expert's salience, both restricted to the features observed in the case and normalised; JSD is the Jensen-Shannon
-distance with logarithms to base 2, from 0 to 1. With w = 0 it is pure alignment, which teaches nothing of the outcome.
-Not in the paper.
+the expert's salience, both restricted to the features observed in the case (and read by the expert) and normalised; JSD
+is the Jensen-Shannon distance with logarithms to base 2, from 0 to 1. With w = 0 it is pure alignment, which teaches
+nothing of the outcome. Not in the paper.
 """
 
 from __future__ import annotations
