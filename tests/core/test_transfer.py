@@ -22,9 +22,11 @@ from eagbench.errors import UserError
 from eagbench.inputs import resolve
 from eagbench.plan import Plan, make_plan
 from eagbench.registry import Registered, load_registry
+from eagbench.report.blocks import FigureBlock
 from eagbench.report.comparison_section import p_value
 from eagbench.report.run_folder import RunFolder
-from eagbench.report.transfer_section import coverage_table, gap_table, matrix_table
+from eagbench.report.transfer_figures import UNREAD_MARK
+from eagbench.report.transfer_section import coverage_table, gap_table, matrix_table, transfer
 from eagbench.runner import compute_stage
 from eagbench.shared_concepts import SharedConcepts
 from eagbench.stage import CasesInput, StageNode, StageRun, TrainingInput, no_progress
@@ -613,6 +615,32 @@ def test_the_page_puts_every_number_in_its_row_and_column(crossed_run: Path) -> 
         assert (elsewhere, at_home) == (f"{float(row['value']):.3f}", f"{float(row['in_domain_value']):.3f}")
         assert float(gap.replace("\u2212", "-")) == pytest.approx(float(row["gap"]), abs=5.1e-4)
         assert p_values == [p_value(float(row[key] or "nan")) for key in ("p_value", "p_corrected")]
+
+
+def test_a_field_of_answers_that_nobody_could_read_is_marked(crossed_run: Path) -> None:
+    def figure(run: Path) -> FigureBlock:
+        section = transfer(RunFolder(run))
+        assert section is not None
+        return next(block for block in section.blocks if isinstance(block, FigureBlock))
+
+    assert UNREAD_MARK not in figure(crossed_run).svg + figure(crossed_run).caption
+    rows = rows_of(crossed_run, "results.csv")
+    for row in rows:
+        if (row["domain_train"], row["domain_eval"]) == ("south", "north"):
+            row["n_unparsed"] = str(int(row["n_cases"]) // 5)
+    with (crossed_run / "results.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    marked = figure(crossed_run)
+    [value] = [
+        f"{float(row['value']):.3f}"
+        for row in rows
+        if (row["domain_train"], row["domain_eval"], row["metric"], row["seed"]) == ("south", "north", "auroc", "0")
+    ]
+    assert marked.svg.count(UNREAD_MARK) == 1
+    assert f">{value}{UNREAD_MARK}<" in marked.svg
+    assert "10 % or more of the answers could not be read" in marked.caption.replace("10.0 %", "10 %")
 
 
 def test_verify_notices_a_patient_of_the_target_who_was_trained_on_elsewhere(crossed_run: Path) -> None:
