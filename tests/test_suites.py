@@ -60,7 +60,7 @@ def test_a_suite_runs_on_real_records(
     assert (manifest["limit"], manifest["profile"], manifest["failed"]) == (limit, profile, [])
     page = (tmp_path / "out" / "report.html").read_text()
     assert ("SYNTHETIC" in page) is manifest["synthetic"] is ("mimic_tjh" in profile)
-    assert re.findall(r"LIMITED TO (\d+) PATIENTS", page)[:1] == ([] if limit is None else [str(limit)])
+    assert re.findall(r"LIMITED TO ([\d,]+) PATIENTS", page)[:1] == ([] if limit is None else [f"{limit:,}"])
     auroc = [float(row["value"]) for row in headline if (row["metric"], row["method"]) == ("auroc", "lightgbm")]
     assert max(auroc) > 0.6  # in its own domain at least, trees find what is there
     if pairs > 1:
