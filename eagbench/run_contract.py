@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +78,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if missing:
         raise UserError(f"it lacks {', '.join(missing)}", where=str(path), mend=_MEND)
     return dict(manifest)
+
+
+def reference_expert(manifest: Mapping[str, Any]) -> str | None:
+    """Name of the expert whose features the alignment metrics use, as the benchmark says it; None without one."""
+    spec = manifest.get("benchmark", {}).get("reference_expert")
+    return spec.get("name") if isinstance(spec, dict) else spec

@@ -61,10 +61,10 @@ class SharedConcepts:
         )
 
     def _restricted(self, case: Case, kept: frozenset[str], own_order: tuple[str, ...]) -> Case:
-        found = tuple(name for name in case.features if name in kept)
-        place = {name: i for i, name in enumerate(name for name in own_order if name in found)}
-        shared_order = tuple(name for name in self.features if name in place)
-        names = tuple(shared_order[place[name]] for name in found)
+        present = kept.intersection(case.features)
+        clean, shared = (tuple(name for name in order if name in present) for order in (own_order, self.features))
+        stands_for = dict(zip(clean, shared, strict=True))
+        names = tuple(stands_for[name] for name in case.features if name in present)
         return dataclasses.replace(
             case,
             features=names,

@@ -27,6 +27,7 @@ from eagbench.run_contract import (
     RESULT_COLUMNS,
     ROBUSTNESS_COLUMNS,
     read_manifest,
+    reference_expert,
 )
 from eagbench.types import BoolArray, FloatArray, IntArray
 
@@ -218,8 +219,7 @@ class RunFolder:
     @property
     def reference_expert(self) -> str | None:
         """Name of the expert whose features the alignment metrics use, as the benchmark says it; None without one."""
-        spec = self.manifest.get("benchmark", {}).get("reference_expert")
-        return spec.get("name") if isinstance(spec, dict) else spec
+        return reference_expert(self.manifest)
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:

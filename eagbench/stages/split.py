@@ -69,14 +69,15 @@ def write_parts(
     Raises:
         UserError: A part would hold one class only.
     """
-    rows: list[tuple[int, str, str, str]] = []
-    n_folds = 0
-    for fold, assigned in enumerate(folds):
-        n_folds += 1
-        part_of = {patient: part for part in PARTS for patient in assigned[part]}
-        for part in PARTS:
-            rows.extend((fold, part, case, patient) for case, patient in cases if part_of.get(patient) == part)
-    write_assignment(out, rows, labels, n_folds, lambda fold: f"part{of_fold(fold)}", "split", mend)
+    patients_of = [{part: frozenset(assigned[part]) for part in PARTS} for assigned in folds]
+    rows = [
+        (fold, part, case, patient)
+        for fold, assigned in enumerate(patients_of)
+        for part in PARTS
+        for case, patient in cases
+        if patient in assigned[part]
+    ]
+    write_assignment(out, rows, labels, len(patients_of), lambda fold: f"part{of_fold(fold)}", "split", mend)
 
 
 def write_assignment(

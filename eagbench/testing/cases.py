@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -113,13 +114,10 @@ def in_another_order(cases: Cases) -> Cases:
 def with_a_further_feature(cases: Cases) -> Cases:
     """The same records, each with one more measured feature in front, as another hospital's may have."""
     items = [
-        Case(
-            c.case_id,
-            c.patient_id,
-            (FURTHER, *c.features),
-            c.times.copy(),
-            np.hstack([np.full((len(c.times), 1), 39.5, np.float32), c.values]),
-            c.static,
+        replace(
+            c,
+            features=(FURTHER, *c.features),
+            values=np.hstack([np.full((len(c.times), 1), 39.5, np.float32), c.values]),
         )
         for c in cases
     ]

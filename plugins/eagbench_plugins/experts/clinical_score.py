@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -74,20 +74,18 @@ _NOT_ALERT = 3
 NEWS2_FEATURES: tuple[str, ...] = (*(name for parameter in NEWS2 for name in parameter), _COMA_TOTAL, *_COMA_PARTS)
 
 
-def news2_points(case: Case, window_hours: float, features: Sequence[str] = NEWS2_FEATURES) -> FloatArray:
+def news2_points(case: Case, window_hours: float) -> FloatArray:
     """The points of NEWS2 that each feature earns; their sum is the score, from 0 to 20.
 
     Args:
         case: The case.
         window_hours: Where the window ends; the last 24 hours before count.
-        features: Names of the features that are read; others count as not measured.
 
     Returns:
         Shape (len(NEWS2_FEATURES),), in that order. Points for consciousness that rest on several parts of the coma
         scale are shared equally by those below their best.
     """
-    recent = case.values_in_order(NEWS2_FEATURES)[case.times >= window_hours - HOURS].copy()  # (T, P)
-    recent[:, [name not in features for name in NEWS2_FEATURES]] = np.nan
+    recent = case.values_in_order(NEWS2_FEATURES)[case.times >= window_hours - HOURS]  # (T, P)
     values = dict(zip(NEWS2_FEATURES, recent.T, strict=True))
     points = dict.fromkeys(NEWS2_FEATURES, 0.0)
     for parameter in NEWS2:
@@ -180,8 +178,9 @@ class ClinicalScore:
         return np.asarray(self._points(cases).sum(axis=1))
 
     def _points(self, cases: Cases) -> FloatArray:
-        """Points per case and feature of NEWS2. Shape (N, len(NEWS2_FEATURES))."""
-        rows: Sequence[FloatArray] = [news2_points(case, cases.task.window_hours, self.features) for case in cases]
+        """Points per case and feature of NEWS2, by what training had. Shape (N, len(NEWS2_FEATURES))."""
+        own = [replace(case, features=self.features, values=case.values_in_order(self.features)) for case in cases]
+        rows: Sequence[FloatArray] = [news2_points(case, cases.task.window_hours) for case in own]
         return np.stack(rows) if rows else np.zeros((0, len(NEWS2_FEATURES)))
 
     def save(self, folder: Path) -> None:
