@@ -7,7 +7,7 @@ STAMP = $(VENV)/.installed-$(shell cat $(REQUIREMENTS) | (sha256sum 2>/dev/null 
 BIN = $(VENV)/bin
 DEMO_OUT ?= runs/demo
 
-.PHONY: demo test test-slow lint types docs-check environment clean
+.PHONY: demo test test-slow lint types environment clean
 
 demo: environment
 	$(BIN)/eagbench run benchmarks/mimic_robustness.yaml --profile quick --out $(DEMO_OUT)
@@ -21,6 +21,7 @@ test-slow: environment
 lint: environment
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 types: environment
 	$(BIN)/mypy

@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from eagbench.arrays import time_grid
-from eagbench.errors import UserError
-from eagbench.hookspecs import Register, hookimpl
-from eagbench.prompting.answering import AnswerMode, answer_cases, answer_prompts, answer_with_policy, open_policy
-from eagbench.prompting.answers import FeatureVocabulary, probability_text, read_answer, write_answer
-from eagbench.prompting.attention import attention_probe, measure_attention
-from eagbench.prompting.hugging_face import quiet_transformers
-from eagbench.prompting.prior import write_prior
-from eagbench.prompting.record import RecordText, RecordTextParams, Span
-from eagbench.prompting.styles import (
-    ANSWER_LEVELS,
-    STYLES,
-    Style,
-    StyleName,
-    compose_prompt,
-    prompt_text,
-    prompt_with_spans,
-    question,
-)
-from eagbench.protocols import (
-    AttentionProbe,
+from eagbench.config.settings import AnswerMode, RecordTextParams
+from eagbench.contracts.answers import Prediction, ScoredCases, Trajectory
+from eagbench.contracts.components import (
     Dataset,
     Expert,
-    Generation,
-    LanguageModel,
     Method,
     Metric,
     Perturbation,
     Policy,
     Reward,
-    Sampling,
     Search,
     SearchResult,
     SearchTask,
     StrictParams,
-    TextEncoder,
     Tracker,
+)
+from eagbench.contracts.hooks import Register, hookimpl
+from eagbench.contracts.language_models import (
+    AttentionProbe,
+    Generation,
+    LanguageModel,
+    Sampling,
+    TextEncoder,
     TrainableLanguageModel,
 )
-from eagbench.registry import create_component
-from eagbench.responses import ResponseCache, response_cache
-from eagbench.stage import ComponentUse, StageNode, StageRun
-from eagbench.stages.salience import read_cross_fitted_probability, read_salience, top_observed
-from eagbench.types import (
+from eagbench.contracts.method_plan import MethodPlan
+from eagbench.contracts.records import (
     Access,
     BoolArray,
     Case,
@@ -58,19 +39,36 @@ from eagbench.types import (
     FurtherLine,
     IntArray,
     LabelledCases,
-    Prediction,
     Provenance,
     Reads,
-    ScoredCases,
     Task,
     TrainingData,
-    Trajectory,
     WrittenAs,
 )
-from eagbench.vocabulary import SourceItem, Vocabulary, vocabulary
-
-if TYPE_CHECKING:
-    from eagbench.plan import MethodPlan as MethodPlan
+from eagbench.contracts.stages import ComponentUse, StageNode, StageRun
+from eagbench.errors import UserError
+from eagbench.prompting.answer_cache import ResponseCache, response_cache
+from eagbench.prompting.answering import answer_cases, answer_prompts, answer_with_policy, open_policy
+from eagbench.prompting.answers import FeatureVocabulary, probability_text, read_answer, write_answer
+from eagbench.prompting.attention import attention_probe, measure_attention
+from eagbench.prompting.hugging_face import quiet_transformers
+from eagbench.prompting.prior import write_prior
+from eagbench.prompting.record import RecordText, Span
+from eagbench.prompting.styles import (
+    ANSWER_LEVELS,
+    STYLES,
+    Style,
+    StyleName,
+    compose_prompt,
+    prompt_text,
+    prompt_with_spans,
+    question,
+)
+from eagbench.registry.plugins import create_component
+from eagbench.stages.salience import read_cross_fitted_probability, read_salience, top_observed
+from eagbench.stats.record_arrays import time_grid
+from eagbench.vocabulary.concepts import SourceItem
+from eagbench.vocabulary.vocabulary import Vocabulary, vocabulary
 
 __all__ = [
     "ANSWER_LEVELS",
@@ -94,6 +92,7 @@ __all__ = [
     "LabelledCases",
     "LanguageModel",
     "Method",
+    "MethodPlan",
     "Metric",
     "Perturbation",
     "Policy",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eagbench.registry import load_registry
+from eagbench.registry.plugins import load_registry
 
 
 def built_in(kind: str) -> list[Any]:

@@ -82,7 +82,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     """Runs the command line in this process, up to its exit code."""
 
     def call(*arguments: object) -> Finished:
-        from eagbench.cli import main
+        from eagbench.cli.main import main
 
         monkeypatch.setattr(sys, "argv", ["eagbench", *map(str, arguments)])
         capsys.readouterr()

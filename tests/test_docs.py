@@ -77,10 +77,10 @@ def test_the_conformance_example_is_the_third_partys_own_file() -> None:
 def test_every_benchmark_can_be_planned(
     path: Path, physionet_root: Path, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from eagbench.config import load_benchmark
-    from eagbench.plan import make_plan
-    from eagbench.registry import load_registry
-    from eagbench.store import Store
+    from eagbench.config.loading import load_benchmark
+    from eagbench.execution.store import Store
+    from eagbench.planning.make_plan import make_plan
+    from eagbench.registry.plugins import load_registry
 
     # Planning hashes the files of a large policy and does not open them.
     model = tmp_path / "model"

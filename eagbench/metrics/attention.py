@@ -11,9 +11,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from eagbench.contracts.answers import ScoredCases
+from eagbench.contracts.records import FloatArray, IntArray
 from eagbench.metrics.mean_over_cases import MeanOverCases
-from eagbench.metrics.weighted import CHUNK_ELEMENTS, ratio
-from eagbench.types import FloatArray, IntArray, ScoredCases
+from eagbench.stats.weighted import CHUNK_ELEMENTS, ratio
 
 
 def jaccard(first: frozenset[str], second: frozenset[str]) -> float:

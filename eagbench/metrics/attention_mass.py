@@ -13,9 +13,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from eagbench.contracts.answers import ScoredCases
+from eagbench.contracts.records import BoolArray, FloatArray, IntArray
 from eagbench.metrics.attention import patient_codes
 from eagbench.metrics.mean_over_cases import MeanOverCases
-from eagbench.types import BoolArray, FloatArray, IntArray, ScoredCases
 
 
 class AttentionMass(MeanOverCases):

@@ -8,11 +8,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from eagbench.contracts.answers import ScoredCases
+from eagbench.contracts.components import StrictParams
+from eagbench.contracts.records import FloatArray, IntArray
 from eagbench.metrics.parameterless import ParameterlessMetric
-from eagbench.metrics.weighted import by_row_chunks, ratio, weighted_mean
-from eagbench.protocols import StrictParams
 from eagbench.stats.logistic import fit_intercept, fit_line, log_odds
-from eagbench.types import FloatArray, IntArray, ScoredCases
+from eagbench.stats.weighted import by_row_chunks, ratio, weighted_mean
 
 
 class Brier(ParameterlessMetric):

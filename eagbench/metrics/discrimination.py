@@ -13,9 +13,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from scipy import sparse
 
+from eagbench.contracts.answers import ScoredCases
+from eagbench.contracts.records import FloatArray
 from eagbench.metrics.parameterless import ParameterlessMetric
-from eagbench.metrics.weighted import by_row_chunks, ratio
-from eagbench.types import FloatArray, ScoredCases
+from eagbench.stats.weighted import by_row_chunks, ratio
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from eagbench.contracts.answers import ScoredCases
+from eagbench.contracts.records import FloatArray
 from eagbench.metrics.parameterless import ParameterlessMetric
-from eagbench.metrics.weighted import weighted_mean
-from eagbench.types import FloatArray, ScoredCases
+from eagbench.stats.weighted import weighted_mean
 
 
 class MeanOverCases(ParameterlessMetric):

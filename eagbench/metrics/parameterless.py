@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eagbench.protocols import StrictParams
+from eagbench.contracts.components import StrictParams
 
 
 class ParameterlessMetric:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eagbench.hookspecs import Register, hookimpl
+from eagbench.contracts.hooks import Register, hookimpl
 from eagbench.metrics.attention import (
     AlignmentOverConstant,
     AlignmentOverOtherPatient,

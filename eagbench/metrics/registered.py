@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from eagbench.errors import UserError
-from eagbench.registry import load_registry
+from eagbench.registry.plugins import load_registry
 
 
 def better_end(metric: str) -> str:

@@ -13,9 +13,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from eagbench.contracts.answers import ScoredCases
+from eagbench.contracts.records import FloatArray, IntArray
 from eagbench.metrics.parameterless import ParameterlessMetric
-from eagbench.metrics.weighted import weighted_mean
-from eagbench.types import FloatArray, IntArray, ScoredCases
+from eagbench.stats.weighted import weighted_mean
 
 
 class UnparsedRate(ParameterlessMetric):

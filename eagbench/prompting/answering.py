@@ -6,19 +6,20 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field, model_validator
 
+from eagbench.config.settings import AnswerMode
+from eagbench.contracts.answers import Prediction, Trajectory
+from eagbench.contracts.language_models import LanguageModel, Sampling
+from eagbench.contracts.records import Case, Cases
+from eagbench.contracts.stages import StageRun, no_progress
 from eagbench.prompting.answers import FeatureVocabulary, read_answer, text_up_to_answer
 from eagbench.prompting.attention import with_attention
 from eagbench.prompting.prior import read_prior
 from eagbench.prompting.record import RecordText
 from eagbench.prompting.styles import ANSWER_LEVELS, Style, prompt_text
-from eagbench.protocols import LanguageModel, Sampling, StrictParams
-from eagbench.stage import StageRun, no_progress
-from eagbench.types import Case, Cases, Prediction, Trajectory
 
 # An expectation is rounded to the precision that the formats ask for. A policy that knows nothing of the outcome still
 # differs between cases in the fourth decimal (by the record's length, for one); ranked by that, it would score an AUROC
@@ -29,28 +30,6 @@ _DECIMALS = 2
 _CHUNK = 256
 
 
-class AnswerMode(StrictParams):
-    """How a probability is read from a policy; declared by the benchmark, the same for every method that prompts.
-
-    Attributes:
-        mode: `greedy`: the answer of one greedy text. `mean_of_n`: the mean of the parsed answers of `samples` sampled
-            texts. `expectation`: the reasoning is written greedily up to the answer's opening tag, then the declared
-            levels 0.05, 0.10, ... 0.95 are weighed by their probability as the next text; to two decimals.
-        samples: Texts per case in `mean_of_n`.
-        temperature: Temperature of these samples.
-    """
-
-    mode: Literal["greedy", "mean_of_n", "expectation"] = "greedy"
-    samples: int = Field(default=8, ge=1)
-    temperature: float = Field(default=1.0, gt=0)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        """Lets a benchmark write `answer: expectation`."""
-        return {"mode": value} if isinstance(value, str) else value
-
-
 def open_policy(folder: Path) -> LanguageModel:
     """Opens the model in a policy folder, by the component that its `policy.json` names.
 
@@ -58,7 +37,7 @@ def open_policy(folder: Path) -> LanguageModel:
         folder: Holds `policy.json` (`{"name": ..., "params": ...}`) and what the policy's `prepare`, or a training
             stage, wrote.
     """
-    from eagbench.registry import load_registry
+    from eagbench.registry.plugins import load_registry
 
     described = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
     policy = load_registry().create("policy", described["name"], described["params"])

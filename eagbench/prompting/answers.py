@@ -13,8 +13,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from eagbench.contracts.answers import Trajectory
+from eagbench.contracts.records import Case, Feature
 from eagbench.prompting.styles import Style
-from eagbench.types import Case, Feature, Trajectory
 
 _PROBABILITY = re.compile(r"\s*((?:0?\.[0-9]+|0|0\.|1(?:\.0*)?))\s*")
 _ITEM_SEPARATOR = re.compile(r"[,;\n]")

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from eagbench.contracts.answers import Prediction
+from eagbench.contracts.language_models import AttentionProbe, LanguageModel
+from eagbench.contracts.records import Cases
+from eagbench.contracts.stages import no_progress
 from eagbench.errors import UserError
 from eagbench.prompting.answers import answer_text, text_up_to_answer
 from eagbench.prompting.record import RecordText, Span
 from eagbench.prompting.styles import Style, prompt_with_spans
-from eagbench.protocols import AttentionProbe, LanguageModel
-from eagbench.stage import no_progress
-from eagbench.types import Cases, Prediction
 
 # Cases per call of the model, so that a progress bar moves.
 _CHUNK = 256

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eagbench.types import IntArray
+from eagbench.contracts.records import IntArray
 
 _FILE = "prior.json"
 

@@ -11,42 +11,17 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
-from eagbench.protocols import StrictParams
-from eagbench.types import Case, Cases, Feature, FloatArray, FurtherLine, WrittenAs
+from eagbench.config.settings import RecordTextParams
+from eagbench.contracts.records import Case, Cases, Feature, FloatArray, FurtherLine, WrittenAs
 
 _FILE = "record_text.json"
 _UNKNOWN = "unknown"
 
 # Where a text begins and ends within another, in characters.
 Span = tuple[int, int]
-
-
-class RecordTextParams(StrictParams):
-    """How records and prompts are worded; the same for every method of a comparison.
-
-    Attributes:
-        values: `raw` numbers, numbers `flagged` H, L or N against the reference range, or the `quantile` bin in which
-            a number lies among the training cases.
-        periods: Number of equal parts of the observation window; of each the last value is shown. None shows every
-            recorded time.
-        bins: Number of quantile bins.
-        units: Whether the unit stands on a feature's line (raw and flagged).
-        reference_ranges: Whether the reference range does (raw and flagged).
-        instructions: `full` sentences, or the `short` form that names the answer format only, for policies that were
-            pre-trained on the formats.
-    """
-
-    values: Literal["raw", "flagged", "quantile"] = "raw"
-    periods: int | None = Field(default=None, ge=1)
-    bins: int = Field(default=10, ge=2, le=100)
-    units: bool = True
-    reference_ranges: bool = True
-    instructions: Literal["full", "short"] = "full"
 
 
 class RecordText:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from eagbench.contracts.records import Case, Cases, Task
 from eagbench.prompting.record import RecordText, Span
-from eagbench.types import Case, Cases, Task
 
 StyleName = Literal["vanilla", "think_answer", "question_decomposition"]
 

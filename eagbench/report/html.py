@@ -5,21 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from eagbench.report import (
-    alignment_section,
-    calibration_section,
-    comparison_section,
-    results_sections,
-    robustness_section,
-    setting_sections,
-    subgroup_section,
-    tables,
-    training_sections,
-    transfer_section,
-)
-from eagbench.report.blocks import Section
-from eagbench.report.page import Page, render
-from eagbench.report.run_folder import Group, RunFolder
+from eagbench.report import tables
+from eagbench.report.page.blocks import Section
+from eagbench.report.page.page import Page, render
+from eagbench.report.sections import alignment as alignment_section
+from eagbench.report.sections import calibration as calibration_section
+from eagbench.report.sections import comparisons as comparison_section
+from eagbench.report.sections import results as results_sections
+from eagbench.report.sections import robustness as robustness_section
+from eagbench.report.sections import setting as setting_sections
+from eagbench.report.sections import subgroups as subgroup_section
+from eagbench.report.sections import training as training_sections
+from eagbench.report.sections import transfer as transfer_section
+from eagbench.runs.reader import Group, RunFolder
 
 
 def write_report(run_folder: Path) -> Path:

@@ -10,12 +10,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from eagbench.compare_runs import COLUMNS, Comparison
 from eagbench.errors import UserError
-from eagbench.metrics.recalibrated import UNCORRECTED
+from eagbench.metrics.number_names import UNCORRECTED
 from eagbench.report import wording
-from eagbench.report.comparison_section import p_value, signed
+from eagbench.report.sections.comparisons import p_value, signed
 from eagbench.report.tables import Entry, Line, Table, markdown
+from eagbench.runs.compare import COLUMNS, Comparison
 
 FORMATS = (".csv", ".md", ".html")
 
@@ -94,7 +94,7 @@ def render(comparison: Comparison, suffix: str) -> str:
     if suffix == ".md":
         return markdown(table(comparison), opening)
     environment = Environment(
-        loader=PackageLoader("eagbench.report", "templates"), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("eagbench.report.page", "templates"), autoescape=True, undefined=StrictUndefined
     )
     return environment.get_template("comparison.html.j2").render(
         first=_run(comparison.first), second=_run(comparison.second), opening=opening, table=table(comparison)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
+from eagbench.analysis.cells import CLEAN
 from eagbench.report import wording
-from eagbench.report.run_folder import Cell, Group, ResultRow, RunFolder
-from eagbench.run_contract import CLEAN
+from eagbench.runs.reader import Group, ResultRow, RunFolder
 
 Format = Literal["md", "latex", "csv"]
 
@@ -245,94 +242,10 @@ def group_title(run: RunFolder, group: Group) -> str:
     return ", ".join(parts)
 
 
-def render(run_folder: Path, format: Format) -> str:
-    """The tables of a run.
-
-    Args:
-        run_folder: The folder of a finished run.
-        format: `md` or `latex` (the page's tables, and the numbers of its figures: unchanged records and each training
-            seed, primary paired differences, corrected and recalibrated answers, reliability, alignment and citations,
-            each perturbation and metric, losses with their tests, order of the methods, citations and attention under
-            stress, unparsed answers, subgroups), or `csv` (the results as one table in long form, unrounded; the run
-            folder holds the other numbers as CSV, but for reliability's bins and the shares of citations, which are
-            computed from its predictions and stand in `md` and `latex` alone).
-
-    Raises:
-        UserError: The folder is not that of a run.
-    """
-    # These modules build tables of their own from this one's parts.
-    from eagbench.report.alignment_section import alignment_table
-    from eagbench.report.calibration_section import calibration_table, reliability_table
-    from eagbench.report.comparison_section import primary_tables
-    from eagbench.report.prior_correction import prior_table, recalibration_table
-    from eagbench.report.results_sections import citation_table
-    from eagbench.report.robustness_section import loss_tables, stress_tables
-    from eagbench.report.subgroup_section import subgroup_tables
-    from eagbench.report.transfer_section import transfer_tables
-
-    run = RunFolder(run_folder)
-    if format == "csv":
-        return _csv(run)
-    write = markdown if format == "md" else latex
-    blocks: list[str] = [write(table, stamp(run)) for table in transfer_tables(run)]
-    for group in run.groups:
-        tables: list[Table | None] = [main_table(run, group), *primary_tables(run, group)]
-        tables += [seed_table(run, group, metric) for metric in run.metrics[:2]]
-        tables += [calibration_table(run, group), prior_table(run, group), recalibration_table(run, group)]
-        tables.append(reliability_table(run, group))
-        tables += [alignment_table(run, group), citation_table(run, group)]
-        for perturbation in run.perturbations:
-            tables.extend(robustness_table(run, group, perturbation, m) for m in curve_metrics(run))
-        everywhere = [(CLEAN, None), *((p, s) for p, severities in run.perturbations.items() for s in severities)]
-        tables += [*loss_tables(run, group), *stress_tables(run, group)]
-        tables += [unparsed_table(run, group, everywhere), *subgroup_tables(run, group)]
-        opening = " ".join(part for part in (stamp(run), _sentence(group_title(run, group))) if part)
-        blocks.extend(write(table, opening) for table in tables if table is not None)
-    return "\n".join(blocks)
-
-
-def headline(run_folder: Path) -> str:
-    """The tables for unchanged records alone, as Markdown: what `eagbench run` prints at its end."""
-    from eagbench.report.transfer_section import is_crossed, matrix_table
-
-    run = RunFolder(run_folder)
-    blocks = []
-    if is_crossed(run):
-        matrix = matrix_table(run, curve_metrics(run)[0])
-        return markdown(matrix, stamp(run)) if matrix is not None else ""
-    for group in run.groups:
-        opening = " ".join(part for part in (stamp(run), _sentence(group_title(run, group))) if part)
-        blocks.append(markdown(main_table(run, group), opening))
-    return "\n".join(blocks)
-
-
 def curve_metrics(run: RunFolder) -> tuple[str, ...]:
     """The metrics followed over severities: AUROC and Brier score, or the run's first metric if it has neither."""
     chosen = tuple(metric for metric in ("auroc", "brier") if metric in run.metrics)
     return chosen or run.metrics[:1]
-
-
-def _sentence(words: str) -> str:
-    return f"{words[0].upper()}{words[1:]}." if words else ""
-
-
-def _csv(run: RunFolder) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    keys = list(Group.__dataclass_fields__)
-    writer.writerow(
-        [*keys, "method", "condition", "severity", "metric", "value", "ci_low", "ci_high", "n_cases", "n_positive",
-         "n_unparsed", "status", "seeds", "stamp"]
-    )  # fmt: skip
-    for group in run.all_groups:
-        cells: Mapping[Cell, ResultRow] = run.headline(group)
-        for row in cells.values():
-            numbers = ["" if math.isnan(v) else repr(v) for v in (row.value, row.ci_low, row.ci_high)]
-            writer.writerow(
-                [*(getattr(group, key) for key in keys), row.method, row.condition, wording.amount(row.severity),
-                 row.metric, *numbers, row.n_cases, row.n_positive, row.n_unparsed, row.status, row.seed, stamp(run)]
-            )  # fmt: skip
-    return out.getvalue()
 
 
 def markdown(table: Table, opening: str) -> str:

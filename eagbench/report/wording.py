@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from eagbench.metrics.plugin import register_metrics
-from eagbench.report.run_folder import ResultRow
+from eagbench.runs.reader import ResultRow
 
 EN_DASH = "\u2013"
 MINUS = "\u2212"

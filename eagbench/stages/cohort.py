@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from eagbench.cohort_files import write_cohort
+from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.stage import StageRun
+from eagbench.stages.cohort_files import write_cohort
 
 
 def generate(run: StageRun) -> None:

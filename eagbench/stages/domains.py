@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from eagbench import unit_mismatch
-from eagbench.cohort_files import read_cases, read_facts, read_labels
+from eagbench.contracts.records import Cases, FloatArray
+from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.shared_concepts import SharedConcepts
-from eagbench.stage import StageRun
+from eagbench.stages.cohort_files import read_cases, read_facts, read_labels
+from eagbench.stages.shared_concepts import SharedConcepts
 from eagbench.stages.split import read_assignment, write_assignment
-from eagbench.types import Cases, FloatArray
+from eagbench.vocabulary import unit_mismatch
 
 SHIFT_FILE = "covariate_shift.json"
 _SHIFT_FOLDS = 5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eagbench.stage import StageRun
+from eagbench.contracts.stages import StageRun
 
 
 def fit(run: StageRun) -> None:

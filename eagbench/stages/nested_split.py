@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from eagbench.cohort_files import read_labels
+from eagbench.contracts.records import IntArray
+from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.stage import StageRun
+from eagbench.stages.cohort_files import read_labels
 from eagbench.stages.split import PARTS, read_assignment, read_parts, write_parts
-from eagbench.types import IntArray
 
 
 def assign(run: StageRun) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from eagbench.contracts.stages import StageRun
 from eagbench.prompting.record import RecordText
-from eagbench.stage import StageRun
 
 
 def prepare(run: StageRun) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eagbench.stage import StageRun
-from eagbench.types import Cases, Prediction
+from eagbench.contracts.answers import Prediction
+from eagbench.contracts.records import Cases
+from eagbench.contracts.stages import StageRun
 
 _SCHEMA = pa.schema(
     [

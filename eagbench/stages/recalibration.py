@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eagbench.stage import StageRun
+from eagbench.contracts.records import TrainingData
+from eagbench.contracts.stages import StageRun
 from eagbench.stats.recalibration import Recalibration, fit_recalibration
-from eagbench.types import TrainingData
 
 TUNING = "tuning.parquet"
 _FILE = "recalibration.json"

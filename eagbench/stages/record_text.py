@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from eagbench.prompting.record import RecordText, RecordTextParams
-from eagbench.stage import StageRun
+from eagbench.config.settings import RecordTextParams
+from eagbench.contracts.stages import StageRun
+from eagbench.prompting.record import RecordText
 
 
 def fit(run: StageRun) -> None:

@@ -1,4 +1,4 @@
-"""Stages `teacher`, `constant_list` and `salience`.
+"""Stages `reference_salience`, `frequency_baseline` and `salience`.
 
 The weight per feature of held-out cases, to compare citations and attention with; the list that needs no look at the
 case, as a yardstick of that comparison; the weights of training cases, cross-fitted, to guide search and rewards.
@@ -14,14 +14,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eagbench.stage import StageRun
-from eagbench.types import Cases, FloatArray, TrainingData
+from eagbench.contracts.records import Cases, FloatArray, TrainingData
+from eagbench.contracts.stages import StageRun
 
-_TEACHER_SCHEMA = pa.schema(
+REFERENCE_FILE = "reference.parquet"
+_BASELINE_FILE = "frequency_baseline.json"
+_REFERENCE_SCHEMA = pa.schema(
     [
         ("case_id", pa.string()),
-        ("teacher_features", pa.list_(pa.string())),
-        ("teacher_salience", pa.map_(pa.string(), pa.float64())),
+        ("features", pa.list_(pa.string())),
+        ("salience", pa.map_(pa.string(), pa.float64())),
     ]
 )
 
@@ -106,7 +108,7 @@ def top_observed(cases: Cases, weights: FloatArray, k: int) -> list[tuple[str, .
     ]
 
 
-def teacher(run: StageRun) -> None:
+def reference(run: StageRun) -> None:
     """Writes, per case and under one condition, the reference expert's top features among those observed, and its
     weight of each observed feature.
     """
@@ -118,15 +120,15 @@ def teacher(run: StageRun) -> None:
     rows = [
         {
             "case_id": case.case_id,
-            "teacher_features": list(names),
-            "teacher_salience": [(name, float(row[column[name]])) for name in case.observed()],
+            "features": list(names),
+            "salience": [(name, float(row[column[name]])) for name in case.observed()],
         }
         for case, names, row in zip(cases, top, weights, strict=True)
     ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=_TEACHER_SCHEMA), run.out / "teacher.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, schema=_REFERENCE_SCHEMA), run.out / REFERENCE_FILE)
 
 
-def constant_list(run: StageRun) -> None:
+def frequency_baseline(run: StageRun) -> None:
     """Writes the `k` features that are most often among the reference expert's top `k` of a training case.
 
     It is a frequency table only: the expert is asked about the very cases that it was fitted on, which is no harm for
@@ -139,10 +141,10 @@ def constant_list(run: StageRun) -> None:
     order = {name: (-on_top[name], i) for i, name in enumerate(cases.feature_names) if on_top[name]}
     listed = sorted(order, key=order.__getitem__)[: run.params["k"]]
     result = {"features": listed, "times_on_top": dict(on_top), "n_cases": len(cases)}
-    (run.out / "constant.json").write_text(json.dumps(result, indent=1, sort_keys=True))
+    (run.out / _BASELINE_FILE).write_text(json.dumps(result, indent=1, sort_keys=True))
 
 
-def read_constant_list(folder: Path) -> list[str]:
-    """The features of the constant list, the most frequent first."""
-    features: list[str] = json.loads((folder / "constant.json").read_text())["features"]
+def read_frequency_baseline(folder: Path) -> list[str]:
+    """The features of the baseline, the most frequent first."""
+    features: list[str] = json.loads((folder / _BASELINE_FILE).read_text())["features"]
     return features

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eagbench.cohort_files import read_labels
+from eagbench.contracts.records import IntArray
+from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.stage import StageRun
-from eagbench.types import IntArray
+from eagbench.stages.cohort_files import read_labels
 
 PARTS = ("train", "tuning", "held_out")
 

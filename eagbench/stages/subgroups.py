@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eagbench.cohort_files import read_cases
+from eagbench.contracts.records import Case
+from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.stage import StageRun
-from eagbench.types import Case
+from eagbench.stages.cohort_files import read_cases
 
 SUBGROUPS = "subgroups.parquet"
 SEX, AGE = "sex", "age"

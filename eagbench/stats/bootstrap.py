@@ -11,13 +11,12 @@ order of their cases, and differences between them can be taken row by row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from scipy.special import expit, logit, ndtri
 
-from eagbench.types import FloatArray
+from eagbench.contracts.records import FloatArray
 
 CHUNK_ELEMENTS = 2**23  # of one block of weights: 64 MB of float64
 MAX_UNDEFINED_SHARE = 0.5
@@ -128,23 +127,3 @@ def logit_interval(value: float, draws: FloatArray, level: float, nearest: float
     reach = float(ndtri((1.0 + level) / 2.0)) * spread
     low, high = expit(logit(value) + np.array([-reach, reach]))
     return float(low), float(high)
-
-
-def metric_interval(
-    metric: str, value: float, draws: FloatArray, intervals: Mapping[str, Any], n_cases: int, n_positive: int
-) -> tuple[float, float]:
-    """The interval of a metric as the benchmark asks for it.
-
-    Args:
-        metric: Its name, with or without a treatment of unparsed answers and a calibration.
-        value: The point value.
-        draws: Its resamples, shape (B,).
-        intervals: The benchmark's `intervals`: `level`, and `auroc`, which is `percentile` or `logit`.
-        n_cases: Cases behind the number.
-        n_positive: Events among them.
-    """
-    plain = metric.partition("@")[0].partition(":")[0]
-    pairs = n_positive * (n_cases - n_positive)
-    if plain == "auroc" and intervals.get("auroc") == "logit" and pairs:
-        return logit_interval(value, draws, intervals["level"], 0.5 / pairs)
-    return percentile_interval(draws, intervals["level"])

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, rankdata
 
-from eagbench.types import FloatArray, IntArray
+from eagbench.contracts.records import FloatArray, IntArray
 
 # Below this a standard error is rounding: areas of 0 or 1, or two rankings that agree in every pair.
 _ROUNDING = 1e-12

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import expit
 from scipy.special import logit as _logit
 
-from eagbench.types import FloatArray, IntArray
+from eagbench.contracts.records import FloatArray, IntArray
 
 # A probability of 0 or 1 has no log odds; it is taken for one this near to it.
 NEAREST = 1e-6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eagbench.types import FloatArray
+from eagbench.contracts.records import FloatArray
 
 
 def holm(p_values: FloatArray) -> FloatArray:

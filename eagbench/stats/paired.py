@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eagbench.contracts.records import FloatArray
 from eagbench.stats.bootstrap import percentile_interval
-from eagbench.types import FloatArray
 
 # z(0.975) + z(0.80): a true difference of so many standard errors is found with 80 % power by a two-sided test at 5 %.
 DETECTABLE_STANDARD_ERRORS = 2.8

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from eagbench.metrics.weighted import by_row_chunks, ratio
-from eagbench.types import FloatArray, IntArray
+from eagbench.contracts.records import FloatArray, IntArray
+from eagbench.stats.weighted import by_row_chunks, ratio
 
 # Two numbers nearer than this are the same number, summed in another order.
 _ROUNDING = 1e-12

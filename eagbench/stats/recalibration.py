@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
+from eagbench.contracts.records import FloatArray, IntArray
 from eagbench.stats.logistic import fit_line, log_odds
-from eagbench.types import FloatArray, IntArray
 
 # Below either, a fit of two numbers is worse than none (DESIGN.md, section 2).
 FEWEST_CASES, FEWEST_EVENTS = 100, 20

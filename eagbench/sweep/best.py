@@ -11,14 +11,14 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
+from eagbench.config.yaml_source import item_label
 from eagbench.errors import UserError
-from eagbench.store import write_text
+from eagbench.execution.store import write_text
 from eagbench.sweep.claims import finished
 from eagbench.sweep.folder import EVALUATION
 from eagbench.sweep.objectives import conditions_of, swept_method
 from eagbench.sweep.session import Session
 from eagbench.sweep.space import Parameter
-from eagbench.yaml_source import item_label
 
 DEFAULT, TUNED = "default", "tuned"
 _LOOKS = "evaluations"

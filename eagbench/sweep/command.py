@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from eagbench.store import write_text
+from eagbench.execution.store import write_text
 from eagbench.sweep.best import best_trials, check_one_method, write_best, write_evaluation
 from eagbench.sweep.claims import finished
 from eagbench.sweep.folder import EVALUATION, SWEEP
@@ -32,20 +33,24 @@ class FinishedSweep:
     failed_by: frozenset[str]
 
 
-def sweep(request: SweepRequest, *, jobs: int, evaluate_best: bool) -> FinishedSweep:
+# Runs a benchmark: its file, a limit of patients, the run folder, whether to be quiet. Returns what is to be printed.
+Evaluate = Callable[[Path, int | None, Path, bool], str]
+
+
+def sweep(request: SweepRequest, *, jobs: int, evaluate_best: Evaluate | None) -> FinishedSweep:
     """Runs a sweep, or goes on with one, and writes its folder and report.
 
     Args:
         request: The sweep.
         jobs: Processes of this machine that work on it.
-        evaluate_best: Evaluate the best trial on held-out cases at the end.
+        evaluate_best: Runs the best trial's benchmark, on held-out cases, at the end; None: it is not evaluated.
 
     Raises:
         UserError: The sweep, its benchmark or its data are the user's to mend.
     """
     deadline = None if request.timeout is None else time.monotonic() + request.timeout
     session = open_session(request)
-    if evaluate_best:
+    if evaluate_best is not None:
         check_one_method(session)
     write_text(session.folder / SWEEP, session.record.text())
     known = {trial.number for trial in session.study.get_trials(deepcopy=False)}
@@ -56,7 +61,7 @@ def sweep(request: SweepRequest, *, jobs: int, evaluate_best: bool) -> FinishedS
         work(session, deadline)  # with several jobs only if one of them was killed
     finally:
         _write_tables(session)
-    return _finish(session, known, request.storage, evaluate_best=evaluate_best)
+    return _finish(session, known, request.storage, evaluate_best)
 
 
 def _announce(session: Session, jobs: int, n_known: int) -> None:
@@ -103,7 +108,7 @@ def _write_tables(session: Session) -> None:
     write_tables(session.folder, session.record, session.study.get_trials(deepcopy=False))
 
 
-def _finish(session: Session, known: set[int], storage: str | None, *, evaluate_best: bool) -> FinishedSweep:
+def _finish(session: Session, known: set[int], storage: str | None, evaluate_best: Evaluate | None) -> FinishedSweep:
     trials = session.study.get_trials(deepcopy=False)
     best = best_trials(session.study)
     n_finished = finished(trials)
@@ -122,9 +127,9 @@ def _finish(session: Session, known: set[int], storage: str | None, *, evaluate_
     ]
     lines += [f"trial {trial.number} failed: {trial.user_attrs['reason']}" for trial in failed]
     written = write_best(session, best)
-    if evaluate_best and best and n_finished >= session.record.trials:
-        lines += ["", _evaluate(session, best)]
-    from eagbench.sweep.report import write_report
+    if evaluate_best is not None and best and n_finished >= session.record.trials:
+        lines += ["", _evaluate(session, best, evaluate_best)]
+    from eagbench.sweep.report.html import write_report
 
     # As it was given: the record holds no password.
     page = write_report(session.folder, None if storage is None else resolved(storage))
@@ -142,11 +147,7 @@ def _best_line(session: Session, trial: FrozenTrial) -> str:
     return f"best: trial {trial.number}, {values}: {parameters}"
 
 
-def _evaluate(session: Session, best: list[FrozenTrial]) -> str:
+def _evaluate(session: Session, best: list[FrozenTrial], evaluate: Evaluate) -> str:
     """Evaluates on held-out cases, and returns what is to be said of it."""
-    from eagbench import commands
-
     benchmark = write_evaluation(session, best)
-    request = commands.Request(benchmark, limit=session.record.limit)
-    done = commands.run(request, session.folder / EVALUATION, fresh=False, workers=1, quiet=session.reporter.quiet)
-    return done.summary
+    return evaluate(benchmark, session.record.limit, session.folder / EVALUATION, session.reporter.quiet)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eagbench.config import LoadedBenchmark
-from eagbench.registry import KINDS, Registry
+from eagbench.config.loading import LoadedBenchmark
+from eagbench.config.yaml_source import item_label
+from eagbench.registry.plugins import KINDS, Registry
 from eagbench.sweep.space import Space
-from eagbench.yaml_source import item_label
 
 
 def default_drawn(space: Space, loaded: LoadedBenchmark, registry: Registry) -> dict[str, Any]:

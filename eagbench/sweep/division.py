@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eagbench.code_versions import core_code
-from eagbench.stage import StageNode, StageOutput
+from eagbench.contracts.stages import StageNode, StageOutput
 from eagbench.stages.split import read_parts
 from eagbench.sweep.folder import TuningRecord, TuningScheme
 
@@ -59,7 +58,6 @@ class NestedSplit:
                 "split": StageOutput(self.outer),
                 "split_cohort": StageOutput(outer_cohort),
             },
-            code=core_code("nested_split"),
         )
 
 

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from eagbench.config import ComponentSpec, Strict, validation_error
+from eagbench.config.benchmark import ComponentSpec, Strict
+from eagbench.config.loading import validation_error
+from eagbench.config.yaml_source import Source, read_yaml
 from eagbench.sweep.folder import Direction
-from eagbench.yaml_source import Source, read_yaml
 
 ROUNDING = 1e-9  # of a step
 

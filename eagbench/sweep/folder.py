@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-SWEEP, JOURNAL, TRIALS, LOG, EVALUATION = "sweep.json", "study.journal", "trials.csv", "log.jsonl", "evaluation"
+SWEEP, TRIALS, LOG, EVALUATION = "sweep.json", "trials.csv", "log.jsonl", "evaluation"
 PARAMETER_PREFIX, OBJECTIVE_PREFIX = "parameter:", "objective:"
 
 Direction = Literal["maximize", "minimize"]

@@ -9,18 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eagbench.config import LoadedBenchmark
+from eagbench.config.loading import LoadedBenchmark
+from eagbench.config.yaml_source import item_label
+from eagbench.contracts.stages import StageNode, closure
 from eagbench.errors import UserError
-from eagbench.metrics.recalibrated import without_unparsed_variant
-from eagbench.plan import Cell, Plan, closure
-from eagbench.registry import Registry
-from eagbench.runner import RunResult
-from eagbench.stage import StageNode
-from eagbench.store import Store
+from eagbench.execution.runner import RunResult
+from eagbench.execution.store import Store
+from eagbench.metrics.number_names import without_unparsed_variant
+from eagbench.planning.plan import Cell, Plan
+from eagbench.registry.plugins import Registry
 from eagbench.sweep.file import LoadedSweep, ObjectiveSpec
 from eagbench.sweep.folder import Direction, ObjectiveRecord
 from eagbench.sweep.space import Space
-from eagbench.yaml_source import item_label
 
 _DIRECTIONS: Mapping[str, Direction] = {"higher": "maximize", "lower": "minimize"}
 # What all methods share is no method's cost.

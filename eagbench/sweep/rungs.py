@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from eagbench.config import LoadedBenchmark
+from eagbench.config.loading import LoadedBenchmark
+from eagbench.config.yaml_source import Source, set_value
 from eagbench.errors import UserError
-from eagbench.registry import Registry
+from eagbench.registry.plugins import Registry
 from eagbench.sweep.defaults import value_at
 from eagbench.sweep.division import NestedSplit
 from eagbench.sweep.file import LoadedSweep
 from eagbench.sweep.objectives import Objective, swept_method
 from eagbench.sweep.space import Space
-from eagbench.yaml_source import Source, set_value
 
 TRAINING_SHARE = "training_share"
 LAST = -1

@@ -16,8 +16,8 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
+from eagbench.contracts.stages import content_hash
 from eagbench.errors import UserError
-from eagbench.stage import content_hash
 from eagbench.sweep.file import LoadedSweep
 
 # Said of much that Optuna has had for years, and nothing that a user could act on.

@@ -10,24 +10,25 @@ import optuna
 from optuna.storages import BaseStorage
 
 import eagbench
-from eagbench.cohort_files import read_facts
-from eagbench.config import LoadedBenchmark, read_benchmark, validate_benchmark
+from eagbench.config.loading import LoadedBenchmark, read_benchmark, validate_benchmark
+from eagbench.contracts.stages import StageNode, content_hash
 from eagbench.errors import UserError
-from eagbench.plan import Plan, make_plan
-from eagbench.progress import Reporter
-from eagbench.registry import load_registry
-from eagbench.runner import compute_stage
-from eagbench.stage import StageNode, content_hash
-from eagbench.store import Store
+from eagbench.execution.progress import Reporter
+from eagbench.execution.runner import compute_stage
+from eagbench.execution.store import Store
+from eagbench.planning.make_plan import make_plan
+from eagbench.planning.plan import Plan
+from eagbench.registry.plugins import load_registry
+from eagbench.stages.cohort_files import read_facts
 from eagbench.sweep.defaults import default_drawn
 from eagbench.sweep.division import NestedSplit, choose_division
 from eagbench.sweep.file import LoadedSweep, load_sweep
-from eagbench.sweep.folder import JOURNAL, SWEEP, SweepRecord, read_sweep
+from eagbench.sweep.folder import SWEEP, SweepRecord, read_sweep
 from eagbench.sweep.objectives import resolve_objectives
 from eagbench.sweep.rungs import resolve_rungs
 from eagbench.sweep.sampling import make_pruner, make_sampler
 from eagbench.sweep.space import Space
-from eagbench.sweep.storage import open_storage, open_study, resolved, shown
+from eagbench.sweep.storage import JOURNAL, open_storage, open_study, resolved, shown
 from eagbench.sweep.trial_plan import TrialPlanner
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from eagbench.config.yaml_source import Source, item_label, set_value
 from eagbench.errors import UserError
 from eagbench.sweep.file import ROUNDING, DistributionSpec, LoadedSweep
-from eagbench.yaml_source import Source, item_label, set_value
 
 Values = Mapping[str, Any]  # by path
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
 from eagbench.errors import UserError
-from eagbench.sweep.folder import JOURNAL, Direction
 
 # A process waits this long for SQLite's one lock, in seconds; Optuna's own five are short for several processes.
 _SQLITE_TIMEOUT = 60
+JOURNAL = "study.journal"  # the storage of a sweep that names no other
 _FINGERPRINT = "fingerprint"
 
 
@@ -76,7 +77,7 @@ def resolved(storage: str | None) -> str:
 
 
 def open_study(
-    storage: BaseStorage, name: str, directions: Sequence[Direction], fingerprint: str, where: str
+    storage: BaseStorage, name: str, directions: Sequence[Literal["minimize", "maximize"]], fingerprint: str, where: str
 ) -> optuna.Study:
     """The study of a sweep, made where it is not there yet.
 

@@ -7,18 +7,19 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eagbench.config import validate_benchmark
+from eagbench.config.loading import validate_benchmark
+from eagbench.config.yaml_source import Source, item_label
 from eagbench.errors import UserError
-from eagbench.plan import Plan, make_plan
-from eagbench.progress import Reporter
-from eagbench.registry import Registry
-from eagbench.runner import SharedStageError, run_plan
-from eagbench.store import Store
+from eagbench.execution.progress import Reporter
+from eagbench.execution.runner import SharedStageError, run_plan
+from eagbench.execution.store import Store
+from eagbench.planning.make_plan import make_plan
+from eagbench.planning.plan import Plan
+from eagbench.registry.plugins import Registry
 from eagbench.sweep.division import NestedSplit
 from eagbench.sweep.objectives import Objective, conditions_of
 from eagbench.sweep.rungs import LAST, Rungs
 from eagbench.sweep.space import Space, Values
-from eagbench.yaml_source import Source, item_label
 
 # Trials are not compared by intervals; the fewest resamples that a benchmark takes.
 _RESAMPLES = 100

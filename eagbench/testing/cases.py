@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from eagbench.types import Case, Cases, FloatArray, LabelledCases, Task, TrainingData
-from eagbench.vocabulary import vocabulary
+from eagbench.contracts.records import Case, Cases, FloatArray, LabelledCases, Task, TrainingData
+from eagbench.vocabulary.vocabulary import vocabulary
 
 TASK = Task(
     name="in_hospital_mortality",

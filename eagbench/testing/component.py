@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from eagbench.registry import KINDS, check_component
+from eagbench.registry.plugins import KINDS, check_component
 
 
 class ComponentConformance:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from eagbench.cohort_files import read_cases, read_labels, write_cohort
-from eagbench.stage import StageRun
+from eagbench.contracts.records import Access, Cohort
+from eagbench.contracts.stages import StageRun
+from eagbench.stages.cohort_files import read_cases, read_labels, write_cohort
 from eagbench.testing.cases import content
 from eagbench.testing.component import ComponentConformance
-from eagbench.types import Access, Cohort
 
 
 class DatasetConformance(ComponentConformance):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from eagbench.protocols import Expert
-from eagbench.stage import StageRun
+from eagbench.contracts.components import Expert
+from eagbench.contracts.records import Cases, FloatArray, TrainingData
+from eagbench.contracts.stages import StageRun
 from eagbench.testing.cases import (
     content,
     in_another_order,
@@ -21,7 +22,6 @@ from eagbench.testing.cases import (
     with_dull_features,
 )
 from eagbench.testing.component import ComponentConformance
-from eagbench.types import Cases, FloatArray, TrainingData
 
 
 class ExpertConformance(ComponentConformance):

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from eagbench.contracts.language_models import Generation, Sampling
+from eagbench.contracts.records import FloatArray
 from eagbench.prompting.styles import STYLES
-from eagbench.protocols import Generation, Sampling
 from eagbench.testing.cases import FEATURES
-from eagbench.types import FloatArray
 
 _CLOSE = STYLES["question_decomposition"].answer_close
 

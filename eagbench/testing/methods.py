@@ -12,17 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from eagbench.config import load_benchmark
-from eagbench.inputs import resolve
-from eagbench.plan import Plan, make_plan
-from eagbench.progress import Reporter
-from eagbench.registry import load_registry
-from eagbench.runner import run_plan
-from eagbench.stage import StageNode, StageOutput, StageRun
-from eagbench.store import Store
+from eagbench.config.loading import load_benchmark
+from eagbench.contracts.answers import Prediction
+from eagbench.contracts.records import Case, Cases
+from eagbench.contracts.stages import StageNode, StageRun
+from eagbench.execution.progress import Reporter
+from eagbench.execution.resolve import resolve
+from eagbench.execution.runner import run_plan
+from eagbench.execution.store import Store
+from eagbench.planning.make_plan import make_plan
+from eagbench.planning.plan import Plan
+from eagbench.registry.plugins import load_registry
 from eagbench.testing.cases import content
 from eagbench.testing.component import ComponentConformance
-from eagbench.types import Case, Cases, Prediction
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,5 @@ class MethodConformance(ComponentConformance):
 def _predict_node(plan: Plan) -> StageNode:
     [cell] = plan.cells
     assert cell.score is not None
-    value = cell.score.inputs["predict0"]
-    assert isinstance(value, StageOutput)
-    return value.stage
+    [fold] = cell.folds
+    return fold.predict

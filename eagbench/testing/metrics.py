@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from eagbench.contracts.answers import ScoredCases
+from eagbench.contracts.records import FloatArray, IntArray
 from eagbench.testing.cases import FEATURES
 from eagbench.testing.component import ComponentConformance
-from eagbench.types import FloatArray, IntArray, ScoredCases
 
 N_CASES = 40
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, get_args
 import pytest
 from pydantic import BaseModel
 
+from eagbench.contracts.records import Case, Cases, Reads
 from eagbench.testing.cases import content, labelled_cases, odd_cases
 from eagbench.testing.component import ComponentConformance
-from eagbench.types import Case, Cases, Reads
 
 SEEDS = (0, 1, 2**31)
 

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from eagbench.prompting.record import RecordText, RecordTextParams
+from eagbench.config.settings import RecordTextParams
+from eagbench.contracts.language_models import LanguageModel, Sampling
+from eagbench.contracts.records import Case, Cases
+from eagbench.contracts.stages import StageRun
+from eagbench.prompting.record import RecordText
 from eagbench.prompting.styles import STYLES, prompt_text
-from eagbench.protocols import LanguageModel, Sampling
-from eagbench.stage import StageRun
 from eagbench.testing.cases import content, labelled_cases
 from eagbench.testing.component import ComponentConformance
-from eagbench.types import Case, Cases
 
 GREEDY = Sampling(max_new_tokens=12)
 SAMPLED = Sampling(max_new_tokens=12, temperature=1.0)

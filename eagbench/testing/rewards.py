@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from eagbench.contracts.answers import Trajectory
+from eagbench.contracts.records import Case
 from eagbench.testing.cases import FEATURES, content, labelled_cases, odd_cases
 from eagbench.testing.component import ComponentConformance
-from eagbench.types import Case, Trajectory
 
 SALIENCE: Mapping[str, float] = {name: (i + 1) / 15 for i, name in enumerate(FEATURES)}
 ATTENTION: Mapping[str, float] = {"heart_rate": 0.5, "lactate": 0.3, "platelets": 0.2}

@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 
 import pytest
 
+from eagbench.contracts.answers import Trajectory
+from eagbench.contracts.components import SearchTask
+from eagbench.contracts.records import Case
 from eagbench.prompting.answers import FeatureVocabulary, read_answer
 from eagbench.prompting.styles import STYLES
-from eagbench.protocols import SearchTask
 from eagbench.testing.cases import content, labelled_cases
 from eagbench.testing.component import ComponentConformance
 from eagbench.testing.language_model import WrittenAnswers
 from eagbench.testing.rewards import SALIENCE
-from eagbench.types import Case, Trajectory
 
 STYLE = STYLES["question_decomposition"]
 CASES = labelled_cases(3, seed=4).cases

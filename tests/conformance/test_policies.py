@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from eagbench.api import RecordText, RecordTextParams, ResponseCache, Sampling, StageRun
-from eagbench.responses import answering_from
+from eagbench.prompting.answer_cache import answering_from
 from eagbench.testing import PolicyConformance, labelled_cases
 from eagbench_plugins.policies.hf import HuggingFacePolicy
 from eagbench_plugins.policies.openai_compatible import OpenAIPolicy

@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import ROOT
 
 CORE = ROOT / "eagbench"
@@ -61,44 +59,11 @@ def test_plugins_import_the_api_and_their_own_folder() -> None:
     assert not offenders
 
 
-# Lower ones know nothing of higher ones; within a line there is no order.
-LAYERS = [
-    {"errors", "types"},
-    {"stage"},
-    {"protocols"},
-    {"hookspecs"},
-    {"api"},
-]
-
-
-def test_the_contracts_know_only_what_lies_below_them() -> None:
-    rank = {name: i for i, layer in enumerate(LAYERS) for name in layer}
-    for name in ("errors", "types", "stage", "protocols", "hookspecs"):
-        for module in core_imports(CORE / f"{name}.py"):
-            imported = module.removeprefix("eagbench.").partition(".")[0]
-            assert rank.get(imported, 99) <= rank[name], f"{name} imports {module}"
-
-
-@pytest.mark.parametrize(
-    ("lower", "higher"),
-    [("config", {"plan", "runner"}), ("plan", {"runner", "commands", "run_folder"}), ("store", {"plan", "runner"})],
-)
-def test_config_plan_runner_go_one_way(lower: str, higher: set[str]) -> None:
-    imported = {module.removeprefix("eagbench.") for module in core_imports(CORE / f"{lower}.py")}
-    assert not imported & higher
-
-
-def test_the_report_reads_the_run_folder_only() -> None:
-    forbidden = {"eagbench.plan", "eagbench.runner", "eagbench.inputs", "eagbench.store", "eagbench.cohort_files"}
-    for path in (CORE / "report").rglob("*.py"):
-        assert not core_imports(path) & forbidden, path.name
-
-
 def modules_after(*arguments: str) -> set[str]:
     code = (
         "import sys, json\n"
         f"sys.argv = ['eagbench', *{list(arguments)!r}]\n"
-        "from eagbench.cli import main\n"
+        "from eagbench.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "print('MODULES' + json.dumps(sorted(sys.modules)))\n"
     )

@@ -15,13 +15,14 @@ Choices that no source makes for us, numbered:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from eagbench.api import (
     STYLES,
     Cases,
+    MethodPlan,
     Prediction,
     Reads,
     RecordText,
@@ -36,9 +37,6 @@ from eagbench_plugins.baselines.examples import Examples, collect, read_examples
 from eagbench_plugins.baselines.expert_output import ComponentSpec, ExpertOutput, output_of_fitted
 from eagbench_plugins.baselines.expert_text import probability_line
 from eagbench_plugins.baselines.written_prompts import WrittenPrompt, answer_written, write_prompt
-
-if TYPE_CHECKING:
-    from eagbench.api import MethodPlan
 
 
 class FewShot:

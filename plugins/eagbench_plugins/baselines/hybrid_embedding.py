@@ -24,7 +24,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from eagbench.api import (
     STYLES,
     Cases,
     FloatArray,
+    MethodPlan,
     Prediction,
     Reads,
     RecordText,
@@ -53,9 +54,6 @@ from eagbench_plugins.baselines.expert_output import (
     output_on_training,
 )
 from eagbench_plugins.baselines.logistic_head import LogisticHead
-
-if TYPE_CHECKING:
-    from eagbench.api import MethodPlan
 
 # Cases per call of the model, so that a progress bar moves.
 _CHUNK = 256

@@ -20,16 +20,13 @@ it this method says how much a logistic regression suffers from a wrong prior.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
-from eagbench.api import Cases, Prediction, Reads, StageNode, StageRun, StrictParams
+from eagbench.api import Cases, MethodPlan, Prediction, Reads, StageNode, StageRun, StrictParams
 from eagbench_plugins.baselines.elicitation import elicit
 from eagbench_plugins.baselines.prior_expert import PriorExpert, fit_prior_expert
-
-if TYPE_CHECKING:
-    from eagbench.api import MethodPlan
 
 
 class HybridPrior:

@@ -15,13 +15,14 @@ Departures, numbered:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
 from eagbench.api import (
     STYLES,
     Cases,
+    MethodPlan,
     Prediction,
     Reads,
     RecordText,
@@ -34,9 +35,6 @@ from eagbench.api import (
 from eagbench_plugins.baselines.expert_output import ComponentSpec, ExpertOutput, output_of_fitted
 from eagbench_plugins.baselines.expert_text import features_line, probability_line
 from eagbench_plugins.baselines.written_prompts import WrittenPrompt, answer_written, write_prompt
-
-if TYPE_CHECKING:
-    from eagbench.api import MethodPlan
 
 
 class HybridPrompt:

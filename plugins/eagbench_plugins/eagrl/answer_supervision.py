@@ -24,7 +24,7 @@ And these are not:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -33,6 +33,7 @@ from eagbench.api import (
     STYLES,
     Cases,
     LabelledCases,
+    MethodPlan,
     Prediction,
     Reads,
     StageNode,
@@ -42,11 +43,9 @@ from eagbench.api import (
     write_answer,
 )
 from eagbench_plugins.eagrl.distillation import SelectedTrajectory, balanced
-from eagbench_plugins.eagrl.sft import FineTuning, learn
+from eagbench_plugins.eagrl.fine_tuning import FineTuning
+from eagbench_plugins.eagrl.sft import learn
 from eagbench_plugins.eagrl.trajectories import chosen_cases
-
-if TYPE_CHECKING:
-    from eagbench.api import MethodPlan
 
 _STYLE = STYLES["vanilla"]
 

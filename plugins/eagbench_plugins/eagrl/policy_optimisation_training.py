@@ -33,7 +33,7 @@ from eagbench_plugins.eagrl.curves import PART, UNPARSED, summarise_curves, writ
 from eagbench_plugins.eagrl.dynamic_sampling import DynamicSamplingTrainer, Row
 from eagbench_plugins.eagrl.feature_tokens import answer_token_mask, feature_token_mask
 from eagbench_plugins.eagrl.lora import peft_config
-from eagbench_plugins.eagrl.policy_optimisation import JudgedCase, Optimisation, Reserve
+from eagbench_plugins.eagrl.optimisation import JudgedCase, Optimisation, Reserve
 from eagbench_plugins.eagrl.step_progress import StepProgress
 from eagbench_plugins.eagrl.trained_policy import open_trainable, save_trained, weights_to_train
 

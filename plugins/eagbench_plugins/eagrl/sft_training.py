@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from eagbench.api import StageRun, Style, TrainableLanguageModel, quiet_transformers
 from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
+from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.lora import peft_config
 from eagbench_plugins.eagrl.scored_positions import only_scored_positions
 from eagbench_plugins.eagrl.step_progress import StepProgress
@@ -28,9 +29,6 @@ quiet_transformers()
 
 from transformers import PrinterCallback  # noqa: E402 - after transformers was quietened
 from trl import SFTConfig, SFTTrainer  # noqa: E402
-
-if TYPE_CHECKING:
-    from eagbench_plugins.eagrl.sft import FineTuning
 
 _IGNORED = -100  # the label that the loss leaves out
 _LOG_EVERY = 10

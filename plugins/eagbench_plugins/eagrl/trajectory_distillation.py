@@ -15,7 +15,7 @@ Departures from the paper (P) and its released code (C), numbered:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ from eagbench.api import (
     STYLES,
     Cases,
     ComponentUse,
+    MethodPlan,
     Prediction,
     Reads,
     StageNode,
@@ -33,11 +34,9 @@ from eagbench.api import (
     create_component,
 )
 from eagbench_plugins.eagrl.distillation import Selection
-from eagbench_plugins.eagrl.sft import FineTuning, fine_tune
+from eagbench_plugins.eagrl.fine_tuning import FineTuning
+from eagbench_plugins.eagrl.sft import fine_tune
 from eagbench_plugins.eagrl.trajectories import search_trajectories
-
-if TYPE_CHECKING:
-    from eagbench.api import MethodPlan
 
 # A component by name, or a mapping with `name` and its parameters.
 ComponentSpec = str | dict[str, Any]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import model_validator
 
 from eagbench.api import (
     STYLES,
     Cases,
+    MethodPlan,
     Prediction,
     Reads,
     StageNode,
@@ -18,11 +19,9 @@ from eagbench.api import (
     answer_with_policy,
     create_component,
 )
-from eagbench_plugins.eagrl.policy_optimisation import Optimisation, optimise_policy
+from eagbench_plugins.eagrl.optimisation import Optimisation
+from eagbench_plugins.eagrl.policy_optimisation import optimise_policy
 from eagbench_plugins.eagrl.trajectory_distillation import ComponentSpec, TrajectoryDistillation
-
-if TYPE_CHECKING:
-    from eagbench.api import MethodPlan
 
 
 class PolicyOptimisation(Optimisation):

@@ -14,16 +14,13 @@ and Recalibration", AAAI 2020, by PyHealth 2.1's `AdaCareLayer`. Departures:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
-
-from eagbench_plugins.experts.neural_expert import NeuralExpert, NeuralParams
+from eagbench_plugins.experts.adacare_params import AdaCareParams
+from eagbench_plugins.experts.neural_expert import NeuralExpert
 
 if TYPE_CHECKING:
     from eagbench_plugins.experts.adacare_network import AdaCareNetwork
-
-Weights = Literal["integrated_gradients", "recalibration"]
 
 
 class AdaCare(NeuralExpert):
@@ -31,32 +28,11 @@ class AdaCare(NeuralExpert):
 
     name: ClassVar[str] = "adacare"
 
-    class Params(NeuralParams):
-        """Parameters, with those of every neural expert.
+    Params = AdaCareParams
 
-        Attributes:
-            kernel_size: Steps that each convolution reads.
-            kernel_num: Filters of each of the three dilations (1, 3 and 5 steps).
-            weights: What becomes salience: `integrated_gradients`, or `recalibration`, the layer's own weights,
-                averaged over time.
-        """
-
-        kernel_size: Annotated[int, Field(ge=1)] = 2
-        kernel_num: Annotated[int, Field(ge=2)] = 64
-        weights: Weights = "integrated_gradients"
-
-    params: Params
+    params: AdaCareParams
 
     def _network(self, n_features: int, n_static: int) -> AdaCareNetwork:
         from eagbench_plugins.experts.adacare_network import AdaCareNetwork
 
-        params = self.params
-        return AdaCareNetwork(
-            n_features,
-            n_static,
-            params.hidden_dim,
-            params.kernel_size,
-            params.kernel_num,
-            params.dropout,
-            params.weights,
-        )
+        return AdaCareNetwork(n_features, n_static, self.params)

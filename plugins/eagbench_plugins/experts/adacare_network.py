@@ -6,7 +6,7 @@ import torch
 from pyhealth.models.adacare import AdaCareLayer
 from torch import Tensor
 
-from eagbench_plugins.experts.adacare import Weights
+from eagbench_plugins.experts.adacare_params import AdaCareParams
 from eagbench_plugins.experts.neural_network import ExpertNetwork, RecordHead
 
 # The recalibrations' bottlenecks are this much narrower than what they recalibrate, as in PyHealth.
@@ -19,30 +19,17 @@ class AdaCareNetwork(ExpertNetwork):
     Args:
         n_features: Clinical features F.
         n_static: Static facts S.
-        hidden_dim: Width of the GRU.
-        kernel_size: Steps that a convolution reads.
-        kernel_num: Filters per dilation.
-        dropout: Dropout on the last state.
-        weights: What `feature_weights` gives.
+        params: Width of the GRU, the convolutions, dropout on the last state, and what `feature_weights` gives.
     """
 
-    def __init__(
-        self,
-        n_features: int,
-        n_static: int,
-        hidden_dim: int,
-        kernel_size: int,
-        kernel_num: int,
-        dropout: float,
-        weights: Weights,
-    ) -> None:
+    def __init__(self, n_features: int, n_static: int, params: AdaCareParams) -> None:
         super().__init__()
-        self.weights = weights
+        self.weights = params.weights
         self.layer = AdaCareLayer(
             input_dim=n_features,
-            hidden_dim=hidden_dim,
-            kernel_size=kernel_size,
-            kernel_num=kernel_num,
+            hidden_dim=params.hidden_dim,
+            kernel_size=params.kernel_size,
+            kernel_num=params.kernel_num,
             # A bottleneck has at least one unit.
             r_v=min(REDUCTION, n_features),
             r_c=REDUCTION,
@@ -50,7 +37,7 @@ class AdaCareNetwork(ExpertNetwork):
             dropout=0.0,  # the head has it
         )
         self.layer.rnn.batch_first = True
-        self.head = RecordHead(hidden_dim, n_static, dropout)
+        self.head = RecordHead(params.hidden_dim, n_static, params.dropout)
 
     def forward(self, values: Tensor, static: Tensor, *gaps: Tensor) -> tuple[Tensor, Tensor]:
         """Log odds (B,) and no penalty."""

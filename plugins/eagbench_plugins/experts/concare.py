@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from eagbench_plugins.experts.neural_expert import NeuralExpert, NeuralParams
+from eagbench_plugins.experts.neural_expert import NeuralExpert
+from eagbench_plugins.experts.neural_params import NeuralParams
 
 if TYPE_CHECKING:
     from eagbench_plugins.experts.concare_network import ConCareNetwork

@@ -16,7 +16,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from eagbench.api import Cases, FloatArray
-from eagbench_plugins.experts.neural_expert import NeuralExpert, NeuralParams
+from eagbench_plugins.experts.neural_expert import NeuralExpert
+from eagbench_plugins.experts.neural_params import NeuralParams
 
 if TYPE_CHECKING:
     from eagbench_plugins.experts.gru_d_network import GRUDNetwork

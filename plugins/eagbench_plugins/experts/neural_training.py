@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from eagbench.api import FloatArray, StageRun
-from eagbench_plugins.experts.neural_expert import NeuralParams
 from eagbench_plugins.experts.neural_network import PREDICTION_BATCH, ExpertNetwork, reproducible_torch
+from eagbench_plugins.experts.neural_params import NeuralParams
 
 
 @dataclass(frozen=True, slots=True, eq=False)

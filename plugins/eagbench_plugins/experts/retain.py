@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from eagbench_plugins.experts.neural_expert import NeuralExpert, NeuralParams
+from eagbench_plugins.experts.neural_expert import NeuralExpert
+from eagbench_plugins.experts.neural_params import NeuralParams
 
 if TYPE_CHECKING:
     from eagbench_plugins.experts.retain_network import RETAINNetwork

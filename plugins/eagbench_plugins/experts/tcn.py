@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from eagbench_plugins.experts.neural_expert import NeuralExpert, NeuralParams
+from eagbench_plugins.experts.neural_expert import NeuralExpert
+from eagbench_plugins.experts.neural_params import NeuralParams
 
 if TYPE_CHECKING:
     from eagbench_plugins.experts.tcn_network import TCNNetwork

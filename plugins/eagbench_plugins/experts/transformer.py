@@ -7,11 +7,10 @@ step is given the paper's sinusoidal position (section 3.5), and a learned token
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field, model_validator
-
-from eagbench_plugins.experts.neural_expert import NeuralExpert, NeuralParams
+from eagbench_plugins.experts.neural_expert import NeuralExpert
+from eagbench_plugins.experts.transformer_params import TransformerParams
 
 if TYPE_CHECKING:
     from eagbench_plugins.experts.transformer_network import TransformerNetwork
@@ -22,29 +21,11 @@ class Transformer(NeuralExpert):
 
     name: ClassVar[str] = "transformer"
 
-    class Params(NeuralParams):
-        """Parameters, with those of every neural expert.
+    Params = TransformerParams
 
-        Attributes:
-            heads: Heads of the self-attention; they divide `hidden_dim`.
-            layers: Blocks.
-        """
-
-        heads: Annotated[int, Field(ge=1)] = 4
-        layers: Annotated[int, Field(ge=1)] = 2
-
-        @model_validator(mode="after")
-        def _heads_divide_width(self) -> Self:
-            if self.hidden_dim % self.heads:
-                raise ValueError(f"hidden_dim {self.hidden_dim} is not a multiple of heads {self.heads}")
-            return self
-
-    params: Params
+    params: TransformerParams
 
     def _network(self, n_features: int, n_static: int) -> TransformerNetwork:
         from eagbench_plugins.experts.transformer_network import TransformerNetwork
 
-        params = self.params
-        return TransformerNetwork(
-            n_features, n_static, params.periods, params.hidden_dim, params.heads, params.layers, params.dropout
-        )
+        return TransformerNetwork(n_features, n_static, self.params)

@@ -9,6 +9,7 @@ from pyhealth.models.transformer import TransformerLayer
 from torch import Tensor, nn
 
 from eagbench_plugins.experts.neural_network import ExpertNetwork, RecordHead
+from eagbench_plugins.experts.transformer_params import TransformerParams
 
 
 class TransformerNetwork(ExpertNetwork):
@@ -17,23 +18,18 @@ class TransformerNetwork(ExpertNetwork):
     Args:
         n_features: Clinical features F.
         n_static: Static facts S.
-        periods: Time steps P.
-        hidden_dim: Width of the embedding.
-        heads: Heads of the self-attention.
-        layers: Blocks.
-        dropout: Dropout in the blocks and before the head.
+        params: Time steps P, width of the embedding, heads and blocks, dropout in the blocks and before the head.
     """
 
-    def __init__(
-        self, n_features: int, n_static: int, periods: int, hidden_dim: int, heads: int, layers: int, dropout: float
-    ) -> None:
+    def __init__(self, n_features: int, n_static: int, params: TransformerParams) -> None:
         super().__init__()
-        self.embedding = nn.Linear(n_features, hidden_dim)
-        self.token = nn.Parameter(0.02 * torch.randn(hidden_dim))
-        self.register_buffer("position", sinusoids(periods, hidden_dim), persistent=False)
-        self.layer = TransformerLayer(hidden_dim, heads=heads, dropout=dropout, num_layers=layers)
-        self.norm = nn.LayerNorm(hidden_dim)  # what leaves pre-norm blocks is not normalised
-        self.head = RecordHead(hidden_dim, n_static, dropout)
+        width = params.hidden_dim
+        self.embedding = nn.Linear(n_features, width)
+        self.token = nn.Parameter(0.02 * torch.randn(width))
+        self.register_buffer("position", sinusoids(params.periods, width), persistent=False)
+        self.layer = TransformerLayer(width, heads=params.heads, dropout=params.dropout, num_layers=params.layers)
+        self.norm = nn.LayerNorm(width)  # what leaves pre-norm blocks is not normalised
+        self.head = RecordHead(width, n_static, params.dropout)
 
     def forward(self, values: Tensor, static: Tensor, *gaps: Tensor) -> tuple[Tensor, Tensor]:
         """Log odds (B,) and no penalty."""

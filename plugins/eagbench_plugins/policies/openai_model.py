@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from eagbench.api import Generation, Sampling, UserError, response_cache
-from eagbench_plugins.policies.openai_compatible import OpenAIPolicy
+from eagbench_plugins.policies.openai_params import OpenAIParams
 from eagbench_plugins.policies.openai_server import CalledOffError, Server
 
 # So many prompts with all their sampled texts alike: the server does not sample.
@@ -49,7 +49,7 @@ class OpenAIModel:
         params: How it is asked.
     """
 
-    def __init__(self, server: Server, params: OpenAIPolicy.Params) -> None:
+    def __init__(self, server: Server, params: OpenAIParams) -> None:
         self._server, self._params = server, params
         self._cache = response_cache()
 

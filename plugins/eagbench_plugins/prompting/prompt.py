@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
 from eagbench.api import (
     STYLES,
     Cases,
+    MethodPlan,
     Prediction,
     Reads,
     StageNode,
@@ -18,9 +19,6 @@ from eagbench.api import (
     StyleName,
     answer_with_policy,
 )
-
-if TYPE_CHECKING:
-    from eagbench.api import MethodPlan
 
 
 class Prompt:

@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
 from eagbench.api import Case, Feature
+from eagbench.contracts.answers import ScoredCases
+from eagbench.contracts.records import Cases
+from eagbench.contracts.stages import StageRun
 from eagbench.metrics.attention import (
     AlignmentOverConstant,
     AlignmentOverOtherPatient,
@@ -23,9 +26,7 @@ from eagbench.metrics.attention import (
     jaccard,
 )
 from eagbench.metrics.attention_mass import AttentionMass, AttentionMassOverOtherPatient, likeness
-from eagbench.stage import StageRun
-from eagbench.stages.salience import constant_list, read_constant_list, teacher
-from eagbench.types import Cases, ScoredCases
+from eagbench.stages.salience import frequency_baseline, read_frequency_baseline, reference
 from tests.builders import TASK
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -190,16 +191,21 @@ def cases_of(rows: Sequence[Sequence[float]]) -> Cases:
     return Cases(tuple(Feature(name, name, "1", (-9, 9)) for name in NAMES), (), TASK, items)
 
 
-def test_the_stages_of_the_teacher(tmp_path) -> None:
+def test_the_stages_of_the_reference_expert(tmp_path) -> None:
     nan = float("nan")
     # Tops of two: (e, d), (e, d), (e, a), (b, a): e thrice, then a and d twice each, a first in order.
     train = cases_of([[1, 0, 0, 2, 3], [0, 1, 0, 2, 3], [2, 0, 1, nan, 3], [2, 3, 1, 0, nan]])
     run = StageRun({"k": 2}, {"cases": train, "expert": tmp_path}, 0, tmp_path, component=FixedExpert())
-    constant_list(run)
-    assert read_constant_list(tmp_path) == ["e", "a"]
-    assert json.loads((tmp_path / "constant.json").read_text())["times_on_top"] == {"a": 2, "b": 1, "d": 2, "e": 3}
-    teacher(run)
-    rows = pq.read_table(tmp_path / "teacher.parquet").to_pylist()
-    assert rows[2]["teacher_features"] == ["e", "a"]
-    assert rows[2]["teacher_salience"] == [("a", pytest.approx(1 / 3)), ("b", 0), ("c", pytest.approx(1 / 6)),
+    frequency_baseline(run)
+    assert read_frequency_baseline(tmp_path) == ["e", "a"]
+    assert json.loads((tmp_path / "frequency_baseline.json").read_text())["times_on_top"] == {
+        "a": 2,
+        "b": 1,
+        "d": 2,
+        "e": 3,
+    }
+    reference(run)
+    rows = pq.read_table(tmp_path / "reference.parquet").to_pylist()
+    assert rows[2]["features"] == ["e", "a"]
+    assert rows[2]["salience"] == [("a", pytest.approx(1 / 3)), ("b", 0), ("c", pytest.approx(1 / 6)),
                                            ("e", 0.5)]  # fmt: skip

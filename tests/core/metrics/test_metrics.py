@@ -10,6 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
+from eagbench.contracts.answers import ScoredCases
+from eagbench.contracts.components import Metric
+from eagbench.contracts.records import FloatArray
 from eagbench.metrics import plugin
 from eagbench.metrics.attention import AttentionJaccard
 from eagbench.metrics.calibration import (
@@ -23,8 +26,6 @@ from eagbench.metrics.calibration import (
 )
 from eagbench.metrics.discrimination import Auprc, Auroc
 from eagbench.metrics.unparsed import UnparsedRate
-from eagbench.protocols import Metric
-from eagbench.types import FloatArray, ScoredCases
 
 
 def scored_cases(probability, label, parsed=None, cited=None, teacher=None) -> ScoredCases:
@@ -109,7 +110,7 @@ def test_rows_do_not_depend_on_their_number(metric, monkeypatch):
     scored = scored_cases(rng.random(50), rng.integers(0, 2, 50))
     weights = rng.poisson(1.0, size=(40, 50)).astype(float)
     whole = metric(metric.Params())(scored, weights)
-    monkeypatch.setattr("eagbench.metrics.weighted.CHUNK_ELEMENTS", 150)  # three rows at a time, and one left over
+    monkeypatch.setattr("eagbench.stats.weighted.CHUNK_ELEMENTS", 150)  # three rows at a time, and one left over
     np.testing.assert_allclose(metric(metric.Params())(scored, weights), whole, atol=1e-15, rtol=0)
     np.testing.assert_allclose(metric(metric.Params())(scored, weights[7:8]), whole[7:8], atol=1e-14, rtol=0)
 

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from eagbench.contracts.answers import ScoredCases
 from eagbench.metrics.attention import AttentionJaccard
 from eagbench.metrics.calibration import Brier, ExpectedCalibrationError
 from eagbench.metrics.discrimination import Auprc, Auroc
 from eagbench.metrics.unparsed import UnparsedRate, unparsed_variants
 from eagbench.stats.bootstrap import patient_weights, percentile_interval
-from eagbench.types import ScoredCases
 
 FEATURES = (
     ("heart_rate", "Heart rate", "beats/min"), ("systolic_blood_pressure", "Systolic blood pressure", "mmHg"),

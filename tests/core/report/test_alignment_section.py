@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from eagbench.report.html import write_report
-from eagbench.report.tables import render
+from eagbench.report.text import render
 from eagbench.report.wording import EN_DASH, MINUS
-from eagbench.run_contract import COMPARISON_COLUMNS
+from eagbench.runs.schema import COMPARISON_COLUMNS
 from tests.core.report.test_html import Page
 
 # method: (value, low, high) of the excess over a constant list

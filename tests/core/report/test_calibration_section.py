@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.calibration import calibration_curve
 
-from eagbench.report.calibration_figures import ReliabilityCurve, ReliabilityPanel, reliability
-from eagbench.report.calibration_section import calibration_table, reliability_panel
-from eagbench.report.figures import Estimate, looks
+from eagbench.report.figures.estimates import Estimate, looks
+from eagbench.report.figures.reliability import ReliabilityCurve, ReliabilityPanel, reliability
 from eagbench.report.html import write_report
-from eagbench.report.run_folder import RunFolder
+from eagbench.report.sections.calibration import calibration_table, reliability_panel
+from eagbench.runs.reader import RunFolder
 
 FITTED = {"seed": 0, "domain_train": "mimic4", "fold": 0, "intercept": 0.3, "slope": 0.6, "reason": None}
 NAN = float("nan")

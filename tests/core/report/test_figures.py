@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eagbench.report.figures import COLOURS, Curve, CurvePanel, Estimate, ForestPanel, curves, forest, looks
-from eagbench.report.svg import Scale, drawing, nice_ticks, text
-from eagbench.report.transfer_figures import UNREAD_MARK, MatrixPanel, matrices
+from eagbench.report.figures.estimates import COLOURS, Curve, CurvePanel, Estimate, ForestPanel, curves, forest, looks
+from eagbench.report.figures.svg import Scale, drawing, nice_ticks, text
+from eagbench.report.figures.transfer import UNREAD_MARK, MatrixPanel, matrices
 
 
 @given(low=st.floats(-1e3, 1e3), span=st.floats(1e-3, 1e3), wanted=st.integers(2, 8))

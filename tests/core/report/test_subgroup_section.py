@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from eagbench.report.figures import Estimate, looks
+from eagbench.report.figures.estimates import Estimate, looks
+from eagbench.report.figures.subgroups import SubgroupPanel, SubgroupRow, subgroup_forest
 from eagbench.report.html import write_report
-from eagbench.report.subgroup_figures import SubgroupPanel, SubgroupRow, subgroup_forest
-from eagbench.report.tables import render
-from eagbench.run_contract import COMPARISON_COLUMNS
+from eagbench.report.text import render
+from eagbench.runs.schema import COMPARISON_COLUMNS
 
 NAN = float("nan")
 SPEC = {"by": ["sex", "icu_type"], "minimum_cases": 50, "minimum_positive": 10, "age_bands": [65]}

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from eagbench.report.tables import render
+from eagbench.report.text import render
 
 
 @pytest.fixture(scope="module")

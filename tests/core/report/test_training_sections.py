@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eagbench.report import training_sections
 from eagbench.report.html import write_report
-from eagbench.report.run_folder import RunFolder
-from eagbench.report.training_curves import trained
-from eagbench.report.training_sections import VOID
+from eagbench.report.sections import training as training_sections
+from eagbench.report.sections.training import VOID
+from eagbench.report.sections.training_curves import trained
 from eagbench.report.wording import EN_DASH
+from eagbench.runs.reader import RunFolder
 from tests.core.report.test_html import Page
 
 STAGE_TWO = "policy_optimisation"

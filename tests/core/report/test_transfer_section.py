@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from eagbench.report.run_folder import Group, ResultRow
-from eagbench.report.transfer_section import _matrix_entry
+from eagbench.report.sections.transfer import _matrix_entry
+from eagbench.runs.reader import Group, ResultRow
 
 GROUP = Group("suite", "death", "a", "b", "held_out", "none", "all")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from eagbench.report.blocks import Folded, TableBlock
-from eagbench.report.comparison_section import UNTESTED, comparisons, is_untested
-from eagbench.report.robustness_section import loss_tables
-from eagbench.report.run_folder import RunFolder
+from eagbench.report.page.blocks import Folded, TableBlock
+from eagbench.report.sections.comparisons import UNTESTED, comparisons, is_untested
+from eagbench.report.sections.robustness import loss_tables
 from eagbench.report.tables import Table
-from eagbench.run_contract import COMPARISON_COLUMNS, ROBUSTNESS_COLUMNS
+from eagbench.runs.reader import RunFolder
+from eagbench.runs.schema import COMPARISON_COLUMNS, ROBUSTNESS_COLUMNS
 
 NAN = float("nan")
 

@@ -7,18 +7,12 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
+from eagbench.analysis.intervals import metric_interval
+from eagbench.contracts.answers import ScoredCases
 from eagbench.metrics.calibration import Brier
 from eagbench.metrics.discrimination import Auroc
 from eagbench.stats import bootstrap as module
-from eagbench.stats.bootstrap import (
-    bootstrap,
-    logit_interval,
-    metric_interval,
-    patient_weights,
-    percentile_interval,
-    weight_blocks,
-)
-from eagbench.types import ScoredCases
+from eagbench.stats.bootstrap import bootstrap, logit_interval, patient_weights, percentile_interval, weight_blocks
 from tests.conftest import ROOT
 
 SEPARATION = 1.2  # between the two classes' scores, in standard deviations
@@ -181,12 +175,12 @@ def test_only_an_auroc_has_another_interval():
 @pytest.mark.parametrize("cases", [200, 1000])
 def test_at_ten_percent_events_intervals_hold_the_truth_in_93_to_97_percent_of_samples(cases):
     """2,000 samples: standard error 0.5 points. The percentile interval of the AUROC needs more than 20 events."""
-    spec = importlib.util.spec_from_file_location("coverage_bench", ROOT / "bench" / "coverage.py")
+    spec = importlib.util.spec_from_file_location("coverage", ROOT / "scripts" / "coverage.py")
     assert spec is not None
     assert spec.loader is not None
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
-    held = {name: 1 - low - high for name, (low, high) in bench.simulate(cases, 2000, 1000, 0.1).items()}
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    held = {name: 1 - low - high for name, (low, high) in script.simulate(cases, 2000, 1000, 0.1).items()}
     assert 0.93 <= held["auroc logit"] <= 0.97
     assert 0.93 <= held["brier percentile"] <= 0.97
     if cases >= 1000:

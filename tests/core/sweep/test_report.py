@@ -12,26 +12,19 @@ import optuna
 import pytest
 import yaml
 
-from eagbench.commands import report as report_command
+from eagbench.cli.commands import report as report_command
 from eagbench.errors import UserError
 from eagbench.report import wording
-from eagbench.run_contract import COMPARISON_COLUMNS, KEY_COLUMNS
-from eagbench.sweep import report_figures, report_sections, report_tables
-from eagbench.sweep.folder import (
-    EVALUATION,
-    JOURNAL,
-    SWEEP,
-    TRIALS,
-    ObjectiveRecord,
-    SweepRecord,
-    TuningRecord,
-    read_sweep,
-)
-from eagbench.sweep.report import render, write_report
-from eagbench.sweep.report_axes import ChoiceAxis, NumberAxis, short_names
-from eagbench.sweep.report_figures import BEST, BEST_SO_FAR, DEFAULT, FAILED, PRUNED
-from eagbench.sweep.report_trials import TUNING, SweepFolder
-from eagbench.sweep.storage import open_storage
+from eagbench.runs.schema import COMPARISON_COLUMNS, KEY_COLUMNS
+from eagbench.sweep.folder import EVALUATION, SWEEP, TRIALS, ObjectiveRecord, SweepRecord, TuningRecord, read_sweep
+from eagbench.sweep.report import figures as report_figures
+from eagbench.sweep.report import sections as report_sections
+from eagbench.sweep.report import tables as report_tables
+from eagbench.sweep.report.axes import ChoiceAxis, NumberAxis, short_names
+from eagbench.sweep.report.figures import BEST, BEST_SO_FAR, DEFAULT, FAILED, PRUNED
+from eagbench.sweep.report.html import render, write_report
+from eagbench.sweep.report.trials import TUNING, SweepFolder
+from eagbench.sweep.storage import JOURNAL, open_storage
 from eagbench.sweep.tables import write_tables
 from tests.core.report.conftest import METHODS, SimulatedRun
 from tests.core.report.test_html import Page, captions

@@ -14,17 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from eagbench.cohort_files import write_cohort
-from eagbench.config import load_benchmark
-from eagbench.plan import make_plan
-from eagbench.registry import load_registry
-from eagbench.stage import StageRun
+from eagbench.config.loading import load_benchmark
+from eagbench.contracts.records import Cohort, Provenance
+from eagbench.contracts.stages import StageRun
+from eagbench.execution.store import Store
+from eagbench.planning.make_plan import make_plan
+from eagbench.registry.plugins import load_registry
+from eagbench.stages.cohort_files import write_cohort
 from eagbench.stages.nested_split import divide
 from eagbench.stages.split import assign, read_assignment
-from eagbench.store import Store
 from eagbench.sweep.division import choose_division
 from eagbench.sweep.folder import load_study, read_sweep
-from eagbench.types import Cohort, Provenance
 from tests.builders import make_case, make_cohort_cases
 from tests.conftest import ROOT, Finished
 

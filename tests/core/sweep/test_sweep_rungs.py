@@ -16,15 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from eagbench.cohort_files import read_labels
-from eagbench.config import load_benchmark
+from eagbench.config.loading import load_benchmark
+from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.plan import make_plan
-from eagbench.registry import load_registry
-from eagbench.stage import StageRun
+from eagbench.execution.store import Store
+from eagbench.planning.make_plan import make_plan
+from eagbench.registry.plugins import load_registry
+from eagbench.stages.cohort_files import read_labels
 from eagbench.stages.nested_split import assign, divide
 from eagbench.stages.split import read_assignment, read_parts
-from eagbench.store import Store
 from eagbench.sweep.file import load_sweep
 from eagbench.sweep.folder import load_study, read_sweep
 from eagbench.sweep.loop import work

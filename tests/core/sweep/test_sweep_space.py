@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eagbench.config import LoadedBenchmark, load_benchmark
-from eagbench.registry import load_registry
+from eagbench.config.loading import LoadedBenchmark, load_benchmark
+from eagbench.registry.plugins import load_registry
 from eagbench.sweep.defaults import default_drawn, value_at
 from eagbench.sweep.file import DistributionSpec, LoadedSweep, load_sweep
 from eagbench.sweep.sampling import make_pruner, make_sampler

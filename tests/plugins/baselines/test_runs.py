@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from eagbench.config import load_benchmark
-from eagbench.plan import Plan, make_plan
-from eagbench.registry import load_registry
-from eagbench.stage import CasesInput, LabelsInput, StageNode, StageOutput, TrainingInput
-from eagbench.store import Store
-from eagbench.verify import verify
+from eagbench.config.loading import load_benchmark
+from eagbench.contracts.stages import CasesInput, LabelsInput, StageNode, StageOutput, TrainingInput
+from eagbench.execution.store import Store
+from eagbench.planning.make_plan import make_plan
+from eagbench.planning.plan import Plan
+from eagbench.registry.plugins import load_registry
+from eagbench.runs.verify import verify
 
 EXPERT = "logistic_regression"
 METHODS = [

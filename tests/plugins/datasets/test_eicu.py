@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from eagbench.contracts.components import Dataset
+from eagbench.contracts.records import Case, Cohort
+from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.protocols import Dataset
-from eagbench.stage import StageRun
-from eagbench.types import Case, Cohort
-from eagbench_plugins.datasets.eicu.dataset import Eicu, EicuParams
+from eagbench_plugins.datasets.eicu.dataset import Eicu
+from eagbench_plugins.datasets.eicu.params import EicuParams
 from eagbench_plugins.datasets.eicu.tables import EVENTS, PATIENT
 from tests.conftest import Finished
 

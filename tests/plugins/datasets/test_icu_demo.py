@@ -12,11 +12,11 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from eagbench.contracts.components import Dataset
+from eagbench.contracts.records import Cohort
+from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.protocols import Dataset
-from eagbench.stage import StageRun
-from eagbench.types import Cohort
-from eagbench.vocabulary import vocabulary
+from eagbench.vocabulary.vocabulary import vocabulary
 from eagbench_plugins.datasets.icu_demo import IcuDemo, IcuDemoParams
 from tests.conftest import Finished
 

@@ -14,14 +14,15 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from eagbench.contracts.components import Dataset
+from eagbench.contracts.records import Cohort
+from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.protocols import Dataset
-from eagbench.stage import StageRun
 from eagbench.testing import DatasetConformance
-from eagbench.types import Cohort
-from eagbench.vocabulary import vocabulary
+from eagbench.vocabulary.vocabulary import vocabulary
 from eagbench_plugins.datasets.meds.codes import places_of, unit_in_code
-from eagbench_plugins.datasets.meds.dataset import Meds, MedsParams
+from eagbench_plugins.datasets.meds.dataset import Meds
+from eagbench_plugins.datasets.meds.params import MedsParams
 from eagbench_plugins.datasets.mimic4.dataset import DEFAULT_CONCEPTS, Mimic4, Mimic4Params
 from eagbench_plugins.datasets.mimic4.synthetic import write_hospital
 from tests.conftest import Finished

@@ -18,11 +18,11 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
+from eagbench.contracts.components import Dataset
+from eagbench.contracts.records import Cohort
+from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.protocols import Dataset
-from eagbench.stage import StageRun
-from eagbench.types import Cohort
-from eagbench.vocabulary import vocabulary
+from eagbench.vocabulary.vocabulary import vocabulary
 from eagbench_plugins.datasets.mimic4.cohort_rules import (
     admissions_with_icu,
     in_hospital_mortality,

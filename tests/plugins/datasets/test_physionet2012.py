@@ -13,10 +13,10 @@ import pytest
 from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
-from eagbench.cohort_files import read_cases, write_cohort
+from eagbench.contracts.records import Cohort
+from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.stage import StageRun
-from eagbench.types import Cohort
+from eagbench.stages.cohort_files import read_cases, write_cohort
 from eagbench_plugins.datasets.physionet2012 import PhysioNet2012, PhysioNet2012Params
 
 DATA = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "physionet2012"

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eagbench.stage import StageRun
-from eagbench.types import Cohort
-from eagbench.vocabulary import vocabulary
+from eagbench.contracts.records import Cohort
+from eagbench.contracts.stages import StageRun
+from eagbench.vocabulary.vocabulary import vocabulary
 from eagbench_plugins.datasets.icu_demo import IcuDemo, IcuDemoParams
 from eagbench_plugins.datasets.mimic4.dataset import Mimic4, Mimic4Params
 from eagbench_plugins.datasets.mimic4.synthetic import write_hospital

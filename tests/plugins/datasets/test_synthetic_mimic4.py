@@ -16,7 +16,7 @@ import yaml
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 
-from eagbench.vocabulary import vocabulary
+from eagbench.vocabulary.vocabulary import vocabulary
 from eagbench_plugins.datasets.mimic4.dataset import DEFAULT_CONCEPTS
 from eagbench_plugins.datasets.mimic4.synthetic import write_hospital
 from eagbench_plugins.datasets.mimic4.synthetic_items import CHARTED, LABS, Item

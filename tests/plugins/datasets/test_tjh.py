@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from eagbench.contracts.records import Cohort
+from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.stage import StageRun
-from eagbench.types import Cohort
-from eagbench.vocabulary import vocabulary
+from eagbench.vocabulary.vocabulary import vocabulary
 from eagbench_plugins.datasets.tjh import Tjh, TjhParams
 
 DATA = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "tjh"

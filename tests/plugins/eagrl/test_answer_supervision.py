@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from eagbench.api import STYLES, AnswerMode, RecordText, answer_cases, open_policy
 from eagbench_plugins.eagrl.answer_supervision import AnswerSupervision, fine_tune_on_answers, supervised_answers
-from eagbench_plugins.eagrl.sft import FineTuning
+from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.sft_training import Example, encode
 from eagbench_plugins.eagrl.trajectories import chosen_cases
 from eagbench_plugins.eagrl.trajectory_distillation import TrajectoryDistillation

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from eagbench.api import Trajectory, open_policy
 from eagbench_plugins.eagrl.adaptive_clipping import AdaptiveClippingTrainer
 from eagbench_plugins.eagrl.dynamic_sampling import DynamicSamplingTrainer
-from eagbench_plugins.eagrl.policy_optimisation import JudgedCase, Reserve, optimise_policy
+from eagbench_plugins.eagrl.optimisation import JudgedCase, Reserve
+from eagbench_plugins.eagrl.policy_optimisation import optimise_policy
 from tests.plugins.eagrl.conftest import Prepared, stage_run
 from tests.plugins.eagrl.test_policy_optimisation import curves, params, weights
 

@@ -15,13 +15,14 @@ import yaml
 from pydantic import ValidationError
 
 from eagbench.api import StageRun
-from eagbench.cohort_files import read_cases
-from eagbench.config import load_benchmark
-from eagbench.plan import Plan, make_plan
-from eagbench.registry import load_registry
-from eagbench.stage import StageNode, StageOutput
-from eagbench.store import Store
-from eagbench.verify import verify
+from eagbench.config.loading import load_benchmark
+from eagbench.contracts.stages import StageNode, StageOutput
+from eagbench.execution.store import Store
+from eagbench.planning.make_plan import make_plan
+from eagbench.planning.plan import Plan
+from eagbench.registry.plugins import load_registry
+from eagbench.runs.verify import verify
+from eagbench.stages.cohort_files import read_cases
 from eagbench_plugins.eagrl.eag_rl import EAGRL
 from eagbench_plugins.eagrl.grpo import DAPO, GRPO
 
@@ -71,10 +72,8 @@ def planned(benchmark_file: Callable[..., Path], tmp_path: Path) -> Callable[...
 def answering(plan: Plan, method: int = 0) -> StageNode:
     """The stage whose policy answers."""
     (label,) = {cell.method for cell in plan.cells if cell.method == f"method_{method}"}
-    score = next(cell.score for cell in plan.cells if cell.method == label)
-    assert score is not None
-    predict = _stage(score, "predict0")
-    return _stage(predict, "policy")
+    cell = next(cell for cell in plan.cells if cell.method == label)
+    return _stage(cell.folds[0].predict, "policy")
 
 
 def _stage(node: StageNode, name: str) -> StageNode:

@@ -14,7 +14,7 @@ import yaml
 from safetensors.torch import load_file
 
 from eagbench.api import RecordText, RecordTextParams, StageRun
-from eagbench.registry import load_registry
+from eagbench.registry.plugins import load_registry
 from eagbench_plugins.policies.tiny.policy import TinyPolicy
 from tests.conftest import Finished
 

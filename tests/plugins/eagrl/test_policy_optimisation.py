@@ -14,13 +14,8 @@ from pydantic import ValidationError
 from eagbench.api import STYLES, FeatureVocabulary, RecordText, UserError, open_policy, prompt_with_spans
 from eagbench_plugins.eagrl import policy_optimisation, policy_optimisation_training, trained_policy
 from eagbench_plugins.eagrl.adaptive_clipping import AdaptiveClippingTrainer
-from eagbench_plugins.eagrl.policy_optimisation import (
-    TRL_VERSIONS,
-    JudgedCase,
-    Optimisation,
-    case_order,
-    optimise_policy,
-)
+from eagbench_plugins.eagrl.optimisation import JudgedCase, Optimisation
+from eagbench_plugins.eagrl.policy_optimisation import TRL_VERSIONS, case_order, optimise_policy
 from eagbench_plugins.eagrl.rewards.brier import BrierReward
 from tests.plugins.eagrl.conftest import Prepared, stage_run
 

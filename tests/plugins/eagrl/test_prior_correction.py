@@ -14,9 +14,10 @@ import yaml
 from scipy.special import logit
 from sklearn.metrics import brier_score_loss
 
-from eagbench.store import file_hash
-from eagbench.verify import verify
-from eagbench_plugins.eagrl.policy_optimisation import Optimisation, optimise_policy
+from eagbench.execution.store import file_hash
+from eagbench.runs.verify import verify
+from eagbench_plugins.eagrl.optimisation import Optimisation
+from eagbench_plugins.eagrl.policy_optimisation import optimise_policy
 from tests.plugins.eagrl.conftest import Prepared, stage_run
 
 

@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from eagbench.api import STYLES, AnswerMode, Prediction, RecordText, UserError, answer_cases, open_policy, write_answer
 from eagbench_plugins.eagrl import trained_policy
-from eagbench_plugins.eagrl.sft import FineTuning, fine_tune
+from eagbench_plugins.eagrl.fine_tuning import FineTuning
+from eagbench_plugins.eagrl.sft import fine_tune
 from eagbench_plugins.eagrl.sft_training import Collator, Example, WeightedSFTTrainer, encode
 from tests.plugins.eagrl.conftest import Prepared, stage_run
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from eagbench.api import StageRun
-from eagbench.cohort_files import read_cases
+from eagbench.stages.cohort_files import read_cases
 from eagbench_plugins.eagrl.trajectory_distillation import TrajectoryDistillation
 
 METHOD = {

@@ -9,6 +9,7 @@ import pytest
 from builders import make_cases, make_training_data
 from eagbench.api import FloatArray, StageRun
 from eagbench_plugins.experts.adacare import AdaCare
+from eagbench_plugins.experts.adacare_params import AdaCareParams
 
 DRIVERS = {"lactate": 2.0, "urea": -1.5}
 
@@ -16,8 +17,8 @@ DRIVERS = {"lactate": 2.0, "urea": -1.5}
 def make_network(**changes: Any) -> Any:
     from eagbench_plugins.experts.adacare_network import AdaCareNetwork
 
-    sizes: dict[str, Any] = {"n_features": 5, "n_static": 2, "hidden_dim": 8, "kernel_size": 2, "kernel_num": 6}
-    return AdaCareNetwork(**(sizes | {"dropout": 0.4, "weights": "integrated_gradients"} | changes)).eval()
+    params = AdaCareParams(**({"hidden_dim": 8, "kernel_size": 2, "kernel_num": 6, "dropout": 0.4} | changes))
+    return AdaCareNetwork(5, 2, params).eval()
 
 
 def pyhealth_layer(network: Any) -> Any:

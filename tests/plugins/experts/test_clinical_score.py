@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 from builders import make_case, make_cases, make_cohort_cases, make_training_data
 from eagbench.api import Case, LabelledCases, StageRun, TrainingData, UserError
-from eagbench.prompting.record import RecordText, RecordTextParams
+from eagbench.config.settings import RecordTextParams
+from eagbench.prompting.record import RecordText
 from eagbench_plugins.experts.clinical_score import NEWS2_FEATURES, ClinicalScore, news2_points
 from eagbench_plugins.experts.gradient_boosting import LightGBM
 from eagbench_plugins.experts.gru import GRU

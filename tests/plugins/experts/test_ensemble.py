@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from builders import make_cases, make_training_data
 from eagbench.api import StageRun, TrainingData, UserError
-from eagbench.config import load_benchmark
-from eagbench.plan import Plan, make_plan
-from eagbench.registry import load_registry
-from eagbench.store import Store
+from eagbench.config.loading import load_benchmark
+from eagbench.execution.store import Store
+from eagbench.planning.make_plan import make_plan
+from eagbench.planning.plan import Plan
+from eagbench.registry.plugins import load_registry
 from eagbench_plugins.experts import ensemble as ensemble_module
 from eagbench_plugins.experts.ensemble import Ensemble
 from eagbench_plugins.experts.gradient_boosting import LightGBM
@@ -110,7 +111,7 @@ def test_the_members_code_is_part_of_the_fingerprint(
 
     before = fingerprint()
     assert fingerprint() == before
-    from eagbench import plan as plan_module
+    from eagbench.planning import stage_graph as plan_module
 
     real = plan_module.code_version
     changed = lambda component, d: real(component, d) + ("+changed" if component is LightGBM else "")  # noqa: E731

@@ -10,7 +10,7 @@ import pytest
 
 from builders import make_cases, make_training_data
 from eagbench.api import StageRun, TrainingData, UserError
-from eagbench.registry import code_version
+from eagbench.registry.code_versions import code_version
 from eagbench_plugins.experts.extreme_gradient_boosting import XGBoost
 from eagbench_plugins.experts.gradient_boosting import LightGBM
 from eagbench_plugins.experts.summary import RecordSummary

@@ -160,8 +160,10 @@ def test_the_transformer_s_layer_is_pyhealth_s() -> None:
     from pyhealth.models.transformer import TransformerLayer
 
     from eagbench_plugins.experts.transformer_network import TransformerNetwork
+    from eagbench_plugins.experts.transformer_params import TransformerParams
 
-    network = TransformerNetwork(5, 2, periods=6, hidden_dim=8, heads=2, layers=2, dropout=0.4).eval()
+    params = TransformerParams(periods=6, hidden_dim=8, heads=2, layers=2, dropout=0.4)
+    network = TransformerNetwork(5, 2, params).eval()
     layer = TransformerLayer(8, heads=2, dropout=0.4, num_layers=2).eval()
     layer.load_state_dict(network.layer.state_dict())
     values, static = torch.randn(7, 6, 5), torch.randn(7, 2)

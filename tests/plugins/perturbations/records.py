@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from builders import TASK
 from eagbench.api import Case, Cases, FloatArray, Perturbation, vocabulary
-from eagbench.registry import load_registry
+from eagbench.registry.plugins import load_registry
 
 # Measurements with and without another unit, one with an upper reference limit only, a score, a flag, one without a
 # reference range.

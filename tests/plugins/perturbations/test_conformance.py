@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eagbench.api import Case, FloatArray, Perturbation, RecordText, RecordTextParams
-from eagbench.registry import load_registry
+from eagbench.registry.plugins import load_registry
 from tests.plugins.perturbations.records import NAMES, NAN, cases, cohort_of, content, fitted, record, typical
 
 PERTURBATIONS = list(load_registry().names("perturbation"))

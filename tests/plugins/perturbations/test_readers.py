@@ -18,9 +18,9 @@ from eagbench.api import (
     TrainingData,
     create_component,
 )
-from eagbench.inputs import case_seed
-from eagbench.registry import load_registry
-from eagbench.stage import no_progress
+from eagbench.contracts.stages import no_progress
+from eagbench.execution.resolve import case_seed
+from eagbench.registry.plugins import load_registry
 
 PERTURBATIONS = list(load_registry().names("perturbation"))
 N_TRAIN, N_TUNING, N_ASKED = 140, 60, 30

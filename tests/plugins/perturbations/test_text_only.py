@@ -7,7 +7,7 @@ import pytest
 
 from eagbench.api import STYLES, Case, FeatureVocabulary, RecordText, RecordTextParams, read_answer, vocabulary
 from eagbench.api import prompt_with_spans as with_spans
-from eagbench.types import Cases
+from eagbench.contracts.records import Cases
 from eagbench_plugins.perturbations.distractor_features import DISTRACTORS
 from eagbench_plugins.perturbations.feature_names import is_abbreviation, other_names
 from tests.plugins.perturbations.records import FEATURES, NAMES, cohort_of, fitted, of_series, typical

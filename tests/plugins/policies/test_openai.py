@@ -19,11 +19,11 @@ import yaml
 from pydantic import ValidationError
 
 from eagbench.api import ANSWER_LEVELS, STYLES, AnswerMode, ResponseCache, Sampling, UserError, answer_cases
-from eagbench.config import load_benchmark
-from eagbench.plan import make_plan
-from eagbench.registry import load_registry
-from eagbench.responses import answering_from
-from eagbench.store import Store
+from eagbench.config.loading import load_benchmark
+from eagbench.execution.store import Store
+from eagbench.planning.make_plan import make_plan
+from eagbench.prompting.answer_cache import answering_from
+from eagbench.registry.plugins import load_registry
 from eagbench_plugins.datasets.physionet2012 import PhysioNet2012
 from eagbench_plugins.policies import openai_server
 from eagbench_plugins.policies.openai_compatible import OpenAIPolicy
@@ -271,7 +271,7 @@ def test_a_fresh_run_asks_again(serve, tmp_path: Path) -> None:
 WRITER = """\
 import sys
 from pathlib import Path
-from eagbench.responses import ResponseCache
+from eagbench.prompting.answer_cache import ResponseCache
 
 cache = ResponseCache(Path(sys.argv[1]))
 for i in range(300):

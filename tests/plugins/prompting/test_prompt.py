@@ -13,11 +13,11 @@ import yaml
 from pydantic import ValidationError
 
 from eagbench.api import Case, Cases, Feature, RecordText, RecordTextParams, StageRun, Task
-from eagbench.config import load_benchmark
-from eagbench.plan import make_plan
-from eagbench.registry import load_registry
-from eagbench.store import Store
-from eagbench.verify import verify
+from eagbench.config.loading import load_benchmark
+from eagbench.execution.store import Store
+from eagbench.planning.make_plan import make_plan
+from eagbench.registry.plugins import load_registry
+from eagbench.runs.verify import verify
 from eagbench_plugins.policies.tiny.policy import TinyPolicy
 from eagbench_plugins.prompting.prompt import Prompt
 

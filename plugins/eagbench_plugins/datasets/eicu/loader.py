@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from eagbench.api import Case, Cases, Cohort, Provenance, StageRun, Task, UserError, vocabulary
 from eagbench_plugins.datasets.eicu.measurements import Measurements, measurements
+from eagbench_plugins.datasets.eicu.params import EicuParams
 from eagbench_plugins.datasets.eicu.pyhealth_tables import read_tables
 from eagbench_plugins.datasets.eicu.tables import EVENTS, PATIENT, source_files
 from eagbench_plugins.datasets.measurements import series_by_stay
-
-if TYPE_CHECKING:
-    from eagbench_plugins.datasets.eicu.dataset import EicuParams
 
 CITATION = (
     "Pollard et al., The eICU Collaborative Research Database, a freely available multi-center database for critical "

@@ -4,72 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import ClassVar
 
-from pydantic import Field, field_validator, model_validator
-
-from eagbench.api import Access, Cohort, StageRun, StrictParams, vocabulary
-
-
-class MedsParams(StrictParams):
-    """Parameters of `meds`.
-
-    Attributes:
-        root: The folder that holds data/ (and metadata/).
-        labels: A Parquet file, or a folder of them, in MEDS' label schema: subject_id, prediction_time, boolean_value.
-        task: The task's name.
-        outcome: The event in words, as it stands in a prompt ("die before leaving the hospital").
-        role: Who the reader of a prompt is.
-        window_hours: Length of the observation window, which ends just before the prediction time.
-        codes: A YAML file that says which code holds which concept; codes with a LOINC code are found without it.
-        concepts: Names of the vocabulary's concepts that make up the record, in this order; all that codes stand for
-            unless given.
-        male: Codes that say that a subject is male.
-        female: Codes that say that a subject is female.
-        access: What the records are; nothing in MEDS files says so.
-        citation: Whom a reader of results has to cite, with the licence.
-        hospitals: Where the patients were treated, in the words of the other data sets ("Beth Israel Deaconess Medical
-            Center" for MIMIC, "generated hospital, seed 0" for a conversion of what `mimic4` generates), none (`[]`)
-            for generated records that no other domain holds; needed for transfer between data sets, which must not
-            share patients.
-    """
-
-    root: Path
-    labels: Path
-    task: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    outcome: Annotated[str, Field(min_length=1)]
-    role: Annotated[str, Field(min_length=1)] = "an intensive care physician"
-    window_hours: Annotated[float, Field(gt=0)] = 48.0
-    codes: Path | None = None
-    concepts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    male: tuple[str, ...] = ("GENDER//M", "Gender/M")
-    female: tuple[str, ...] = ("GENDER//F", "Gender/F")
-    access: Literal["credentialed", "open", "synthetic"] = "credentialed"
-    citation: str = "Records in MEDS form, given by the user without a citation."
-    hospitals: tuple[str, ...] | None = None
-
-    @field_validator("root", "labels", "codes")
-    @classmethod
-    def _expand(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser()
-
-    @field_validator("concepts")
-    @classmethod
-    def _are_known(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if value is None:
-            return None
-        if len(set(value)) != len(value):
-            raise ValueError("a concept is named twice")
-        unknown = [name for name in value if name not in vocabulary().names]
-        if unknown:
-            raise ValueError(f"the vocabulary has no {', '.join(unknown)}")
-        return value
-
-    @model_validator(mode="after")
-    def _were_treated_somewhere(self) -> Self:
-        if self.hospitals == () and self.access != "synthetic":
-            raise ValueError("`hospitals: []` is for generated records (`access: synthetic`)")
-        return self
+from eagbench.api import Access, Cohort, StageRun
+from eagbench_plugins.datasets.meds.params import MedsParams
 
 
 class Meds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,15 +24,13 @@ from eagbench.api import (
 )
 from eagbench_plugins.datasets.measurements import series_by_stay
 from eagbench_plugins.datasets.meds.codes import has_unit, places_of, read_code_file
+from eagbench_plugins.datasets.meds.params import MedsParams
 from eagbench_plugins.datasets.meds.source_files import (
     read_labels,
     read_parent_codes,
     scan_data,
     source_files,
 )
-
-if TYPE_CHECKING:
-    from eagbench_plugins.datasets.meds.dataset import MedsParams
 
 _BIRTH = "MEDS_BIRTH"
 _DAYS_PER_YEAR = 365.2425

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, model_validator
-
-from eagbench.api import Cases, LanguageModel, RecordText, StageRun, StrictParams
+from eagbench.api import Cases, LanguageModel, RecordText, StageRun
+from eagbench_plugins.policies.tiny.params import TinyParams
 
 
 class TinyPolicy:
@@ -19,40 +18,9 @@ class TinyPolicy:
 
     name: ClassVar[str] = "tiny"
 
-    class Params(StrictParams):
-        """Shape and pre-training.
+    Params = TinyParams
 
-        Attributes:
-            hidden_dim: Width of the model.
-            intermediate_dim: Width of its feed-forward layers.
-            layers: Number of layers.
-            heads: Number of attention heads; must divide `hidden_dim`.
-            vocabulary_size: Upper bound on the tokenizer's vocabulary.
-            steps: Optimisation steps of pre-training.
-            batch_size: Texts per step, shared by the three styles.
-            generation_batch_size: Texts that are written at once.
-            learning_rate: Peak learning rate (AdamW, linear warm-up and decay).
-            max_length: Longest text in tokens.
-        """
-
-        hidden_dim: int = Field(default=128, ge=16, le=256)
-        intermediate_dim: int = Field(default=256, ge=16, le=1024)
-        layers: int = Field(default=4, ge=1, le=8)
-        heads: int = Field(default=4, ge=1)
-        vocabulary_size: int = Field(default=4096, ge=512, le=8192)
-        steps: int = Field(default=240, ge=1)
-        batch_size: int = Field(default=15, ge=3)
-        generation_batch_size: int = Field(default=128, ge=1)
-        learning_rate: float = Field(default=3e-3, gt=0)
-        max_length: int = Field(default=1024, ge=64)
-
-        @model_validator(mode="after")
-        def _heads_divide_width(self) -> TinyPolicy.Params:
-            if self.hidden_dim % (2 * self.heads):
-                raise ValueError(f"hidden_dim {self.hidden_dim} must be an even multiple of heads {self.heads}")
-            return self
-
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: TinyParams) -> None:
         self.params = params
 
     def content(self) -> None:

@@ -12,17 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from eagbench.api import STYLES, Cases, RecordText, StageRun, UserError, quiet_transformers
 from eagbench_plugins.policies.tiny.format_examples import FormatExample, FormatExamples
+from eagbench_plugins.policies.tiny.params import TinyParams
 from eagbench_plugins.policies.tiny.tokenizer import train_tokenizer
-
-if TYPE_CHECKING:
-    from eagbench_plugins.policies.tiny.policy import TinyPolicy
 
 _TOKENIZER_TEXTS_PER_CASE = 10
 _MOST_TOKENIZER_TEXTS = 2000
@@ -33,7 +31,7 @@ _CHECKPOINT_EVERY = 50
 _IGNORED = -100  # the label that the loss leaves out
 
 
-def pretrain(cases: Cases, record_text: RecordText, params: TinyPolicy.Params, run: StageRun) -> None:
+def pretrain(cases: Cases, record_text: RecordText, params: TinyParams, run: StageRun) -> None:
     """Writes config.json, model.safetensors and the tokenizer's files into `run.out`.
 
     Args:
@@ -69,7 +67,7 @@ def _refuse_long_records(tokenizer: Any, drawn: Sequence[FormatExample], max_len
         )
 
 
-def _build(tokenizer: Any, params: TinyPolicy.Params, seed: int) -> Any:
+def _build(tokenizer: Any, params: TinyParams, seed: int) -> Any:
     transformers = quiet_transformers()
     # Llama's shape and not Qwen2's: for Qwen2 transformers 5 puts its own pre-tokenizer in place of the saved one
     # (AutoTokenizer, MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS). The two differ in the biases of the attention.
@@ -92,7 +90,7 @@ def _build(tokenizer: Any, params: TinyPolicy.Params, seed: int) -> Any:
         return transformers.LlamaForCausalLM(config)
 
 
-def _train(model: Any, tokenizer: Any, examples: FormatExamples, params: TinyPolicy.Params, run: StageRun) -> None:
+def _train(model: Any, tokenizer: Any, examples: FormatExamples, params: TinyParams, run: StageRun) -> None:
     model.train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=params.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
     warm_up = max(1, round(_WARM_UP * params.steps))

@@ -1,0 +1,1 @@
+"""From scored answers to tables: evaluation, paired differences, robustness, transfer."""

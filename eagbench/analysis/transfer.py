@@ -1,0 +1,167 @@
+"""What differs between the domains of a run, and what a change of domain costs: rows of domains.csv and gaps.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from eagbench.analysis.comparisons import SeedMeans
+from eagbench.analysis.multiple_testing import BENJAMINI_HOCHBERG, correct_family
+from eagbench.contracts.records import FloatArray
+from eagbench.metrics.number_names import UNCORRECTED, metric_and_calibration
+from eagbench.metrics.registered import is_tested
+from eagbench.stats.paired import paired_difference
+
+SAME_CASES, OTHER_CASES = "same", "other"
+_SEPARATOR = " "
+_PAIRING_SEED = 20121  # any number; the order in which unpaired resamples are put side by side
+
+
+class SharedNames(Protocol):
+    """What the records of all domains have in common."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of features."""
+
+    @property
+    def static_names(self) -> tuple[str, ...]:
+        """Names of static facts."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutCounts:
+    """Sizes of a domain's held-out part, over all folds."""
+
+    n_cases: int
+    n_positive: int
+
+
+def held_out_counts(parts: Sequence[Mapping[str, Any]]) -> HeldOutCounts:
+    """Held-out cases of a split (`stages.split.read_parts`)."""
+    held_out = [part for part in parts if part["part"] == "held_out"]
+    return HeldOutCounts(sum(part["n_cases"] for part in held_out), sum(part["n_positive"] for part in held_out))
+
+
+def domain_row(
+    train: Mapping[str, Any],
+    target: Mapping[str, Any],
+    shared: SharedNames,
+    training_parts: Sequence[Mapping[str, Any]],
+    evaluated: HeldOutCounts,
+    shift: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What two domains share and how they differ.
+
+    Args:
+        train: Facts of the training domain's cohort (`cohort_files.read_facts`).
+        target: The same of the evaluated domain.
+        shared: What all domains of the transfer share.
+        training_parts: The parts of the training domain; its first fold counts.
+        evaluated: The held-out cases of the evaluated domain.
+        shift: What the stage `covariate_shift` found; None where one domain holds the other's cases.
+
+    Returns:
+        The columns of domains.csv from `task_train` on. Concepts that two domains have and a third one lacks are no
+        shared ones: they stand under `only_train` and `only_eval` alike.
+    """
+    kept = frozenset(shared.features)
+    only = [[f["name"] for f in facts["features"] if f["name"] not in kept] for facts in (train, target)]
+    [part] = [part for part in training_parts if (part["fold"], part["part"]) == (0, "train")]
+    return {
+        "task_train": train["task"]["name"],
+        "n_shared": len(shared.features),
+        "n_only_train": len(only[0]),
+        "n_only_eval": len(only[1]),
+        "shared": _SEPARATOR.join(shared.features),
+        "only_train": _SEPARATOR.join(only[0]),
+        "only_eval": _SEPARATOR.join(only[1]),
+        "shared_static": _SEPARATOR.join(shared.static_names),
+        "n_train": part["n_cases"],
+        "prevalence_train": part["n_positive"] / part["n_cases"],
+        "n_eval": evaluated.n_cases,
+        "prevalence_eval": evaluated.n_positive / evaluated.n_cases,
+        "shift_auroc": float("nan") if shift is None else float(shift["auroc"]),
+        "shift_auroc_values": float("nan") if shift is None else float(shift["auroc_values"]),
+    }
+
+
+def gaps(
+    methods: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    holds: Mapping[str, frozenset[str]],
+    means: Mapping[tuple[str, str, str], SeedMeans],
+    level: float,
+) -> list[dict[str, Any]]:
+    """In-domain minus out-of-domain value of every metric, on unchanged records.
+
+    In-domain is the method trained where it is evaluated, and both values are on the same held-out cases (`cases` is
+    `same`), their difference on joint resamples of the patients. Without such a model it is the method trained where
+    it was, on its own domain's held-out cases: other ones, resampled apart (`other`).
+
+    Args:
+        methods: Labels of the methods.
+        pairs: (trained in, evaluated in).
+        holds: For each domain those whose cases it holds.
+        means: Means over seeds by method, training domain and evaluated domain; a failed cell is absent.
+        level: Nominal coverage of the intervals.
+
+    Returns:
+        A row per method, metric and pair across domains, p-values corrected over all of them by Benjamini and Hochberg.
+    """
+    rows = []
+    for train, target in pairs:
+        if target in holds[train]:
+            continue
+        for method in methods:
+            found = means.get((method, train, target))
+            reference = _in_domain(train, target, holds, [t for m, t, e in means if (m, e) == (method, target)])
+            same = reference is not None
+            other = means.get((method, reference, target) if reference is not None else (method, train, train))
+            if found is None or other is None:
+                continue
+            for name, value in found.points.items():
+                if metric_and_calibration(name)[1] != UNCORRECTED or name not in other.points:
+                    continue
+                gap = other.points[name] - value
+                if np.isnan(gap):
+                    continue
+                draws = other.draws[name] if same else _apart(other.draws[name])
+                resampled = paired_difference(draws - found.draws[name], level)
+                rows.append(
+                    {
+                        "domain_train": train,
+                        "domain_eval": target,
+                        "method": method,
+                        "metric": name,
+                        "in_domain": reference if reference is not None else train,
+                        "cases": SAME_CASES if same else OTHER_CASES,
+                        "in_domain_value": other.points[name],
+                        "value": value,
+                        "gap": gap,
+                        "ci_low": resampled.ci_low,
+                        "ci_high": resampled.ci_high,
+                        "standard_error": resampled.standard_error,
+                        "smallest_detectable": resampled.smallest_detectable,
+                        "p_value": resampled.p_value if is_tested(name) else float("nan"),
+                        "test": resampled.test if is_tested(name) else "",
+                        "undefined_resamples": resampled.undefined,
+                    }
+                )
+    correct_family(rows, BENJAMINI_HOCHBERG)
+    return rows
+
+
+def _in_domain(train: str, target: str, holds: Mapping[str, frozenset[str]], trained: Sequence[str]) -> str | None:
+    """Where a model that is at home in the target was trained: one of as many domains as the other, if there is one."""
+    at_home = [domain for domain in trained if target in holds[domain]]
+    is_pooled = len(holds[train]) > 1
+    return min(at_home, key=lambda domain: (len(holds[domain]) > 1) != is_pooled, default=None)
+
+
+def _apart(draws: FloatArray) -> FloatArray:
+    """Resamples in another order: two sets of patients that are drawn with one seed must not be drawn alike."""
+    return draws[np.random.default_rng(_PAIRING_SEED).permutation(len(draws))]

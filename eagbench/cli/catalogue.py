@@ -1,0 +1,122 @@
+"""What is installed: components, data sets, the schema of a benchmark's YAML."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eagbench.config.benchmark import Benchmark
+from eagbench.config.loading import validate_params
+from eagbench.config.yaml_source import Source, apply_set
+from eagbench.contracts.stages import StageRun
+from eagbench.errors import UserError
+from eagbench.registry.plugins import KINDS, load_registry
+
+
+def list_plugins(kind: str | None) -> str:
+    """Every component by kind, with where it comes from, then doubled names and broken plugins."""
+    if kind is not None and kind not in KINDS:
+        raise UserError(f"there is no kind '{kind}'", where="--kind", mend="choices: " + ", ".join(KINDS))
+    registry = load_registry()
+    lines: list[str] = []
+    for each in KINDS if kind is None else [kind]:
+        lines.append(f"{each}:")
+        for name in registry.names(each):
+            claimants = registry.components[(each, name)]
+            owners = ", ".join(f"{c.distribution} ({c.plugin})" for c in claimants)
+            clash = "  REGISTERED MORE THAN ONCE, can't be used" if len(claimants) > 1 else ""
+            lines.append(f"  {name:<28} {owners}{clash}")
+        if not registry.names(each):
+            lines.append("  none")
+    if registry.broken:
+        lines.append("could not be loaded:")
+        lines.extend(f"  {b.plugin} of {b.distribution}: {b.reason}" for b in registry.broken)
+    return "\n".join(lines)
+
+
+def list_datasets() -> str:
+    """The data sets, one line each."""
+    registry = load_registry()
+    lines = []
+    for name in registry.names("dataset"):
+        summary = (inspect.getdoc(registry.get("dataset", name).component) or "").partition("\n")[0]
+        lines.append(f"{name:<16} {summary}")
+    return "\n".join(lines)
+
+
+def describe_dataset(name: str) -> str:
+    """What a data set is and which parameters it takes."""
+    component: Any = load_registry().get("dataset", name).component
+    lines = [name, "", inspect.getdoc(component) or "", "", "parameters of `data:`"]
+    for key, field in component.Params.model_fields.items():
+        default = "required" if field.is_required() else f"default {field.default}"
+        annotation = str(field.annotation).replace("typing.", "").replace("pathlib.", "")
+        if isinstance(field.annotation, type):
+            annotation = field.annotation.__name__
+        lines.append(f"  {key:<22} {annotation}, {default}" + (f": {field.description}" if field.description else ""))
+    return "\n".join(lines)
+
+
+def check_dataset(name: str, sets: tuple[str, ...]) -> str:
+    """Loads a data set and says what it found.
+
+    Raises:
+        UserError: A parameter is wrong, or the data can't be read.
+    """
+    registry = load_registry()
+    component: Any = registry.get("dataset", name).component
+    source = Source()
+    for assignment in sets:
+        apply_set(source, assignment)
+    dataset = component(validate_params(component.Params, source.tree, source, ()))
+    files = list(dataset.files())
+    with tempfile.TemporaryDirectory() as folder:
+        run = StageRun(params={}, inputs={}, seed=0, out=Path(folder) / "cohort")
+        run.out.mkdir()
+        generated = None
+        if not files:
+            generated = Path(folder) / "source"
+            generated.mkdir()
+            dataset.generate(StageRun(params={}, inputs={}, seed=0, out=generated))
+        cohort = dataset.load(generated, run)
+    cases, provenance = cohort.cases, cohort.provenance
+    n_positive = int(cohort.labels.sum())
+    share = f" ({n_positive / len(cases):.1%})" if len(cases) else ""
+    stamp = ", SYNTHETIC" if provenance.access == "synthetic" else ""
+    lines = [
+        f"{name}: {provenance.access}{stamp}",
+        f"patients read {provenance.n_patients_read}, cases {len(cases)}, with the outcome {n_positive}{share}",
+        "left out: " + (", ".join(f"{n} {reason}" for reason, n in provenance.exclusions) or "none"),
+        *provenance.notes,
+        "",
+        f"{'feature':<34} {'unit':<16} {'cases':>7} {'median':>10} {'5 %':>10} {'95 %':>10} {'removed':>8}",
+    ]
+    for feature in cases.features:
+        values = [case.values[:, case.features.index(feature.name)] for case in cases]
+        seen = [v[~np.isnan(v)] for v in values]
+        pooled = np.concatenate(seen) if seen else np.zeros(0)
+        coverage = sum(len(v) > 0 for v in seen) / max(len(cases), 1)
+        low, median, high = np.percentile(pooled, [5, 50, 95]) if len(pooled) else (np.nan,) * 3
+        removed = provenance.implausible.get(feature.name, 0)
+        lines.append(
+            f"{feature.name:<34} {feature.unit:<16} {coverage:>7.1%} {median:>10.4g} {low:>10.4g} {high:>10.4g} "
+            f"{removed:>8}"
+        )
+    return "\n".join(lines)
+
+
+def schema() -> str:
+    """JSON Schema of a benchmark's YAML; the parameters of each installed component stand under `$components`."""
+    registry = load_registry()
+    document = Benchmark.model_json_schema()
+    components: dict[str, dict[str, Any]] = {}
+    for registered in registry:
+        component: Any = registered.component
+        components.setdefault(registered.kind, {})[registered.name] = component.Params.model_json_schema()
+    document["$components"] = components
+    return json.dumps(document, indent=1, sort_keys=True)

@@ -1,0 +1,176 @@
+"""What `run`, `plan` and `report` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from eagbench.config.loading import LoadedBenchmark, load_benchmark
+from eagbench.errors import UserError
+from eagbench.execution.progress import Reporter
+from eagbench.execution.runner import needed_stages, run_plan
+from eagbench.execution.store import Store, write_text
+from eagbench.execution.tracking import tracked
+from eagbench.planning.make_plan import make_plan
+from eagbench.planning.plan import Plan
+from eagbench.registry.plugins import load_registry
+from eagbench.runs.folder import check_out
+from eagbench.runs.writer import write_run_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked to run or to plan."""
+
+    benchmark: Path
+    sets: tuple[str, ...] = ()
+    limit: int | None = None
+    profile: str | None = None
+    seeds: tuple[int, ...] | None = None
+
+    def load(self) -> LoadedBenchmark:
+        """The validated benchmark."""
+        return load_benchmark(self.benchmark, sets=self.sets, profile=self.profile, seeds=self.seeds)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished run: where it lies, and what to print."""
+
+    folder: Path
+    n_failed: int
+    summary: str
+
+
+def parse_seeds(text: str | None) -> tuple[int, ...] | None:
+    """`0,1,2` as numbers.
+
+    Raises:
+        UserError: The text is something else.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UserError(f"{text!r} is not a list of seeds", where="--seeds", mend="write them as 0,1,2") from error
+
+
+def run(request: Request, out: Path | None, *, fresh: bool, workers: int, quiet: bool) -> Finished:
+    """Runs a benchmark and writes its run folder and report.
+
+    Raises:
+        UserError: The benchmark, the data or the output folder is the user's to mend.
+    """
+    loaded = request.load()
+    name = loaded.benchmark.name
+    folder = (out or Path("runs") / name).absolute()
+    check_out(folder, name)
+    store = Store.open()
+    reporter = Reporter(quiet=quiet)
+    plan = make_plan(loaded, load_registry(), store, limit=request.limit)
+    n_complete = 0 if fresh else sum(store.is_complete(node) for node in plan.nodes)
+    reporter.say(f"{name}: {len(plan.nodes)} stages, {n_complete} of them in the store {store.root}")
+    with tracked(plan, store, folder, fresh=fresh) as settled:
+        result = run_plan(plan, store, reporter, fresh=fresh, workers=workers, settled=settled)
+    manifest = write_run_folder(plan, result, store, folder)
+    from eagbench.report.html import write_report
+    from eagbench.report.text import headline
+
+    page = write_report(folder)
+    count = {status: sum(o.status == status for o in result.outcomes.values()) for status in ("computed", "reused")}
+    lines = [headline(folder), "", f"stages: {count['computed']} computed, {count['reused']} reused"]
+    for failure in manifest["failed"]:
+        lines.append(f"failed: {_cell_name(failure)}: {failure['stage']}: {failure['reason']}")
+    lines.append(f"run folder: {folder}")
+    lines.append(f"report: {page}")
+    return Finished(folder, len(manifest["failed"]), "\n".join(lines))
+
+
+def evaluate(benchmark: Path, limit: int | None, out: Path, quiet: bool) -> str:
+    """Runs a benchmark that a sweep wrote, and returns what is to be printed."""
+    return run(Request(benchmark, limit=limit), out, fresh=False, workers=1, quiet=quiet).summary
+
+
+def _cell_name(failure: dict[str, Any]) -> str:
+    severity = "" if failure["severity"] is None else f" {failure['severity']:g}"
+    return f"{failure['method']}, seed {failure['seed']}, {failure['condition']}{severity}"
+
+
+def describe_plan(request: Request) -> str:
+    """The plan as text: every stage, its state in the store, and what it took when it was last computed here."""
+    store = Store.open()
+    return plan_text(make_plan(request.load(), load_registry(), store, limit=request.limit), store)
+
+
+def plan_text(plan: Plan, store: Store) -> str:
+    """Stages by kind and label, and the sum of what is still to do."""
+    lines = [f"{plan.loaded.benchmark.name}: {len(plan.nodes)} stages, {len(plan.cells)} cells", ""]
+    known, unknown = 0.0, 0
+    needed = needed_stages(plan, store)
+    for node in plan.nodes:
+        seed = "" if node.seed is None else f", seed {node.seed}"
+        if store.is_complete(node):
+            state = "in the store"
+        elif node.fingerprint not in needed:
+            state = "not needed: what was made from it is in the store"
+        else:
+            seconds = store.seconds_of(node.kind, node.label)
+            state = "to do" if seconds is None else f"to do, about {seconds:.0f} s"
+            known += seconds or 0.0
+            unknown += seconds is None
+        lines.append(f"{node.fingerprint[:12]}  {node.kind:<12} {node.label + seed:<52} {state}")
+    left_out = sum(cell.score is None for cell in plan.cells)
+    if left_out:
+        lines.append(f"{left_out} cells are not applicable: their condition means nothing for what the method reads")
+    lines += ["", f"to do: about {known:.0f} s by earlier runs on this machine, and {unknown} stages not timed yet"]
+    return "\n".join(lines)
+
+
+def report(folder: Path, format: str) -> str:
+    """Writes the HTML report of a run or a sweep again, or renders its main tables."""
+    from eagbench.report.tables import Format
+    from eagbench.sweep.folder import SWEEP
+
+    write_report: Callable[[Path], Path]
+    render: Callable[[Path, Format], str]
+    if (folder / SWEEP).is_file():
+        from eagbench.sweep.report import html as of_sweep
+
+        write_report, render = of_sweep.write_report, of_sweep.render
+    else:
+        from eagbench.report import html, text
+        from eagbench.runs.schema import read_manifest
+
+        read_manifest(folder)
+        write_report, render = html.write_report, text.render
+    if format == "html":
+        return f"report: {write_report(folder)}"
+    if format not in get_args(Format):
+        choices = ", ".join(("html", *get_args(Format)))
+        raise UserError(f"there is no format '{format}'", where="--format", mend=f"choices: {choices}")
+    return render(folder, cast(Format, format))
+
+
+def compare(
+    first: Path, second: Path, metric: str | None, pairs: tuple[str, ...], conditions: tuple[str, ...], out: Path | None
+) -> str:
+    """Compares two runs; the table as text, and as a file if one is asked for.
+
+    Raises:
+        UserError: The runs can't be compared, or the file can't be written.
+    """
+    from eagbench.report.run_comparison import check_format, render
+    from eagbench.runs.compare import compare_runs
+
+    if out is not None:
+        check_format(out)
+    comparison = compare_runs(first, second, metric=metric, pairs=pairs, conditions=conditions)
+    text = render(comparison, ".md")
+    if out is None:
+        return text
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, render(comparison, out.suffix))
+    return f"{text}\nwritten: {out}"

@@ -1,0 +1,234 @@
+"""The command line: arguments in, exit codes out. What the commands do is elsewhere and imported when asked for."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eagbench.errors import UserError
+
+EXIT_CELLS_FAILED, EXIT_USER_ERROR, EXIT_BUG, EXIT_INTERRUPTED = 1, 2, 70, 130
+
+app = typer.Typer(
+    name="eagbench",
+    help="Benchmarks for language models that read health records: does a method read them better, more robustly, or "
+    "in another hospital?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+plugins_app = typer.Typer(help="Components and the packages they come from.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="Data sets: what there is, what one needs, whether yours can be read.", no_args_is_help=True
+)
+app.add_typer(plugins_app, name="plugins")
+app.add_typer(data_app, name="data")
+
+BenchmarkFile = Annotated[Path, typer.Argument(help="The benchmark's YAML file.", show_default=False)]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Change a value, e.g. data.root=/data or methods.lightgbm.seed=1."
+    ),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Take N patients before the split; the run is stamped.")]
+Profile = Annotated[str | None, typer.Option(help="Lay one of the benchmark's profiles on it, e.g. quick.")]
+Seeds = Annotated[str | None, typer.Option(metavar="0,1,2", help="Seeds instead of the benchmark's own.")]
+
+
+@app.command()
+def run(
+    benchmark: BenchmarkFile,
+    out: Annotated[Path | None, typer.Option(help="The run folder (default: runs/<name>).")] = None,
+    sets: Sets = None,
+    limit: Limit = None,
+    profile: Profile = None,
+    seeds: Seeds = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do not read the store: compute everything anew.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that work on stages.")] = 1,
+    plan: Annotated[bool, typer.Option("--plan", help="Print the plan and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the results only.")] = False,
+) -> None:
+    """Run a benchmark, or take up an interrupted one: finished stages are reused."""
+    from eagbench.cli import commands
+
+    request = commands.Request(benchmark, tuple(sets or ()), limit, profile, commands.parse_seeds(seeds))
+    if plan:
+        typer.echo(commands.describe_plan(request))
+        return
+    try:
+        finished = commands.run(request, out, fresh=fresh, workers=workers, quiet=quiet)
+    except KeyboardInterrupt:
+        # Taken here, because typer would turn it into exit code 1, which says that cells failed.
+        typer.echo("interrupted; the same command takes up the work where it stopped", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    typer.echo(finished.summary)
+    if finished.n_failed:
+        raise typer.Exit(EXIT_CELLS_FAILED)
+
+
+@app.command()
+def plan(
+    benchmark: BenchmarkFile, sets: Sets = None, limit: Limit = None, profile: Profile = None, seeds: Seeds = None
+) -> None:
+    """Print every stage of a benchmark, what the store holds of it, and what the rest may take."""
+    from eagbench.cli import commands
+
+    typer.echo(
+        commands.describe_plan(
+            commands.Request(benchmark, tuple(sets or ()), limit, profile, commands.parse_seeds(seeds))
+        )
+    )
+
+
+RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a sweep's.", show_default=False)],
+    format: Annotated[str, typer.Option(help="html, md, latex or csv.")] = "html",
+) -> None:
+    """Write the report of a run or a sweep again, or print its main tables as Markdown, LaTeX or CSV."""
+    from eagbench.cli import commands
+
+    typer.echo(commands.report(run, format))
+
+
+@app.command()
+def sweep(
+    sweep: Annotated[Path, typer.Argument(help="The sweep's YAML file.", show_default=False)],
+    trials: Annotated[int | None, typer.Option(min=1, help="Finished trials, instead of the file's number.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which no trial is begun.")] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A journal file, sqlite:///... or postgresql://... (default: in the folder)."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that run trials.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="The sweep's folder (default: sweeps/<name>).")] = None,
+    sets: Sets = None,
+    limit: Limit = None,
+    evaluate_best: Annotated[
+        bool, typer.Option("--evaluate-best", help="At the end, the best trial once on held-out cases.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the results only.")] = False,
+) -> None:
+    """Tune any path of a benchmark with Optuna, on tuning cases; or go on with an interrupted sweep."""
+    from eagbench.cli import commands
+    from eagbench.sweep.command import sweep as run_sweep
+    from eagbench.sweep.session import SweepRequest
+
+    request = SweepRequest(sweep, out, tuple(sets or ()), trials, limit, storage, timeout, quiet)
+    try:
+        finished = run_sweep(request, jobs=jobs, evaluate_best=commands.evaluate if evaluate_best else None)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on with the sweep", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    typer.echo(finished.summary)
+    if finished.failed_by:
+        raise typer.Exit(EXIT_BUG if "bug" in finished.failed_by else EXIT_CELLS_FAILED)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="The run whose methods are judged.", show_default=False)],
+    second: Annotated[Path, typer.Argument(help="The run they are compared with.", show_default=False)],
+    metric: Annotated[str | None, typer.Option(help="The metric to test first (default: the first run's own).")] = None,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIRST=SECOND", help="Methods to compare (default: every label that both runs have)."),
+    ] = None,
+    condition: Annotated[list[str] | None, typer.Option(help="Only this condition, e.g. clean.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write a .csv, .md or .html file.")] = None,
+) -> None:
+    """Paired differences between two runs on the same cases, with intervals and corrected p-values."""
+    from eagbench.cli import commands
+
+    typer.echo(commands.compare(first, second, metric, tuple(pair or ()), tuple(condition or ()), out))
+
+
+@app.command()
+def verify(run: RunFolder) -> None:
+    """Recompute a run's numbers from its predictions and prove that no held-out patient was trained on."""
+    from eagbench.runs.verify import verify as verify_run
+
+    findings = verify_run(run)
+    typer.echo(findings.text())
+    if not findings.passed:
+        raise typer.Exit(EXIT_CELLS_FAILED)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a benchmark's YAML, with the parameters of every installed component."""
+    from eagbench.cli import catalogue
+
+    typer.echo(catalogue.schema())
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has: Python, libraries, devices, memory, store, plugins, data roots."""
+    from eagbench.cli.doctor import examine
+
+    findings = examine()
+    typer.echo(findings.text())
+    if not findings.healthy:
+        raise typer.Exit(EXIT_CELLS_FAILED)
+
+
+@plugins_app.command("list")
+def plugins_list(
+    kind: Annotated[str | None, typer.Option(help="Only this kind, e.g. expert.")] = None,
+) -> None:
+    """List every component by kind, with the package it comes from, and the plugins that could not be loaded."""
+    from eagbench.cli import catalogue
+
+    typer.echo(catalogue.list_plugins(kind))
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the data sets."""
+    from eagbench.cli import catalogue
+
+    typer.echo(catalogue.list_datasets())
+
+
+@data_app.command("describe")
+def data_describe(name: Annotated[str, typer.Argument(help="A data set's name.", show_default=False)]) -> None:
+    """Say what a data set holds, what it needs and where it comes from."""
+    from eagbench.cli import catalogue
+
+    typer.echo(catalogue.describe_dataset(name))
+
+
+@data_app.command("check")
+def data_check(
+    name: Annotated[str, typer.Argument(help="A data set's name.", show_default=False)],
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter, e.g. root=/data/tjh.")
+    ] = None,
+) -> None:
+    """Load a data set and print what was read, what was left out, and each feature's coverage and range."""
+    from eagbench.cli import catalogue
+
+    typer.echo(catalogue.check_dataset(name, tuple(sets or ())))
+
+
+def main() -> None:
+    """Runs the command line. Exit codes: 0 done, 1 some cells failed, 2 the input is wrong, 70 a bug."""
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        typer.echo(f"error: {error.message}", err=True)
+        sys.exit(EXIT_USER_ERROR)
+    except Exception:  # noqa: BLE001 - a bug: the traceback is shown, and the exit code says so
+        traceback.print_exc()
+        typer.echo("this is a bug in eagbench or in a plugin; please report it with the lines above", err=True)
+        sys.exit(EXIT_BUG)

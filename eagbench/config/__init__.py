@@ -1,0 +1,1 @@
+"""A benchmark as the user writes it."""

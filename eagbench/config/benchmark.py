@@ -1,0 +1,334 @@
+"""A benchmark as the user writes it: YAML, `--set`, profiles, validated to a frozen model."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from eagbench.config.settings import AnswerMode, RecordTextParams
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class Strict(BaseModel):
+    """Unknown keys are refused and values can't be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ComponentSpec(Strict):
+    """A component by name, with its parameters: `lightgbm`, or `{name: lightgbm, num_leaves: 7}`."""
+
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        return _split_component(value, ("name",))
+
+
+class MethodSpec(Strict):
+    """A method of the comparison, or an expert under its own name. `as` labels it; labels are unique."""
+
+    name: str
+    label: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        spec = _split_component(value, ("name", "as"))
+        spec["label"] = str(spec.pop("as", spec.get("name", "")))
+        return spec
+
+    @field_validator("label")
+    @classmethod
+    def _is_file_name(cls, label: str) -> str:
+        if not _LABEL.fullmatch(label):
+            raise ValueError("a label is made of letters, digits, '_', '-' and '.', because files are named after it")
+        return label
+
+
+class ConditionSpec(Strict):
+    """`clean`, or a perturbation with severities (physical amounts) or levels (1 to 5)."""
+
+    name: str
+    label: str
+    severity: tuple[float, ...] | None = None
+    level: tuple[int, ...] | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        spec = _split_component(value, ("name", "as", "severity", "level"))
+        spec["label"] = str(spec.pop("as", spec.get("name", "")))
+        for key in ("severity", "level"):
+            if isinstance(spec.get(key), int | float):
+                spec[key] = [spec[key]]
+        return spec
+
+    @model_validator(mode="after")
+    def _has_amounts(self) -> ConditionSpec:
+        if self.name == "clean":
+            if self.severity or self.level or self.params:
+                raise ValueError("`clean` takes no parameters")
+        elif not self.severity and not self.level:
+            raise ValueError("a perturbation needs `severity: [...]` (physical amounts) or `level: [1, 3, 5]`")
+        if self.level and any(not 1 <= level <= 5 for level in self.level):
+            raise ValueError("levels run from 1 to 5")
+        return self
+
+
+def _split_component(value: Any, own: tuple[str, ...]) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, Mapping):
+        if not isinstance(value.get("name"), str):
+            raise ValueError("a component is a name, or a mapping with `name:` and its parameters")
+        spec: dict[str, Any] = {key: value[key] for key in own if key in value}
+        spec["params"] = {key: value[key] for key in value if key not in own}
+        return spec
+    raise ValueError("a component is a name, or a mapping with `name:` and its parameters")
+
+
+class SplitSpec(Strict):
+    """How patients are divided: shares, or folds for out-of-fold predictions.
+
+    With `folds`, each fold is held out once; `tuning` is the share of the remaining patients that tunes.
+    """
+
+    train: float | None = Field(default=None, gt=0, lt=1)
+    tuning: float = Field(default=0.1, gt=0, lt=1)
+    held_out: float | None = Field(default=None, gt=0, lt=1)
+    folds: int | None = Field(default=None, ge=2, le=100)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SplitSpec:
+        if self.folds is not None:
+            if self.train is not None or self.held_out is not None:
+                raise ValueError("give either `folds`, or the shares `train`, `tuning` and `held_out`")
+        elif self.train is None or self.held_out is None:
+            raise ValueError("give the shares `train`, `tuning` and `held_out`, or `folds`")
+        elif abs(self.train + self.tuning + self.held_out - 1) > 1e-9:
+            raise ValueError(f"the shares add up to {self.train + self.tuning + self.held_out:g}, not to 1")
+        return self
+
+
+class IntervalSpec(Strict):
+    """The bootstrap over patients.
+
+    `auroc` chooses the interval of an AUROC: `logit`, normal on the scale of its log odds, keeps its level with few
+    events; `percentile`, as all other metrics have it, does not (docs/metrics.md).
+    """
+
+    resamples: int = Field(default=1000, ge=100)
+    level: float = Field(default=0.95, gt=0.5, lt=1)
+    auroc: Literal["logit", "percentile"] = "logit"
+    seed: int = Field(default=0, ge=0)
+
+
+class SubgroupSpec(Strict):
+    """By which facts results on clean records are also given apart, and how many cases that takes.
+
+    Attributes:
+        by: `sex`, `age` (in bands), or facts that the data set declares, such as `icu_type`.
+        minimum_cases: A subgroup with fewer cases has no numbers.
+        minimum_positive: Nor has one with fewer cases of the rarer class.
+        age_bands: Lower edges in years, rising.
+    """
+
+    by: tuple[str, ...] = Field(min_length=1)
+    minimum_cases: int = Field(default=50, ge=2)
+    minimum_positive: int = Field(default=10, ge=1)
+    age_bands: tuple[float, ...] = Field(default=(18, 45, 65, 80), min_length=1)
+
+    @field_validator("by")
+    @classmethod
+    def _facts_differ(cls, by: tuple[str, ...]) -> tuple[str, ...]:
+        _unique(list(by), "fact")
+        return by
+
+    @field_validator("age_bands")
+    @classmethod
+    def _rise(cls, bands: tuple[float, ...]) -> tuple[float, ...]:
+        if sorted(set(bands)) != list(bands):
+            raise ValueError("the lower edges of age bands rise")
+        return bands
+
+
+class ComparisonSpec(Strict):
+    """Whose claim is tested, and by which metric: the method against every other one, on unchanged records."""
+
+    method: str
+    metric: str
+
+
+EACH, LEAVE_ONE_OUT, ALL = "each", "leave_one_out", "all"
+
+
+class FeatureView(Strict):
+    """What of the records methods see across domains, by what they read."""
+
+    columns: Literal["shared"] = "shared"
+    text: Literal["shared", "all"] = "all"
+
+
+class TransferSpec(Strict):
+    """Where methods are trained and where they are evaluated.
+
+    Attributes:
+        train: Domains, a model for each; or `each` (every domain), `leave_one_out` (for every evaluated domain a model
+            of all others), `all` (one model of all domains); the latter two divide one data set (`domain_by`).
+        evaluate: Domains on whose held-out cases each of them is evaluated, or `each`.
+        features: Methods that read columns see the concepts that all domains of the transfer share; those that read
+            text may see everything that stands in the record they are given.
+        outcomes: `may_differ` admits domains whose tasks have different names (death in the unit, death in hospital):
+            what is measured is then the change of question as well.
+        units_confirmed: Concepts whose numbers differ between domains as those of two units would, and are in the unit
+            that is said all the same: somebody has looked.
+    """
+
+    train: tuple[str, ...] = Field(min_length=1)
+    evaluate: tuple[str, ...] = Field(default=(EACH,), min_length=1)
+    features: FeatureView = FeatureView()
+    outcomes: Literal["same", "may_differ"] = "same"
+    units_confirmed: tuple[str, ...] = ()
+
+    @field_validator("train", "evaluate", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("train", "evaluate")
+    @classmethod
+    def _names_differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        _unique(list(value), "domain")
+        return value
+
+
+class Benchmark(Strict):
+    """A benchmark: data, methods, conditions, seeds, metrics.
+
+    The data are one data set (`data`), which `domain_by` may divide into domains, or several (`domains`).
+
+    `attestation` says in words by what right credentialed records, or numbers from them, may go to the machines that
+    the benchmark names (a policy's server, a tracker). Without it they never do.
+    """
+
+    name: str
+    description: str = ""
+    data: ComponentSpec | None = None
+    domains: dict[str, ComponentSpec] = Field(default_factory=dict)
+    domain_by: str | None = None
+    transfer: TransferSpec | None = None
+    split: SplitSpec = SplitSpec(train=0.7, tuning=0.1, held_out=0.2)
+    reference_expert: ComponentSpec | None = None
+    teacher_features: int = Field(default=5, ge=1)
+    policy: ComponentSpec | None = None
+    record_text: RecordTextParams = RecordTextParams()
+    answer: AnswerMode = AnswerMode()
+    methods: tuple[MethodSpec, ...] = Field(min_length=1)
+    conditions: tuple[ConditionSpec, ...] = (ConditionSpec.model_validate("clean"),)
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    metrics: tuple[ComponentSpec, ...] = Field(min_length=1)
+    intervals: IntervalSpec = IntervalSpec()
+    comparisons: ComparisonSpec | None = None
+    recalibrate: bool = False
+    subgroups: SubgroupSpec | None = None
+    trackers: tuple[ComponentSpec, ...] = ()
+    attestation: str | None = Field(default=None, min_length=1)
+    profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _is_file_name(cls, name: str) -> str:
+        if not _LABEL.fullmatch(name):
+            raise ValueError("a benchmark's name is made of letters, digits, '_', '-' and '.'")
+        return name
+
+    @field_validator("domains")
+    @classmethod
+    def _are_domains(cls, domains: dict[str, ComponentSpec]) -> dict[str, ComponentSpec]:
+        for name in domains:
+            if not _LABEL.fullmatch(name) or name in (EACH, LEAVE_ONE_OUT, ALL):
+                raise ValueError(
+                    f"'{name}' can't be the name of a domain: it is made of letters, digits, '_', '-' and '.', and is "
+                    f"none of {EACH}, {LEAVE_ONE_OUT}, {ALL}"
+                )
+        if len(domains) == 1:
+            raise ValueError("a benchmark across domains needs two of them; for one data set write `data`")
+        return domains
+
+    @model_validator(mode="after")
+    def _says_where(self) -> Benchmark:
+        if self.data is None and not self.domains:
+            raise ValueError("the key 'data' is missing; for several data sets write `domains` and `transfer`")
+        if self.data is not None and self.domains:
+            raise ValueError("give either `data` or `domains`")
+        if self.domains and self.domain_by is not None:
+            raise ValueError("`domain_by` divides one data set (`data`), not `domains`")
+        if (self.transfer is not None) != bool(self.domains or self.domain_by):
+            raise ValueError(
+                "`transfer` says where methods are trained and evaluated; it belongs to `domains` or `domain_by`, and "
+                "they need it"
+            )
+        if self.domains and self.transfer is not None:
+            for name in (*self.transfer.train, *self.transfer.evaluate):
+                if name in (LEAVE_ONE_OUT, ALL):
+                    raise ValueError(f"`{name}` pools the cases of one data set that `domain_by` divides")
+                _among([*self.domains, EACH], "domain", name)
+        return self
+
+    @field_validator("conditions")
+    @classmethod
+    def _clean_first(cls, conditions: tuple[ConditionSpec, ...]) -> tuple[ConditionSpec, ...]:
+        _unique([c.label for c in conditions], "condition")
+        if not any(c.name == "clean" for c in conditions):
+            raise ValueError("`clean` must be among the conditions: every other one is compared with it")
+        return tuple(sorted(conditions, key=lambda c: c.name != "clean"))
+
+    @field_validator("methods")
+    @classmethod
+    def _labels_differ(cls, methods: tuple[MethodSpec, ...]) -> tuple[MethodSpec, ...]:
+        _unique([m.label for m in methods], "method")
+        return methods
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        _unique([str(s) for s in seeds], "seed")
+        if any(seed < 0 for seed in seeds):
+            raise ValueError("seeds are not negative")
+        return seeds
+
+    @field_validator("comparisons")
+    @classmethod
+    def _is_compared(cls, comparisons: ComparisonSpec | None, info: ValidationInfo) -> ComparisonSpec | None:
+        if comparisons is not None and {"methods", "metrics"} <= info.data.keys():
+            methods = [method.label for method in info.data["methods"]]
+            _among(methods, "method", comparisons.method)
+            _among([metric.name for metric in info.data["metrics"]], "metric", comparisons.metric)
+            if len(methods) < 2:
+                raise ValueError("there is no other method to compare with")
+        return comparisons
+
+
+def _among(names: Sequence[str], what: str, name: str) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise ValueError(f"the {what} '{name}' is not in this benchmark; {hint}choices: {', '.join(names)}")
+
+
+def _unique(labels: Sequence[str], what: str) -> None:
+    doubled = sorted({label for label in labels if labels.count(label) > 1})
+    if doubled:
+        hint = "; tell them apart with `as:`" if what != "seed" else ""
+        raise ValueError(f"the {what} {', '.join(doubled)} stands here more than once{hint}")

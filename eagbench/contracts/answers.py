@@ -1,0 +1,107 @@
+"""What methods answer and how metrics see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from eagbench.contracts.records import BoolArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """A policy's written answer to one case, as text and as read.
+
+    Attributes:
+        case_id: The case.
+        text: What the policy wrote, to the letter.
+        steps: (subquestion, answer) pairs; empty for styles without them.
+        cited_features: Vocabulary names of the features that the answer lists as important, without repeats; None for
+            a style that does not ask for them.
+        hallucinated_features: Number of listed names that match no feature of the vocabulary.
+        probability: The answer, None where it can't be read.
+        generated_tokens: Tokens that the policy wrote.
+        attention: The policy's own attention per feature when it answered, over the features that stand in the prompt,
+            summing to 1, empty if none does; None where it was not measured, or no answer was begun.
+    """
+
+    case_id: str
+    text: str
+    steps: tuple[tuple[str, str], ...]
+    cited_features: tuple[str, ...] | None
+    hallucinated_features: int
+    probability: float | None
+    generated_tokens: int
+    attention: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One method's answer for one case.
+
+    Attributes:
+        case_id: The case.
+        probability: Probability of the outcome, None where the answer could not be read. It is then counted as
+            unparsed and scored with the training prevalence, by the core and nowhere else.
+        answer_mode: How the probability was read: `model` for an expert, else `greedy`, `mean_of_n`, `expectation`.
+        cited_features: Features the answer lists; None for a method that cites none by construction.
+        trajectories: What was written, for methods that write.
+        prior_corrected: The probability, corrected for the prior of what a policy was taught answers on; None for an
+            unparsed answer and where no such prior is known.
+    """
+
+    case_id: str
+    probability: float | None
+    answer_mode: str
+    cited_features: tuple[str, ...] | None = None
+    trajectories: tuple[Trajectory, ...] = ()
+    prior_corrected: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredCases:
+    """Predictions joined with labels, by case id: what a metric sees. All arrays have one entry per case (N,).
+
+    Attributes:
+        probability: The scored probability; the training prevalence where the answer was unparsed.
+        label: 0 or 1.
+        parsed: Whether the answer could be read.
+        cited: The features each answer cites, None for a method that cites none.
+        teacher: The reference expert's top features among those observed, None without a reference expert.
+        constant: The features that are most often on top in training, the same for every case of a fold; None without
+            a reference expert.
+        patient: The patient of each case; None if every case is another patient.
+        attention: The policy's attention per feature of its prompt, None for a case that has none; None if it was not
+            measured.
+        salience: The reference expert's weight of each feature observed in the case; None if attention was not
+            measured or there is no reference expert.
+    """
+
+    probability: FloatArray
+    label: IntArray
+    parsed: BoolArray
+    cited: tuple[frozenset[str], ...] | None = None
+    teacher: tuple[frozenset[str], ...] | None = None
+    constant: tuple[frozenset[str], ...] | None = None
+    patient: tuple[str, ...] | None = None
+    attention: tuple[Mapping[str, float] | None, ...] | None = None
+    salience: tuple[Mapping[str, float], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOutLabels:
+    """What only `score` sees: the held-out cases' labels, and what an unparsed answer is scored with.
+
+    Attributes:
+        label: By case id.
+        patient: By case id.
+        fold: By case id.
+        training_prevalence: Share of positive training cases, by fold.
+        reference_probabilities: For each reference (for example `oracle`), its probability by case id.
+    """
+
+    label: Mapping[str, int]
+    patient: Mapping[str, str]
+    fold: Mapping[str, int]
+    training_prevalence: Mapping[int, float]
+    reference_probabilities: Mapping[str, Mapping[str, float]]

@@ -1,0 +1,135 @@
+"""What a stage's declared inputs stand for. Here, and only here, held-out labels are separated from all the rest."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from eagbench.contracts.answers import HeldOutLabels
+from eagbench.contracts.components import Perturbation
+from eagbench.contracts.records import Cases, LabelledCases, TrainingData
+from eagbench.contracts.stages import (
+    CasesInput,
+    Condition,
+    LabelsInput,
+    StageNode,
+    StageOutput,
+    StageOutputs,
+    TrainingInput,
+    content_hash,
+)
+from eagbench.execution.store import Store
+from eagbench.registry.plugins import load_registry
+from eagbench.stages.cohort_files import labels_of, read_cases, read_labels, read_reference_probabilities
+from eagbench.stages.shared_concepts import SharedConcepts
+from eagbench.stages.split import patient_set_hash, read_assignment, read_parts
+
+
+def resolve(node: StageNode, store: Store) -> dict[str, Any]:
+    """For each input of a stage what it stands for."""
+    return {name: _resolve(value, store) for name, value in node.inputs.items()}
+
+
+def training_patients(node: StageNode, store: Store) -> dict[str, str]:
+    """Hash of the patient set behind each input of a stage that shows it patients."""
+    seen: dict[str, str] = {}
+    for name, value in node.inputs.items():
+        if isinstance(value, TrainingInput):
+            data = _training(store.folder(_cohort(value.split)), store.folder(value.split), value.fold)
+            seen[name] = patient_set_hash((*data.train.cases.patient_ids, *data.tuning.cases.patient_ids))
+        elif isinstance(value, CasesInput):
+            cases = _part(store.folder(_cohort(value.split)), store.folder(value.split), value.fold, value.part)
+            seen[name] = patient_set_hash(cases.patient_ids)
+    return seen
+
+
+def _cohort(split: StageNode) -> StageNode:
+    return split.upstream()[0]
+
+
+def _resolve(value: Any, store: Store) -> Any:
+    if isinstance(value, StageOutput):
+        return store.folder(value.stage)
+    if isinstance(value, StageOutputs):
+        return tuple(store.folder(stage) for stage in value.stages)
+    cohort, split = store.folder(_cohort(value.split)), store.folder(value.split)
+    if isinstance(value, LabelsInput):
+        return _held_out_labels(cohort, split, store.folder(value.trained_on or value.split))
+    concepts = None if value.concepts is None else SharedConcepts.read(store.folder(value.concepts))
+    if isinstance(value, TrainingInput):
+        data = _training(cohort, split, value.fold)
+        return data if concepts is None else concepts.restrict_training(data)
+    cases = _part(cohort, split, value.fold, value.part)
+    if value.condition.perturbation is not None:
+        seed = int(value.split.params["seed"])
+        cases = _perturbed(cases, _part(cohort, split, value.fold, "train"), *_key(value.condition), seed)
+    # After the perturbation: who reads the shared concepts meets the same changed record as who reads all of it.
+    return cases if concepts is None else concepts.restrict(cases)
+
+
+@functools.lru_cache(maxsize=32)
+def _part(cohort: Path, split: Path, fold: int, part: str) -> Cases:
+    table = read_assignment(split).to_pylist()
+    wanted = {row["case_id"] for row in table if row["fold"] == fold and row["part"] == part}
+    cases = read_cases(cohort)
+    return cases.with_items([case for case in cases if case.case_id in wanted])
+
+
+def _training(cohort: Path, split: Path, fold: int) -> TrainingData:
+    labels = read_labels(cohort)
+    train, tuning = (_part(cohort, split, fold, part) for part in ("train", "tuning"))
+    return TrainingData(
+        train=LabelledCases(train, labels_of(train.case_ids, labels)),
+        tuning=LabelledCases(tuning, labels_of(tuning.case_ids, labels)),
+    )
+
+
+def _held_out_labels(cohort: Path, split: Path, trained_on: Path) -> HeldOutLabels:
+    labels = read_labels(cohort)
+    rows = [row for row in read_assignment(split).to_pylist() if row["part"] == "held_out"]
+    return HeldOutLabels(
+        label={row["case_id"]: labels[row["case_id"]] for row in rows},
+        patient={row["case_id"]: row["patient_id"] for row in rows},
+        fold={row["case_id"]: row["fold"] for row in rows},
+        training_prevalence={
+            part["fold"]: part["n_positive"] / part["n_cases"]
+            for part in read_parts(trained_on)
+            if part["part"] == "train"
+        },
+        reference_probabilities=read_reference_probabilities(cohort),
+    )
+
+
+def _key(condition: Condition) -> tuple[str, str, float]:
+    """A perturbation's name, its parameters as JSON, and the severity."""
+    use = condition.perturbation
+    assert use is not None
+    assert condition.severity is not None
+    return use.name, json.dumps(dict(use.params), sort_keys=True), condition.severity
+
+
+# A teacher and a method, or two methods, often ask for the same records one after the other; all of them, every
+# condition and fold, would not fit into memory.
+@functools.lru_cache(maxsize=8)
+def _perturbed(cases: Cases, training: Cases, name: str, params: str, severity: float, seed: int) -> Cases:
+    perturbation = _fitted(training, name, params)
+    # The seed of a case depends on what is drawn and not on its severity or parameters, so that a higher severity adds
+    # to what a lower one did and two settings differ by the setting; nor on the method or its seed, so that all methods
+    # meet the same records.
+    stem = content_hash([seed, getattr(perturbation, "draws_like", name)])
+    return cases.with_items([perturbation.apply(case, severity, case_seed(stem, case.case_id)) for case in cases])
+
+
+@functools.lru_cache(maxsize=128)
+def _fitted(training: Cases, name: str, params: str) -> Perturbation:
+    perturbation: Perturbation = load_registry().create("perturbation", name, json.loads(params))
+    perturbation.fit(training)
+    return perturbation
+
+
+def case_seed(stem: str, case_id: str) -> int:
+    """A seed of 32 bits for one case."""
+    return int.from_bytes(hashlib.sha256(f"{stem}:{case_id}".encode()).digest()[:4], "big")

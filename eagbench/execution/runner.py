@@ -1,0 +1,255 @@
+"""Carries out a plan: reuses what the store holds, computes the rest, keeps what succeeds when something fails."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from eagbench.contracts.stages import StageNode, StageRun, no_progress
+from eagbench.errors import UserError
+from eagbench.execution.executors import local
+from eagbench.execution.progress import Reporter
+from eagbench.execution.resolve import resolve, training_patients
+from eagbench.execution.store import Store
+from eagbench.planning.plan import Cell, Plan
+from eagbench.prompting.answer_cache import FOLDER as RESPONSES
+from eagbench.prompting.answer_cache import ResponseCache, answering_from
+from eagbench.registry.plugins import load_registry
+
+_READ_FOR_THE_RUN_FOLDER = frozenset(
+    {"cohort", "split", "domain", "shared_concepts", "covariate_shift", "references", "predict", "score"}
+    | {"subgroups", "recalibration"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a stage ended.
+
+    Attributes:
+        status: `computed`, `reused`, `failed`, `skipped` because a stage before it failed, or `not_needed`: the store
+            holds all that was made from it, and not the stage itself.
+        seconds: Time spent now.
+        facts: The stage's manifest, for a finished one.
+        reason: Why it failed, in one line.
+        details: The traceback.
+        error: The user's error, if that is what it was.
+    """
+
+    status: str
+    seconds: float = 0.0
+    facts: dict[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    details: str | None = None
+    error: UserError | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the store holds the stage's files."""
+        return self.status in {"computed", "reused"}
+
+
+class SharedStageError(Exception):
+    """A stage that every cell needs failed for a reason that is not the user's: a bug. Carries its traceback."""
+
+
+@dataclass(slots=True)
+class RunResult:
+    """Outcomes by fingerprint, and the log's lines."""
+
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    def outcome(self, node: StageNode) -> Outcome:
+        """How a stage ended."""
+        return self.outcomes[node.fingerprint]
+
+    def cell_status(self, cell: Cell) -> str:
+        """`ok`, `failed`, or `not_applicable` where a cell's condition means nothing to its method."""
+        if cell.score is None:
+            return "not_applicable"
+        return "ok" if self.outcome(cell.score).is_finished else "failed"
+
+
+def unheard(node: StageNode, outcome: Outcome) -> None:
+    """Nobody follows the run."""
+    del node, outcome
+
+
+def run_plan(
+    plan: Plan,
+    store: Store,
+    reporter: Reporter,
+    *,
+    fresh: bool = False,
+    workers: int = 1,
+    settled: Callable[[StageNode, Outcome], None] = unheard,
+) -> RunResult:
+    """Computes every stage of a plan that the store does not hold and that is needed.
+
+    A failed stage fails the cells that need it; the others go on.
+
+    Args:
+        plan: The plan.
+        store: Where its stages lie.
+        reporter: Says what happens.
+        fresh: Compute every stage anew.
+        workers: Number of processes.
+        settled: Called in this process with every stage that is done.
+
+    Raises:
+        UserError: The data can't be loaded or divided, which is the user's to mend.
+        SharedStageError: The same, for a reason that is a bug.
+    """
+    result = RunResult()
+    shared = plan.shared()
+    total = len(plan.nodes)
+
+    def done(node: StageNode, outcome: object) -> bool:
+        final = outcome if isinstance(outcome, Outcome) else Outcome("skipped", reason="a stage before it failed")
+        result.outcomes[node.fingerprint] = final
+        entry = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "stage": node.fingerprint,
+            "kind": node.kind,
+            "label": node.label,
+            "seed": node.seed,
+            "status": final.status,
+            "seconds": round(final.seconds, 3),
+            **({"reason": final.reason} if final.reason else {}),
+            **({"traceback": final.details} if final.details else {}),
+        }
+        result.log.append(entry)
+        settled(node, final)
+        if final.status == "failed" and node.fingerprint in shared:
+            if final.error is not None:
+                raise final.error
+            raise SharedStageError(f"stage {node.kind} '{node.label}' failed\n\n{final.details}")
+        if final.status not in {"reused", "not_needed"}:
+            seed = "" if node.seed is None else f", seed {node.seed}"
+            reason = f": {final.reason}" if final.reason else ""
+            reporter.say(
+                f"[{len(result.outcomes)}/{total}] {node.kind:<12} {node.label}{seed}  "
+                f"{final.status}{reason}  {final.seconds:.1f} s"
+            )
+        return final.status in {"computed", "reused", "not_needed"}
+
+    # With worker processes there is one terminal and many stages: lines only.
+    progress: Callable[..., Any] = reporter.progress if workers == 1 else no_progress
+    needed = frozenset(node.fingerprint for node in plan.nodes) if fresh else needed_stages(plan, store)
+    since = time.time() if fresh else 0.0
+    compute = partial(_settle, needed=needed, store=store, fresh=fresh, answers_since=since, progress=progress)
+    local.execute(plan.nodes, compute, done, workers)
+    return result
+
+
+def needed_stages(plan: Plan, store: Store) -> frozenset[str]:
+    """Fingerprints of the stages that the run folder is written from, and of those that unfinished ones need.
+
+    What a finished stage was made from need not lie in the store any more: prediction goes on from a trained policy
+    when the experts, searches and salience behind it are gone.
+    """
+    needed: set[str] = set()
+    for node in reversed(plan.nodes):  # each after all that need it
+        if node.kind in _READ_FOR_THE_RUN_FOLDER:
+            needed.add(node.fingerprint)
+        if node.fingerprint in needed and not store.is_complete(node):
+            needed.update(upstream.fingerprint for upstream in node.upstream())
+    return frozenset(needed)
+
+
+def _settle(
+    node: StageNode,
+    needed: frozenset[str],
+    store: Store,
+    *,
+    fresh: bool,
+    answers_since: float,
+    progress: Callable[..., Any],
+) -> Outcome:
+    """Does a stage, finds it done, or leaves it out."""
+    if node.fingerprint not in needed and not store.is_complete(node):
+        return Outcome("not_needed")
+    return compute_stage(node, store, fresh=fresh, answers_since=answers_since, progress=progress)
+
+
+def compute_stage(
+    node: StageNode, store: Store, *, fresh: bool, progress: Callable[..., Any], answers_since: float = 0.0
+) -> Outcome:
+    """Does one stage, or finds it done. Never raises for what the stage does wrong: that is its outcome.
+
+    Args:
+        node: The stage.
+        store: Where it lies.
+        fresh: Compute it anew.
+        progress: Wraps an iterable with a progress bar.
+        answers_since: Servers' answers from before this time (seconds since 1970) are asked for again.
+    """
+    started = time.monotonic()
+    with store.lock(node):
+        if store.is_complete(node) and not fresh:
+            return Outcome("reused", facts=store.manifest(node))
+        out = store.begin(node, anew=fresh)
+        try:
+            costs = _call(node, store, out, progress, ResponseCache(store.root / RESPONSES, answers_since))
+        except Exception as error:  # noqa: BLE001 - whatever a stage raises fails its cells and is reported with its traceback
+            user_error = error if isinstance(error, UserError) else None
+            if user_error is not None:
+                store.discard(node)  # the cause lies outside; nothing of this attempt is of use
+            return Outcome(
+                "failed",
+                seconds=time.monotonic() - started,
+                reason=user_error.message if user_error else traceback.format_exception_only(error)[-1].strip(),
+                details=traceback.format_exc(),
+                error=user_error,
+            )
+        seconds = time.monotonic() - started
+        facts = {
+            "seconds": seconds,
+            "peak_memory_mb": peak_memory_mb(),
+            "costs": costs,
+            "patients_sha256": training_patients(node, store),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        return Outcome("computed", seconds=seconds, facts=store.commit(node, facts))
+
+
+def _call(
+    node: StageNode, store: Store, out: Path, progress: Callable[..., Any], answers: ResponseCache
+) -> dict[str, float]:
+    module, _, name = node.function.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    component = params = None
+    if node.component is not None:
+        registry, use = load_registry(), node.component
+        given = {**use.params, **use.locations}
+        params = registry.params(use.kind, use.name, given)
+        component = registry.get(use.kind, use.name).component(params)
+    run = StageRun(
+        params=json.loads(json.dumps(dict(node.params))),  # a stage can't change the plan
+        inputs=resolve(node, store),
+        seed=node.seed or 0,
+        out=out,
+        component=component,
+        component_params=params,
+        progress=progress,
+    )
+    with answering_from(answers):
+        function(run)
+    return {**answers.costs, **run.costs}
+
+
+def peak_memory_mb() -> float:
+    """Largest resident size this process has had, in MB. It never falls, so a later stage shows an earlier peak."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)

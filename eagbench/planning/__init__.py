@@ -1,0 +1,1 @@
+"""From a benchmark to its plan: every stage and cell, before anything runs."""

@@ -1,0 +1,159 @@
+"""From a benchmark to its plan: every stage with its fingerprint, every cell of the grid, before anything runs."""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Sequence
+from typing import Any
+
+from eagbench.config.loading import LoadedBenchmark
+from eagbench.config.yaml_source import KeyPath
+from eagbench.contracts.stages import CLEAN, ComponentUse, Condition, StageNode
+from eagbench.errors import UserError
+from eagbench.metrics.registered import check_tested, needs_attention
+from eagbench.planning.domain_stages import DomainStages
+from eagbench.planning.expert_method import ExpertMethod
+from eagbench.planning.grid import Grid, PlannedCondition
+from eagbench.planning.method_plan import PlannedMethod
+from eagbench.planning.patient_split import BenchmarkSplit, PatientSplit
+from eagbench.planning.plan import Plan
+from eagbench.planning.plan_transfer import ContentHashes, plan_transfer
+from eagbench.planning.stage_graph import StageGraph
+from eagbench.registry.plugins import Registry
+
+
+def make_plan(
+    loaded: LoadedBenchmark,
+    registry: Registry,
+    contents: ContentHashes,
+    *,
+    limit: int | None = None,
+    split: PatientSplit | None = None,
+) -> Plan:
+    """Validates every component and lays out all stages and cells.
+
+    Args:
+        loaded: The benchmark.
+        registry: The components.
+        contents: Who hashes the files of data sets, the store.
+        limit: Patients to take before the split, None for all.
+        split: Who divides the patients; None is the benchmark's own split.
+
+    Raises:
+        UserError: A component is unknown, a parameter does not fit, data or a local model is missing.
+    """
+    graph, benchmark = StageGraph(loaded, registry), loaded.benchmark
+    division = split or BenchmarkSplit(benchmark.split, limit)
+    transfer = plan_transfer(graph, division, contents)
+    metrics = _metrics(graph)
+    reference = _reference_expert(graph)
+    grid = Grid(
+        domains=DomainStages(graph, transfer),
+        folds=division.folds,
+        conditions=_conditions(graph),
+        metrics=metrics,
+        # Without an expert to compare with, nothing reads the attention, and its measurement is not paid for.
+        attention_metrics=[use.name for use in metrics if reference is not None and needs_attention(use.name)],
+        reference_expert=reference,
+    )
+    methods = [_method(graph, index) for index in range(len(benchmark.methods))]
+    cells = [
+        cell
+        for method, instance in methods
+        for seed in benchmark.seeds
+        for domain in transfer.trained
+        for cell in grid.cells(method, instance, seed, domain)
+    ]
+    references = grid.references()
+    subgroups = [stage for domain in transfer.evaluated if (stage := grid.subgroups(domain)) is not None]
+    shifts = [pair.shift for pair in transfer.pairs if pair.shift is not None]
+    # A domain in which nothing is evaluated is checked with the others, before anything is trained.
+    splits = [domain.split for domain in transfer.domains]
+    scores = [cell.score for cell in cells if cell.score is not None]
+    return Plan(
+        loaded=loaded,
+        limit=limit,
+        transfer=transfer,
+        references=references,
+        subgroups=tuple(subgroups),
+        methods=tuple(method for method, _ in methods),
+        conditions=tuple(planned.condition for planned in grid.conditions),
+        cells=tuple(cells),
+        metrics=metrics,
+        trackers=tuple(
+            graph.use("tracker", spec.name, spec.params, ("trackers", i)) for i, spec in enumerate(benchmark.trackers)
+        ),
+        nodes=_ordered([*references, *splits, *shifts, *scores]),
+    )
+
+
+def _metrics(graph: StageGraph) -> tuple[ComponentUse, ...]:
+    benchmark = graph.benchmark
+    found = tuple(
+        graph.use("metric", spec.name, spec.params, ("metrics", i)) for i, spec in enumerate(benchmark.metrics)
+    )
+    if benchmark.comparisons is not None:
+        check_tested(
+            benchmark.comparisons.metric,
+            where=graph.place(("comparisons", "metric")),
+            mend="take a proper one (auroc, auprc, brier) and list the other among `metrics`",
+        )
+    return found
+
+
+def _reference_expert(graph: StageGraph) -> ComponentUse | None:
+    spec = graph.benchmark.reference_expert
+    return None if spec is None else graph.use("expert", spec.name, spec.params, ("reference_expert",))
+
+
+def _conditions(graph: StageGraph) -> list[PlannedCondition]:
+    found: list[PlannedCondition] = []
+    for i, spec in enumerate(graph.benchmark.conditions):
+        if spec.name == CLEAN.name:
+            found.append(PlannedCondition(CLEAN, frozenset({"columns", "text"})))
+            continue
+        path: KeyPath = ("conditions", i)
+        registered, params = graph.validated("perturbation", spec.name, spec.params, path)
+        perturbation: Any = registered.component(params)
+        use = graph.use("perturbation", spec.name, spec.params, path)
+        levels = [perturbation.levels[level - 1] for level in spec.level or ()]
+        for severity in sorted({*(spec.severity or ()), *levels}):
+            try:
+                perturbation.check_severity(severity)
+            except ValueError as error:
+                raise UserError(
+                    f"{spec.name} has no severity {severity:g}: {error}", where=graph.place((*path, "severity"))
+                ) from error
+            found.append(PlannedCondition(Condition(spec.label, severity, use), perturbation.applies_to))
+    return found
+
+
+def _method(graph: StageGraph, index: int) -> tuple[PlannedMethod, Any]:
+    """Plans a method of the benchmark, or an expert under its own name; returns its instance beside it."""
+    spec = graph.benchmark.methods[index]
+    path: KeyPath = ("methods", index)
+    has_method, has_expert = (graph.registry.has(kind, spec.name) for kind in ("method", "expert"))
+    if has_expert and not has_method:
+        use = graph.use("expert", spec.name, spec.params, path)
+        return PlannedMethod(spec.label, use, ExpertMethod.reads, path), ExpertMethod(use)
+    if not has_method:
+        where = graph.place((*path, "name"))
+        raise graph.registry.unknown("method or expert", ("method", "expert"), spec.name, where)
+    registered, params = graph.validated("method", spec.name, spec.params, path)
+    use = graph.use("method", spec.name, spec.params, path)
+    instance: Any = registered.component(params)
+    return PlannedMethod(spec.label, use, instance.reads, path), instance
+
+
+def _ordered(targets: Sequence[StageNode]) -> tuple[StageNode, ...]:
+    by_fingerprint: dict[str, StageNode] = {}
+    waiting = list(reversed(targets))
+    graph: dict[str, list[str]] = {}
+    while waiting:
+        node = waiting.pop()
+        if node.fingerprint in graph:
+            continue
+        by_fingerprint[node.fingerprint] = node
+        graph[node.fingerprint] = [up.fingerprint for up in node.upstream()]
+        waiting.extend(reversed(node.upstream()))
+    return tuple(by_fingerprint[f] for f in graphlib.TopologicalSorter(graph).static_order())

@@ -1,0 +1,108 @@
+"""A plan as data: the grid's cells and the stages behind them. It can be printed before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eagbench.analysis.cells import CellKey
+from eagbench.config.loading import LoadedBenchmark
+from eagbench.contracts.records import Access
+from eagbench.contracts.stages import ComponentUse, Condition, StageNode, closure
+from eagbench.planning.domains import Pair, Transfer
+from eagbench.planning.method_plan import PlannedMethod
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldStages:
+    """The stages of one fold that a cell's score is made from.
+
+    Attributes:
+        predict: Answers to held-out cases.
+        reference_salience: The reference expert's weights on the same cases; None without a reference expert.
+        frequency_baseline: The features most often on top in training; None without a reference expert.
+        recalibration: The curve fitted on the method's answers to tuning cases; None if none is asked for.
+    """
+
+    predict: StageNode
+    reference_salience: StageNode | None
+    frequency_baseline: StageNode | None
+    recalibration: StageNode | None
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One method, seed, condition and pair of domains of the grid.
+
+    Attributes:
+        key: What tells it from the others.
+        condition: Clean, or a perturbation at a severity.
+        pair: Where the method was trained and where it is evaluated.
+        score: The stage that gives its numbers; None where the condition means nothing for this kind of method.
+        folds: The stages that `score` reads, by fold; empty where there is no such stage.
+    """
+
+    key: CellKey
+    condition: Condition
+    pair: Pair
+    score: StageNode | None
+    folds: tuple[FoldStages, ...] = ()
+
+    @property
+    def method(self) -> str:
+        """The method's label."""
+        return self.key.method
+
+    @property
+    def seed(self) -> int:
+        """The training seed."""
+        return self.key.seed
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        loaded: The benchmark and where each value of it stands.
+        limit: Patients to take before the split, None for all.
+        transfer: The domains, and where methods are trained and evaluated.
+        references: For each evaluated domain, in order, the stage that scores probabilities that came with the data.
+        subgroups: For each evaluated domain, in order, the stage that says which cases are reported apart; empty if the
+            benchmark names no facts.
+        methods: The methods in the benchmark's order.
+        conditions: The conditions in order, clean first.
+        cells: The grid.
+        metrics: The metrics' components.
+        trackers: The trackers' components.
+        nodes: Every stage, each after those it needs.
+    """
+
+    loaded: LoadedBenchmark
+    limit: int | None
+    transfer: Transfer
+    references: tuple[StageNode, ...]
+    subgroups: tuple[StageNode, ...]
+    methods: tuple[PlannedMethod, ...]
+    conditions: tuple[Condition, ...]
+    cells: tuple[Cell, ...]
+    metrics: tuple[ComponentUse, ...]
+    trackers: tuple[ComponentUse, ...]
+    nodes: tuple[StageNode, ...]
+
+    @property
+    def access(self) -> Access:
+        """The strictest access policy of the data."""
+        return self.transfer.access
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether numbers come from generated records, in one domain at least."""
+        return any(domain.access == "synthetic" for domain in self.transfer.domains)
+
+    def shared(self) -> frozenset[str]:
+        """Names, by fingerprint, the stages that every cell needs: if one of these fails there is no run."""
+        transfer = self.transfer
+        stages = [*self.references, *(domain.split for domain in transfer.domains)]
+        if transfer.shared is not None:
+            stages.append(transfer.shared)
+        return frozenset(node.fingerprint for node in closure(stages))

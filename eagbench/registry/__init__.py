@@ -1,0 +1,1 @@
+"""Which components are installed, and in which version of the code."""

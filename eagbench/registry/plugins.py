@@ -1,0 +1,198 @@
+"""Entry points to components: each plugin is loaded alone, and what is broken or doubled is named, never skipped."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib.metadata
+import inspect
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pluggy
+from pydantic import BaseModel
+
+from eagbench.contracts import components, hooks
+from eagbench.errors import UserError
+from eagbench.registry.code_versions import GROUP
+
+# kind -> (hook, the protocol its classes follow)
+KINDS: Mapping[str, tuple[str, type]] = {
+    "dataset": ("register_datasets", components.Dataset),
+    "expert": ("register_experts", components.Expert),
+    "policy": ("register_policies", components.Policy),
+    "search": ("register_searches", components.Search),
+    "reward": ("register_rewards", components.Reward),
+    "method": ("register_methods", components.Method),
+    "perturbation": ("register_perturbations", components.Perturbation),
+    "metric": ("register_metrics", components.Metric),
+    "tracker": ("register_trackers", components.Tracker),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A component class and the plugin it came from."""
+
+    kind: str
+    name: str
+    component: type
+    plugin: str
+    distribution: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenPlugin:
+    """An entry point that could not be loaded."""
+
+    plugin: str
+    distribution: str
+    reason: str
+    details: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """All components, by kind and name. A doubled name holds all its claimants."""
+
+    components: Mapping[tuple[str, str], tuple[Registered, ...]]
+    broken: tuple[BrokenPlugin, ...]
+
+    def __iter__(self) -> Iterator[Registered]:
+        for claimants in self.components.values():
+            yield from claimants
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """Names registered under a kind, sorted."""
+        return tuple(sorted(name for k, name in self.components if k == kind))
+
+    def has(self, kind: str, name: str) -> bool:
+        """Whether the kind has a component of that name."""
+        return (kind, name) in self.components
+
+    def get(self, kind: str, name: str, *, where: str | None = None) -> Registered:
+        """The component of that kind and name.
+
+        Raises:
+            UserError: There is none (the nearest name and broken plugins are named), or two plugins claim it.
+        """
+        claimants = self.components.get((kind, name), ())
+        if not claimants:
+            raise self.unknown(kind, (kind,), name, where)
+        if len(claimants) > 1:
+            owners = ", ".join(f"{c.component.__module__} (plugin {c.plugin} of {c.distribution})" for c in claimants)
+            raise UserError(
+                f"{kind} '{name}' is registered {len(claimants)} times: {owners}",
+                where=where,
+                mend="uninstall all but one of these packages, or rename the component in one of them",
+            )
+        return claimants[0]
+
+    def unknown(self, what: str, kinds: tuple[str, ...], name: str, where: str | None) -> UserError:
+        """The error for a name that none of the kinds has."""
+        names = sorted({n for kind in kinds for n in self.names(kind)})
+        return UserError(f"there is no {what} called '{name}'", where=where, mend=self._suggestion(names, name))
+
+    def distribution_of(self, module: str) -> str:
+        """The distribution whose plugin a module belongs to, found by the components registered from its package."""
+        package = module.partition(".")[0]
+        for registered in self:
+            if registered.component.__module__.partition(".")[0] == package:
+                return registered.distribution
+        raise ValueError(f"no registered component comes from the package '{package}'")
+
+    def _suggestion(self, names: list[str], name: str) -> str:
+        near = difflib.get_close_matches(name, names, n=1)
+        parts = [f"did you mean '{near[0]}'?"] if near else []
+        parts.append("choices: " + (", ".join(names) or "none"))
+        if self.broken:
+            parts.append(
+                "these plugins could not be loaded (see `eagbench plugins list`): "
+                + ", ".join(f"{b.plugin} of {b.distribution}" for b in self.broken)
+            )
+        return "; ".join(parts)
+
+    def create(self, kind: str, name: str, params: Mapping[str, Any]) -> Any:
+        """An instance of a component, from parameters that were validated before."""
+        component: Any = self.get(kind, name).component
+        return component(self.params(kind, name, params))
+
+    def params(self, kind: str, name: str, params: Mapping[str, Any]) -> BaseModel:
+        """A component's parameters as its model."""
+        model: type[BaseModel] = self.get(kind, name).component.Params  # type: ignore[attr-defined]
+        return model.model_validate(dict(params))
+
+
+@functools.cache
+def load_registry() -> Registry:
+    """Loads every plugin of the `eagbench` entry-point group, each alone.
+
+    A plugin that fails to import, has a misspelt hook, or registers something that is not a component is reported in
+    `broken` and contributes nothing.
+    """
+    components: dict[tuple[str, str], tuple[Registered, ...]] = {}
+    broken: list[BrokenPlugin] = []
+    entry_points = importlib.metadata.entry_points(group=GROUP)
+    for entry_point in sorted(entry_points, key=lambda e: (e.name, e.dist.name if e.dist else "")):
+        distribution = entry_point.dist.name if entry_point.dist else "unknown"
+        try:
+            found = _components_of(entry_point, distribution)
+        except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; it is named, not hidden
+            last = traceback.format_exception_only(error)[-1].strip()
+            broken.append(BrokenPlugin(entry_point.name, distribution, last, traceback.format_exc()))
+            continue
+        for item in found:
+            key = (item.kind, item.name)
+            components[key] = (*components.get(key, ()), item)
+    return Registry(components, tuple(broken))
+
+
+def _components_of(entry_point: importlib.metadata.EntryPoint, distribution: str) -> list[Registered]:
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hooks)
+    manager.register(entry_point.load(), name=entry_point.name)
+    manager.check_pending()  # refuses a hook implementation whose name no hook has
+    found: list[Registered] = []
+    for kind, (hook, protocol) in KINDS.items():
+
+        def register(component: type, kind: str = kind, protocol: type = protocol) -> None:
+            check_component(component, kind, protocol)
+            found.append(Registered(kind, component.name, component, entry_point.name, distribution))  # type: ignore[attr-defined]
+
+        getattr(manager.hook, hook)(register=register)
+    return found
+
+
+def check_component(component: Any, kind: str, protocol: type) -> None:
+    """Refuses what is no component of a kind.
+
+    Raises:
+        TypeError: It is no class, has no name or strict `Params`, or lacks something of the protocol (named).
+    """
+    if not inspect.isclass(component):
+        raise TypeError(f"register takes a {kind} class, got {component!r}")
+    if not isinstance(getattr(component, "name", None), str):
+        raise TypeError(f"{component.__qualname__}: a {kind} needs a class attribute `name: str`")
+    params = getattr(component, "Params", None)
+    if not (inspect.isclass(params) and issubclass(params, BaseModel)):
+        raise TypeError(f"{component.__qualname__}: a {kind} needs a pydantic model `Params`")
+    if params.model_config.get("extra") != "forbid":
+        raise TypeError(f"{component.__qualname__}.Params must forbid unknown keys: derive from StrictParams")
+    wanted = [n for n in vars(protocol) if not n.startswith("_") and callable(getattr(protocol, n))]
+    wanted += [n for n in getattr(protocol, "__annotations__", {}) if n not in {"name", "Params"}]
+    wanted += [n for n in ("__call__",) if n in vars(protocol)]
+    # dir, not hasattr: every class can be called, which says nothing of its instances.
+    missing = sorted(set(wanted) - set(dir(component)))
+    if missing:
+        raise TypeError(f"{component.__qualname__} is no {kind}: it lacks {', '.join(missing)}")
+
+
+def create_component(identity: Mapping[str, Any]) -> Any:
+    """The component that a `ComponentUse.identity()` describes, for a stage whose parameters name one.
+
+    Args:
+        identity: `kind`, `name` and validated `params`; its `code` is there for the fingerprint only.
+    """
+    return load_registry().create(identity["kind"], identity["name"], identity["params"])

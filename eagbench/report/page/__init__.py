@@ -1,0 +1,1 @@
+"""The page: its blocks, and how they become one HTML file."""

@@ -1,0 +1,79 @@
+"""What a page is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eagbench.report.figures.estimates import Look
+from eagbench.report.tables import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """A paragraph."""
+
+    text: str
+    kind: str = "prose"
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading within a section."""
+
+    text: str
+    kind: str = "heading"
+
+
+@dataclass(frozen=True, slots=True)
+class TableBlock:
+    """A numbered table."""
+
+    table: Table
+    kind: str = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class FigureBlock:
+    """A numbered figure: its picture as SVG, its caption, and a legend of (look or None for a reference, name)."""
+
+    svg: str
+    caption: str
+    legend: tuple[tuple[Look | None, str], ...] = ()
+    kind: str = "figure"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Terms with what they are."""
+
+    items: tuple[tuple[str, str], ...]
+    kind: str = "facts"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Commands to type."""
+
+    text: str
+    kind: str = "code"
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Blocks that a reader opens."""
+
+    title: str
+    blocks: tuple[Block, ...]
+    kind: str = "folded"
+
+
+Block = Prose | Heading | TableBlock | FigureBlock | Facts | Code | Folded
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page under a heading."""
+
+    anchor: str
+    title: str
+    blocks: tuple[Block, ...]

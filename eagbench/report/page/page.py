@@ -1,0 +1,82 @@
+"""How the sections of a report become one HTML file that opens offline."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from eagbench.report.figures.estimates import Look, swatch
+from eagbench.report.page.blocks import Section
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What every report has.
+
+    Attributes:
+        name: Of the run or the sweep.
+        version: Of the eagbench that made it.
+        created: When it was made.
+        synthetic: Whether its numbers come from generated records.
+        stamp: What every caption says first; empty for a full run on real data.
+        opening: Paragraphs before the first section.
+        tiles: Names and values of the numbers on top.
+        sections: The parts of the page.
+    """
+
+    name: str
+    version: str
+    created: str
+    synthetic: bool
+    stamp: str
+    opening: Sequence[str]
+    tiles: Sequence[tuple[str, str]]
+    sections: Sequence[Section]
+
+
+def render(page: Page, template: str, more: Mapping[str, Any]) -> str:
+    """The page as HTML.
+
+    Args:
+        page: What stands on it.
+        template: A template of this package that extends `page.html.j2`.
+        more: What that template asks for beyond the page.
+    """
+    environment = Environment(
+        loader=PackageLoader("eagbench.report.page", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(
+        page=page,
+        number=_numbering(),
+        # The only markup that is not escaped here comes from eagbench.report.svg, which escapes each text it is given.
+        picture=Markup,
+        swatch=_swatch,
+        **more,
+    )
+
+
+def _numbering() -> object:
+    """A function that counts figures and tables on their own: "Table 1", "Figure 1", "Table 2".
+
+    Tables that are folded away are a supplement and count as "Table S1".
+    """
+    counted: Counter[str] = Counter()
+
+    def number(kind: str) -> str:
+        counted[kind] += 1
+        return f"{kind}{'' if kind.endswith(' S') else ' '}{counted[kind]}"
+
+    return number
+
+
+def _swatch(look: Look | None) -> Markup:
+    return Markup(swatch(look))

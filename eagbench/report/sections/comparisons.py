@@ -1,0 +1,221 @@
+"""What the page says about paired differences: the method whose claim is tested against every other one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from eagbench.analysis.comparisons import GRID, PRIMARY
+from eagbench.analysis.multiple_testing import HOLM
+from eagbench.metrics.number_names import UNCORRECTED
+from eagbench.report import tables, wording
+from eagbench.report.figures import estimates as figures
+from eagbench.report.figures.estimates import Estimate
+from eagbench.report.page.blocks import Block, FigureBlock, Folded, Prose, Section, TableBlock
+from eagbench.report.tables import Entry, Line, Table
+from eagbench.runs.reader import ComparisonRow, Group, RobustnessRow, RunFolder
+from eagbench.stats.paired import ROUNDING
+
+UNTESTED = "Shown and not tested: this metric has no better end, or is biased by how answers scatter."
+
+
+def comparisons(run: RunFolder, group: Group) -> Section | None:
+    """Primary differences in a table and in words, all others folded away; None if no method's claim is tested."""
+    rows = of_group(run, group)
+    if not rows:
+        return None
+    spec = run.manifest["comparisons"]
+    metric = wording.metric_label(spec["metric"])
+    primary = [row for row in rows if row.family == PRIMARY]
+    rest = [row for row in rows if row.family != PRIMARY]
+    opening = (
+        f"This benchmark tests {spec['method']}. Primary: its difference from each other method in {metric}, on "
+        "unchanged records and on the probabilities as answered. Everything else is secondary and stands in the "
+        "folded tables."
+    )
+    blocks: list[Block] = [Prose(opening)]
+    if primary:
+        blocks += [Prose(verdict(run, primary, metric)), _figure(run, primary), TableBlock(primary_table(run, primary))]
+    else:
+        blocks.append(Prose("No primary difference could be formed: see the section on missing cells."))
+    if rest:
+        names = dict.fromkeys((row.metric, row.calibration) for row in rest)
+        folded = tuple(TableBlock(_grid_table(run, rest, metric, calibration)) for metric, calibration in names)
+        blocks.append(Folded("Differences in other metrics and under other conditions", folded))
+    return Section("comparisons", "Paired differences", tuple(blocks))
+
+
+def primary_tables(run: RunFolder, group: Group) -> list[Table]:
+    """The primary table, if there is one."""
+    primary = [row for row in of_group(run, group) if row.family == PRIMARY]
+    return [primary_table(run, primary)] if primary else []
+
+
+def of_group(run: RunFolder, group: Group) -> list[ComparisonRow]:
+    """The paired differences of one task and pair of domains."""
+    where = (group.task, group.domain_train, group.domain_eval)
+    return [row for row in run.comparisons if (row.task, row.domain_train, row.domain_eval) == where]
+
+
+def distinct_tests(rows: Sequence[ComparisonRow] | Sequence[RobustnessRow]) -> int:
+    """How many tests rows are: those of one test count once."""
+    return len({(row.method, row.baseline, row.test) for row in rows if not math.isnan(row.p_value)})
+
+
+def _figure(run: RunFolder, rows: Sequence[ComparisonRow]) -> FigureBlock:
+    """The primary differences with their intervals, around the line of no difference."""
+    metric = wording.metric_heading(rows[0].metric)
+    estimates = {row.baseline: Estimate(row.difference, row.ci_low, row.ci_high) for row in rows}
+    panel = figures.ForestPanel(f"{rows[0].method} minus ..., {metric}", estimates, (0.0, "no difference"))
+    caption = (
+        f"{rows[0].method} minus each other method: paired difference in {wording.metric_label(rows[0].metric)} on "
+        f"unchanged records. {_setting(run, rows)} An interval that leaves out 0 is one test at "
+        f"{100 * (1 - run.level):g} %; what holds among all of them stands in the table."
+    )
+    return FigureBlock(figures.forest([row.baseline for row in rows], figures.looks(run.methods), [panel]), caption)
+
+
+def verdict(run: RunFolder, rows: Sequence[ComparisonRow], metric: str) -> str:
+    """Which differences the corrected tests show, and which stay open because the data are too few."""
+    alpha = 1 - run.level
+    shown = [row for row in rows if row.p_corrected <= alpha]
+    above = [row.baseline for row in shown if row.difference > 0]
+    below = [row.baseline for row in shown if row.difference < 0]
+    open_ = [row for row in rows if row not in shown]
+    said = []
+    if above:
+        said.append(f"{metric} of {rows[0].method} is higher than that of {wording.enumeration(above)}")
+    if below:
+        said.append(f"{metric} of {rows[0].method} is lower than that of {wording.enumeration(below)}")
+    if open_:
+        names = wording.enumeration([row.baseline for row in open_])
+        said.append(f"no difference is shown from {names}, which is not to say that there is none")
+    few = [row.baseline for row in open_ if abs(row.difference) < row.smallest_detectable]
+    text = f"At {100 * alpha:g} % after correction: {'; '.join(said)}."
+    if few:
+        text += (
+            " Smaller than the smallest difference that so many cases would show with 80 % power: that from "
+            f"{wording.enumeration(few)}."
+        )
+    return text
+
+
+def primary_table(run: RunFolder, rows: Sequence[ComparisonRow]) -> Table:
+    """The primary family: one line per other method."""
+    metric = rows[0].metric
+    lines = tuple(
+        Line(
+            row.baseline,
+            (
+                _difference(row),
+                Entry(wording.EN_DASH, quiet=True)
+                if math.isnan(row.relative_percent)
+                else Entry(f"{signed(row.relative_percent, 1)} %"),
+                _detectable(row),
+                Entry(p_value(row.p_value)),
+                Entry(p_value(row.p_corrected)),
+            ),
+        )
+        for row in rows
+    )
+    every = [row for row in run.comparisons if row.family == PRIMARY]
+    over = " over all pairs of domains" if distinct_tests(every) > distinct_tests(rows) else ""
+    caption = (
+        f"{rows[0].method} minus each other method: paired difference in {wording.metric_label(metric)} on unchanged "
+        f"records. {_setting(run, rows)} Primary family: {wording.several(distinct_tests(every), 'test')}{over}, p "
+        "corrected by Holm. Relative: the difference in % of the other method's value. Smallest detectable: 2.8 "
+        "standard errors, what a test at 5 % finds with 80 % power."
+    )
+    headings = (
+        f"Difference in {wording.metric_heading(metric)}",
+        "Relative",
+        "Smallest detectable",
+        "p",
+        "p corrected",
+    )
+    return Table(caption, ("Against", *headings), lines)
+
+
+def _grid_table(run: RunFolder, rows: Sequence[ComparisonRow], metric: str, calibration: str) -> Table:
+    chosen = [row for row in rows if (row.metric, row.calibration) == (metric, calibration)]
+    lines = tuple(
+        Line(
+            row.baseline,
+            (
+                Entry(wording.condition_label(row.condition, row.severity)),
+                _difference(row),
+                _detectable(row),
+                Entry(p_value(row.p_value)),
+                Entry(p_value(row.p_corrected), "the primary test" if row.correction == HOLM else ""),
+            ),
+        )
+        for row in chosen
+    )
+    every = [row for row in run.comparisons if row.family == GRID and row.correction != HOLM]
+    kind = "" if calibration == UNCORRECTED else f", {wording.words(calibration)}"
+    if any(is_untested(row.ci_low, row.ci_high, row.p_value) for row in chosen):
+        tests = UNTESTED
+    elif all(math.isnan(row.p_value) for row in chosen):
+        tests = "No two methods differ in it on any resample, or it is undefined: there is nothing to test."
+    else:
+        tests = (
+            "Secondary: p corrected by Benjamini and Hochberg over all "
+            f"{wording.count(distinct_tests(every))} secondary tests of the run; a difference that returns unchanged "
+            "counts once, and as the primary test where it is that one."
+        )
+    caption = (
+        f"{chosen[0].method} minus each other method: paired difference in {wording.metric_label(metric)}{kind}. "
+        f"{_setting(run, chosen)} {tests}"
+    )
+    headings = (
+        "Condition",
+        f"Difference in {wording.metric_heading(metric)}",
+        "Smallest detectable",
+        "p",
+        "p corrected",
+    )
+    return Table(caption, ("Against", *headings), lines)
+
+
+def is_untested(low: float, high: float, p_value: float) -> bool:
+    """Whether a difference has an interval that is not 0, and yet no test: so it is with all of its metric."""
+    return math.isnan(p_value) and not math.isnan(low) and max(abs(low), abs(high)) > ROUNDING
+
+
+def _setting(run: RunFolder, rows: Sequence[ComparisonRow]) -> str:
+    row = rows[0]
+    share = f" ({wording.percent(row.n_positive / row.n_cases)})" if row.n_cases else ""
+    text = (
+        f"{tables.seeds_words(run)}, with the {tables.percentile_words(run)}, drawn jointly for both methods. "
+        f"n = {wording.count(row.n_cases)} cases, {wording.several(row.n_positive, 'event')}{share}."
+    )
+    left_out = max(row.undefined_resamples for row in rows)
+    if left_out:
+        text += f" Up to {wording.several(left_out, 'resample')} left out, in which the metric is undefined."
+    return text
+
+
+def _difference(row: ComparisonRow) -> Entry:
+    undefined = math.isnan(row.ci_low)
+    note = "" if undefined else f"{signed(row.ci_low)} to {signed(row.ci_high)}"
+    return Entry(signed(row.difference), note or "interval undefined")
+
+
+def _detectable(row: ComparisonRow) -> Entry:
+    if math.isnan(row.smallest_detectable):
+        return Entry(wording.EN_DASH, quiet=True)
+    note = "larger than the difference" if abs(row.difference) < row.smallest_detectable else ""
+    return Entry(wording.number(row.smallest_detectable), note)
+
+
+def signed(value: float, decimals: int = 3) -> str:
+    """A difference with its sign, 0 without one."""
+    written = f"{value:+.{decimals}f}"
+    return f"{0:.{decimals}f}" if float(written) == 0 else written.replace("-", wording.MINUS)
+
+
+def p_value(value: float) -> str:
+    """A p-value to three decimals."""
+    if math.isnan(value):
+        return wording.EN_DASH
+    return "<0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,392 @@
+"""What the page says about results: performance, robustness, citations, unparsed and missing cells."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eagbench.analysis.cells import CLEAN
+from eagbench.report import tables, wording
+from eagbench.report.figures import estimates as figures
+from eagbench.report.figures.estimates import Estimate
+from eagbench.report.page.blocks import Block, FigureBlock, Folded, Heading, Prose, Section, TableBlock
+from eagbench.report.tables import Entry, Line, Table
+from eagbench.runs.reader import Answers, Group, ResultRow, RunFolder
+
+FOREST_METRICS = ("auroc", "auprc", "brier", "ece")
+SHOWN_FEATURES = 12
+CURVES_PER_FIGURE = 8  # as many as there are colours
+
+
+def performance(run: RunFolder, group: Group) -> Section:
+    """Methods on unchanged records."""
+    blocks: list[Block] = [TableBlock(tables.main_table(run, group))]
+    forest = _forest(run, group)
+    if forest is not None:
+        blocks.append(forest)
+    constant = _constant_answers(run, group)
+    if constant:
+        blocks.append(Prose(constant))
+    spread = [tables.seed_table(run, group, metric) for metric in run.metrics[:2]]
+    folded = tuple(TableBlock(table) for table in spread if table is not None)
+    if folded:
+        blocks.append(Folded("Each training seed", folded))
+    return Section("performance", "Performance on unchanged records", tuple(blocks))
+
+
+def _constant_answers(run: RunFolder, group: Group) -> str:
+    """Says which methods do not tell one case from another; their AUROC is 0.5 because every pair of cases is a tie."""
+    constant = []
+    for method in run.methods:
+        answers = run.answers(group, method)
+        if answers is not None and len(answers.probability) > 1 and np.ptp(answers.probability) == 0:
+            constant.append(f"{method} ({wording.number(float(answers.probability[0]))})")
+    if not constant:
+        return ""
+    return (
+        f"One and the same probability for every case: {wording.enumeration(constant)}. Such answers order nothing: "
+        "AUROC is 0.5 because every pair of cases is a tie, and its interval has no width."
+    )
+
+
+def _forest(run: RunFolder, group: Group) -> FigureBlock | None:
+    cells = run.headline(group)
+    metrics = [m for m in FOREST_METRICS if m in run.metrics] or list(run.metrics[:1])
+    rows = [n for n in (*run.methods, *run.references) if any((n, CLEAN, None, m) in cells for m in metrics)]
+    if not rows:
+        return None
+    found = [row for name in rows for m in metrics if (row := cells.get((name, CLEAN, None, m))) is not None]
+    rates = {row.n_positive / row.n_cases for row in found if row.n_cases}
+    no_skill: dict[str, tuple[float, str]] = {"auroc": (0.5, "no skill")}
+    if len(rates) == 1:
+        rate = rates.pop()
+        no_skill |= {"auprc": (rate, "no skill"), "brier": (rate * (1 - rate), "no skill")}
+    panels = [
+        figures.ForestPanel(
+            wording.metric_heading(metric),
+            {name: _estimate(cells.get((name, CLEAN, None, metric))) for name in rows},
+            no_skill.get(metric),
+        )
+        for metric in metrics
+    ]
+    caption = (
+        f"The figures of the table above: point estimates with the {tables.interval_words(run)}. "
+        f"{tables.seeds_words(run)}. {tables.counts_words(found)} Axes do not start at 0. Dotted: a prediction without "
+        "skill (AUROC 0.5; AUPRC the event rate; Brier score of always predicting the event rate)."
+    )
+    if run.references:
+        caption += f" Grey: {_references_words(run)}."
+    return FigureBlock(figures.forest(rows, figures.looks(run.methods), panels), caption)
+
+
+def _estimate(row: ResultRow | None) -> Estimate | None:
+    return None if row is None or row.status != "ok" else Estimate(row.value, row.ci_low, row.ci_high)
+
+
+def _references_words(run: RunFolder) -> str:
+    names = wording.enumeration(list(run.references))
+    return f"{names}, a reference that no method made (its probabilities came with the data)"
+
+
+def robustness(run: RunFolder, group: Group) -> Section | None:
+    """A figure and tables per perturbation, never two in one: they ask different things."""
+    if not run.perturbations:
+        return None
+    metrics = tables.curve_metrics(run)
+    blocks: list[Block] = [
+        Prose(
+            "Each perturbation changes the held-out records at prediction time; nothing is trained again. Severity 0 "
+            "is the clean record. The changes are drawn per case and are the same for every method. Each perturbation "
+            "asks a question of its own, so no figure, table or number here combines two of them."
+        )
+    ]
+    for perturbation in run.perturbations:
+        blocks.append(Heading(perturbation))
+        extents = {metric: _extent(run, group, metric, perturbation) for metric in metrics}
+        blocks.extend(_curves(run, group, perturbation, extents))
+        blocks.extend(TableBlock(tables.robustness_table(run, group, perturbation, metric)) for metric in metrics[:1])
+        others = [m for m in run.metrics if m not in metrics[:1] and _has_numbers(run, group, perturbation, m)]
+        if others:
+            folded = tuple(TableBlock(tables.robustness_table(run, group, perturbation, m)) for m in others)
+            blocks.append(Folded(f"Other metrics under {perturbation}", folded))
+    return Section("robustness", "Robustness", tuple(blocks))
+
+
+def _has_numbers(run: RunFolder, group: Group, perturbation: str, metric: str) -> bool:
+    return any(
+        key[1] == perturbation and key[3] == metric and row.status == "ok" for key, row in run.headline(group).items()
+    )
+
+
+def _extent(run: RunFolder, group: Group, metric: str, perturbation: str) -> tuple[float, float]:
+    """The axis of a metric's curves.
+
+    That of AUROC is the same for all perturbations, so that slopes can be compared between figures. An unbounded loss
+    has one for each, because a method that breaks down under one perturbation would flatten all other curves.
+    """
+    values = [0.5] if metric == "auroc" else []
+    for (_, condition, _, name), row in run.headline(group).items():
+        if name == metric and row.status == "ok" and (metric == "auroc" or condition in (CLEAN, perturbation)):
+            values.extend(v for v in (row.value, row.ci_low, row.ci_high) if not math.isnan(v))
+    return figures.padded(values)
+
+
+def _description(run: RunFolder, perturbation: str) -> str:
+    for condition in run.manifest["conditions"]:
+        if condition["name"] == perturbation and condition.get("description"):
+            return f" {str(condition['description']).strip().rstrip('.')}."
+    return ""
+
+
+def _parts(methods: Sequence[str], run: RunFolder) -> list[list[str]]:
+    """The methods of each figure, about as many in each; the method that the benchmark tests stands in all of them."""
+    if len(methods) <= CURVES_PER_FIGURE:
+        return [list(methods)] if methods else []
+    spec = run.manifest["comparisons"]
+    tested = [method for method in methods if spec is not None and method == spec["method"]]
+    others = [method for method in methods if method not in tested]
+    n_parts = math.ceil(len(others) / (CURVES_PER_FIGURE - len(tested)))
+    size = math.ceil(len(others) / n_parts)
+    return [others[start : start + size] + tested for start in range(0, len(others), size)]
+
+
+def _curves(
+    run: RunFolder, group: Group, perturbation: str, extents: dict[str, tuple[float, float]]
+) -> list[FigureBlock]:
+    cells = run.headline(group)
+    severities = run.perturbations[perturbation]
+    unit = run.severity_unit(perturbation)
+    drawn: list[str] = []
+    missing: list[str] = []
+    for method in run.methods:
+        rows = [cells.get((method, perturbation, s, m)) for s in severities for m in extents]
+        (drawn if any(row is not None and row.status == "ok" for row in rows) else missing).append(method)
+    blocks = []
+    parts = _parts(drawn, run)
+    for part, shown in enumerate(parts, start=1):
+        panels: list[figures.CurvePanel] = []
+        used: list[ResultRow] = []
+        for metric, extent in extents.items():
+            curves = []
+            for method in shown:
+                points = [(0.0, cells.get((method, CLEAN, None, metric)))]
+                # A perturbation without an amount is drawn one step away from clean.
+                points += [(1.0 if s is None else s, cells.get((method, perturbation, s, metric))) for s in severities]
+                traced = [(x, row, _estimate(row)) for x, row in points]
+                used.extend(row for _, row, estimate in traced if row is not None and estimate is not None)
+                known = [(x, estimate) for x, _, estimate in traced if estimate is not None]
+                curves.append(figures.Curve(method, [x for x, _ in known], [e for _, e in known]))
+            references = {
+                name: row.value
+                for name in run.references
+                if (row := cells.get((name, CLEAN, None, metric))) is not None and row.status == "ok"
+            }
+            rates = {row.n_positive / row.n_cases for row in used}
+            baseline = 0.5 if metric == "auroc" else None
+            if metric == "brier" and len(rates) == 1:
+                rate = rates.pop()
+                baseline = rate * (1 - rate)
+            panels.append(
+                figures.CurvePanel(
+                    wording.metric_heading(metric),
+                    [curve for curve in curves if curve.xs],
+                    references,
+                    baseline,
+                    extent,
+                )
+            )
+        look = figures.looks(run.methods)
+        caption = f"{perturbation}.{_description(run, perturbation)}"
+        if unit:
+            caption += f" Severity: {unit}."
+        caption += f" {tables.seeds_words(run)}; the bands are the {tables.interval_words(run)}."
+        caption += f" {tables.counts_words(used)} Axes do not start at 0"
+        caption += "; that of AUROC is the same in all figures of this section." if "auroc" in extents else "."
+        caption += " Dotted: a prediction without skill."
+        if run.references:
+            caption += f" Dashed: {wording.enumeration(list(run.references))}, on clean records."
+        if missing:
+            caption += f" Without a number here (see the section on missing cells): {wording.enumeration(missing)}."
+        if len(parts) > 1:
+            caption += f" Part {part} of {len(parts)}: {len(drawn)} methods in all."
+        legend: list[tuple[figures.Look | None, str]] = [(look[method], method) for method in shown]
+        legend.extend((None, name) for name in run.references)
+        over = f"severity of {perturbation}"
+        svg = figures.curves(panels, look, over, f"severity: {unit}" if unit else over)
+        blocks.append(FigureBlock(svg, caption, tuple(legend)))
+    return blocks
+
+
+def citation_table(run: RunFolder, group: Group) -> Table | None:
+    """The numbers of the figure of citations, over all features; None if no method cites any."""
+    shares = {
+        method: (_shares(answers.cited or ()), _shares(answers.teacher or ()))
+        for method, answers in _citing(run, group)
+    }
+    if not shares:
+        return None
+    rank = Counter[str]()
+    for of_lists in (lists for both in shares.values() for lists in both):
+        rank |= Counter(of_lists)
+    lines = tuple(
+        Line(
+            feature,
+            tuple(
+                Entry(
+                    wording.percent(cited.get(feature, 0.0)), f"expert's {wording.percent(teacher.get(feature, 0.0))}"
+                )
+                for cited, teacher in shares.values()
+            ),
+        )
+        for feature, _ in sorted(rank.items(), key=lambda item: (-item[1], item[0]))
+    )
+    caption = (
+        "How often an answer cites a feature, and how often it is among the reference expert's top features, in % of "
+        "the answers on unchanged records, seeds pooled. Without intervals: equal shares do not mean the same cases."
+    )
+    return Table(caption, ("Feature", *shares), lines)
+
+
+def _citing(run: RunFolder, group: Group) -> list[tuple[str, Answers]]:
+    """The methods whose answers cite features, where there is an expert's list beside them."""
+    found = [(method, run.answers(group, method)) for method in run.methods]
+    return [(m, a) for m, a in found if a is not None and a.cited is not None and a.teacher is not None]
+
+
+def citations(run: RunFolder, group: Group) -> Section | None:
+    """What answers cite, beside what the reference expert attends to."""
+    found = _citing(run, group)
+    if not found:
+        return None
+    lines, panels, rank = [], [], Counter[str]()
+    for method, answers in found:
+        cited, teacher = answers.cited or (), answers.teacher or ()
+        per_cited, per_teacher = _shares(cited), _shares(teacher)
+        for feature in {*per_cited, *per_teacher}:
+            rank[feature] = max(rank[feature], per_cited.get(feature, 0.0), per_teacher.get(feature, 0.0))  # type: ignore[assignment]
+        panels.append(figures.CitationPanel(method, per_cited, per_teacher))
+        lines.append(
+            Line(
+                method,
+                (
+                    Entry(f"{np.mean([len(c) for c in cited]):.1f}"),
+                    Entry(f"{np.mean([len(t) for t in teacher]):.1f}"),
+                    Entry(wording.count(len(cited))),
+                ),
+            )
+        )
+    name = run.reference_expert
+    expert_words = f"the reference expert ({name})" if name else "the reference expert"
+    table = Table(
+        f"Features per answer, cited and on the list of {expert_words}, on unchanged records; the answers of all seeds "
+        "pooled. How the two agree, and whether beyond chance: see the section on alignment.",
+        ("Method", "Features cited", "Expert's features", "Answers"),
+        tuple(lines),
+    )
+    features = [feature for feature, _ in sorted(rank.items(), key=lambda item: (-item[1], item[0]))[:SHOWN_FEATURES]]
+    look = figures.looks(run.methods)
+    figure = FigureBlock(
+        figures.citations(panels, features, look),
+        f"How often an answer cites a feature (circle, in the method's colour) and how often it is among the expert's "
+        f"top features (dark diamond), in % of the answers, seeds pooled; the {len(features)} features that are most "
+        "frequent in either. Shares over all answers, without intervals: equal shares do not mean the same cases.",
+    )
+    shares = citation_table(run, group)
+    assert shares is not None
+    folded = Folded("The numbers of this figure, for all features", (TableBlock(shares),))
+    return Section("citations", "What the answers cite", (TableBlock(table), figure, folded))
+
+
+def _shares(lists: Sequence[frozenset[str]]) -> dict[str, float]:
+    counted = Counter(feature for features in lists for feature in features)
+    return {feature: n / len(lists) for feature, n in counted.items()}
+
+
+def unparsed(run: RunFolder, group: Group) -> Section | None:
+    """Answers that could not be read."""
+    clean = tables.unparsed_table(run, group, [(CLEAN, None)])
+    perturbed = tables.unparsed_table(
+        run, group, [(p, s) for p, severities in run.perturbations.items() for s in severities]
+    )
+    if clean is None and perturbed is None:
+        return None
+    blocks: list[Block] = [
+        Prose(
+            "An answer without a readable probability is kept and scored with the training prevalence, which flatters "
+            "calibration. The other two columns show how much hangs on that choice."
+        )
+    ]
+    blocks.append(Prose("All answers on unchanged records could be read.") if clean is None else TableBlock(clean))
+    if perturbed is not None:
+        blocks.append(Folded("The same under perturbations", (TableBlock(perturbed),)))
+    return Section("unparsed", "Answers that could not be read", tuple(blocks))
+
+
+def missing(run: RunFolder, group: Group) -> Section:
+    """Planned cells without a number, gathered by their reason."""
+    gathered: dict[tuple[str, str, str], _Gap] = {}
+
+    def note(status: str, what: str, reason: str, method: str, seed: str, condition: str) -> None:
+        gap = gathered.setdefault((status, what, reason), _Gap({}, {}, {}))
+        gap.methods[method] = gap.seeds[seed] = gap.conditions[condition] = None
+
+    failed = set()
+    for failure in run.manifest.get("failed", []):
+        severity = failure.get("severity")
+        where = wording.condition_label(str(failure["condition"]), None if severity is None else float(severity))
+        method = str(failure["method"])
+        failed.add((method, where))
+        note("failed", "all metrics", f"{failure['stage']}: {failure['reason']}", method, str(failure["seed"]), where)
+    reads = {str(m["label"]): str(m.get("reads") or "something else") for m in run.manifest["methods"]}
+    for (method, condition, severity, metric), row in run.headline(group).items():
+        where = wording.condition_label(condition, severity)
+        if row.status == "ok" and not math.isnan(row.value):
+            continue
+        if row.status == "failed":
+            if (method, where) not in failed:
+                note("failed", "all metrics", "see log.jsonl", method, "all", where)
+        elif row.status == "not_applicable":
+            reason = f"{condition} means nothing for a method that reads {reads.get(method, 'something else')}"
+            note("not applicable", "all metrics", reason, method, "all", where)
+        else:
+            note("undefined", wording.metric_label(metric), _why_undefined(metric, row), method, "all", where)
+    if not gathered:
+        return Section("missing", "Cells without a number", (Prose("None: every planned cell has its number."),))
+    everywhere = 1 + sum(len(severities) for severities in run.perturbations.values())
+    lines = []
+    for (status, what, reason), gap in gathered.items():
+        conditions = "all" if len(gap.conditions) == everywhere > 1 else ", ".join(gap.conditions)
+        entries = (what, ", ".join(gap.methods), conditions, ", ".join(gap.seeds), reason)
+        lines.append(Line(status, tuple(Entry(text) for text in entries)))
+    table = Table(
+        "Planned cells without a number, and why. Nothing was filled in for them.",
+        ("Status", "Number", "Methods", "Conditions", "Seeds", "Reason"),
+        tuple(lines),
+        numeric=False,
+    )
+    return Section("missing", "Cells without a number", (TableBlock(table),))
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """Where numbers are missing for one reason; the keys of each mapping, in order of appearance."""
+
+    methods: dict[str, None]
+    seeds: dict[str, None]
+    conditions: dict[str, None]
+
+
+def _why_undefined(metric: str, row: ResultRow) -> str:
+    if metric.startswith("attention_mass"):
+        return "the attention was not measured (no text read, no answer readable), or there is no reference expert"
+    if metric in {"attention_jaccard", *tables.ALIGNMENT_METRICS}:
+        return "the method cites no features, or the benchmark has no reference expert"
+    if metric.endswith(":parsed_only"):
+        return "no parsed answers, or only one class among them"
+    if row.n_positive in (0, row.n_cases):
+        return "only one class among the cases"
+    return "the metric is undefined on these cases"

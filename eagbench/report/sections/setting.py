@@ -1,0 +1,341 @@
+"""What the page says about the setting: the opening, the data, the cost, and where everything comes from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eagbench.analysis.cells import CLEAN
+from eagbench.report import wording
+from eagbench.report.page.blocks import Block, Code, Facts, Folded, Prose, Section, TableBlock
+from eagbench.report.sections import transfer as transfer_section
+from eagbench.report.tables import Entry, Line, Table, curve_metrics, interval_words
+from eagbench.runs.reader import CostRow, Group, ResultRow, RunFolder
+
+
+def opening(run: RunFolder) -> tuple[str, ...]:
+    """What was done, on what, and what came out, in a few plain sentences."""
+    manifest = run.manifest
+    description = str(manifest.get("benchmark", {}).get("description") or "").strip()
+    paragraphs = [description] if description else []
+    sentences = [_data_sentence(domain) for domain in manifest["data"].values()]
+    used, available = (sum(part["n_cases"] for part in parts) for parts in (_used(manifest), manifest["data"].values()))
+    if used and used < available:
+        sentences.append(f"Of these, {wording.count(used)} cases were used.")
+    paragraphs.append(" ".join(sentences))
+    paragraphs.append(_done(run))
+    if transfer_section.is_crossed(run):
+        paragraphs += [text for text in (transfer_section.found(run), transfer_section.unread(run)) if text]
+    else:
+        paragraphs.extend(sentence for group in run.groups[:1] if (sentence := _found(run, group)))
+    return tuple(paragraphs)
+
+
+def _data_sentence(domain: Mapping[str, Any]) -> str:
+    task = domain["task"]
+    hours = f"{float(task['window_hours']):g}"
+    patients = "stays, which stand for patients," if domain.get("patient_is_stay") else "patients"
+    rate = wording.percent(domain["n_positive"] / domain["n_cases"]) if domain["n_cases"] else "none"
+    return (
+        f"From the first {hours} hours of a record, the task is to predict whether the patient will {task['outcome']}. "
+        f"The data are {wording.count(domain['n_cases'])} cases of {wording.count(domain['n_patients'])} {patients} "
+        f"from {domain['source']}, with {wording.several(domain['n_positive'], 'event')} ({rate})."
+    )
+
+
+def _done(run: RunFolder) -> str:
+    methods = wording.in_words(len(run.methods), "method")
+    seeds = wording.in_words(len(run.manifest["seeds"]), "random seed")
+    trained = f", each with {seeds}, were" if len(run.methods) > 1 else f" with {seeds} was"
+    text = f"{methods[0].upper()}{methods[1:]}{trained} evaluated on unchanged records"
+    if run.perturbations:
+        text += f" and under {wording.in_words(len(run.perturbations), 'perturbation')}"
+    return f"{text}. {_split_sentence(run.manifest)}"
+
+
+def _split_sentence(manifest: Mapping[str, Any]) -> str:
+    split = manifest.get("split", {})
+    if split.get("folds"):
+        folds = f"Patients were divided into {split['folds']} folds"
+        return f"{folds}; every figure is made from the pooled out-of-fold predictions."
+    shares = [
+        f"{100 * split[part]:g} % {part.replace('_', '-')}" for part in ("train", "tuning", "held_out") if part in split
+    ]
+    return (
+        f"Patients were divided into {wording.enumeration(shares)}; every figure is on held-out patients."
+        if shares
+        else ""
+    )
+
+
+def _found(run: RunFolder, group: Group) -> str:
+    metric = curve_metrics(run)[0] if curve_metrics(run) else None
+    if metric is None:
+        return ""
+    cells = run.headline(group)
+    clean = [
+        row for m in run.methods if (row := cells.get((m, CLEAN, None, metric))) is not None and row.status == "ok"
+    ]
+    if not clean:
+        return ""
+    label = wording.metric_label(metric)
+    low, high = min(clean, key=lambda row: row.value), max(clean, key=lambda row: row.value)
+    if len(clean) == 1:
+        text = f"On unchanged records its {label} is {_with_interval(high)}."
+    else:
+        text = (
+            f"On unchanged records {label} ranges from {_with_interval(low)} for {low.method} to "
+            f"{_with_interval(high)} for {high.method}."
+        )
+    for reference in run.references:
+        row = cells.get((reference, CLEAN, None, metric))
+        if row is not None and row.status == "ok":
+            text += f" The reference {reference} reaches {wording.number(row.value)}."
+    falls = [
+        (wording.loss(metric, before.value, row.value), before, row)
+        for (method, condition, _, name), row in cells.items()
+        if name == metric and condition != CLEAN and row.status == "ok"
+        if (before := cells.get((method, CLEAN, None, metric))) is not None and before.status == "ok"
+    ]
+    lost, before, after = max(falls, key=lambda fall: fall[0], default=(0.0, None, None))
+    if lost > 0 and before is not None and after is not None:
+        text += (
+            f" The largest loss under a perturbation is that of {after.method}, from "
+            f"{wording.number(before.value)} to {wording.number(after.value)}, at "
+            f"{wording.condition_label(after.condition, after.severity)}."
+        )
+    tested = "are tested in the section on paired differences" if run.comparisons else "are not tested on this page"
+    return f"{text} These are point estimates; differences between methods {tested}."
+
+
+def _with_interval(row: ResultRow) -> str:
+    interval = wording.interval(row)
+    return f"{wording.number(row.value)} ({interval})" if interval else wording.number(row.value)
+
+
+def tiles(run: RunFolder) -> tuple[tuple[str, str], ...]:
+    """The sizes that a reader looks for first."""
+    used = _used(run.manifest)
+    asked = {target for _, target in (run.manifest.get("transfer") or {}).get("pairs", [])}
+    cases, events = sum(p["n_cases"] for p in used), sum(p["n_positive"] for p in used)
+    held_out = [
+        part
+        for part in run.manifest.get("parts", [])
+        if part["part"] == "held_out" and (not asked or part["domain"] in asked)
+    ]
+    evaluated, evaluated_events = sum(p["n_cases"] for p in held_out), sum(p["n_positive"] for p in held_out)
+    return (
+        ("cases used", wording.count(cases)),
+        ("events", f"{wording.count(events)} ({100 * events / cases:.1f} %)" if cases else "0"),
+        ("evaluated cases", wording.count(evaluated)),
+        ("evaluated events", wording.count(evaluated_events)),
+        ("methods", wording.count(len(run.methods))),
+        ("seeds", wording.count(len(run.manifest["seeds"]))),
+    )
+
+
+def _used(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The parts of one fold, which together hold each used case once; a pooled domain holds those of others."""
+    parts = manifest.get("parts", [])
+    domains = (manifest.get("transfer") or {}).get("domains", [])
+    pooled = {domain["name"] for domain in domains if len(domain["holds"]) > 1}
+    return [part for part in parts if part["fold"] == parts[0]["fold"] and part.get("domain") not in pooled]
+
+
+def data(run: RunFolder) -> Section:
+    """The cohort, what was left out, the features and the split."""
+    blocks: list[Block] = []
+    for name, domain in run.manifest["data"].items():
+        blocks.append(
+            Facts(
+                (
+                    ("Source", f"{domain['source']}" + (f" (domain {name})" if len(run.manifest["data"]) > 1 else "")),
+                    ("Access", str(domain["access"])),
+                    ("Cite", str(domain["citation"])),
+                    ("Task", f"{domain['task']['name']}: {domain['task']['outcome']}"),
+                    ("Window", f"first {float(domain['task']['window_hours']):g} h"),
+                    (
+                        "Patients",
+                        "one per stay: the source has no patient id" if domain["patient_is_stay"] else "by id",
+                    ),
+                    *(("Note", str(note)) for note in domain.get("notes", [])),
+                )
+            )
+        )
+        lines = [Line("Patients in the source", (Entry(wording.count(domain["n_patients_read"])), Entry("patients")))]
+        lines.extend(
+            Line(f"Left out: {reason}", (Entry(wording.count(n)), Entry("cases")))
+            for reason, n in domain.get("exclusions", [])
+        )
+        lines.append(Line("Analysed", (Entry(wording.count(domain["n_cases"])), Entry("cases"))))
+        lines.append(Line("Patients analysed", (Entry(wording.count(domain["n_patients"])), Entry("patients"))))
+        lines.append(Line("With the event", (Entry(wording.count(domain["n_positive"])), Entry("cases"))))
+        blocks.append(
+            TableBlock(Table(f"How {domain['source']} became the cohort.", ("Step", "n", "of"), tuple(lines)))
+        )
+        features = [Line(f["label"], (Entry(f["name"]), Entry(f["unit"]))) for f in domain.get("features", [])]
+        implausible = domain.get("implausible", {})
+        features = [
+            Line(line.name, (*line.entries, Entry(wording.count(int(implausible.get(line.entries[0].text, 0))))))
+            for line in features
+        ]
+        static = ", ".join(domain.get("static_names", [])) or "none"
+        blocks.append(
+            Folded(
+                f"{len(features)} features that vary over time, and static facts",
+                (
+                    TableBlock(
+                        Table(
+                            f"Features of {domain['source']}, with the number of values removed as implausible. "
+                            f"Static facts: {static}.",
+                            ("Feature", "Name", "Unit", "Removed"),
+                            tuple(features),
+                        )
+                    ),
+                ),
+            )
+        )
+    parts = TableBlock(_parts(run.manifest))
+    folds = run.manifest.get("split", {}).get("folds")
+    blocks.append(Folded(f"The parts of {folds} folds", (parts,)) if folds else parts)
+    return Section("data", "Data", tuple(blocks))
+
+
+def _parts(manifest: Mapping[str, Any]) -> Table:
+    several = len({part.get("domain") for part in manifest.get("parts", [])}) > 1
+    lines = [
+        Line(
+            (f"{part['domain']}, " if several else "")
+            + f"{part['part'].replace('_', '-')}"
+            + (f", fold {part['fold']}" if manifest.get("split", {}).get("folds") else ""),
+            (
+                Entry(wording.count(part["n_patients"])),
+                Entry(wording.count(part["n_cases"])),
+                Entry(wording.count(part["n_positive"])),
+                Entry(wording.percent(part["n_positive"] / part["n_cases"]) if part["n_cases"] else wording.EN_DASH),
+                Entry(str(part["patients_sha256"])[:12]),
+            ),
+        )
+        for part in manifest.get("parts", [])
+    ]
+    seed = manifest.get("split", {}).get("seed", 0)
+    return Table(
+        f"Parts of the split, by patient, stratified, split seed {seed}. eagbench verify checks by these hashes of "
+        "the patient sets that no held-out patient was trained on.",
+        ("Part", "Patients", "Cases", "Events", "Event rate", "SHA-256 of patients"),
+        tuple(lines),
+    )
+
+
+def cost(run: RunFolder) -> Section | None:
+    """What the run took, by kind of stage."""
+    if not run.costs:
+        return None
+    lines = []
+    for kind in dict.fromkeys(row.kind for row in run.costs):
+        rows = [row for row in run.costs if row.kind == kind]
+        computed = [row for row in rows if row.status == "computed"]
+        memory = [row.peak_memory_mb for row in rows if not math.isnan(row.peak_memory_mb)]
+        lines.append(
+            Line(
+                kind,
+                (
+                    Entry(wording.count(len(computed))),
+                    Entry(wording.count(sum(row.status == "reused" for row in rows))),
+                    Entry(wording.count(sum(row.status in {"failed", "skipped"} for row in rows))),
+                    Entry(wording.duration(_seconds(computed))),
+                    Entry(wording.duration(_seconds(rows))),
+                    Entry(f"{max(memory):,.0f} MB" if memory else wording.EN_DASH),
+                    Entry(wording.count(sum(row.generated_tokens for row in rows))),
+                ),
+            )
+        )
+    here = _seconds([row for row in run.costs if row.status == "computed"])
+    table = Table(
+        f"Cost by kind of stage: {wording.duration(here)} of computing in this run, "
+        f"{wording.duration(_seconds(run.costs))} with the stages that were found in the store and reused, at what "
+        "they took when they were computed.",
+        (
+            "Stage",
+            "Computed",
+            "Reused",
+            "Failed or skipped",
+            "Time here",
+            "Time in all",
+            "Peak memory",
+            "Tokens written",
+        ),
+        tuple(lines),
+    )
+    return Section("cost", "Cost", (TableBlock(table),))
+
+
+def _seconds(rows: Sequence[CostRow]) -> float:
+    return sum(row.seconds for row in rows if not math.isnan(row.seconds))
+
+
+def provenance(run: RunFolder) -> Section:
+    """How the run was made, and how to make and check it again."""
+    manifest = run.manifest
+    git = manifest.get("git")
+    state = f"{git['commit']}{' with uncommitted changes' if git['dirty'] else ''}" if git else "not a git checkout"
+    hardware = manifest.get("hardware", {})
+    facts = [
+        ("eagbench", str(manifest.get("eagbench_version", ""))),
+        ("Code", state),
+        ("Created", str(manifest.get("created", ""))),
+        ("Training seeds", ", ".join(str(seed) for seed in manifest["seeds"])),
+        ("Intervals", f"{interval_words(run)}, seed {manifest['intervals']['seed']}"),
+        ("Hardware", ", ".join(f"{key} {value}" for key, value in hardware.items() if value not in (None, ""))),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in manifest.get("versions", {}).items())),
+        *(
+            (f"Content of {name}", str(d.get("content") or "written by the stage `source`"))
+            for name, d in manifest["data"].items()
+        ),
+    ]
+    options = ""  # a profile is already laid on the benchmark below
+    if manifest.get("limit") is not None:
+        options += f" --limit {manifest['limit']}"
+    name = manifest["name"]
+    again = (
+        f"# save the benchmark below as {name}.yaml, in the environment named above\n"
+        f"eagbench run {name}.yaml{options} --out again\n"
+        "eagbench verify again      # recomputes every metric and proves that no held-out patient was trained on"
+    )
+    stages = Table(
+        "Every stage with the fingerprint by which the store knows it.",
+        ("Stage", "Label", "Seed", "Status", "Fingerprint"),
+        tuple(
+            Line(
+                str(stage["kind"]),
+                (
+                    Entry(str(stage.get("label", ""))),
+                    Entry("" if stage.get("seed") is None else str(stage["seed"])),
+                    Entry(str(stage.get("status", ""))),
+                    Entry(str(stage["fingerprint"])[:16]),
+                ),
+            )
+            for stage in manifest.get("stages", [])
+        ),
+        numeric=False,
+    )
+    return Section(
+        "provenance",
+        "Provenance",
+        (
+            Facts(tuple(facts)),
+            Prose("To run it again and to check what is stored:"),
+            Code(again),
+            Folded("The benchmark as resolved", (Code(_yaml(manifest.get("benchmark", {}))),)),
+            Folded(f"{len(stages.lines)} stages and their fingerprints", (TableBlock(stages),)),
+        ),
+    )
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    # Through JSON, so that only plain values are written.
+    return str(yaml.safe_dump(json.loads(json.dumps(value)), sort_keys=False, allow_unicode=True, width=100)).rstrip()

@@ -1,0 +1,133 @@
+"""Reads what a run folder holds about training: curves and summaries, with methods that share a stage put together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eagbench.runs.reader import RunFolder
+from eagbench.runs.schema import TRAINING, TRAINING_SUMMARIES
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One number over the steps of one stage: of one seed, and of one fold."""
+
+    seed: int
+    fold: int
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The same training for all seeds and folds.
+
+    Attributes:
+        methods: Those whose predictions come from it, in the benchmark's order.
+        kind: Kind of its stages.
+        curves: By the number's name, one per seed and fold.
+    """
+
+    methods: tuple[str, ...]
+    kind: str
+    curves: Mapping[str, tuple[Curve, ...]]
+
+    @property
+    def title(self) -> str:
+        """The methods, as a heading."""
+        return ", ".join(self.methods)
+
+    @property
+    def short_title(self) -> str:
+        """The methods, where there is little room."""
+        return _short_title(self.methods)
+
+
+@dataclass(frozen=True, slots=True)
+class Summarised:
+    """What the stages of one kind left about what they found, for all seeds and folds.
+
+    Attributes:
+        methods: Those whose predictions come from them, in the benchmark's order.
+        label: What the stages are called.
+        contents: The objects, one per stage.
+    """
+
+    methods: tuple[str, ...]
+    label: str
+    contents: tuple[Mapping[str, Any], ...]
+
+    @property
+    def title(self) -> str:
+        """The methods, as a heading."""
+        return ", ".join(self.methods)
+
+    @property
+    def short_title(self) -> str:
+        """The methods, where there is little room."""
+        return _short_title(self.methods)
+
+
+def _short_title(methods: Sequence[str]) -> str:
+    return methods[0] if len(methods) == 1 else f"{methods[0]} and {len(methods) - 1} more"
+
+
+def trained(run: RunFolder) -> tuple[Trained, ...]:
+    """Every training of the run, in the order of the methods; those with the same stages as one."""
+    import pyarrow.parquet as pq
+
+    path = run.path / TRAINING
+    if not path.is_file():
+        return ()
+    records = pq.read_table(path).to_pylist()
+    shared = _shared(records)
+    found = []
+    for (kind, _, stages), methods in shared.items():
+        curves: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        for record in records:
+            if record["stage"] in stages and record["kind"] == kind and record["method"] == methods[0]:
+                curves.setdefault(record["name"], {}).setdefault(record["stage"], []).append(record)
+        found.append(Trained(methods, kind, {name: _curves(by_stage) for name, by_stage in curves.items()}))
+    return tuple(found)
+
+
+def _curves(by_stage: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Curve, ...]:
+    return tuple(
+        Curve(
+            seed=points[0]["seed"],
+            fold=points[0]["fold"],
+            # A stage that no seed changes stands once for every seed of a method.
+            steps=tuple(dict.fromkeys(p["step"] for p in points)),
+            values=tuple({p["step"]: p["value"] for p in points}.values()),
+        )
+        for points in by_stage.values()
+    )
+
+
+def summarised(run: RunFolder, file: str) -> tuple[Summarised, ...]:
+    """The objects that stages left in a file of that name, those of the same stages as one."""
+    path = run.path / TRAINING_SUMMARIES
+    if not path.is_file():
+        return ()
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    records = [record for record in records if record["file"] == file]
+    found = []
+    for (_, label, stages), methods in _shared(records).items():
+        contents = {record["stage"]: record["content"] for record in records if record["stage"] in stages}
+        found.append(Summarised(methods, label, tuple(contents.values())))
+    return tuple(found)
+
+
+def _shared(records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, frozenset[str]], tuple[str, ...]]:
+    """The methods of each set of stages of one kind and label."""
+    stages: dict[tuple[str, str, str], set[str]] = {}
+    for record in records:
+        stages.setdefault((record["method"], record["kind"], record["label"]), set()).add(record["stage"])
+    shared: dict[tuple[str, str, frozenset[str]], tuple[str, ...]] = {}
+    for (method, kind, label), own in stages.items():
+        key = (kind, label, frozenset(own))
+        shared[key] = (*shared.get(key, ()), method)
+    return shared

@@ -1,0 +1,203 @@
+"""`eagbench compare`: paired differences between two runs on the same cases, from their run folders alone.
+
+Nothing is read from a store: both runs' metrics are computed again from predictions/*.parquet, on resamples of the
+patients that both share. What the runs must agree in is in `run_agreement`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eagbench.analysis.comparisons import PRIMARY, SeedMeans, correct_families, paired_rows, seed_means
+from eagbench.analysis.evaluation import answered, evaluate
+from eagbench.errors import UserError
+from eagbench.metrics.registered import check_tested, is_tested, needs_reference_expert
+from eagbench.runs.agreement import (
+    check_cases,
+    check_places,
+    check_records,
+    check_settings,
+    is_same_yardstick,
+    methods_words,
+    shared_metrics,
+)
+from eagbench.runs.compared_run import SETTING, Answers, ComparedRun, Seeds
+
+Runs = tuple[ComparedRun, ComparedRun]
+
+COLUMNS = (
+    "task", "domain_train", "domain_eval", "family", "metric", "condition", "severity", "calibration", "first",
+    "second", "difference", "ci_low", "ci_high", "relative_percent", "standard_error", "smallest_detectable", "p_value",
+    "test", "p_corrected", "correction", "n_cases", "n_positive", "n_seeds_first", "n_seeds_second",
+    "undefined_resamples", "delong_standard_error", "delong_p_value",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Differences between two runs.
+
+    Attributes:
+        first: The run whose methods the differences are of.
+        second: The run that they are taken from.
+        metric: The metric of the primary family.
+        level: Nominal coverage of the intervals.
+        is_synthetic: Whether one of the runs is on generated records.
+        left_out: Metrics of both runs that are not compared, because for one pair of methods at least they measure the
+            distance to different lists of features.
+        rows: One per difference, with the columns `COLUMNS`, the primary family first.
+    """
+
+    first: Path
+    second: Path
+    metric: str
+    level: float
+    is_synthetic: bool
+    left_out: tuple[str, ...]
+    rows: tuple[dict[str, Any], ...]
+
+
+def compare_runs(
+    first: Path, second: Path, *, metric: str | None = None, pairs: Sequence[str] = (), conditions: Sequence[str] = ()
+) -> Comparison:
+    """Paired differences, first run less second.
+
+    Args:
+        first: A run folder.
+        second: Another, on the same cases.
+        metric: The metric of the primary family; that of the first run's own comparisons, or the first one that both
+            have and that can be tested, if None.
+        pairs: Which methods to compare, `first_label=second_label`; every label that both have, if empty.
+        conditions: Names of the conditions to compare; all, if empty.
+
+    Raises:
+        UserError: A folder is no run folder; nothing can be paired; cases, labels, conditions or metrics differ; or
+            the primary metric is left out or can't carry a test.
+    """
+    runs = ComparedRun.read(first), ComparedRun.read(second)
+    check_settings(*runs)
+    metrics = shared_metrics(*runs)
+    chosen = _primary_metric(runs, metrics, metric)
+    aligned = [use["name"] for use in metrics if needs_reference_expert(use["name"])]
+    level = float(runs[0].manifest["intervals"]["level"])
+    rows: list[dict[str, Any]] = []
+    left_out: list[str] = []
+    for labels in _pairs(runs, pairs):
+        answers = [_only(run.answers(label), conditions) for run, label in zip(runs, labels, strict=True)]
+        check_places(labels, answers)
+        check_records(runs, labels, answers[0])
+        for place, mine in answers[0].items():
+            check_cases(labels, place, mine, answers[1][place])
+        if aligned and not all(is_same_yardstick(mine, answers[1][place]) for place, mine in answers[0].items()):
+            _refuse_left_out(runs, labels, chosen, aligned, answers)
+            left_out = aligned
+        for place, mine in answers[0].items():
+            theirs = answers[1][place]
+            ours, others = (_means(seeds, metrics, runs[0].manifest["intervals"]) for seeds in (mine, theirs))
+            cases = next(iter(mine.values()))
+            shared = {
+                **dict(zip(SETTING, place[0], strict=True)),
+                "n_cases": len(cases),
+                "n_positive": sum(row["label"] for row in cases),
+                "n_seeds_first": len(mine),
+                "n_seeds_second": len(theirs),
+            }
+            found = paired_rows(labels[0], labels[1], chosen, place[1], ours, others, level)
+            rows.extend({**shared, **row} for row in found)
+    rows = [row for row in rows if row["metric"] not in left_out]
+    if not rows:
+        raise UserError("no number is defined in both runs", where=f"{first}, {second}")
+    rows.sort(key=lambda row: row["family"] != PRIMARY)
+    correct_families(rows)
+    ordered = tuple({column: renamed[column] for column in COLUMNS} for renamed in map(_renamed, rows))
+    is_synthetic = any(run.manifest.get("synthetic") for run in runs)
+    return Comparison(first, second, chosen, level, is_synthetic, tuple(left_out), ordered)
+
+
+def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
+    renamed = dict(row)
+    renamed["first"], renamed["second"] = renamed.pop("method"), renamed.pop("baseline")
+    return renamed
+
+
+def _primary_metric(runs: Runs, metrics: Sequence[Mapping[str, Any]], asked: str | None) -> str:
+    names = [str(use["name"]) for use in metrics]
+    # Whether alignment can be compared shows in the predictions only.
+    testable = sorted((name for name in names if is_tested(name)), key=needs_reference_expert)
+    where = f"{runs[0].folder}, {runs[1].folder}" if asked is None else "--metric"
+    mend = (
+        f"name another one: --metric {' or '.join(testable)}"
+        if testable
+        else "run one of them again with the other's `metrics`"
+    )
+    wanted = asked or (runs[0].manifest.get("comparisons") or {}).get("metric")
+    if wanted is None:
+        if not testable:
+            raise UserError("the two runs share no metric whose difference can be tested", where=where, mend=mend)
+        return testable[0]
+    if wanted not in names:
+        raise UserError(f"the metric '{wanted}' is not in both runs", where=where, mend=mend)
+    check_tested(wanted, where, mend)
+    return str(wanted)
+
+
+def _refuse_left_out(
+    runs: Runs, labels: tuple[str, str], metric: str, left_out: Sequence[str], answers: Sequence[Answers]
+) -> None:
+    if metric in left_out:
+        seeds = [sorted({seed for of_place in side.values() for seed in of_place}) for side in answers]
+        here, there = (f"{run.reference}, seeds {', '.join(s)}" for run, s in zip(runs, seeds, strict=True))
+        raise UserError(
+            f"'{metric}' compares with lists of features that differ between the runs: {here} here, {there} there",
+            where=methods_words(labels),
+            mend="name another metric (--metric), or run one of them again with the other's reference expert and seeds",
+        )
+
+
+def _pairs(runs: Runs, asked: Sequence[str]) -> list[tuple[str, str]]:
+    """The methods to compare, as labels in the first and the second run."""
+    if not asked:
+        shared = [(label, label) for label in runs[0].labels if label in runs[1].labels]
+        if not shared:
+            raise UserError(
+                "no method has the same label in both runs: "
+                f"{', '.join(runs[0].labels)} here, {', '.join(runs[1].labels)} there",
+                where=f"{runs[0].folder}, {runs[1].folder}",
+                mend="name the pair: --pair FIRST=SECOND",
+            )
+        return shared
+    found = []
+    for text in asked:
+        labels = tuple(text.split("="))
+        if len(labels) != 2:
+            raise UserError(f"{text!r} is not a pair", where="--pair", mend="write FIRST=SECOND, two methods' labels")
+        for label, run in zip(labels, runs, strict=True):
+            if label not in run.labels:
+                raise UserError(
+                    f"there are no predictions of a method '{label}'",
+                    where=str(run.folder),
+                    mend=f"choices: {', '.join(run.labels)}",
+                )
+        found.append((labels[0], labels[1]))
+    return found
+
+
+def _only(answers: Answers, conditions: Sequence[str]) -> Answers:
+    """Those under the named conditions, all if none is named."""
+    missing = [name for name in conditions if name not in {key[0] for _, key in answers}]
+    if missing:
+        names = sorted({key[0] for _, key in answers})
+        raise UserError(
+            f"there are no predictions under {', '.join(missing)}",
+            where="--condition",
+            mend=f"choices: {', '.join(names)}",
+        )
+    return {place: seeds for place, seeds in answers.items() if not conditions or place[1][0] in conditions}
+
+
+def _means(seeds: Seeds, metrics: Sequence[Mapping[str, Any]], intervals: Mapping[str, Any]) -> SeedMeans:
+    found = [evaluate(rows, metrics, intervals) for rows in seeds.values()]
+    return seed_means([p for p, _ in found], [d for _, d in found], [answered(rows) for rows in seeds.values()])

@@ -1,0 +1,81 @@
+"""A run folder as far as a comparison with another run needs it: its manifest and its predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from eagbench.analysis.cells import ConditionKey
+from eagbench.config.benchmark import Benchmark
+from eagbench.runs.schema import read_manifest, reference_expert
+
+SETTING = ("task", "domain_train", "domain_eval")
+Setting = tuple[str, ...]  # values of SETTING
+Place = tuple[Setting, ConditionKey]
+Seeds = dict[str, list[dict[str, Any]]]
+Answers = dict[Place, Seeds]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComparedRun:
+    """A run folder as far as a comparison needs it.
+
+    Attributes:
+        folder: Where it lies.
+        manifest: Its manifest.
+        labels: Labels of the methods that left predictions, in the benchmark's order.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    labels: tuple[str, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> ComparedRun:
+        """The run in a folder.
+
+        Raises:
+            UserError: The folder is no run folder.
+        """
+        manifest = read_manifest(folder)
+        labels = tuple(m["label"] for m in manifest["methods"])
+        return cls(folder, manifest, tuple(n for n in labels if (folder / "predictions" / f"{n}.parquet").is_file()))
+
+    @property
+    def reference(self) -> str:
+        """What the alignment metrics compare with, for people."""
+        default = Benchmark.model_fields["teacher_features"].default
+        number = self.manifest.get("benchmark", {}).get("teacher_features", default)
+        return f"{number} features of {reference_expert(self.manifest)}"
+
+    def perturbation(self, condition: ConditionKey) -> Any:
+        """What determines the records under a condition; None for the records as they are."""
+        found = [c for c in self.manifest["conditions"] if (c["name"], c["severity"]) == condition]
+        return found[0].get("perturbation") if found else None
+
+    def data(self, domain: str) -> Mapping[str, Any]:
+        """What the manifest says of the evaluated cases' data set."""
+        domains = self.manifest.get("transfer", {}).get("domains", [])
+        data = next((d["data"] for d in domains if d["name"] == domain), domain)
+        found: Mapping[str, Any] = self.manifest["data"].get(data, {})
+        return found
+
+    def fitted_on(self, domain: str) -> list[tuple[int, str]]:
+        """The patients on whose records perturbations are fitted, by fold, as hashes."""
+        parts = self.manifest.get("parts", [])
+        return [(p["fold"], p["patients_sha256"]) for p in parts if (p["domain"], p["part"]) == (domain, "train")]
+
+    def answers(self, label: str) -> Answers:
+        """A method's scored rows by place and seed, in the order of case ids."""
+        found: Answers = {}
+        for row in pq.read_table(self.folder / "predictions" / f"{label}.parquet").to_pylist():
+            place = tuple(row[key] for key in SETTING), (row["condition"], row["severity"])
+            found.setdefault(place, {}).setdefault(row["seed"], []).append(row)
+        for seeds in found.values():
+            for rows in seeds.values():
+                rows.sort(key=lambda row: str(row["case_id"]))
+        return found

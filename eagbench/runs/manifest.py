@@ -1,0 +1,238 @@
+"""The manifest of a run folder: what was asked, with what, on what, by which code, and what came of each stage."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import eagbench
+from eagbench.contracts.stages import (
+    CasesInput,
+    Condition,
+    Input,
+    LabelsInput,
+    StageNode,
+    StageOutput,
+    StageOutputs,
+    TrainingInput,
+)
+from eagbench.execution.runner import Outcome, RunResult
+from eagbench.execution.store import Store, file_hash
+from eagbench.execution.tracking import TRACKERS
+from eagbench.planning.domains import Domain
+from eagbench.planning.plan import Plan
+from eagbench.registry.environment import environment
+from eagbench.registry.plugins import load_registry
+from eagbench.stages.cohort_files import read_cases, read_facts, read_labels
+from eagbench.stages.recalibration import read_recalibration
+from eagbench.stages.shared_concepts import SharedConcepts
+from eagbench.stages.split import read_parts
+
+
+def make_manifest(
+    plan: Plan,
+    result: RunResult,
+    store: Store,
+    folder: Path,
+    recalibrations: Iterable[tuple[Mapping[str, Any], Path]],
+) -> dict[str, Any]:
+    """Everything a reader needs to judge the run and to repeat it.
+
+    Args:
+        plan: What was to be done.
+        result: What was done.
+        store: Where the stages lie.
+        folder: The run folder; all its other files are written.
+        recalibrations: What each recalibration was fitted for, and the folder of its stage.
+    """
+    loaded, benchmark = plan.loaded, plan.loaded.benchmark
+    failed = []
+    for cell in plan.cells:
+        if cell.score is not None and result.cell_status(cell) == "failed":
+            node, outcome = _cause(cell.score, result)
+            failed.append(
+                {
+                    "method": cell.method,
+                    "seed": cell.seed,
+                    "condition": cell.condition.name,
+                    "severity": cell.condition.severity,
+                    "domain_train": cell.pair.train.name,
+                    "domain_eval": cell.pair.evaluate.name,
+                    "stage": f"{node.kind} {node.label}",
+                    "reason": outcome.reason,
+                }
+            )
+    return {
+        "eagbench_version": eagbench.__version__,
+        "name": benchmark.name,
+        "benchmark": loaded.resolved(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "limit": plan.limit,
+        "profile": loaded.profile,
+        "synthetic": plan.is_synthetic,
+        "access": plan.access,
+        "data": {domain.data: _data(domain, store) for domain in plan.transfer.data_sets},
+        "split": benchmark.split.model_dump(mode="json"),
+        "parts": [
+            {"domain": domain.name, **part}
+            for domain in plan.transfer.domains
+            for part in read_parts(store.folder(domain.split))
+        ],
+        "transfer": _transfer(plan, store),
+        "methods": [
+            {"label": m.label, "name": m.use.name, "reads": m.reads, "params": dict(m.use.params)} for m in plan.methods
+        ],
+        "conditions": [_condition(c, benchmark.split.seed) for c in plan.conditions],
+        "metrics": [{"name": use.name, "params": dict(use.params)} for use in plan.metrics],
+        "seeds": list(benchmark.seeds),
+        "intervals": benchmark.intervals.model_dump(mode="json"),
+        "comparisons": None if benchmark.comparisons is None else benchmark.comparisons.model_dump(),
+        "subgroups": None if benchmark.subgroups is None else benchmark.subgroups.model_dump(mode="json"),
+        "recalibration": [{**keys, **dataclasses.asdict(read_recalibration(stage))} for keys, stage in recalibrations],
+        "stages": [_stage(node, result.outcome(node)) for node in plan.nodes],
+        "failed": failed,
+        "versions": environment(),
+        "git": git_state(),
+        "hardware": hardware(),
+        "files": {
+            path.relative_to(folder).as_posix(): file_hash(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.suffix in {".csv", ".parquet", ".jsonl"} and path.name != "log.jsonl"
+            if path.relative_to(folder).parts[0] != TRACKERS
+        },
+    }
+
+
+def _cause(node: StageNode, result: RunResult) -> tuple[StageNode, Outcome]:
+    outcome = result.outcome(node)
+    if outcome.status == "skipped":
+        for upstream in node.upstream():
+            if result.outcome(upstream).status in {"failed", "skipped"}:
+                return _cause(upstream, result)
+    return node, outcome
+
+
+def _transfer(plan: Plan, store: Store) -> dict[str, Any]:
+    """The domains and their pairs; the split of each is what stages name their patients by."""
+    transfer = plan.transfer
+    shared = None
+    if transfer.shared is not None:
+        shared = dataclasses.asdict(SharedConcepts.read(store.folder(transfer.shared)))
+    return {
+        "domains": [
+            {
+                "name": domain.name,
+                "data": domain.data,
+                "access": domain.access,
+                "holds": sorted(domain.holds),
+                "cohort": domain.cohort.fingerprint,
+                "split": domain.split.fingerprint,
+            }
+            for domain in transfer.domains
+        ],
+        "pairs": [[pair.train.name, pair.evaluate.name] for pair in transfer.pairs],
+        "shared": shared,
+        "features": None
+        if plan.loaded.benchmark.transfer is None
+        else plan.loaded.benchmark.transfer.features.model_dump(),
+    }
+
+
+def _data(domain: Domain, store: Store) -> dict[str, Any]:
+    cohort = store.folder(domain.cohort)
+    cases, labels = read_cases(cohort), read_labels(cohort)
+    facts = read_facts(cohort)
+    provenance = facts["provenance"]
+    return {
+        **provenance,
+        "n_patients": len(set(cases.patient_ids)),
+        "n_cases": len(cases),
+        "n_positive": sum(labels.values()),
+        "features": [{key: f[key] for key in ("name", "label", "unit")} for f in facts["features"]],
+        "static_names": facts["static_names"],
+        "task": facts["task"],
+        "content": domain.cohort.content,
+    }
+
+
+def _stage(node: StageNode, outcome: Outcome) -> dict[str, Any]:
+    inputs = {name: _shown(value) for name, value in node.inputs.items()}
+    return {
+        "fingerprint": node.fingerprint,
+        "kind": node.kind,
+        "label": node.label,
+        "seed": node.seed,
+        "status": outcome.status,
+        "inputs": inputs,
+        "patients_sha256": outcome.facts.get("patients_sha256", {}),
+    }
+
+
+def _shown(value: Input) -> dict[str, Any]:
+    """What an input shows a stage: `verify` proves from it that nobody was trained on whom it is asked about."""
+    match value:
+        case StageOutput(stage):
+            return {"shows": "stages", "stages": [stage.fingerprint]}
+        case StageOutputs(stages):
+            return {"shows": "stages", "stages": [stage.fingerprint for stage in stages]}
+        case TrainingInput():
+            return {"shows": "training", "split": value.split.fingerprint, "fold": value.fold}
+        case CasesInput():
+            return {"shows": value.part, "split": value.split.fingerprint, "fold": value.fold}
+        case LabelsInput():
+            return {"shows": "labels", "split": value.split.fingerprint}
+
+
+def _condition(condition: Condition, seed: int) -> dict[str, Any]:
+    """A condition: what determines its draws, the first line of its documentation, what its severity counts."""
+    facts: dict[str, Any] = {"name": condition.name, "severity": condition.severity}
+    use = condition.perturbation
+    if use is None:
+        return {**facts, "perturbation": None, "description": "the record as it is", "severity_unit": None}
+    component = load_registry().get("perturbation", use.name).component
+    return {
+        **facts,
+        "perturbation": {"name": use.name, **use.params, "code": use.code, "seed": seed},
+        "description": (inspect.getdoc(component) or "").partition("\n")[0],
+        "severity_unit": getattr(component, "severity_unit", None),
+    }
+
+
+def git_state() -> dict[str, Any] | None:
+    """Reads the commit of eagbench's own source and whether it has uncommitted changes.
+
+    Returns:
+        None where the source lies in no repository, or in one that does not hold it (an environment inside another
+        project's checkout).
+    """
+    source = Path(eagbench.__file__)
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(source.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", source.name)
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, memory and device."""
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "device": environment()["device"],
+    }

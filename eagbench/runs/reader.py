@@ -1,0 +1,365 @@
+"""Reads what a run left behind, as far as a report needs it."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from eagbench.analysis.cells import CLEAN
+from eagbench.contracts.records import BoolArray, FloatArray, IntArray
+from eagbench.errors import UserError
+from eagbench.metrics.number_names import RECALIBRATED, UNCORRECTED
+from eagbench.runs.schema import (
+    ALL_CASES,
+    COMPARISON_COLUMNS,
+    COST_COLUMNS,
+    DOMAIN_COLUMNS,
+    DOMAINS,
+    GAP_COLUMNS,
+    GAPS,
+    MEAN_SEED,
+    RESULT_COLUMNS,
+    ROBUSTNESS_COLUMNS,
+    read_manifest,
+    reference_expert,
+)
+
+_MEND = "give the folder of a finished run (what `eagbench run --out` wrote)"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Group:
+    """What rows must share to stand in one table: the question, the cases, and how they are calibrated."""
+
+    benchmark: str
+    task: str
+    domain_train: str
+    domain_eval: str
+    split: str
+    calibration: str
+    subgroup: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One number of results.csv; `value` and the interval are NaN where the cell is empty."""
+
+    group: Group
+    method: str
+    seed: str
+    condition: str
+    severity: float | None
+    metric: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n_cases: int
+    n_positive: int
+    n_unparsed: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRow:
+    """One difference of comparisons.csv; a number is NaN where the cell is empty."""
+
+    task: str
+    domain_train: str
+    domain_eval: str
+    family: str
+    metric: str
+    condition: str
+    severity: float | None
+    calibration: str
+    method: str
+    baseline: str
+    difference: float
+    ci_low: float
+    ci_high: float
+    relative_percent: float
+    smallest_detectable: float
+    p_value: float
+    test: str
+    p_corrected: float
+    correction: str
+    n_cases: int
+    n_positive: int
+    undefined_resamples: int
+
+
+@dataclass(frozen=True, slots=True)
+class RobustnessRow:
+    """One number of robustness.csv; a number is NaN where the cell is empty."""
+
+    task: str
+    domain_train: str
+    domain_eval: str
+    summary: str
+    metric: str
+    condition: str
+    severity: float | None
+    calibration: str
+    method: str
+    baseline: str
+    value: float
+    ci_low: float
+    ci_high: float
+    p_value: float
+    test: str
+    p_corrected: float
+
+
+@dataclass(frozen=True, slots=True)
+class CostRow:
+    """One stage's cost."""
+
+    stage: str
+    kind: str
+    label: str
+    seconds: float
+    peak_memory_mb: float
+    generated_tokens: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """Predictions of one method under one condition, pooled over seeds; all arrays have one entry per answer (N,).
+
+    `recalibrated` is None if not all of them were recalibrated.
+    """
+
+    patient_id: tuple[str, ...]
+    probability: FloatArray
+    recalibrated: FloatArray | None
+    label: IntArray
+    parsed: BoolArray
+    cited: tuple[frozenset[str], ...] | None
+    teacher: tuple[frozenset[str], ...] | None
+
+
+Cell = tuple[str, str, float | None, str]  # method, condition, severity, metric
+
+
+class RunFolder:
+    """A run folder, read once.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        UserError: A file is missing or is not what a run writes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest: Mapping[str, Any] = read_manifest(path)
+        self.results = tuple(_row(ResultRow, record) for record in _records(path / "results.csv", RESULT_COLUMNS))
+        self.costs = tuple(_row(CostRow, record) for record in _records(path / "costs.csv", COST_COLUMNS))
+
+    @cached_property
+    def comparisons(self) -> tuple[ComparisonRow, ...]:
+        """The paired differences; none if the benchmark tests no method's claim."""
+        if self.manifest.get("comparisons") is None:
+            return ()
+        return tuple(
+            _row(ComparisonRow, record) for record in _records(self.path / "comparisons.csv", COMPARISON_COLUMNS)
+        )
+
+    @cached_property
+    def robustness(self) -> tuple[RobustnessRow, ...]:
+        """What perturbations cost; nothing in a run folder from before there was such a file."""
+        path = self.path / "robustness.csv"
+        if not path.is_file():
+            return ()
+        return tuple(_row(RobustnessRow, record) for record in _records(path, ROBUSTNESS_COLUMNS))
+
+    @cached_property
+    def domains(self) -> tuple[Mapping[str, str], ...]:
+        """The rows of domains.csv, which a run across domains has."""
+        return tuple(_records(self.path / DOMAINS, DOMAIN_COLUMNS))
+
+    @cached_property
+    def gaps(self) -> tuple[Mapping[str, str], ...]:
+        """The rows of gaps.csv, which a run across domains has."""
+        return tuple(_records(self.path / GAPS, GAP_COLUMNS))
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the numbers come from generated records."""
+        return bool(self.manifest.get("synthetic"))
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The groups of probabilities as answered on all cases, in order of their first appearance."""
+        return tuple(g for g in self.all_groups if g.calibration == UNCORRECTED and g.subgroup == ALL_CASES)
+
+    @cached_property
+    def all_groups(self) -> tuple[Group, ...]:
+        """All groups, corrected probabilities and subgroups included, in order of their first appearance."""
+        return tuple(dict.fromkeys(row.group for row in self.results))
+
+    @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """Labels of the compared methods, in the benchmark's order."""
+        return tuple(str(method["label"]) for method in self.manifest["methods"])
+
+    @cached_property
+    def references(self) -> tuple[str, ...]:
+        """Scored probabilities that no method made, for example the generator's own."""
+        return tuple(dict.fromkeys(row.method for row in self.results if row.method not in self.methods))
+
+    @property
+    def reference_expert(self) -> str | None:
+        """Name of the expert whose features the alignment metrics use, as the benchmark says it; None without one."""
+        return reference_expert(self.manifest)
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics without the variants for unparsed answers, in the order of results.csv."""
+        return tuple(dict.fromkeys(row.metric for row in self.results if ":" not in row.metric))
+
+    @cached_property
+    def perturbations(self) -> Mapping[str, tuple[float | None, ...]]:
+        """Severities of each condition but `clean`, rising, in the benchmark's order."""
+        seen: dict[str, set[float | None]] = {}
+        ordered = [*self.manifest["conditions"], *({"name": r.condition, "severity": r.severity} for r in self.results)]
+        for condition in ordered:
+            if condition["name"] != CLEAN:
+                seen.setdefault(str(condition["name"]), set()).add(_number_or_none(condition["severity"]))
+        return {name: tuple(sorted(s, key=lambda v: -1.0 if v is None else v)) for name, s in seen.items()}
+
+    def severity_unit(self, perturbation: str) -> str:
+        """What the severity of a perturbation counts ("share of the times"); empty where it does not say."""
+        for condition in self.manifest["conditions"]:
+            if condition["name"] == perturbation and condition["severity_unit"]:
+                return str(condition["severity_unit"])
+        return ""
+
+    @property
+    def level(self) -> float:
+        """Nominal coverage of every interval."""
+        return float(self.manifest["intervals"]["level"])
+
+    def headline(self, group: Group) -> Mapping[Cell, ResultRow]:
+        """The row of each cell that stands for all seeds: the mean over seeds, or the only seed."""
+        return self._headlines[group]
+
+    @cached_property
+    def _headlines(self) -> Mapping[Group, Mapping[Cell, ResultRow]]:
+        by_cell: dict[Group, dict[Cell, list[ResultRow]]] = {}
+        for row in self.results:
+            cells = by_cell.setdefault(row.group, {})
+            cells.setdefault((row.method, row.condition, row.severity, row.metric), []).append(row)
+        has_one_seed = len(self.manifest["seeds"]) == 1
+        chosen: dict[Group, dict[Cell, ResultRow]] = {group: {} for group in by_cell}
+        for group, cells in by_cell.items():
+            for cell, rows in cells.items():
+                means = [row for row in rows if row.seed == MEAN_SEED]
+                if means or (len(rows) == 1 and has_one_seed):
+                    chosen[group][cell] = (means or rows)[0]
+                elif len({row.status for row in rows}) == 1 and rows[0].status != "ok":
+                    chosen[group][cell] = rows[0]
+        return chosen
+
+    def by_seed(self, group: Group, metric: str) -> Mapping[str, Mapping[str, ResultRow]]:
+        """Rows of single seeds under `clean`, by method and seed."""
+        out: dict[str, dict[str, ResultRow]] = {}
+        for row in self.results:
+            if (row.group, row.metric, row.condition) == (group, metric, CLEAN) and row.seed != MEAN_SEED:
+                out.setdefault(row.method, {})[row.seed] = row
+        return out
+
+    def answers(self, group: Group, method: str, condition: str = CLEAN) -> Answers | None:
+        """The predictions behind a table's row, None where the run left none (a failed or inapplicable cell)."""
+        import pyarrow.parquet as pq
+
+        path = self.path / "predictions" / f"{method}.parquet"
+        if not path.is_file():
+            return None
+        keys = {
+            "task": group.task,
+            "domain_train": group.domain_train,
+            "domain_eval": group.domain_eval,
+            "split": group.split,
+            "condition": condition,
+        }
+        columns = ["patient_id", "probability", "label", "parsed", "cited_features", "teacher_features"]
+        if self.manifest.get("recalibration"):
+            columns.append(RECALIBRATED)
+        table = pq.read_table(path, columns=columns, filters=[(key, "==", value) for key, value in keys.items()])
+        if not table.num_rows:
+            return None
+        return Answers(
+            patient_id=tuple(table["patient_id"].to_pylist()),
+            probability=np.asarray(table["probability"].to_numpy(), dtype=np.float64),
+            recalibrated=_numbers(table[RECALIBRATED].to_pylist()) if RECALIBRATED in columns else None,
+            label=np.asarray(table["label"].to_numpy(), dtype=np.int64),
+            parsed=np.asarray(table["parsed"].to_pylist(), dtype=bool),
+            cited=_lists(table["cited_features"].to_pylist()),
+            teacher=_lists(table["teacher_features"].to_pylist()),
+        )
+
+
+def _records(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
+    if not path.is_file():
+        raise UserError(f"there is no {path.name}", where=str(path.parent), mend=_MEND)
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+        if missing:
+            raise UserError(f"it lacks the columns {', '.join(missing)}", where=str(path), mend=_MEND)
+        yield from reader
+
+
+def _row[Row](kind: type[Row], record: Mapping[str, str]) -> Row:
+    """A record as a row: each attribute is the cell of its name, read by the attribute's type."""
+    return kind(**{name: _cell(hint, name, record) for name, hint in _ATTRIBUTES[kind].items()})
+
+
+def _cell(hint: Any, name: str, record: Mapping[str, str]) -> Any:
+    return _row(Group, record) if hint is Group else _READ[hint](record[name])
+
+
+# Once for all: looking up what annotations mean takes longer than reading the cells of a row.
+_ATTRIBUTES: Mapping[Any, Mapping[str, Any]] = {
+    kind: get_type_hints(kind) for kind in (Group, ResultRow, ComparisonRow, RobustnessRow, CostRow)
+}
+
+
+def _number(text: str) -> float:
+    return float(text) if text else math.nan
+
+
+def _number_or_none(value: Any) -> float | None:
+    return None if value is None or value == "" else float(value)
+
+
+def _count(text: str) -> int:
+    # Counts of a mean over seeds may be written as floats, and those of a failed cell are empty.
+    return round(float(text)) if text else 0
+
+
+_READ: Mapping[Any, Callable[[str], Any]] = {
+    str: str,
+    float: _number,
+    int: _count,
+    float | None: _number_or_none,
+}
+
+
+def _numbers(values: list[float | None]) -> FloatArray | None:
+    return None if None in values else np.array(values, dtype=np.float64)
+
+
+def _lists(values: list[list[str] | None]) -> tuple[frozenset[str], ...] | None:
+    if all(value is None for value in values):
+        return None
+    return tuple(frozenset(value or ()) for value in values)

@@ -1,0 +1,131 @@
+"""How a cohort lies on disk: cases and labels apart, so that reading the one never reads the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eagbench.contracts.records import Case, Cases, Cohort, Feature, IntArray, Task
+
+
+def write_cohort(cohort: Cohort, folder: Path) -> None:
+    """Writes `cases.parquet`, `measurements.parquet`, `labels.parquet` and `cohort.json`.
+
+    Static facts that `static_names` does not list are kept as well: who knows their name finds them on a case, and
+    nobody else reads them.
+    """
+    cases = cohort.cases
+    table: dict[str, Any] = {"case_id": list(cases.case_ids), "patient_id": list(cases.patient_ids)}
+    unlisted = sorted({name for case in cases for name in case.static} - set(cases.static_names))
+    for name in (*cases.static_names, *unlisted):
+        table[f"static:{name}"] = np.array([case.static.get(name, np.nan) for case in cases], dtype=np.float64)
+    for name, values in cohort.groups.items():
+        table[f"group:{name}"] = list(values)
+    pq.write_table(pa.table(table), folder / "cases.parquet")
+
+    names = cases.feature_names
+    columns: dict[str, Any] = {
+        "case": np.repeat(np.arange(len(cases), dtype=np.int32), [len(case.times) for case in cases]),
+        "time": np.concatenate([case.times for case in cases]) if len(cases) else np.zeros(0),
+    }
+    stacked = (
+        np.concatenate([case.values_in_order(names) for case in cases])
+        if len(cases)
+        else np.zeros((0, len(names)), np.float32)
+    )
+    for j, name in enumerate(names):
+        columns[f"value:{name}"] = stacked[:, j]
+    pq.write_table(pa.table(columns), folder / "measurements.parquet", compression="zstd")
+
+    labels: dict[str, Any] = {"case_id": list(cases.case_ids), "label": np.asarray(cohort.labels, dtype=np.int8)}
+    for name, probabilities in cohort.reference_probabilities.items():
+        labels[f"reference:{name}"] = np.asarray(probabilities, dtype=np.float64)
+    pq.write_table(pa.table(labels), folder / "labels.parquet")
+
+    facts = {
+        "features": [dataclasses.asdict(feature) for feature in cases.features],
+        "static_names": list(cases.static_names),
+        "task": dataclasses.asdict(cases.task),
+        "provenance": dataclasses.asdict(cohort.provenance),
+    }
+    (folder / "cohort.json").write_text(json.dumps(facts, indent=1, sort_keys=True))
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Features, task and provenance of a stored cohort."""
+    facts: dict[str, Any] = json.loads((folder / "cohort.json").read_text())
+    return facts
+
+
+@functools.lru_cache(maxsize=4)
+def read_cases(folder: Path) -> Cases:
+    """All cases of a stored cohort, without labels. Kept in memory: every stage of a run asks for it."""
+    facts = read_facts(folder)
+    features = tuple(
+        Feature(
+            **{
+                **f,
+                "plausible": tuple(f["plausible"]),
+                "reference": tuple(f["reference"]),
+                "synonyms": tuple(f["synonyms"]),
+            }
+        )
+        for f in facts["features"]
+    )
+    names = tuple(feature.name for feature in features)
+    static_names = tuple(facts["static_names"])
+    table = pq.read_table(folder / "cases.parquet")
+    measurements = pq.read_table(folder / "measurements.parquet")
+    owner = measurements["case"].to_numpy()
+    times = measurements["time"].to_numpy()
+    values = np.stack([measurements[f"value:{name}"].to_numpy() for name in names], axis=1)  # (rows, F)
+    bounds = np.searchsorted(owner, np.arange(table.num_rows + 1))
+    static = {
+        column.removeprefix("static:"): table[column].to_numpy()
+        for column in table.column_names
+        if column.startswith("static:")
+    }
+    items = [
+        Case(
+            case_id=case_id,
+            patient_id=patient_id,
+            features=names,
+            times=times[bounds[i] : bounds[i + 1]].copy(),
+            values=values[bounds[i] : bounds[i + 1]].copy(),
+            static={name: float(of_cases[i]) for name, of_cases in static.items()},
+        )
+        for i, (case_id, patient_id) in enumerate(
+            zip(table["case_id"].to_pylist(), table["patient_id"].to_pylist(), strict=True)
+        )
+    ]
+    return Cases(features, static_names, Task(**facts["task"]), tuple(items))
+
+
+def read_labels(folder: Path) -> dict[str, int]:
+    """Label per case id."""
+    table = pq.read_table(folder / "labels.parquet", columns=["case_id", "label"])
+    return dict(zip(table["case_id"].to_pylist(), table["label"].to_pylist(), strict=True))
+
+
+def read_reference_probabilities(folder: Path) -> dict[str, dict[str, float]]:
+    """For each reference, its probability per case id."""
+    table = pq.read_table(folder / "labels.parquet")
+    ids = table["case_id"].to_pylist()
+    return {
+        name.removeprefix("reference:"): dict(zip(ids, table[name].to_pylist(), strict=True))
+        for name in table.column_names
+        if name.startswith("reference:")
+    }
+
+
+def labels_of(case_ids: Sequence[str], labels: dict[str, int]) -> IntArray:
+    """Labels in the order of `case_ids`. Shape (N,)."""
+    return np.array([labels[case_id] for case_id in case_ids], dtype=np.int8)

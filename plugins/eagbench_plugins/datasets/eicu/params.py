@@ -1,0 +1,63 @@
+"""What the data set `eicu` can be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from eagbench.api import StrictParams, vocabulary
+
+TableName = Literal["lab", "vitalPeriodic", "vitalAperiodic", "physicalExam"]
+
+
+class EicuParams(StrictParams):
+    """Parameters of `eicu`.
+
+    Attributes:
+        root: The folder of eICU-CRD's CSV files, gzipped or not.
+        task: `in_hospital_mortality`.
+        window_hours: Length of the observation window, from unit admission; prediction is at its end.
+        min_age: Youngest age in years.
+        tables: The tables to read besides patient, each of which has to be there.
+        concepts: Names of the vocabulary's concepts that make up the record, in this order; all that the tables hold
+            unless given.
+        periodic_minutes: Of vitalPeriodic's medians, one every 5 minutes, the last of each interval of this length is
+            kept.
+        access: What the files are. eICU-CRD is credentialed; `open` declares that they are (a part of) the open demo.
+    """
+
+    root: Path
+    task: Literal["in_hospital_mortality"] = "in_hospital_mortality"
+    window_hours: Annotated[float, Field(gt=0)] = 24.0
+    min_age: Annotated[float, Field(ge=0)] = 18.0
+    tables: Annotated[tuple[TableName, ...], Field(min_length=1)] = ("lab", "vitalPeriodic", "vitalAperiodic")
+    concepts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    periodic_minutes: Annotated[int, Field(ge=5)] = 60
+    access: Literal["credentialed", "open"] = "credentialed"
+
+    @field_validator("root")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser()
+
+    @field_validator("tables")
+    @classmethod
+    def _named_once(cls, value: tuple[TableName, ...]) -> tuple[TableName, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("a table is named twice")
+        return value
+
+    @field_validator("concepts")
+    @classmethod
+    def _are_in_eicu(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is None:
+            return None
+        if len(set(value)) != len(value):
+            raise ValueError("a concept is named twice")
+        offered = list(dict.fromkeys(place.concept for place in vocabulary().source("eicu")))
+        unknown = [name for name in value if name not in offered]
+        if unknown:
+            raise ValueError(f"eICU has no {', '.join(unknown)}; concepts: {', '.join(offered)}")
+        return value

@@ -1,0 +1,37 @@
+"""Supervised fine-tuning as a benchmark asks for it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from eagbench.api import (
+    StrictParams,
+)
+from eagbench_plugins.eagrl.lora import LoRA
+
+
+class FineTuning(StrictParams):
+    """How the policy learns from what it is given to write. The defaults suit the policy `tiny`.
+
+    Attributes:
+        steps: Optimisation steps.
+        learning_rate: Peak learning rate (AdamW, linear warm-up over a tenth of the steps, linear decay).
+        batch_size: Examples per step.
+        accumulate: Parts into which a batch is divided to save memory.
+        answer_weight: Weight of each token of the probability in the loss, all others weighing 1. The answer is one
+            token in forty; with 1, as in the paper, the label hardly reaches the gradient of a small policy.
+        weight_decay: AdamW's weight decay.
+        activation_checkpointing: Compute activations again in the backward pass, to save memory.
+        checkpoint_every: Steps between checkpoints, from which a killed training goes on.
+        lora: Train adapters only; None trains all weights.
+    """
+
+    steps: int = Field(default=400, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    batch_size: int = Field(default=16, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    answer_weight: float = Field(default=30.0, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    activation_checkpointing: bool = False
+    checkpoint_every: int = Field(default=100, ge=1)
+    lora: LoRA | None = None

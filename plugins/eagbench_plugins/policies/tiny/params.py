@@ -1,0 +1,41 @@
+"""What the policy `tiny` can be told."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from eagbench.api import StrictParams
+
+
+class TinyParams(StrictParams):
+    """Shape and pre-training.
+
+    Attributes:
+        hidden_dim: Width of the model.
+        intermediate_dim: Width of its feed-forward layers.
+        layers: Number of layers.
+        heads: Number of attention heads; must divide `hidden_dim`.
+        vocabulary_size: Upper bound on the tokenizer's vocabulary.
+        steps: Optimisation steps of pre-training.
+        batch_size: Texts per step, shared by the three styles.
+        generation_batch_size: Texts that are written at once.
+        learning_rate: Peak learning rate (AdamW, linear warm-up and decay).
+        max_length: Longest text in tokens.
+    """
+
+    hidden_dim: int = Field(default=128, ge=16, le=256)
+    intermediate_dim: int = Field(default=256, ge=16, le=1024)
+    layers: int = Field(default=4, ge=1, le=8)
+    heads: int = Field(default=4, ge=1)
+    vocabulary_size: int = Field(default=4096, ge=512, le=8192)
+    steps: int = Field(default=240, ge=1)
+    batch_size: int = Field(default=15, ge=3)
+    generation_batch_size: int = Field(default=128, ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    max_length: int = Field(default=1024, ge=64)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> TinyParams:
+        if self.hidden_dim % (2 * self.heads):
+            raise ValueError(f"hidden_dim {self.hidden_dim} must be an even multiple of heads {self.heads}")
+        return self
