@@ -6,6 +6,7 @@ from eagbench.config.settings import AnswerMode, RecordTextParams
 from eagbench.contracts.answers import Prediction, ScoredCases, Trajectory
 from eagbench.contracts.components import (
     Dataset,
+    Executor,
     Expert,
     Method,
     Metric,
@@ -15,6 +16,7 @@ from eagbench.contracts.components import (
     Search,
     SearchResult,
     SearchTask,
+    SourceGenerator,
     StrictParams,
     Tracker,
 )
@@ -46,6 +48,19 @@ from eagbench.contracts.records import (
     WrittenAs,
 )
 from eagbench.contracts.stages import ComponentUse, StageNode, StageRun
+from eagbench.contracts.traits import (
+    DatasetTraits,
+    ExecutorTraits,
+    ExpertTraits,
+    MethodTraits,
+    MetricTraits,
+    PerturbationTraits,
+    PolicyTraits,
+    RewardTraits,
+    SearchTraits,
+    TrackerTraits,
+    traits_of,
+)
 from eagbench.errors import UserError
 from eagbench.prompting.answer_cache import ResponseCache, response_cache
 from eagbench.prompting.answering import answer_cases, answer_prompts, answer_with_policy, open_policy
@@ -82,7 +97,11 @@ __all__ = [
     "Cohort",
     "ComponentUse",
     "Dataset",
+    "DatasetTraits",
+    "Executor",
+    "ExecutorTraits",
     "Expert",
+    "ExpertTraits",
     "Feature",
     "FeatureVocabulary",
     "FloatArray",
@@ -93,9 +112,13 @@ __all__ = [
     "LanguageModel",
     "Method",
     "MethodPlan",
+    "MethodTraits",
     "Metric",
+    "MetricTraits",
     "Perturbation",
+    "PerturbationTraits",
     "Policy",
+    "PolicyTraits",
     "Prediction",
     "Provenance",
     "Reads",
@@ -104,11 +127,14 @@ __all__ = [
     "Register",
     "ResponseCache",
     "Reward",
+    "RewardTraits",
     "Sampling",
     "ScoredCases",
     "Search",
     "SearchResult",
     "SearchTask",
+    "SearchTraits",
+    "SourceGenerator",
     "SourceItem",
     "Span",
     "StageNode",
@@ -119,6 +145,7 @@ __all__ = [
     "Task",
     "TextEncoder",
     "Tracker",
+    "TrackerTraits",
     "TrainableLanguageModel",
     "TrainingData",
     "Trajectory",
@@ -145,6 +172,7 @@ __all__ = [
     "response_cache",
     "time_grid",
     "top_observed",
+    "traits_of",
     "vocabulary",
     "write_answer",
     "write_prior",

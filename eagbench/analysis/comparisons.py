@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from eagbench.analysis.cells import CLEAN, ConditionKey
-from eagbench.analysis.evaluation import Answered
+from eagbench.analysis.evaluation import Answered, Numbers
 from eagbench.analysis.multiple_testing import BENJAMINI_HOCHBERG, HOLM, correct_family, test_key
 from eagbench.contracts.records import FloatArray
+from eagbench.contracts.traits import MetricTraits
+from eagbench.errors import UserError
 from eagbench.metrics.discrimination import Auroc
 from eagbench.metrics.number_names import UNCORRECTED, metric_and_calibration, qualified_name
-from eagbench.metrics.registered import is_tested
 from eagbench.stats.delong import DelongTest, delong_test, mean_components, structural_components
 from eagbench.stats.paired import paired_difference
 
@@ -43,39 +44,80 @@ class SeedMeans:
     answers: tuple[Answered, ...] = ()
 
 
-def seed_means(
-    points: Sequence[Mapping[str, float]],
-    draws: Sequence[Mapping[str, FloatArray]],
-    answers: Sequence[Answered] = (),
-) -> SeedMeans:
-    """Means over seeds of every number that all seeds have.
+def untested(metric: str, where: str, mend: str) -> UserError:
+    """Says that the difference of a metric is no test: it has no better end, or is biased on a finite sample."""
+    return UserError(
+        f"a difference in '{metric}' can't carry a claim: it has no better end, or is biased by how answers scatter",
+        where=where,
+        mend=mend,
+    )
+
+
+def seed_means(seeds: Sequence[Numbers], answers: Sequence[Answered] = ()) -> SeedMeans:
+    """Averages every number that all seeds have.
 
     Variants for unparsed answers are left out: over parsed answers alone, two methods are not seen on the same cases.
+
+    Args:
+        seeds: What metrics give for each seed.
+        answers: Each seed's answers, as far as they are at hand.
     """
-    names = [name for name in points[0] if ":" not in name and all(name in other for other in points)]
+    names = [name for name in seeds[0].points if ":" not in name and all(name in seed.points for seed in seeds)]
     return SeedMeans(
-        {name: float(np.mean([seed[name] for seed in points])) for name in names},
-        {name: np.mean([seed[name] for seed in draws], axis=0) for name in names},
+        {name: float(np.mean([seed.points[name] for seed in seeds])) for name in names},
+        {name: np.mean([seed.draws[name] for seed in seeds], axis=0) for name in names},
         tuple(answers),
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Whose claim is tested, and by which metric.
+
+    Attributes:
+        method: The method's label.
+        metric: The metric of the primary family.
+    """
+
+    method: str
+    metric: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contrast:
+    """Two methods under one condition.
+
+    Attributes:
+        method: Label of the method that differences are of.
+        baseline: Label of the one that they are taken from.
+        condition: The condition of both.
+        mine: Numbers of the first.
+        other: Numbers of the second, on the same resamples.
+    """
+
+    method: str
+    baseline: str
+    condition: ConditionKey
+    mine: SeedMeans
+    other: SeedMeans
+
+
 def compare(
-    method: str,
-    metric: str,
+    claim: Claim,
     baselines: Sequence[str],
     conditions: Sequence[ConditionKey],
     means: Mapping[tuple[str, ConditionKey], SeedMeans],
+    traits: Mapping[str, MetricTraits],
     level: float,
 ) -> list[dict[str, Any]]:
-    """Every paired difference in one pair of domains, the primary family first, then the grid, uncorrected.
+    """Forms every paired difference in one pair of domains, the primary family first, then the grid, uncorrected.
 
     Args:
-        method: Label of the method whose claim is tested.
-        metric: The metric of the primary family.
+        claim: Whose claim is tested.
         baselines: Labels of the other methods.
         conditions: The conditions, `clean` first.
         means: By method and condition; a failed or inapplicable cell is absent and leaves no row.
+        traits: What each metric declares.
         level: Nominal coverage of the intervals.
 
     Returns:
@@ -85,10 +127,10 @@ def compare(
     """
     rows: list[dict[str, Any]] = []
     for condition in conditions:
-        mine = means.get((method, condition))
+        mine = means.get((claim.method, condition))
         others = [(name, means.get((name, condition))) for name in baselines]
         by_baseline = [
-            paired_rows(method, name, metric, condition, mine, other, level)
+            paired_rows(Contrast(claim.method, name, condition, mine, other), claim.metric, traits, level)
             for name, other in others
             if mine is not None and other is not None
         ]
@@ -101,26 +143,18 @@ def compare(
 
 
 def paired_rows(
-    method: str,
-    baseline: str,
-    metric: str,
-    condition: ConditionKey,
-    mine: SeedMeans,
-    other: SeedMeans,
-    level: float,
+    contrast: Contrast, metric: str, traits: Mapping[str, MetricTraits], level: float
 ) -> list[dict[str, Any]]:
-    """The differences of two methods under one condition, one row per number that is defined for both, uncorrected.
+    """Forms the differences of two methods, one row per number that is defined for both, uncorrected.
 
     Args:
-        method: Label of the method that the differences are of.
-        baseline: Label of the one that they are taken from.
+        contrast: The two methods.
         metric: The metric of the primary family.
-        condition: The condition of both.
-        mine: Numbers of the first.
-        other: Numbers of the second, on the same resamples.
+        traits: What each metric declares.
         level: Nominal coverage of the intervals.
     """
     rows = []
+    mine, other, condition = contrast.mine, contrast.other, contrast.condition
     for name in mine.points:
         if name not in other.points:
             continue
@@ -139,16 +173,16 @@ def paired_rows(
                 "condition": condition[0],
                 "severity": condition[1],
                 "calibration": calibration,
-                "method": method,
-                "baseline": baseline,
+                "method": contrast.method,
+                "baseline": contrast.baseline,
                 "difference": difference,
                 "ci_low": found.ci_low,
                 "ci_high": found.ci_high,
                 "relative_percent": 100 * difference / reference if reference else float("nan"),
                 "standard_error": found.standard_error,
                 "smallest_detectable": found.smallest_detectable,
-                "p_value": found.p_value if is_tested(plain) else float("nan"),
-                "test": found.test if is_tested(plain) else "",
+                "p_value": found.p_value if traits[plain].is_tested else float("nan"),
+                "test": found.test if traits[plain].is_tested else "",
                 "undefined_resamples": found.undefined,
                 "delong_standard_error": float("nan") if analytic is None else analytic.standard_error,
                 "delong_p_value": float("nan") if analytic is None else analytic.p_value,

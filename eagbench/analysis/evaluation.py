@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from eagbench.analysis.metric_uses import MetricUse
 from eagbench.contracts.answers import ScoredCases
 from eagbench.contracts.records import FloatArray, IntArray
 from eagbench.metrics.number_names import RECALIBRATIONS, UNCORRECTED, qualified_name
-from eagbench.metrics.unparsed import unparsed_variants
+from eagbench.metrics.unparsed import Variant, unparsed_variants
 from eagbench.registry.plugins import load_registry
 from eagbench.stats.bootstrap import weight_blocks
 
@@ -36,8 +38,39 @@ SCORED_SCHEMA = pa.schema(
 )
 
 
-def scored_cases(rows: Sequence[Mapping[str, Any]]) -> ScoredCases:
-    """Rows of a scored table as arrays. A method cites if any answer has a list; one without counts as empty."""
+# What stands in the table beside the columns of every run, because a metric asks for it (`MetricTraits.columns`).
+_EXTRAS = pa.float64()
+
+
+def scored_schema(metrics: Sequence[MetricUse]) -> pa.Schema:
+    """Describes the scored table of a run with these metrics."""
+    return pa.schema([*SCORED_SCHEMA, *(pa.field(name, _EXTRAS) for name in asked_columns(metrics))])
+
+
+def asked_columns(metrics: Sequence[MetricUse]) -> tuple[str, ...]:
+    """Names the further columns that metrics ask for, once each.
+
+    Raises:
+        ValueError: A metric asks for one that every run has under another meaning.
+    """
+    for use in metrics:
+        taken = sorted({*use.traits.columns} & {*SCORED_SCHEMA.names})
+        if taken:
+            raise ValueError(f"the metric '{use.name}' asks for columns that every run has: {', '.join(taken)}")
+    return tuple(dict.fromkeys(name for use in metrics for name in use.traits.columns))
+
+
+def scored_cases(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> ScoredCases:
+    """Turns rows of a scored table into arrays. A method cites if any answer has a list; one without counts as empty.
+
+    Args:
+        rows: N rows.
+        columns: Names of the further columns that metrics ask for; NaN for an answer without such a number.
+    """
+
+    def numbers(column: str) -> FloatArray:
+        values = (row.get(column) for row in rows)
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
     def lists(column: str) -> tuple[frozenset[str], ...] | None:
         if all(row[column] is None for row in rows):
@@ -51,11 +84,12 @@ def scored_cases(rows: Sequence[Mapping[str, Any]]) -> ScoredCases:
         label=np.array([row["label"] for row in rows], dtype=np.int64),
         parsed=np.array([row["parsed"] for row in rows], dtype=bool),
         cited=lists("cited_features"),
-        teacher=lists("teacher_features"),
-        constant=lists("constant_features"),
+        reference=lists("teacher_features"),
+        baseline=lists("constant_features"),
         patient=tuple(str(row["patient_id"]) for row in rows),
         attention=tuple(_weights(row["attention"]) for row in rows) if measured else None,
         salience=tuple(_weights(row["teacher_salience"]) or {} for row in rows) if taught else None,
+        columns={name: numbers(name) for name in columns},
     )
 
 
@@ -78,10 +112,10 @@ class Answered:
         return patients is None or len(set(patients)) == len(patients)
 
 
-def answered(rows: Sequence[Mapping[str, Any]]) -> Answered:
-    """Rows of a scored table as arrays, sorted by case id, with every calibration that all of them have."""
+def answered(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> Answered:
+    """Turns rows of a scored table into arrays, sorted by case id, with every calibration that all of them have."""
     ordered = sorted(rows, key=lambda row: str(row["case_id"]))
-    scored = scored_cases(ordered)
+    scored = scored_cases(ordered, columns)
     return Answered(scored, {UNCORRECTED: scored.probability, **_recalibrated(ordered)})
 
 
@@ -99,38 +133,48 @@ def _weights(column: Any) -> dict[str, float] | None:
     return None if column is None else dict(column)
 
 
-def metric_functions(metrics: Sequence[Mapping[str, Any]], scored: ScoredCases) -> dict[str, Any]:
-    """For each row of results a function from weights (b, N) to values (b,): each metric, and each variant of it."""
+Function = Callable[[FloatArray], FloatArray]  # from weights (b, N) to values (b,)
+
+
+def metric_functions(metrics: Sequence[MetricUse], scored: ScoredCases) -> dict[str, Function]:
+    """Returns a function for each number: each metric, and each variant of it for unparsed answers."""
     registry = load_registry()
-    functions: dict[str, Any] = {}
+    functions: dict[str, Function] = {}
     variants = unparsed_variants(scored)
     for use in metrics:
-        metric = registry.create("metric", use["name"], use["params"])
-        functions[use["name"]] = lambda w, m=metric: m(scored, w)
-        if metric.reads_probability:
+        metric = registry.create("metric", use.name, use.params)
+        functions[use.name] = partial(metric, scored)
+        if use.traits.reads_probability:
             for suffix, variant in variants.items():
-                functions[f"{use['name']}:{suffix}"] = lambda w, m=metric, v=variant: m(v.scored, w[:, v.columns])
+                functions[f"{use.name}:{suffix}"] = partial(_of_variant, metric, variant)
     return functions
 
 
-def recalibrated_metric_functions(
-    metrics: Sequence[Mapping[str, Any]], recalibrated: ScoredCases, calibration: str
-) -> dict[str, Any]:
-    """As `metric_functions`, for the metrics of the probabilities, under the names of their recalibrated numbers."""
-    registry = load_registry()
-    read = [use for use in metrics if registry.create("metric", use["name"], use["params"]).reads_probability]
-    functions = metric_functions(read, recalibrated)
-    return {qualified_name(name, calibration): function for name, function in functions.items()}
+def _of_variant(metric: Any, variant: Variant, weights: FloatArray) -> FloatArray:
+    values: FloatArray = metric(variant.scored, weights[:, variant.columns])
+    return values
 
 
-def evaluate(
-    rows: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]], intervals: Mapping[str, Any]
-) -> tuple[dict[str, float], dict[str, FloatArray]]:
-    """Every metric on all cases, and on every resample of the patients; of recalibrated probabilities too, if there
-    are any.
+@dataclass(frozen=True, slots=True, eq=False)
+class Numbers:
+    """What metrics give, by qualified name (`brier`, `brier:parsed_only`, `brier@recalibrated`).
 
-    Returns:
-        Point value per metric, and shape (resamples,) per metric.
+    Attributes:
+        points: The value of each number on all cases.
+        draws: Each number on each resample of the patients, shape (resamples,).
+    """
+
+    points: Mapping[str, float]
+    draws: Mapping[str, FloatArray]
+
+
+def evaluate(rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricUse], intervals: Mapping[str, Any]) -> Numbers:
+    """Computes every metric on all cases and on every resample of the patients; of recalibrated probabilities too.
+
+    Args:
+        rows: Rows of a scored table.
+        metrics: The metrics.
+        intervals: `resamples` and `seed` of the bootstrap.
     """
     functions = _all_functions(rows, metrics)
     ones = np.ones((1, len(rows)))
@@ -140,15 +184,17 @@ def evaluate(
     for weights in weight_blocks(patients, intervals["resamples"], intervals["seed"]):
         for name, function in functions.items():
             blocks[name].append(function(weights))
-    return points, {name: np.concatenate(values) for name, values in blocks.items()}
+    return Numbers(points, {name: np.concatenate(values) for name, values in blocks.items()})
 
 
-def _all_functions(rows: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """For each number under each calibration a function from weights (b, N) to values (b,)."""
-    scored = scored_cases(rows)
+def _all_functions(rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricUse]) -> dict[str, Function]:
+    """Returns a function for each number under each calibration."""
+    scored = scored_cases(rows, asked_columns(metrics))
     functions = metric_functions(metrics, scored)
+    of_probability = [use for use in metrics if use.traits.reads_probability]
     for calibration, probability in _recalibrated(rows).items():
-        functions |= recalibrated_metric_functions(metrics, replace(scored, probability=probability), calibration)
+        found = metric_functions(of_probability, replace(scored, probability=probability))
+        functions |= {qualified_name(name, calibration): function for name, function in found.items()}
     return functions
 
 
@@ -174,7 +220,7 @@ class SubgroupNumbers:
 def evaluate_subgroups(
     rows: Sequence[Mapping[str, Any]],
     members: Mapping[str, frozenset[str]],
-    metrics: Sequence[Mapping[str, Any]],
+    metrics: Sequence[MetricUse],
     intervals: Mapping[str, Any],
     minimum: Mapping[str, Any],
 ) -> dict[str, SubgroupNumbers]:
@@ -191,7 +237,7 @@ def evaluate_subgroups(
         By subgroup with at least one case.
     """
     found: dict[str, SubgroupNumbers] = {}
-    functions: dict[str, dict[str, Any]] = {}
+    functions: dict[str, dict[str, Function]] = {}
     inside: dict[str, IntArray] = {}
     blocks: dict[str, dict[str, list[FloatArray]]] = {}
     for name, cases in members.items():

@@ -18,11 +18,11 @@ from eagbench.analysis.evaluation import Answered
 from eagbench.analysis.multiple_testing import BENJAMINI_HOCHBERG, correct_family
 from eagbench.contracts.answers import ScoredCases
 from eagbench.contracts.records import FloatArray
+from eagbench.contracts.traits import MetricTraits
 from eagbench.metrics.attention import overlap_of_others, overlaps, patient_codes
 from eagbench.metrics.attention_mass import excess_over_others, likeness
 from eagbench.metrics.calibration import Brier
 from eagbench.metrics.number_names import UNCORRECTED, metric_and_calibration
-from eagbench.metrics.registered import is_tested
 from eagbench.stats.bootstrap import weight_blocks
 from eagbench.stats.paired import paired_difference
 from eagbench.stats.rank_agreement import kendall_tau, spearman
@@ -80,7 +80,7 @@ class Summary:
 
 
 def robustness(
-    better: Mapping[str, str],
+    traits: Mapping[str, MetricTraits],
     methods: Sequence[str],
     conditions: Sequence[ConditionKey],
     means: Means,
@@ -90,7 +90,7 @@ def robustness(
     """Every summary in one pair of domains, by kind, condition and method, uncorrected.
 
     Args:
-        better: `higher`, `lower` or `neither` per metric; one that has no better end does not degrade.
+        traits: What each metric declares; one that has no better end does not degrade.
         methods: Labels in the benchmark's order.
         conditions: `clean` first.
         means: By method and condition, with answers; a failed or inapplicable cell is absent and leaves no row.
@@ -105,25 +105,25 @@ def robustness(
     perturbed = [condition for condition in conditions if condition[0] != CLEAN]
     if not perturbed:
         return []
-    found = [*_of_metrics(better, methods, perturbed, means), *_areas(better, methods, perturbed, means)]
+    found = [*_of_metrics(traits, methods, perturbed, means), *_areas(traits, methods, perturbed, means)]
     differences = list(_differences(found, tested)) if tested is not None else []
-    if Brier.name in better:
+    if Brier.name in traits:
         jobs, pairs = _worst_cases(methods, perturbed, means, tested)
         found += _resampled(jobs, means, intervals)
         differences += _resampled(pairs, means, intervals)
-    found += _rank_agreements(better, methods, perturbed, means)
+    found += _rank_agreements(traits, methods, perturbed, means)
     found += _resampled(_under_stress(methods, perturbed, means), means, intervals)
-    rows = [_row(summary, float(intervals["level"]), tested) for summary in (*found, *differences)]
+    rows = [_row(summary, traits, float(intervals["level"]), tested) for summary in (*found, *differences)]
     return [row for row in rows if not np.isnan(row["value"])]
 
 
-def _row(summary: Summary, level: float, tested: str | None) -> dict[str, Any]:
+def _row(summary: Summary, traits: Mapping[str, MetricTraits], level: float, tested: str | None) -> dict[str, Any]:
     spread = paired_difference(summary.draws, level)
     nan = float("nan")
     # Against 0: the tested method's own loss, and the difference between its loss and another one's. A worst case is a
     # loss by construction.
     is_own = summary.method == tested and summary.summary in {DEGRADATION, AREA_DEGRADATION}
-    is_test = bool(summary.baseline or is_own) and is_tested(summary.metric)
+    is_test = bool(summary.baseline or is_own) and traits[summary.metric].is_tested
     return {
         "summary": summary.summary,
         "metric": summary.metric,
@@ -154,7 +154,7 @@ def correct_degradations(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _of_metrics(
-    better: Mapping[str, str], methods: Sequence[str], perturbed: Sequence[ConditionKey], means: Means
+    traits: Mapping[str, MetricTraits], methods: Sequence[str], perturbed: Sequence[ConditionKey], means: Means
 ) -> Iterator[Summary]:
     """Degradation, absolute and in per cent of the clean value."""
     for condition in perturbed:
@@ -164,7 +164,7 @@ def _of_metrics(
                 continue
             for name in clean.points:
                 metric, calibration = metric_and_calibration(name)
-                sign = _sign(better.get(metric, "neither"))
+                sign = traits[metric].sign
                 if not sign or name not in changed.points:
                     continue
                 lost = Summary(
@@ -185,16 +185,12 @@ def _of_metrics(
                 )
 
 
-def _sign(better: str) -> int:
-    return {"higher": 1, "lower": -1}.get(better, 0)
-
-
 def _percent(part: FloatArray, whole: FloatArray) -> FloatArray:
     return ratio(100 * part, np.abs(whole))
 
 
 def _areas(
-    better: Mapping[str, str], methods: Sequence[str], perturbed: Sequence[ConditionKey], means: Means
+    traits: Mapping[str, MetricTraits], methods: Sequence[str], perturbed: Sequence[ConditionKey], means: Means
 ) -> Iterator[Summary]:
     """The mean of a metric over the severity axis, and how much of the clean value that is short."""
     for perturbation in dict.fromkeys(name for name, _ in perturbed):
@@ -209,7 +205,7 @@ def _areas(
                 continue  # a curve with a hole has no area
             for name in curve[0].points:
                 metric, calibration = metric_and_calibration(name)
-                sign = _sign(better.get(metric, "neither"))
+                sign = traits[metric].sign
                 if not sign or any(name not in cell.points for cell in curve):
                     continue
                 value = float(area(np.array([cell.points[name] for cell in curve]), axis))
@@ -251,18 +247,18 @@ def _differences(found: Sequence[Summary], tested: str) -> Iterator[Summary]:
 
 
 def _rank_agreements(
-    better: Mapping[str, str], methods: Sequence[str], perturbed: Sequence[ConditionKey], means: Means
+    traits: Mapping[str, MetricTraits], methods: Sequence[str], perturbed: Sequence[ConditionKey], means: Means
 ) -> Iterator[Summary]:
     """Kendall's tau between the order of the methods on clean and on perturbed records."""
     for condition in perturbed:
-        for metric, end in better.items():
+        for metric, declared in traits.items():
             ranked = []
             for method in methods:
                 pair = [means.get((method, key)) for key in (CLEAN_KEY, condition)]
                 cells = [cell for cell in pair if cell is not None and not np.isnan(cell.points.get(metric, np.nan))]
                 if len(cells) == 2:
                     ranked.append(cells)
-            if not _sign(end) or len(ranked) < FEWEST_RANKED:
+            if not declared.sign or len(ranked) < FEWEST_RANKED:
                 continue
             points = [np.array([[cells[i].points[metric] for cells in ranked]]) for i in (0, 1)]
             draws = [np.stack([cells[i].draws[metric] for cells in ranked], axis=1) for i in (0, 1)]
@@ -386,7 +382,7 @@ def _under_stress(methods: Sequence[str], perturbed: Sequence[ConditionKey], mea
             if clean is None or changed is None:
                 continue
             pairs = list(zip(clean.answers, changed.answers, strict=True))
-            teachers = [_overlap(a.scored.teacher, b.scored.teacher) for a, b in pairs]
+            teachers = [_overlap(a.scored.reference, b.scored.reference) for a, b in pairs]
             if pairs and not teacher_done and all(column is not None for column in teachers):
                 jobs.append(_job(TEACHER_OVERLAP, _known(teachers), condition, ALL_METHODS))
                 teacher_done = True
@@ -455,7 +451,7 @@ def _attentions(clean: ScoredCases, changed: ScoredCases) -> tuple[FloatArray, F
 
 def _alignment_and_change(clean: Answered, changed: Answered) -> FloatArray | None:
     """Per case the clean overlap with the expert's list, and how far the answer moved; shape (2, N)."""
-    alignment = _overlap(clean.scored.cited, clean.scored.teacher)
+    alignment = _overlap(clean.scored.cited, clean.scored.reference)
     if alignment is None:
         return None
     return np.stack([alignment, np.abs(changed.scored.probability - clean.scored.probability)])

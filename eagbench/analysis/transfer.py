@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,8 +11,8 @@ import numpy as np
 from eagbench.analysis.comparisons import SeedMeans
 from eagbench.analysis.multiple_testing import BENJAMINI_HOCHBERG, correct_family
 from eagbench.contracts.records import FloatArray
+from eagbench.contracts.traits import MetricTraits
 from eagbench.metrics.number_names import UNCORRECTED, metric_and_calibration
-from eagbench.metrics.registered import is_tested
 from eagbench.stats.paired import paired_difference
 
 SAME_CASES, OTHER_CASES = "same", "other"
@@ -94,6 +94,7 @@ def gaps(
     pairs: Sequence[tuple[str, str]],
     holds: Mapping[str, frozenset[str]],
     means: Mapping[tuple[str, str, str], SeedMeans],
+    traits: Mapping[str, MetricTraits],
     level: float,
 ) -> list[dict[str, Any]]:
     """In-domain minus out-of-domain value of every metric, on unchanged records.
@@ -107,52 +108,56 @@ def gaps(
         pairs: (trained in, evaluated in).
         holds: For each domain those whose cases it holds.
         means: Means over seeds by method, training domain and evaluated domain; a failed cell is absent.
+        traits: What each metric declares.
         level: Nominal coverage of the intervals.
 
     Returns:
         A row per method, metric and pair across domains, p-values corrected over all of them by Benjamini and Hochberg.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for train, target in pairs:
         if target in holds[train]:
             continue
         for method in methods:
             found = means.get((method, train, target))
             reference = _in_domain(train, target, holds, [t for m, t, e in means if (m, e) == (method, target)])
-            same = reference is not None
             other = means.get((method, reference, target) if reference is not None else (method, train, train))
-            if found is None or other is None:
-                continue
-            for name, value in found.points.items():
-                if metric_and_calibration(name)[1] != UNCORRECTED or name not in other.points:
-                    continue
-                gap = other.points[name] - value
-                if np.isnan(gap):
-                    continue
-                draws = other.draws[name] if same else _apart(other.draws[name])
-                resampled = paired_difference(draws - found.draws[name], level)
-                rows.append(
-                    {
-                        "domain_train": train,
-                        "domain_eval": target,
-                        "method": method,
-                        "metric": name,
-                        "in_domain": reference if reference is not None else train,
-                        "cases": SAME_CASES if same else OTHER_CASES,
-                        "in_domain_value": other.points[name],
-                        "value": value,
-                        "gap": gap,
-                        "ci_low": resampled.ci_low,
-                        "ci_high": resampled.ci_high,
-                        "standard_error": resampled.standard_error,
-                        "smallest_detectable": resampled.smallest_detectable,
-                        "p_value": resampled.p_value if is_tested(name) else float("nan"),
-                        "test": resampled.test if is_tested(name) else "",
-                        "undefined_resamples": resampled.undefined,
-                    }
-                )
+            if found is not None and other is not None:
+                shared = {"domain_train": train, "domain_eval": target, "method": method}
+                of_method = _gaps_of_method(found, other, reference, traits, level)
+                rows.extend({**shared, **row, "in_domain": reference or train} for row in of_method)
     correct_family(rows, BENJAMINI_HOCHBERG)
     return rows
+
+
+def _gaps_of_method(
+    found: SeedMeans, other: SeedMeans, reference: str | None, traits: Mapping[str, MetricTraits], level: float
+) -> Iterator[dict[str, Any]]:
+    """Forms the gap of every metric between a model's value and the in-domain one."""
+    same = reference is not None
+    for name, value in found.points.items():
+        if metric_and_calibration(name)[1] != UNCORRECTED or name not in other.points:
+            continue
+        gap = other.points[name] - value
+        if np.isnan(gap):
+            continue
+        draws = other.draws[name] if same else _apart(other.draws[name])
+        resampled = paired_difference(draws - found.draws[name], level)
+        is_tested = traits[name].is_tested
+        yield {
+            "metric": name,
+            "cases": SAME_CASES if same else OTHER_CASES,
+            "in_domain_value": other.points[name],
+            "value": value,
+            "gap": gap,
+            "ci_low": resampled.ci_low,
+            "ci_high": resampled.ci_high,
+            "standard_error": resampled.standard_error,
+            "smallest_detectable": resampled.smallest_detectable,
+            "p_value": resampled.p_value if is_tested else float("nan"),
+            "test": resampled.test if is_tested else "",
+            "undefined_resamples": resampled.undefined,
+        }
 
 
 def _in_domain(train: str, target: str, holds: Mapping[str, frozenset[str]], trained: Sequence[str]) -> str | None:

@@ -16,6 +16,7 @@ from eagbench.config.yaml_source import Source, apply_set
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
 from eagbench.registry.plugins import KINDS, load_registry
+from eagbench.stages.cohort import read_cohort
 
 
 def list_plugins(kind: str | None) -> str:
@@ -76,14 +77,14 @@ def check_dataset(name: str, sets: tuple[str, ...]) -> str:
     dataset = component(validate_params(component.Params, source.tree, source, ()))
     files = list(dataset.files())
     with tempfile.TemporaryDirectory() as folder:
-        run = StageRun(params={}, inputs={}, seed=0, out=Path(folder) / "cohort")
-        run.out.mkdir()
-        generated = None
+        cohort_folder, source_folder = Path(folder) / "cohort", Path(folder) / "source"
+        cohort_folder.mkdir()
+        inputs = {}
         if not files:
-            generated = Path(folder) / "source"
-            generated.mkdir()
-            dataset.generate(StageRun(params={}, inputs={}, seed=0, out=generated))
-        cohort = dataset.load(generated, run)
+            source_folder.mkdir()
+            dataset.generate(StageRun(params={}, inputs={}, seed=0, out=source_folder))
+            inputs["source"] = source_folder
+        cohort = read_cohort(dataset, StageRun(params={}, inputs=inputs, seed=0, out=cohort_folder))
     cases, provenance = cohort.cases, cohort.provenance
     n_positive = int(cohort.labels.sum())
     share = f" ({n_positive / len(cases):.1%})" if len(cases) else ""

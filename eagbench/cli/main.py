@@ -155,7 +155,7 @@ def compare(
 @app.command()
 def verify(run: RunFolder) -> None:
     """Recompute a run's numbers from its predictions and prove that no held-out patient was trained on."""
-    from eagbench.runs.verify import verify as verify_run
+    from eagbench.runs.verify.verify import verify as verify_run
 
     findings = verify_run(run)
     typer.echo(findings.text())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from eagbench.contracts.records import BoolArray, FloatArray, IntArray
+from eagbench.contracts.renamed import renamed_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Prediction:
         trajectories: What was written, for methods that write.
         prior_corrected: The probability, corrected for the prior of what a policy was taught answers on; None for an
             unparsed answer and where no such prior is known.
+        extras: Further numbers of the answer by name, for example `generated_tokens` or what it cost. A metric reads
+            those that its traits name as `columns`.
     """
 
     case_id: str
@@ -56,8 +62,10 @@ class Prediction:
     cited_features: tuple[str, ...] | None = None
     trajectories: tuple[Trajectory, ...] = ()
     prior_corrected: float | None = None
+    extras: Mapping[str, float] = field(default_factory=dict)
 
 
+@renamed_fields(teacher="reference", constant="baseline")
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredCases:
     """Predictions joined with labels, by case id: what a metric sees. All arrays have one entry per case (N,).
@@ -67,25 +75,52 @@ class ScoredCases:
         label: 0 or 1.
         parsed: Whether the answer could be read.
         cited: The features each answer cites, None for a method that cites none.
-        teacher: The reference expert's top features among those observed, None without a reference expert.
-        constant: The features that are most often on top in training, the same for every case of a fold; None without
-            a reference expert.
+        reference: The reference expert's top features among those observed, None without a reference expert.
+        baseline: The frequency baseline: the features that are most often on top in training, the same for every case
+            of a fold; None without a reference expert.
         patient: The patient of each case; None if every case is another patient.
         attention: The policy's attention per feature of its prompt, None for a case that has none; None if it was not
             measured.
         salience: The reference expert's weight of each feature observed in the case; None if attention was not
             measured or there is no reference expert.
+        columns: The further numbers per case that metrics ask for (`MetricTraits.columns`), as methods gave them
+            (`Prediction.extras`); NaN for a case, and for a method, without one. Each of shape (N,).
     """
 
     probability: FloatArray
     label: IntArray
     parsed: BoolArray
     cited: tuple[frozenset[str], ...] | None = None
-    teacher: tuple[frozenset[str], ...] | None = None
-    constant: tuple[frozenset[str], ...] | None = None
+    reference: tuple[frozenset[str], ...] | None = None
+    baseline: tuple[frozenset[str], ...] | None = None
     patient: tuple[str, ...] | None = None
     attention: tuple[Mapping[str, float] | None, ...] | None = None
     salience: tuple[Mapping[str, float], ...] | None = None
+    columns: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def select(self, positions: Sequence[int] | IntArray) -> ScoredCases:
+        """Takes the cases at the given positions, with repeats.
+
+        Args:
+            positions: Shape (M,).
+        """
+        at = np.asarray(positions, dtype=np.int64)
+
+        def taken[Column: tuple[Any, ...]](column: Column | None) -> Column | None:
+            return None if column is None else tuple(column[i] for i in at)  # type: ignore[return-value]
+
+        return ScoredCases(
+            probability=self.probability[at],
+            label=self.label[at],
+            parsed=self.parsed[at],
+            cited=taken(self.cited),
+            reference=taken(self.reference),
+            baseline=taken(self.baseline),
+            patient=taken(self.patient),
+            attention=taken(self.attention),
+            salience=taken(self.salience),
+            columns={name: column[at] for name, column in self.columns.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

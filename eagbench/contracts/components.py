@@ -2,7 +2,8 @@
 
 Every component is a class with two class attributes: `name`, under which the YAML asks for it, and `Params`, a
 strict pydantic model (`eagbench.api.StrictParams`) that is validated while planning. The instance is made with
-`Component(params)`; making one must be cheap and must not import torch.
+`Component(params)`; making one must be cheap and must not import torch. What else a component declares about itself
+stands in its attribute `traits` (`eagbench.contracts.traits`), which kinds without a required trait may leave out.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
 from eagbench.contracts.answers import Prediction, ScoredCases, Trajectory
 from eagbench.contracts.language_models import LanguageModel
 from eagbench.contracts.method_plan import MethodPlan
-from eagbench.contracts.records import Access, Case, Cases, Cohort, FloatArray, Reads, TrainingData
+from eagbench.contracts.records import Access, Case, Cases, Cohort, FloatArray, TrainingData
 from eagbench.contracts.stages import StageNode, StageRun
+from eagbench.contracts.traits import MethodTraits, MetricTraits, PerturbationTraits
 
 
 class StrictParams(BaseModel):
@@ -38,14 +40,8 @@ class Component(Protocol):
 class Dataset(Protocol):
     """Reads a source into a cohort of cases.
 
-    Called by the `cohort` stage. The loader converts units to the vocabulary's, removes implausible values, counts
+    The `cohort` stage calls it. The loader converts units to the vocabulary's, removes implausible values, counts
     what it leaves out, and raises `UserError` for what the user can mend.
-
-    Two optional attributes serve transfer between domains. `groups`, of the class, maps each fact of
-    `Cohort.groups` by which a benchmark may divide the cases (`domain_by`) to its values. `hospitals` names the
-    hospitals (or networks of them) whose patients the records are of, for generated ones the generator with its seed:
-    two data sets that share one are not taken into one transfer, because they may share patients; nor is one that says
-    None, or nothing.
     """
 
     name: ClassVar[str]
@@ -58,19 +54,24 @@ class Dataset(Protocol):
         ...
 
     def files(self) -> Sequence[Path]:
-        """The files that `load` reads; their content enters the fingerprint. Empty if `generate` makes them.
+        """Lists the files that `load` reads; their content enters the fingerprint. Empty if it generates its source.
 
         Raises:
             UserError: The root or one of its files is missing.
         """
         ...
 
-    def generate(self, run: StageRun) -> None:
-        """Writes the source files into `run.out`; called only when `files` is empty."""
+    def load(self, run: StageRun) -> Cohort:
+        """Reads the cohort from its files, or from `run.inputs["source"]`, the folder that `generate` wrote."""
         ...
 
-    def load(self, generated: Path | None, run: StageRun) -> Cohort:
-        """Reads the cohort from its files, or from the folder that `generate` wrote."""
+
+@runtime_checkable
+class SourceGenerator(Protocol):
+    """A data set that writes its own source files, for parameters with which `files` lists none."""
+
+    def generate(self, run: StageRun) -> None:
+        """Writes the source files into `run.out`."""
         ...
 
 
@@ -113,9 +114,7 @@ class Policy(Protocol):
     """A language model that reads a case as text.
 
     `prepare` writes a model folder once (building and pre-training it, or pointing to one on disk); `open` loads
-    that folder. It never sees a label or a held-out case. One whose prompts go to another machine says so by an
-    attribute or property `leaves_machine = True` and is refused for credentialed data unless attested; one whose model
-    is no `AttentionProbe` by `gives_attention = False`, and is refused where a metric needs its attention.
+    that folder. It never sees a label or a held-out case.
     """
 
     name: ClassVar[str]
@@ -148,12 +147,7 @@ class Policy(Protocol):
 
 @runtime_checkable
 class Reward(Protocol):
-    """A number for a trajectory, given the label and the expert's salience of its case.
-
-    A reward that can't do without salience says so by a class attribute `needs_salience = True`; a benchmark that uses
-    it without an expert is then refused while planning. With `needs_attention = True` the policy's own attention is
-    measured for every answer that it judges (`Trajectory.attention`).
-    """
+    """A number for a trajectory, given the label and the expert's salience of its case."""
 
     name: ClassVar[str]
     Params: ClassVar[type[BaseModel]]
@@ -221,8 +215,7 @@ class Search(Protocol):
     """Looks for trajectories of high reward on training cases, within a token budget per case.
 
     It has to be a function of its arguments and of what the model writes, and of nothing else: an interrupted search is
-    continued by running it again on a journal of what the model wrote. Two optional class attributes say what it needs:
-    `needs_salience = True` (an expert), `needs_steps = True` (the style `question_decomposition`, which has steps).
+    continued by running it again on a journal of what the model wrote.
     """
 
     name: ClassVar[str]
@@ -256,7 +249,7 @@ class Method(Protocol):
 
     name: ClassVar[str]
     Params: ClassVar[type[BaseModel]]
-    reads: ClassVar[Reads]
+    traits: ClassVar[MethodTraits]
 
     def __init__(self, params: Any) -> None: ...
 
@@ -271,18 +264,11 @@ class Method(Protocol):
 
 @runtime_checkable
 class Perturbation(Protocol):
-    """A change of the record at prediction time, drawn per case, the same for every method.
-
-    `applies_to` says which readers it means something for; the grid marks the other cells `not_applicable`. An optional
-    class attribute `severity_unit: str` says what a severity counts ("share of the times", "hours"), for figures. An
-    optional class attribute `draws_like: str` names another perturbation whose seeds this one gets, so that both change
-    the same part of a case and can be compared.
-    """
+    """A change of the record at prediction time, drawn per case, the same for every method."""
 
     name: ClassVar[str]
     Params: ClassVar[type[BaseModel]]
-    applies_to: ClassVar[frozenset[Reads]]
-    levels: ClassVar[tuple[float, float, float, float, float]]
+    traits: ClassVar[PerturbationTraits]
 
     def __init__(self, params: Any) -> None: ...
 
@@ -303,20 +289,11 @@ class Perturbation(Protocol):
 
 @runtime_checkable
 class Metric(Protocol):
-    """A number per set of scored cases, computed for many resamples at once.
-
-    `reads_probability` is True for a function of the probabilities: where answers were unparsed, such a metric is also
-    reported over the parsed cases only and for the worst case (`eagbench.metrics.unparsed`). With an optional class
-    attribute `needs_attention = True` the policies' own attention is measured at prediction. With an optional
-    `needs_reference_expert = True` it is not compared between runs with different ones. With an optional
-    `biased = True` differences are shown and not tested: of two methods without a fault, the one whose answers scatter
-    more would be found worse.
-    """
+    """A number per set of scored cases, computed for many resamples at once."""
 
     name: ClassVar[str]
     Params: ClassVar[type[BaseModel]]
-    better: ClassVar[Literal["higher", "lower", "neither"]]
-    reads_probability: ClassVar[bool]
+    traits: ClassVar[MetricTraits]
 
     def __init__(self, params: Any) -> None: ...
 
@@ -335,11 +312,10 @@ class Metric(Protocol):
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Hears of numbers while stages run (TensorBoard, W&B, MLflow). Refused for credentialed data unless attested."""
+    """Hears of numbers while stages run (TensorBoard, W&B, MLflow)."""
 
     name: ClassVar[str]
     Params: ClassVar[type[BaseModel]]
-    leaves_machine: ClassVar[bool]
 
     def __init__(self, params: Any) -> None: ...
 
@@ -353,4 +329,35 @@ class Tracker(Protocol):
 
     def finish(self) -> None:
         """Called once after the last stage."""
+        ...
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Where stages are computed: in this process, in others, on a cluster.
+
+    Every executor leaves the same bytes: it orders and places the work and has no part in it. Its parameters are given
+    on the command line; one called `workers` takes `--workers`.
+    """
+
+    name: ClassVar[str]
+    Params: ClassVar[type[BaseModel]]
+
+    def __init__(self, params: Any) -> None: ...
+
+    def execute(
+        self,
+        nodes: Sequence[StageNode],
+        compute: Callable[[StageNode], object],
+        done: Callable[[StageNode, object], bool],
+    ) -> None:
+        """Computes every stage after those that it needs.
+
+        Args:
+            nodes: The stages, each after those it needs (`StageNode.upstream`).
+            compute: Does one stage, or finds it done, and returns its outcome. It can be pickled, may be called in
+                another process with the same store, and never raises for what a stage does wrong.
+            done: Is told of each outcome, in this process. Returns whether stages that need this one may go on; if
+                not, they are passed to `done` with the outcome None and are not computed. What it raises ends the run.
+        """
         ...

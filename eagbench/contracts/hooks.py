@@ -63,3 +63,8 @@ def register_metrics(register: Register) -> None:
 @hookspec
 def register_trackers(register: Register) -> None:
     """Called when components are loaded; register each `Tracker` class (YAML: `trackers:`)."""
+
+
+@hookspec
+def register_executors(register: Register) -> None:
+    """Called when components are loaded; register each `Executor` class (`eagbench run --executor NAME`)."""

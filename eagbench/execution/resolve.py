@@ -21,6 +21,7 @@ from eagbench.contracts.stages import (
     TrainingInput,
     content_hash,
 )
+from eagbench.contracts.traits import PerturbationTraits, traits_of
 from eagbench.execution.store import Store
 from eagbench.registry.plugins import load_registry
 from eagbench.stages.cohort_files import labels_of, read_cases, read_labels, read_reference_probabilities
@@ -119,7 +120,7 @@ def _perturbed(cases: Cases, training: Cases, name: str, params: str, severity: 
     # The seed of a case depends on what is drawn and not on its severity or parameters, so that a higher severity adds
     # to what a lower one did and two settings differ by the setting; nor on the method or its seed, so that all methods
     # meet the same records.
-    stem = content_hash([seed, getattr(perturbation, "draws_like", name)])
+    stem = content_hash([seed, traits_of(perturbation, PerturbationTraits).draws_like or name])
     return cases.with_items([perturbation.apply(case, severity, case_seed(stem, case.case_id)) for case in cases])
 
 

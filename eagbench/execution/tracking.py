@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from eagbench.contracts.stages import StageNode
+from eagbench.contracts.traits import TrackerTraits, traits_of
 from eagbench.execution.runner import Outcome, unheard
 from eagbench.execution.store import Store, write_text
 from eagbench.execution.training_files import CURVES, read_points, stage_names
@@ -76,7 +77,7 @@ def make_trackers(plan: Plan) -> list[Any]:
     made = []
     for i, use in enumerate(plan.trackers):
         tracker = load_registry().create("tracker", use.name, {**use.params, **use.locations})
-        if tracker.leaves_machine and plan.access == "credentialed":
+        if traits_of(tracker, TrackerTraits).leaves_machine and plan.access == "credentialed":
             refuse_unattested(plan.loaded, f"the tracker '{use.name}' sends numbers", "trackers", i)
         made.append(tracker)
     return made

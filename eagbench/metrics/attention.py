@@ -7,14 +7,17 @@ An overlap means nothing alone: a long list scores, and so does one that is the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
 from eagbench.contracts.answers import ScoredCases
 from eagbench.contracts.records import FloatArray, IntArray
+from eagbench.contracts.traits import MetricTraits
 from eagbench.metrics.mean_over_cases import MeanOverCases
 from eagbench.stats.weighted import CHUNK_ELEMENTS, ratio
+
+UNDEFINED = "the method cites no features, or the benchmark has no reference expert"
 
 
 def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
@@ -31,21 +34,29 @@ class AttentionJaccard(MeanOverCases):
     """
 
     name: ClassVar[str] = "attention_jaccard"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
-    needs_reference_expert: ClassVar[bool] = True
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="Citation overlap",
+        definition="mean Jaccard index of the cited features and the expert's top observed ones",
+        better="higher",
+        needs_reference_expert=True,
+        curve=False,
+        undefined=UNDEFINED,
+    )
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
         """Overlap, shape (N,)."""
-        if scored.cited is None or scored.teacher is None:
+        if scored.cited is None or scored.reference is None:
             return None
-        return overlaps(scored.cited, scored.teacher)
+        return overlaps(scored.cited, scored.reference)
 
 
 class CitedFeatures(MeanOverCases):
     """Mean number of features that an answer cites; 0 for an answer that could not be read."""
 
     name: ClassVar[str] = "cited_features"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "neither"
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="Features cited", better="neither", table="alignment", curve=False, undefined=UNDEFINED
+    )
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
         """Number cited, shape (N,)."""
@@ -62,14 +73,22 @@ class AlignmentOverConstant(MeanOverCases):
     """
 
     name: ClassVar[str] = "alignment_over_constant"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
-    needs_reference_expert: ClassVar[bool] = True
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="Beyond a constant list",
+        definition="the overlap, less that of the features most often on top in training, the same for everybody",
+        better="higher",
+        no_skill=0.0,
+        needs_reference_expert=True,
+        table="alignment",
+        curve=False,
+        undefined=UNDEFINED,
+    )
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
         """Excess, shape (N,)."""
-        if scored.cited is None or scored.teacher is None or scored.constant is None:
+        if scored.cited is None or scored.reference is None or scored.baseline is None:
             return None
-        return overlaps(scored.cited, scored.teacher) - overlaps(scored.constant, scored.teacher)
+        return overlaps(scored.cited, scored.reference) - overlaps(scored.baseline, scored.reference)
 
 
 class AlignmentOverOtherPatient(MeanOverCases):
@@ -81,14 +100,22 @@ class AlignmentOverOtherPatient(MeanOverCases):
     """
 
     name: ClassVar[str] = "alignment_over_other_patient"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
-    needs_reference_expert: ClassVar[bool] = True
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="Beyond other patients",
+        definition="the overlap, less that of what the method cites for other patients",
+        better="higher",
+        no_skill=0.0,
+        needs_reference_expert=True,
+        table="alignment",
+        curve=False,
+        undefined=UNDEFINED,
+    )
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
         """Excess, shape (N,)."""
-        if scored.cited is None or scored.teacher is None:
+        if scored.cited is None or scored.reference is None:
             return None
-        excess = overlaps(scored.cited, scored.teacher) - overlap_of_others(scored.cited, scored.teacher, scored)
+        excess = overlaps(scored.cited, scored.reference) - overlap_of_others(scored.cited, scored.reference, scored)
         # Rounding errors of the means would else be an excess with an interval above 0.
         rounded: FloatArray = np.round(excess, 12)
         return rounded

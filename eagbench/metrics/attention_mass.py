@@ -9,14 +9,17 @@ a feature without a value has no counterpart.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
 from eagbench.contracts.answers import ScoredCases
 from eagbench.contracts.records import BoolArray, FloatArray, IntArray
+from eagbench.contracts.traits import MetricTraits
 from eagbench.metrics.attention import patient_codes
 from eagbench.metrics.mean_over_cases import MeanOverCases
+
+UNDEFINED = "the attention was not measured (no text read, no answer readable), or there is no reference expert"
 
 
 class AttentionMass(MeanOverCases):
@@ -27,9 +30,16 @@ class AttentionMass(MeanOverCases):
     """
 
     name: ClassVar[str] = "attention_mass"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
-    needs_reference_expert: ClassVar[bool] = True
-    needs_attention: ClassVar[bool] = True
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="Attention likeness",
+        definition="1 minus the Jensen-Shannon distance of the policy's attention from the expert's weights",
+        better="higher",
+        needs_reference_expert=True,
+        needs_attention=True,
+        table="alignment",
+        curve=False,
+        undefined=UNDEFINED,
+    )
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
         """Likeness, shape (N,)."""
@@ -51,9 +61,17 @@ class AttentionMassOverOtherPatient(MeanOverCases):
     """
 
     name: ClassVar[str] = "attention_mass_over_other_patient"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
-    needs_reference_expert: ClassVar[bool] = True
-    needs_attention: ClassVar[bool] = True
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="Attention beyond other patients",
+        definition="the likeness, less that of the attention on other patients' records",
+        better="higher",
+        no_skill=0.0,
+        needs_reference_expert=True,
+        needs_attention=True,
+        table="alignment",
+        curve=False,
+        undefined=UNDEFINED,
+    )
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
         """Excess, shape (N,)."""

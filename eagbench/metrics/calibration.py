@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -11,6 +11,7 @@ from pydantic import Field
 from eagbench.contracts.answers import ScoredCases
 from eagbench.contracts.components import StrictParams
 from eagbench.contracts.records import FloatArray, IntArray
+from eagbench.contracts.traits import MetricTraits
 from eagbench.metrics.parameterless import ParameterlessMetric
 from eagbench.stats.logistic import fit_intercept, fit_line, log_odds
 from eagbench.stats.weighted import by_row_chunks, ratio, weighted_mean
@@ -24,8 +25,13 @@ class Brier(ParameterlessMetric):
     """
 
     name: ClassVar[str] = "brier"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "lower"
-    reads_probability: ClassVar[bool] = True
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="Brier score",
+        better="lower",
+        reads_probability=True,
+        no_skill="event_variance",
+        depends_on_scale=True,
+    )
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Brier score per row of weights (B, N), shape (B,)."""
@@ -55,9 +61,9 @@ class ExpectedCalibrationError:
     """
 
     name: ClassVar[str] = "ece"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "lower"
-    biased: ClassVar[bool] = True
-    reads_probability: ClassVar[bool] = True
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="ECE", better="lower", reads_probability=True, biased=True, depends_on_scale=True, curve=False
+    )
 
     class Params(StrictParams):
         """The number of equal-width bins on [0, 1]."""
@@ -110,9 +116,15 @@ class BrierReliability:
     """
 
     name: ClassVar[str] = "brier_reliability"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "lower"
-    biased: ClassVar[bool] = True
-    reads_probability: ClassVar[bool] = True
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="Reliability",
+        definition="part of the Brier score, on bins, biased upwards",
+        better="lower",
+        reads_probability=True,
+        biased=True,
+        table="calibration",
+        curve=False,
+    )
     Params = ExpectedCalibrationError.Params
 
     def __init__(self, params: ExpectedCalibrationError.Params) -> None:
@@ -133,9 +145,15 @@ class BrierResolution:
     """
 
     name: ClassVar[str] = "brier_resolution"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
-    biased: ClassVar[bool] = True
-    reads_probability: ClassVar[bool] = True
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="Resolution",
+        definition="part of the Brier score, on bins, biased upwards",
+        better="higher",
+        reads_probability=True,
+        biased=True,
+        table="calibration",
+        curve=False,
+    )
     Params = ExpectedCalibrationError.Params
 
     def __init__(self, params: ExpectedCalibrationError.Params) -> None:
@@ -155,8 +173,9 @@ class BrierUncertainty(ParameterlessMetric):
     """Uncertainty of the Brier score: q(1 - q) for the event rate q, the score of always predicting q. Murphy 1973."""
 
     name: ClassVar[str] = "brier_uncertainty"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "neither"
-    reads_probability: ClassVar[bool] = False
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="Uncertainty", better="neither", table="calibration", curve=False
+    )
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Uncertainty per row of weights (B, N), shape (B,)."""
@@ -173,8 +192,14 @@ class CalibrationSlope(ParameterlessMetric):
     """
 
     name: ClassVar[str] = "calibration_slope"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "neither"
-    reads_probability: ClassVar[bool] = True
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="Slope",
+        better="neither",
+        definition="of logistic regression on the answers; 1 is right, below 1 too extreme",
+        reads_probability=True,
+        table="calibration",
+        curve=False,
+    )
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Slope per row of weights (B, N), shape (B,)."""
@@ -189,8 +214,14 @@ class CalibrationIntercept(ParameterlessMetric):
     """
 
     name: ClassVar[str] = "calibration_intercept"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "neither"
-    reads_probability: ClassVar[bool] = True
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="Intercept",
+        better="neither",
+        definition="of logistic regression on the answers; 0 is right, above 0 predicted too low",
+        reads_probability=True,
+        table="calibration",
+        curve=False,
+    )
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Intercept per row of weights (B, N), shape (B,)."""

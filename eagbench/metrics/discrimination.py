@@ -8,13 +8,14 @@ sample in which case n is repeated `weights[b, n]` times, ties included.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
 
 from eagbench.contracts.answers import ScoredCases
 from eagbench.contracts.records import FloatArray
+from eagbench.contracts.traits import MetricTraits
 from eagbench.metrics.parameterless import ParameterlessMetric
 from eagbench.stats.weighted import by_row_chunks, ratio
 
@@ -74,8 +75,7 @@ class Auroc(ParameterlessMetric):
     """
 
     name: ClassVar[str] = "auroc"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
-    reads_probability: ClassVar[bool] = True
+    traits: ClassVar[MetricTraits] = MetricTraits(label="AUROC", better="higher", reads_probability=True, no_skill=0.5)
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """AUROC per row of weights (B, N), shape (B,)."""
@@ -99,8 +99,9 @@ class Auprc(ParameterlessMetric):
     """
 
     name: ClassVar[str] = "auprc"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "higher"
-    reads_probability: ClassVar[bool] = True
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="AUPRC", better="higher", reads_probability=True, no_skill="event_rate", curve=False
+    )
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """AUPRC per row of weights (B, N), shape (B,)."""

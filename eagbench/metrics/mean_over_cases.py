@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import ClassVar
 
 import numpy as np
 
@@ -19,8 +18,6 @@ class MeanOverCases(ParameterlessMetric):
     A metric is called for the point value and again for each block of resamples; the numbers per case are the same, and
     are computed once.
     """
-
-    reads_probability: ClassVar[bool] = False
 
     def __init__(self, params: ParameterlessMetric.Params) -> None:
         super().__init__(params)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
 from eagbench.contracts.answers import ScoredCases
 from eagbench.contracts.records import FloatArray, IntArray
+from eagbench.contracts.traits import MetricTraits
 from eagbench.metrics.parameterless import ParameterlessMetric
 from eagbench.stats.weighted import weighted_mean
 
@@ -23,8 +24,7 @@ class UnparsedRate(ParameterlessMetric):
     """Share of cases whose answer could not be read."""
 
     name: ClassVar[str] = "unparsed_rate"
-    better: ClassVar[Literal["higher", "lower", "neither"]] = "lower"
-    reads_probability: ClassVar[bool] = False
+    traits: ClassVar[MetricTraits] = MetricTraits(label="Unparsed", better="lower", is_share=True, curve=False)
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Share of unparsed answers per row of weights (B, N), shape (B,)."""
@@ -57,16 +57,6 @@ def unparsed_variants(scored: ScoredCases) -> Mapping[str, Variant]:
     if scored.parsed.all():
         return {}
     kept = np.flatnonzero(scored.parsed)
-    parsed_only = ScoredCases(
-        probability=scored.probability[kept],
-        label=scored.label[kept],
-        parsed=scored.parsed[kept],
-        cited=None if scored.cited is None else tuple(scored.cited[i] for i in kept),
-        teacher=None if scored.teacher is None else tuple(scored.teacher[i] for i in kept),
-        constant=None if scored.constant is None else tuple(scored.constant[i] for i in kept),
-        patient=None if scored.patient is None else tuple(scored.patient[i] for i in kept),
-        attention=None if scored.attention is None else tuple(scored.attention[i] for i in kept),
-        salience=None if scored.salience is None else tuple(scored.salience[i] for i in kept),
-    )
+    parsed_only = scored.select(kept)
     worst_case = replace(scored, probability=np.where(scored.parsed, scored.probability, 1.0 - scored.label))
     return {"parsed_only": Variant(parsed_only, kept), "worst_case": Variant(worst_case, slice(None))}

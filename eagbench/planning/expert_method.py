@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from eagbench.contracts.method_plan import MethodPlan
-from eagbench.contracts.records import Reads
 from eagbench.contracts.stages import ComponentUse, StageNode
+from eagbench.contracts.traits import MethodTraits
 
 
 class ExpertMethod:
     """Declares the one stage an expert needs."""
 
-    reads: ClassVar[Reads] = "columns"
+    traits: ClassVar[MethodTraits] = MethodTraits(reads="columns")
 
     def __init__(self, use: ComponentUse) -> None:
         self._use = use

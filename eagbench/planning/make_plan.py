@@ -6,11 +6,12 @@ import graphlib
 from collections.abc import Sequence
 from typing import Any
 
+from eagbench.analysis.comparisons import untested
 from eagbench.config.loading import LoadedBenchmark
 from eagbench.config.yaml_source import KeyPath
 from eagbench.contracts.stages import CLEAN, ComponentUse, Condition, StageNode
+from eagbench.contracts.traits import MethodTraits, MetricTraits, PerturbationTraits, traits_of
 from eagbench.errors import UserError
-from eagbench.metrics.registered import check_tested, needs_attention
 from eagbench.planning.domain_stages import DomainStages
 from eagbench.planning.expert_method import ExpertMethod
 from eagbench.planning.grid import Grid, PlannedCondition
@@ -53,7 +54,7 @@ def make_plan(
         conditions=_conditions(graph),
         metrics=metrics,
         # Without an expert to compare with, nothing reads the attention, and its measurement is not paid for.
-        attention_metrics=[use.name for use in metrics if reference is not None and needs_attention(use.name)],
+        attention_metrics=_attention_metrics(graph, metrics) if reference is not None else [],
         reference_expert=reference,
     )
     methods = [_method(graph, index) for index in range(len(benchmark.methods))]
@@ -93,12 +94,20 @@ def _metrics(graph: StageGraph) -> tuple[ComponentUse, ...]:
         graph.use("metric", spec.name, spec.params, ("metrics", i)) for i, spec in enumerate(benchmark.metrics)
     )
     if benchmark.comparisons is not None:
-        check_tested(
-            benchmark.comparisons.metric,
-            where=graph.place(("comparisons", "metric")),
-            mend="take a proper one (auroc, auprc, brier) and list the other among `metrics`",
-        )
+        metric = benchmark.comparisons.metric
+        if not traits_of(graph.registry.get("metric", metric).component, MetricTraits).is_tested:
+            raise untested(
+                metric,
+                where=graph.place(("comparisons", "metric")),
+                mend="take a proper one (auroc, auprc, brier) and list the other among `metrics`",
+            )
     return found
+
+
+def _attention_metrics(graph: StageGraph, metrics: Sequence[ComponentUse]) -> list[str]:
+    """Names the metrics that need the policies' own attention."""
+    declared = ((use.name, graph.registry.get("metric", use.name).component) for use in metrics)
+    return [name for name, component in declared if traits_of(component, MetricTraits).needs_attention]
 
 
 def _reference_expert(graph: StageGraph) -> ComponentUse | None:
@@ -116,7 +125,8 @@ def _conditions(graph: StageGraph) -> list[PlannedCondition]:
         registered, params = graph.validated("perturbation", spec.name, spec.params, path)
         perturbation: Any = registered.component(params)
         use = graph.use("perturbation", spec.name, spec.params, path)
-        levels = [perturbation.levels[level - 1] for level in spec.level or ()]
+        traits = traits_of(perturbation, PerturbationTraits)
+        levels = [traits.levels[level - 1] for level in spec.level or ()]
         for severity in sorted({*(spec.severity or ()), *levels}):
             try:
                 perturbation.check_severity(severity)
@@ -124,7 +134,7 @@ def _conditions(graph: StageGraph) -> list[PlannedCondition]:
                 raise UserError(
                     f"{spec.name} has no severity {severity:g}: {error}", where=graph.place((*path, "severity"))
                 ) from error
-            found.append(PlannedCondition(Condition(spec.label, severity, use), perturbation.applies_to))
+            found.append(PlannedCondition(Condition(spec.label, severity, use), traits.applies_to))
     return found
 
 
@@ -135,14 +145,14 @@ def _method(graph: StageGraph, index: int) -> tuple[PlannedMethod, Any]:
     has_method, has_expert = (graph.registry.has(kind, spec.name) for kind in ("method", "expert"))
     if has_expert and not has_method:
         use = graph.use("expert", spec.name, spec.params, path)
-        return PlannedMethod(spec.label, use, ExpertMethod.reads, path), ExpertMethod(use)
+        return PlannedMethod(spec.label, use, ExpertMethod.traits.reads, path), ExpertMethod(use)
     if not has_method:
         where = graph.place((*path, "name"))
         raise graph.registry.unknown("method or expert", ("method", "expert"), spec.name, where)
     registered, params = graph.validated("method", spec.name, spec.params, path)
     use = graph.use("method", spec.name, spec.params, path)
     instance: Any = registered.component(params)
-    return PlannedMethod(spec.label, use, instance.reads, path), instance
+    return PlannedMethod(spec.label, use, traits_of(instance, MethodTraits).reads, path), instance
 
 
 def _ordered(targets: Sequence[StageNode]) -> tuple[StageNode, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from eagbench.config.yaml_source import KeyPath
 from eagbench.contracts.records import Reads
 from eagbench.contracts.stages import CasesInput, ComponentUse, Input, StageNode, StageOutput, TrainingInput
+from eagbench.contracts.traits import PolicyTraits, traits_of
 from eagbench.errors import UserError
 from eagbench.planning.attestation import refuse_unattested
 from eagbench.planning.domain_stages import DomainStages
@@ -109,9 +110,10 @@ class StagesOfMethod:
             )
         registered, params = graph.validated("policy", spec.name, spec.params, ("policy",))
         policy: Any = registered.component(params)
-        if getattr(policy, "leaves_machine", False) and self.domains.transfer.access == "credentialed":
+        traits = traits_of(policy, PolicyTraits)
+        if traits.leaves_machine and self.domains.transfer.access == "credentialed":
             refuse_unattested(graph.loaded, f"the policy '{spec.name}' sends records", "policy")
-        if self.attention_metrics and not getattr(policy, "gives_attention", True):
+        if self.attention_metrics and not traits.gives_attention:
             raise UserError(
                 f"the policy '{spec.name}' does not give its attention, and {', '.join(self.attention_metrics)} can't "
                 "do without it",

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 from eagbench.config.benchmark import ALL, EACH, LEAVE_ONE_OUT, ComponentSpec
 from eagbench.config.suggestions import choices
 from eagbench.config.yaml_source import KeyPath
+from eagbench.contracts.components import SourceGenerator
 from eagbench.contracts.stages import CasesInput, Input, StageNode, StageOutput
+from eagbench.contracts.traits import DatasetTraits, traits_of
 from eagbench.errors import UserError
 from eagbench.planning.domains import Domain, Pair, Transfer
 from eagbench.planning.patient_split import PatientSplit
@@ -63,7 +65,7 @@ class _DataSets:
         access = dataset.access()
         split = self.graph.add(self.split.stage(cohort, "split" if name is None else f"split of {name}"))
         shown = domain_name(name or spec.name, access)
-        declared = getattr(dataset, "hospitals", None)
+        declared = traits_of(dataset, DatasetTraits).hospitals
         hospitals = None if declared is None else frozenset(" ".join(name.split()).casefold() for name in declared)
         return Domain(shown, shown, cohort, split, access, frozenset({shown}), hospitals)
 
@@ -75,6 +77,8 @@ class _DataSets:
         use = self.graph.use("dataset", spec.name, spec.params, path, content=bool(files))
         inputs: dict[str, Input] = {}
         if not files:
+            if not isinstance(dataset, SourceGenerator):
+                raise TypeError(f"{registered.component.__qualname__} lists no files and has no `generate`")
             source = StageNode("source", spec.name, "eagbench.stages.cohort:generate", {}, {}, component=use)
             inputs["source"] = StageOutput(self.graph.add(source))
         content = self.contents.content_hash(files) if files else None
@@ -137,8 +141,8 @@ def _values_of(graph: StageGraph, fact: str) -> list[str]:
     """Returns the values of a fact by which the benchmark's data set can be divided."""
     data = graph.benchmark.data
     assert data is not None
-    registered = graph.registry.get("dataset", data.name)
-    declared: dict[str, tuple[str, ...]] = dict(getattr(registered.component, "groups", {}))
+    registered, params = graph.validated("dataset", data.name, data.params, ("data",))
+    declared = traits_of(registered.component(params), DatasetTraits).groups
     if fact not in declared:
         raise UserError(
             f"the data set '{data.name}' declares no fact '{fact}' by which its cases can be divided",
@@ -247,7 +251,7 @@ def _refuse_shared_patients(graph: StageGraph, domains: Sequence[Domain]) -> Non
                         f"patients of '{other.name}' too, trained on in one and held out in the other",
                         where=graph.place(("domains",)),
                         mend="say it with the data set's parameter `hospitals`, or, in a data set of your own, its "
-                        "attribute of that name",
+                        "trait of that name",
                     )
             assert first.hospitals is not None
             assert second.hospitals is not None

@@ -13,6 +13,7 @@ from eagbench.config.benchmark import Benchmark
 from eagbench.config.loading import LoadedBenchmark, validate_params
 from eagbench.config.yaml_source import KeyPath
 from eagbench.contracts.stages import ComponentUse, StageNode
+from eagbench.contracts.traits import Traits, traits_of
 from eagbench.errors import UserError
 from eagbench.registry.code_versions import code_version, core_code
 from eagbench.registry.plugins import Registered, Registry
@@ -55,14 +56,14 @@ class StageGraph:
         """Validates a component's parameters and notes the version of its code.
 
         With `content`, parameters that are paths are kept apart: the hash of what lies there stands for them. A
-        component that is made of others says so in a class attribute `components`, the kind by the parameter that lists
-        them: they are validated as well, and their code counts with its own.
+        component that is made of others says so in its traits (`parts`): they are validated as well, and their code
+        counts with its own.
         """
         registered, model = self.validated(kind, name, params, path)
         values = model.model_dump(mode="json")
         places = [key for key in values if content and isinstance(getattr(model, key), Path)]
         versions = [code_version(registered.component, registered.distribution)]
-        for key, part in getattr(registered.component, "components", {}).items():
+        for key, part in traits_of(registered.component(model), Traits).parts.items():
             parts = [self.named(part, spec, (*path, key, i)) for i, spec in enumerate(getattr(model, key))]
             versions.extend(use.code for use in parts)
         return ComponentUse(

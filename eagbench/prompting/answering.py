@@ -217,4 +217,5 @@ def _prediction(answer: AnswerMode, probability: float | None, trajectories: Seq
         answer_mode=answer.mode,
         cited_features=trajectories[0].cited_features,
         trajectories=tuple(trajectories),
+        extras={"generated_tokens": float(sum(trajectory.generated_tokens for trajectory in trajectories))},
     )

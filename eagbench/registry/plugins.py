@@ -14,21 +14,30 @@ from typing import Any
 import pluggy
 from pydantic import BaseModel
 
-from eagbench.contracts import components, hooks
+from eagbench.contracts import components, hooks, traits
 from eagbench.errors import UserError
 from eagbench.registry.code_versions import GROUP
 
-# kind -> (hook, the protocol its classes follow)
-KINDS: Mapping[str, tuple[str, type]] = {
-    "dataset": ("register_datasets", components.Dataset),
-    "expert": ("register_experts", components.Expert),
-    "policy": ("register_policies", components.Policy),
-    "search": ("register_searches", components.Search),
-    "reward": ("register_rewards", components.Reward),
-    "method": ("register_methods", components.Method),
-    "perturbation": ("register_perturbations", components.Perturbation),
-    "metric": ("register_metrics", components.Metric),
-    "tracker": ("register_trackers", components.Tracker),
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of component: the hook that registers it, the protocol its classes follow, what it may declare."""
+
+    hook: str
+    protocol: type
+    traits: type[traits.Traits]
+
+
+KINDS: Mapping[str, Kind] = {
+    "dataset": Kind("register_datasets", components.Dataset, traits.DatasetTraits),
+    "expert": Kind("register_experts", components.Expert, traits.ExpertTraits),
+    "policy": Kind("register_policies", components.Policy, traits.PolicyTraits),
+    "search": Kind("register_searches", components.Search, traits.SearchTraits),
+    "reward": Kind("register_rewards", components.Reward, traits.RewardTraits),
+    "method": Kind("register_methods", components.Method, traits.MethodTraits),
+    "perturbation": Kind("register_perturbations", components.Perturbation, traits.PerturbationTraits),
+    "metric": Kind("register_metrics", components.Metric, traits.MetricTraits),
+    "tracker": Kind("register_trackers", components.Tracker, traits.TrackerTraits),
 }
 
 
@@ -155,21 +164,22 @@ def _components_of(entry_point: importlib.metadata.EntryPoint, distribution: str
     manager.register(entry_point.load(), name=entry_point.name)
     manager.check_pending()  # refuses a hook implementation whose name no hook has
     found: list[Registered] = []
-    for kind, (hook, protocol) in KINDS.items():
+    for kind, of_kind in KINDS.items():
 
-        def register(component: type, kind: str = kind, protocol: type = protocol) -> None:
-            check_component(component, kind, protocol)
+        def register(component: type, kind: str = kind) -> None:
+            check_component(component, kind)
             found.append(Registered(kind, component.name, component, entry_point.name, distribution))  # type: ignore[attr-defined]
 
-        getattr(manager.hook, hook)(register=register)
+        getattr(manager.hook, of_kind.hook)(register=register)
     return found
 
 
-def check_component(component: Any, kind: str, protocol: type) -> None:
+def check_component(component: Any, kind: str) -> None:
     """Refuses what is no component of a kind.
 
     Raises:
-        TypeError: It is no class, has no name or strict `Params`, or lacks something of the protocol (named).
+        TypeError: It is no class, has no name or strict `Params`, lacks something of the protocol (named), or declares
+            traits that are not of its kind.
     """
     if not inspect.isclass(component):
         raise TypeError(f"register takes a {kind} class, got {component!r}")
@@ -180,13 +190,19 @@ def check_component(component: Any, kind: str, protocol: type) -> None:
         raise TypeError(f"{component.__qualname__}: a {kind} needs a pydantic model `Params`")
     if params.model_config.get("extra") != "forbid":
         raise TypeError(f"{component.__qualname__}.Params must forbid unknown keys: derive from StrictParams")
+    protocol = KINDS[kind].protocol
     wanted = [n for n in vars(protocol) if not n.startswith("_") and callable(getattr(protocol, n))]
-    wanted += [n for n in getattr(protocol, "__annotations__", {}) if n not in {"name", "Params"}]
     wanted += [n for n in ("__call__",) if n in vars(protocol)]
     # dir, not hasattr: every class can be called, which says nothing of its instances.
     missing = sorted(set(wanted) - set(dir(component)))
     if missing:
         raise TypeError(f"{component.__qualname__} is no {kind}: it lacks {', '.join(missing)}")
+    if isinstance(getattr(component, "traits", None), property):
+        return  # they depend on the parameters, and are checked when they are read
+    try:
+        traits.traits_of(component, KINDS[kind].traits)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{component.__qualname__} is no {kind}: {error}") from error
 
 
 def create_component(identity: Mapping[str, Any]) -> Any:

@@ -43,7 +43,8 @@ def table(comparison: Comparison) -> Table:
         if len(counted) == 1
         else "the same cases"
     )
-    metric = wording.metric_label(comparison.metric)
+    traits = comparison.traits
+    metric = wording.metric_label(comparison.metric, traits[comparison.metric])
     caption = (
         f"{_run(comparison.first)} minus {_run(comparison.second)}: paired difference in {metric} on {cases}, with the "
         f"{100 * comparison.level:g} % percentile interval over joint resamples of the patients. p corrected by Holm "
@@ -51,10 +52,12 @@ def table(comparison: Comparison) -> Table:
         "among them: --out FILE.csv). Smallest detectable: 2.8 standard errors."
     )
     if comparison.left_out:
-        names = wording.enumeration([wording.metric_label(name) for name in comparison.left_out])
+        names = wording.enumeration([wording.metric_label(name, traits[name]) for name in comparison.left_out])
         caption += f" Left out, because the runs compare with different reference lists: {names}."
-    headings = (f"Difference in {wording.metric_heading(comparison.metric)}", "Smallest detectable", "p", "p corrected")
-    lines = tuple(_line(row, several_domains=len(domains) > 1) for row in rows)
+    heading = wording.metric_heading(comparison.metric, traits[comparison.metric])
+    headings = (f"Difference in {heading}", "Smallest detectable", "p", "p corrected")
+    decimals = traits[comparison.metric].decimals
+    lines = tuple(_line(row, decimals, several_domains=len(domains) > 1) for row in rows)
     return Table(caption, ("Method", "Condition", *headings), lines)
 
 
@@ -63,18 +66,19 @@ def _run(folder: Path) -> str:
     return f"{resolved.parent.name}/{resolved.name}"
 
 
-def _line(row: dict[str, Any], *, several_domains: bool) -> Line:
+def _line(row: dict[str, Any], decimals: int, *, several_domains: bool) -> Line:
     name = row["first"] if row["first"] == row["second"] else f"{row['first']} minus {row['second']}"
     where = wording.condition_label(row["condition"], row["severity"])
     if several_domains:
         where += f", {row['domain_train']} to {row['domain_eval']}"
-    note = "" if math.isnan(row["ci_low"]) else f"{signed(row['ci_low'])} to {signed(row['ci_high'])}"
+    difference, low, high = (signed(row[key], decimals) for key in ("difference", "ci_low", "ci_high"))
+    detectable = row["smallest_detectable"]
     return Line(
         name,
         (
             Entry(where),
-            Entry(signed(row["difference"]), note),
-            Entry(wording.number(row["smallest_detectable"])),
+            Entry(difference, "" if math.isnan(row["ci_low"]) else f"{low} to {high}"),
+            Entry(wording.EN_DASH if math.isnan(detectable) else f"{detectable:.{decimals}f}"),
             Entry(p_value(row["p_value"])),
             Entry(p_value(row["p_corrected"])),
         ),

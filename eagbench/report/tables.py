@@ -8,27 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eagbench.analysis.cells import CLEAN
+from eagbench.contracts.traits import MetricTable
+from eagbench.metrics.unparsed import UnparsedRate
 from eagbench.report import wording
 from eagbench.runs.reader import Group, ResultRow, RunFolder
 
 Format = Literal["md", "latex", "csv"]
-
-# They have a table of their own; the main table shows the overlap alone.
-ALIGNMENT_METRICS = (
-    "cited_features",
-    "alignment_over_constant",
-    "alignment_over_other_patient",
-    "attention_mass",
-    "attention_mass_over_other_patient",
-)
-# So have these.
-CALIBRATION_METRICS = (
-    "calibration_slope",
-    "calibration_intercept",
-    "brier_reliability",
-    "brier_resolution",
-    "brier_uncertainty",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +44,62 @@ class Table:
     numeric: bool = True
 
 
-def entry(row: ResultRow | None) -> Entry:
+def label(run: RunFolder, metric: str) -> str:
+    """Returns what a reader calls one of a run's numbers."""
+    return wording.metric_label(metric, run.declared(metric))
+
+
+def heading(run: RunFolder, metric: str) -> str:
+    """Returns a number's label with an arrow towards its better end."""
+    return wording.metric_heading(metric, run.declared(metric))
+
+
+def metrics_of(run: RunFolder, table: MetricTable) -> list[str]:
+    """Lists the run's metrics that stand in a table of the report."""
+    return [metric for metric in run.metrics if run.declared(metric).table == table]
+
+
+def scale_metrics(run: RunFolder) -> list[str]:
+    """Lists the run's metrics that change when answers are corrected or recalibrated, of the main table."""
+    return [metric for metric in metrics_of(run, "main") if run.declared(metric).depends_on_scale]
+
+
+def definitions(run: RunFolder, metrics: Sequence[str]) -> str:
+    """Says what metrics are that not every reader knows, in sentences; empty if there is none."""
+    found = ((label(run, metric), run.declared(metric).definition) for metric in metrics)
+    return "".join(f" {name}: {text}." for name, text in found if text)
+
+
+def event_rate(rows: Sequence[ResultRow]) -> float | None:
+    """Returns the share of events among the cases, None if rows differ in it."""
+    rates = {row.n_positive / row.n_cases for row in rows if row.n_cases}
+    return rates.pop() if len(rates) == 1 else None
+
+
+def without_skill(run: RunFolder, metrics: Sequence[str], rate: float | None) -> str:
+    """Says what a prediction without skill gets, as a sentence; empty if that is not known of any metric."""
+    said = []
+    for metric in metrics:
+        traits = run.declared(metric)
+        value = traits.without_skill(rate)
+        if value is not None and traits.table == "main":
+            how = _NO_SKILL.get(str(traits.no_skill), "")
+            said.append(f"{label(run, metric)} {wording.number(value, traits) if how else f'{value:g}'}{how}")
+    return f" Without skill: {', '.join(said)}." if said else ""
+
+
+_NO_SKILL = {"event_rate": " (the event rate)", "event_variance": " (always predicting the event rate)"}
+
+
+def entry(run: RunFolder, row: ResultRow | None) -> Entry:
     """A result as a cell: the number with its interval, or why there is none."""
     if row is None:
         return Entry(wording.EN_DASH, quiet=True)
     if row.status == "ok" and not math.isnan(row.value):
-        return Entry(wording.number(row.value, row.metric), wording.interval(row))
-    if row.metric in {"attention_jaccard", *ALIGNMENT_METRICS} and row.status == "undefined":
-        return Entry(wording.EN_DASH, quiet=True)  # cites nothing by construction
+        traits = run.declared(row.metric)
+        return Entry(wording.number(row.value, traits), wording.interval(row, traits))
+    if run.declared(row.metric).undefined and row.status == "undefined":
+        return Entry(wording.EN_DASH, quiet=True)  # by construction, as the table of missing cells says
     return Entry("n/a" if row.status == "not_applicable" else row.status.replace("ok", "undefined"), quiet=True)
 
 
@@ -118,8 +151,7 @@ def counts_words(rows: Sequence[ResultRow]) -> str:
 def main_table(run: RunFolder, group: Group) -> Table:
     """Methods and references by metrics, on unchanged records."""
     cells = run.headline(group)
-    shown = [m for m in run.metrics if m not in (*ALIGNMENT_METRICS, *CALIBRATION_METRICS)]
-    metrics = [m for m in shown if any(key[1] == CLEAN and key[3] == m for key in cells)]
+    metrics = [m for m in metrics_of(run, "main") if any(key[1] == CLEAN and key[3] == m for key in cells)]
     lines: list[Line] = []
     used: list[ResultRow] = []
     for name in (*run.methods, *run.references):
@@ -128,18 +160,12 @@ def main_table(run: RunFolder, group: Group) -> Table:
         used.extend(found)
         n = next((row for row in found if row.n_cases), None)
         n_entry = Entry(f"{wording.count(n.n_cases)} / {wording.count(n.n_positive)}" if n else wording.EN_DASH)
-        lines.append(Line(name, (n_entry, *(entry(row) for row in rows)), reference=name in run.references))
-    headings = tuple(wording.metric_heading(metric) for metric in metrics)
-    rates = sorted({row.n_positive / row.n_cases for row in used if row.n_cases})
-    no_skill = (
-        f" Without skill: AUROC 0.5, AUPRC {rates[0]:.3f} (the event rate), "
-        f"Brier score {rates[0] * (1 - rates[0]):.3f} (always predicting the event rate)."
-        if len(rates) == 1
-        else ""
-    )
+        lines.append(Line(name, (n_entry, *(entry(run, row) for row in rows)), reference=name in run.references))
+    headings = tuple(heading(run, metric) for metric in metrics)
     caption = (
         f"Performance on unchanged records. {seeds_words(run)}, with the {interval_words(run)}. {counts_words(used)}"
-        f" Arrows point to the better end.{no_skill} Overlapping or separate intervals are no test of a difference."
+        f"{definitions(run, metrics)} Arrows point to the better end.{without_skill(run, metrics, event_rate(used))}"
+        " Overlapping or separate intervals are no test of a difference."
     )
     return Table(caption, ("Method", "n / events", *headings), tuple(lines))
 
@@ -156,11 +182,11 @@ def robustness_table(run: RunFolder, group: Group, perturbation: str, metric: st
             *(cells.get((method, perturbation, s, metric)) for s in severities),
         ]
         used.extend(row for row in rows if row is not None)
-        lines.append(Line(method, tuple(entry(row) for row in rows)))
+        lines.append(Line(method, tuple(entry(run, row) for row in rows)))
     unit = run.severity_unit(perturbation)
     by = f"severity ({unit})" if unit else "severity"
     caption = (
-        f"{wording.metric_heading(metric)} under {perturbation}, by {by}. {seeds_words(run)}, with the "
+        f"{heading(run, metric)} under {perturbation}, by {by}. {seeds_words(run)}, with the "
         f"{interval_words(run)}. {counts_words(used)}"
     )
     columns = ("Method", "clean", *(wording.amount(severity) or "on" for severity in severities))
@@ -168,7 +194,7 @@ def robustness_table(run: RunFolder, group: Group, perturbation: str, metric: st
 
 
 def unparsed_table(run: RunFolder, group: Group, conditions: Sequence[tuple[str, float | None]]) -> Table | None:
-    """AUROC and Brier score with unparsed answers filled in, left out, and counted as wrong.
+    """The followed metrics of probabilities with unparsed answers filled in, left out, and counted as wrong.
 
     Returns:
         A row per method and condition with unparsed answers; None if there is none.
@@ -186,15 +212,15 @@ def unparsed_table(run: RunFolder, group: Group, conditions: Sequence[tuple[str,
             known = next((row for row in rows if row is not None), None)
             if known is None or not known.n_unparsed:
                 continue
-            rate = cells.get((method, condition, severity, "unparsed_rate"))
-            share = entry(rate) if rate is not None else Entry(wording.count(known.n_unparsed))
+            rate = cells.get((method, condition, severity, UnparsedRate.name))
+            share = entry(run, rate) if rate is not None else Entry(wording.count(known.n_unparsed))
             where = Entry(wording.condition_label(condition, severity))
-            lines.append(Line(method, (where, share, *(entry(row) for row in rows))))
+            lines.append(Line(method, (where, share, *(entry(run, row) for row in rows))))
     if not lines:
         return None
     columns = ["Method", "Condition", "Unparsed"]
     for name in names:
-        columns.extend([f"{wording.metric_heading(name)} filled", "parsed only", "worst case"])
+        columns.extend([f"{heading(run, name)} filled", "parsed only", "worst case"])
     caption = (
         "Answers that could not be read. Filled: scored with the training prevalence, as in all other tables. Parsed "
         "only: those cases left out. Worst case: counted as confidently wrong. "
@@ -216,10 +242,12 @@ def seed_table(run: RunFolder, group: Group, metric: str) -> Table | None:
         values = [row.value for row in rows if row is not None and not math.isnan(row.value)]
         mean = sum(values) / len(values) if values else math.nan
         spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else math.nan
-        deviation = Entry(wording.number(spread)) if values else Entry(wording.EN_DASH, quiet=True)
-        lines.append(Line(method, (*(entry(row) for row in rows), deviation)))
+        deviation = (
+            Entry(wording.number(spread, run.declared(metric))) if values else Entry(wording.EN_DASH, quiet=True)
+        )
+        lines.append(Line(method, (*(entry(run, row) for row in rows), deviation)))
     caption = (
-        f"{wording.metric_heading(metric)} of each training seed on unchanged records, with the {interval_words(run)}, "
+        f"{heading(run, metric)} of each training seed on unchanged records, with the {interval_words(run)}, "
         "and the standard deviation between seeds, which the intervals of the means do not contain."
     )
     return Table(caption, ("Method", *(f"seed {seed}" for seed in seeds), "SD"), tuple(lines))
@@ -243,8 +271,8 @@ def group_title(run: RunFolder, group: Group) -> str:
 
 
 def curve_metrics(run: RunFolder) -> tuple[str, ...]:
-    """The metrics followed over severities: AUROC and Brier score, or the run's first metric if it has neither."""
-    chosen = tuple(metric for metric in ("auroc", "brier") if metric in run.metrics)
+    """Lists the metrics followed over severities: those that declare so, or the run's first if none does."""
+    chosen = tuple(metric for metric in run.metrics if run.declared(metric).curve)
     return chosen or run.metrics[:1]
 
 

@@ -4,60 +4,37 @@ from __future__ import annotations
 
 import math
 
-from eagbench.metrics.plugin import register_metrics
+from eagbench.contracts.traits import MetricTraits
+from eagbench.metrics.number_names import UNCORRECTED, metric_and_calibration
 from eagbench.runs.reader import ResultRow
 
 EN_DASH = "\u2013"
 MINUS = "\u2212"
 
-_METRIC_LABELS = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "brier": "Brier score",
-    "ece": "ECE",
-    "calibration_slope": "Slope",
-    "calibration_intercept": "Intercept",
-    "brier_reliability": "Reliability",
-    "brier_resolution": "Resolution",
-    "brier_uncertainty": "Uncertainty",
-    "unparsed_rate": "Unparsed",
-    "attention_jaccard": "Citation overlap",
-    "cited_features": "Features cited",
-    "alignment_over_constant": "Beyond a constant list",
-    "alignment_over_other_patient": "Beyond other patients",
-    "attention_mass": "Attention likeness",
-    "attention_mass_over_other_patient": "Attention beyond other patients",
-}
 _TREATMENTS = {"parsed_only": "parsed only", "worst_case": "worst case"}
-_SHARES = frozenset({"unparsed_rate"})
 _ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 
 
-def _directions() -> dict[str, str]:
-    metrics: list[type] = []
-    register_metrics(metrics.append)
-    return {metric.name: metric.better for metric in metrics}  # type: ignore[attr-defined]
+def metric_label(metric: str, traits: MetricTraits) -> str:
+    """Returns what a reader calls a number; `auroc:parsed_only` is "AUROC, parsed only"."""
+    variant, calibration = metric_and_calibration(metric)
+    name, _, treatment = variant.partition(":")
+    named = [traits.label or words(name)]
+    if treatment:
+        named.append(_TREATMENTS.get(treatment, words(treatment)))
+    if calibration != UNCORRECTED:
+        named.append(words(calibration))
+    return ", ".join(named)
 
 
-_DIRECTIONS = _directions()
+def metric_heading(metric: str, traits: MetricTraits) -> str:
+    """Returns the label with an arrow towards the better end, where the metric has one."""
+    return metric_label(metric, traits) + _ARROWS[traits.better]
 
 
-def metric_label(metric: str) -> str:
-    """What a reader calls a metric; `auroc:parsed_only` is "AUROC, parsed only"."""
-    name, _, treatment = metric.partition(":")
-    label = _METRIC_LABELS.get(name, words(name))
-    return f"{label}, {_TREATMENTS.get(treatment, words(treatment))}" if treatment else label
-
-
-def metric_heading(metric: str) -> str:
-    """The label with an arrow towards the better end, where the metric is one of the core's."""
-    return metric_label(metric) + _ARROWS[_DIRECTIONS.get(metric.partition(":")[0], "neither")]
-
-
-def loss(metric: str, before: float, after: float) -> float:
-    """By how much a metric of the core got worse; NaN for one whose better end is unknown."""
-    sign = {"higher": 1.0, "lower": -1.0}.get(_DIRECTIONS.get(metric, ""), math.nan)
-    return sign * (before - after)
+def loss(traits: MetricTraits, before: float, after: float) -> float:
+    """Returns by how much a metric got worse; NaN for one without a better end."""
+    return traits.sign * (before - after) if traits.sign else math.nan
 
 
 def words(name: str) -> str:
@@ -65,21 +42,22 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def number(value: float, metric: str = "") -> str:
-    """A metric's value: three decimals, or a percentage for a rate."""
+def number(value: float, traits: MetricTraits | None = None) -> str:
+    """Writes a value: with three decimals, or as its metric has it (more or fewer, or as a percentage)."""
     if math.isnan(value):
         return "undefined"
-    if metric.partition(":")[0] in _SHARES:
+    if traits is not None and traits.is_share:
         return percent(value)
-    return f"{round(value, 3) + 0.0:.3f}".replace("-", MINUS)  # never minus zero
+    decimals = 3 if traits is None else traits.decimals
+    return f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", MINUS)  # never minus zero
 
 
-def interval(row: ResultRow) -> str:
-    """The interval as low, en dash, high ("to" beside a minus sign, instead of the dash); empty if undefined."""
+def interval(row: ResultRow, traits: MetricTraits) -> str:
+    """Writes the interval as low, en dash, high ("to" beside a minus sign, not the dash); empty if undefined."""
     if math.isnan(row.ci_low) or math.isnan(row.ci_high):
         return ""
-    low = number(row.ci_low, row.metric).removesuffix(" %")
-    return f"{low}{' to ' if row.ci_low < 0 else EN_DASH}{number(row.ci_high, row.metric)}"
+    low = number(row.ci_low, traits).removesuffix(" %")
+    return f"{low}{' to ' if row.ci_low < 0 else EN_DASH}{number(row.ci_high, traits)}"
 
 
 def percent(share: float) -> str:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from eagbench.analysis.metric_uses import MetricUse
 from eagbench.errors import UserError
-from eagbench.runs.compared_run import Answers, ComparedRun, Place, Seeds
+from eagbench.runs.compared_run import Answers, ComparedRun
+from eagbench.runs.predictions import Place, Seeds
 
 _ROUNDED = 1e-4  # of weights that sum to 1
 
@@ -27,19 +29,19 @@ def check_settings(first: ComparedRun, second: ComparedRun) -> None:
         )
 
 
-def shared_metrics(first: ComparedRun, second: ComparedRun) -> list[dict[str, Any]]:
-    """The metrics that both runs have.
+def shared_metrics(first: ComparedRun, second: ComparedRun) -> list[MetricUse]:
+    """Lists the metrics that both runs have.
 
     Raises:
         UserError: One has other parameters in the two.
     """
-    theirs = {use["name"]: use for use in second.manifest["metrics"]}
-    shared = [use for use in first.manifest["metrics"] if use["name"] in theirs]
+    theirs = {use.name: use for use in second.metrics}
+    shared = [use for use in first.metrics if use.name in theirs]
     for use in shared:
-        if use["params"] != theirs[use["name"]]["params"]:
+        if use.params != theirs[use.name].params:
             raise UserError(
-                f"the metric '{use['name']}' has other parameters in the two runs: "
-                f"{_settings(use['params'])} here, {_settings(theirs[use['name']]['params'])} there",
+                f"the metric '{use.name}' has other parameters in the two runs: "
+                f"{_settings(use.params)} here, {_settings(theirs[use.name].params)} there",
                 where=f"{first.folder}, {second.folder}",
             )
     return shared

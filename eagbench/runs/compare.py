@@ -1,7 +1,7 @@
 """`eagbench compare`: paired differences between two runs on the same cases, from their run folders alone.
 
 Nothing is read from a store: both runs' metrics are computed again from predictions/*.parquet, on resamples of the
-patients that both share. What the runs must agree in is in `run_agreement`.
+patients that both share. What the runs must agree in is in `agreement`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eagbench.analysis.comparisons import PRIMARY, SeedMeans, correct_families, paired_rows, seed_means
-from eagbench.analysis.evaluation import answered, evaluate
+from eagbench.analysis.comparisons import (
+    PRIMARY,
+    Contrast,
+    SeedMeans,
+    correct_families,
+    paired_rows,
+    seed_means,
+    untested,
+)
+from eagbench.analysis.evaluation import answered, asked_columns, evaluate
+from eagbench.analysis.metric_uses import MetricUse, traits_by_name
+from eagbench.contracts.traits import MetricTraits
 from eagbench.errors import UserError
-from eagbench.metrics.registered import check_tested, is_tested, needs_reference_expert
 from eagbench.runs.agreement import (
     check_cases,
     check_places,
@@ -24,7 +33,8 @@ from eagbench.runs.agreement import (
     methods_words,
     shared_metrics,
 )
-from eagbench.runs.compared_run import SETTING, Answers, ComparedRun, Seeds
+from eagbench.runs.compared_run import Answers, ComparedRun
+from eagbench.runs.predictions import SETTING, Seeds
 
 Runs = tuple[ComparedRun, ComparedRun]
 
@@ -44,6 +54,7 @@ class Comparison:
         first: The run whose methods the differences are of.
         second: The run that they are taken from.
         metric: The metric of the primary family.
+        traits: What each metric of both runs declares.
         level: Nominal coverage of the intervals.
         is_synthetic: Whether one of the runs is on generated records.
         left_out: Metrics of both runs that are not compared, because for one pair of methods at least they measure the
@@ -54,6 +65,7 @@ class Comparison:
     first: Path
     second: Path
     metric: str
+    traits: Mapping[str, MetricTraits]
     level: float
     is_synthetic: bool
     left_out: tuple[str, ...]
@@ -81,7 +93,8 @@ def compare_runs(
     check_settings(*runs)
     metrics = shared_metrics(*runs)
     chosen = _primary_metric(runs, metrics, metric)
-    aligned = [use["name"] for use in metrics if needs_reference_expert(use["name"])]
+    traits = traits_by_name(metrics)
+    aligned = [use.name for use in metrics if use.traits.needs_reference_expert]
     level = float(runs[0].manifest["intervals"]["level"])
     rows: list[dict[str, Any]] = []
     left_out: list[str] = []
@@ -105,8 +118,8 @@ def compare_runs(
                 "n_seeds_first": len(mine),
                 "n_seeds_second": len(theirs),
             }
-            found = paired_rows(labels[0], labels[1], chosen, place[1], ours, others, level)
-            rows.extend({**shared, **row} for row in found)
+            contrast = Contrast(*labels, place[1], ours, others)
+            rows.extend({**shared, **row} for row in paired_rows(contrast, chosen, traits, level))
     rows = [row for row in rows if row["metric"] not in left_out]
     if not rows:
         raise UserError("no number is defined in both runs", where=f"{first}, {second}")
@@ -114,7 +127,7 @@ def compare_runs(
     correct_families(rows)
     ordered = tuple({column: renamed[column] for column in COLUMNS} for renamed in map(_renamed, rows))
     is_synthetic = any(run.manifest.get("synthetic") for run in runs)
-    return Comparison(first, second, chosen, level, is_synthetic, tuple(left_out), ordered)
+    return Comparison(first, second, chosen, traits, level, is_synthetic, tuple(left_out), ordered)
 
 
 def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,10 +136,10 @@ def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def _primary_metric(runs: Runs, metrics: Sequence[Mapping[str, Any]], asked: str | None) -> str:
-    names = [str(use["name"]) for use in metrics]
+def _primary_metric(runs: Runs, metrics: Sequence[MetricUse], asked: str | None) -> str:
+    tested = [use for use in metrics if use.traits.is_tested]
     # Whether alignment can be compared shows in the predictions only.
-    testable = sorted((name for name in names if is_tested(name)), key=needs_reference_expert)
+    testable = [use.name for use in sorted(tested, key=lambda use: use.traits.needs_reference_expert)]
     where = f"{runs[0].folder}, {runs[1].folder}" if asked is None else "--metric"
     mend = (
         f"name another one: --metric {' or '.join(testable)}"
@@ -138,9 +151,10 @@ def _primary_metric(runs: Runs, metrics: Sequence[Mapping[str, Any]], asked: str
         if not testable:
             raise UserError("the two runs share no metric whose difference can be tested", where=where, mend=mend)
         return testable[0]
-    if wanted not in names:
+    if wanted not in [use.name for use in metrics]:
         raise UserError(f"the metric '{wanted}' is not in both runs", where=where, mend=mend)
-    check_tested(wanted, where, mend)
+    if wanted not in testable:
+        raise untested(wanted, where, mend)
     return str(wanted)
 
 
@@ -198,6 +212,9 @@ def _only(answers: Answers, conditions: Sequence[str]) -> Answers:
     return {place: seeds for place, seeds in answers.items() if not conditions or place[1][0] in conditions}
 
 
-def _means(seeds: Seeds, metrics: Sequence[Mapping[str, Any]], intervals: Mapping[str, Any]) -> SeedMeans:
-    found = [evaluate(rows, metrics, intervals) for rows in seeds.values()]
-    return seed_means([p for p, _ in found], [d for _, d in found], [answered(rows) for rows in seeds.values()])
+def _means(seeds: Seeds, metrics: Sequence[MetricUse], intervals: Mapping[str, Any]) -> SeedMeans:
+    columns = asked_columns(metrics)
+    return seed_means(
+        [evaluate(rows, metrics, intervals) for rows in seeds.values()],
+        [answered(rows, columns) for rows in seeds.values()],
+    )

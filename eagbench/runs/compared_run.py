@@ -7,17 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from eagbench.analysis.cells import ConditionKey
+from eagbench.analysis.metric_uses import MetricUse
 from eagbench.config.benchmark import Benchmark
+from eagbench.runs.predictions import Place, Seeds, has_predictions, read_predictions
 from eagbench.runs.schema import read_manifest, reference_expert
 
-SETTING = ("task", "domain_train", "domain_eval")
-Setting = tuple[str, ...]  # values of SETTING
-Place = tuple[Setting, ConditionKey]
-Seeds = dict[str, list[dict[str, Any]]]
-Answers = dict[Place, Seeds]
+Answers = Mapping[Place, Seeds]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +39,7 @@ class ComparedRun:
         """
         manifest = read_manifest(folder)
         labels = tuple(m["label"] for m in manifest["methods"])
-        return cls(folder, manifest, tuple(n for n in labels if (folder / "predictions" / f"{n}.parquet").is_file()))
+        return cls(folder, manifest, tuple(n for n in labels if has_predictions(folder, n)))
 
     @property
     def reference(self) -> str:
@@ -69,13 +65,11 @@ class ComparedRun:
         parts = self.manifest.get("parts", [])
         return [(p["fold"], p["patients_sha256"]) for p in parts if (p["domain"], p["part"]) == (domain, "train")]
 
+    @property
+    def metrics(self) -> tuple[MetricUse, ...]:
+        """The metrics, with what each declares."""
+        return tuple(MetricUse.recorded(record) for record in self.manifest["metrics"])
+
     def answers(self, label: str) -> Answers:
-        """A method's scored rows by place and seed, in the order of case ids."""
-        found: Answers = {}
-        for row in pq.read_table(self.folder / "predictions" / f"{label}.parquet").to_pylist():
-            place = tuple(row[key] for key in SETTING), (row["condition"], row["severity"])
-            found.setdefault(place, {}).setdefault(row["seed"], []).append(row)
-        for seeds in found.values():
-            for rows in seeds.values():
-                rows.sort(key=lambda row: str(row["case_id"]))
-        return found
+        """Reads a method's scored rows by place and seed, in the order of case ids."""
+        return read_predictions(self.folder, label)

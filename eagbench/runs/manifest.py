@@ -7,14 +7,14 @@ import inspect
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 
 import eagbench
+from eagbench.contracts.records import Reads
 from eagbench.contracts.stages import (
     CasesInput,
     Condition,
@@ -25,6 +25,7 @@ from eagbench.contracts.stages import (
     StageOutputs,
     TrainingInput,
 )
+from eagbench.contracts.traits import PerturbationTraits, traits_of
 from eagbench.execution.runner import Outcome, RunResult
 from eagbench.execution.store import Store, file_hash
 from eagbench.execution.tracking import TRACKERS
@@ -32,46 +33,25 @@ from eagbench.planning.domains import Domain
 from eagbench.planning.plan import Plan
 from eagbench.registry.environment import environment
 from eagbench.registry.plugins import load_registry
-from eagbench.stages.cohort_files import read_cases, read_facts, read_labels
+from eagbench.runs.schema import FORMAT
+from eagbench.runs.stored_run import StoredRun
+from eagbench.stages.cohort_files import read_facts, read_labels, read_patients
 from eagbench.stages.recalibration import read_recalibration
 from eagbench.stages.shared_concepts import SharedConcepts
 from eagbench.stages.split import read_parts
 
 
-def make_manifest(
-    plan: Plan,
-    result: RunResult,
-    store: Store,
-    folder: Path,
-    recalibrations: Iterable[tuple[Mapping[str, Any], Path]],
-) -> dict[str, Any]:
-    """Everything a reader needs to judge the run and to repeat it.
+def make_manifest(stored: StoredRun, folder: Path) -> dict[str, Any]:
+    """Gathers everything a reader needs to judge the run and to repeat it.
 
     Args:
-        plan: What was to be done.
-        result: What was done.
-        store: Where the stages lie.
+        stored: The run.
         folder: The run folder; all its other files are written.
-        recalibrations: What each recalibration was fitted for, and the folder of its stage.
     """
+    plan, store = stored.plan, stored.store
     loaded, benchmark = plan.loaded, plan.loaded.benchmark
-    failed = []
-    for cell in plan.cells:
-        if cell.score is not None and result.cell_status(cell) == "failed":
-            node, outcome = _cause(cell.score, result)
-            failed.append(
-                {
-                    "method": cell.method,
-                    "seed": cell.seed,
-                    "condition": cell.condition.name,
-                    "severity": cell.condition.severity,
-                    "domain_train": cell.pair.train.name,
-                    "domain_eval": cell.pair.evaluate.name,
-                    "stage": f"{node.kind} {node.label}",
-                    "reason": outcome.reason,
-                }
-            )
     return {
+        "format": FORMAT,
         "eagbench_version": eagbench.__version__,
         "name": benchmark.name,
         "benchmark": loaded.resolved(),
@@ -88,27 +68,64 @@ def make_manifest(
             for part in read_parts(store.folder(domain.split))
         ],
         "transfer": _transfer(plan, store),
-        "methods": [
-            {"label": m.label, "name": m.use.name, "reads": m.reads, "params": dict(m.use.params)} for m in plan.methods
+        **_asked(stored),
+        "recalibration": [
+            {**keys, **dataclasses.asdict(read_recalibration(stage))} for keys, stage in stored.recalibrations()
         ],
-        "conditions": [_condition(c, benchmark.split.seed) for c in plan.conditions],
-        "metrics": [{"name": use.name, "params": dict(use.params)} for use in plan.metrics],
+        "stages": [_stage(node, stored.result.outcome(node)) for node in plan.nodes],
+        "failed": _failed(stored),
+        "versions": environment(),
+        "git": git_state(),
+        "hardware": hardware(),
+        "files": _file_hashes(folder),
+    }
+
+
+def _asked(stored: StoredRun) -> dict[str, Any]:
+    """What was compared, under which conditions, by which metrics."""
+    benchmark = stored.plan.loaded.benchmark
+    return {
+        "methods": [
+            {"label": m.label, "name": m.use.name, "reads": m.reads, "params": dict(m.use.params)}
+            for m in stored.plan.methods
+        ],
+        "conditions": [_condition(condition, benchmark.split.seed) for condition in stored.plan.conditions],
+        "metrics": [use.record() for use in stored.metrics],
         "seeds": list(benchmark.seeds),
         "intervals": benchmark.intervals.model_dump(mode="json"),
         "comparisons": None if benchmark.comparisons is None else benchmark.comparisons.model_dump(),
         "subgroups": None if benchmark.subgroups is None else benchmark.subgroups.model_dump(mode="json"),
-        "recalibration": [{**keys, **dataclasses.asdict(read_recalibration(stage))} for keys, stage in recalibrations],
-        "stages": [_stage(node, result.outcome(node)) for node in plan.nodes],
-        "failed": failed,
-        "versions": environment(),
-        "git": git_state(),
-        "hardware": hardware(),
-        "files": {
-            path.relative_to(folder).as_posix(): file_hash(path)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.suffix in {".csv", ".parquet", ".jsonl"} and path.name != "log.jsonl"
-            if path.relative_to(folder).parts[0] != TRACKERS
-        },
+    }
+
+
+def _failed(stored: StoredRun) -> list[dict[str, Any]]:
+    """The cells that failed, with the stage that is to blame."""
+    found = []
+    for cell in stored.plan.cells:
+        if cell.score is not None and stored.result.cell_status(cell) == "failed":
+            node, outcome = _cause(cell.score, stored.result)
+            found.append(
+                {
+                    "method": cell.method,
+                    "seed": cell.seed,
+                    "condition": cell.condition.name,
+                    "severity": cell.condition.severity,
+                    "domain_train": cell.pair.train.name,
+                    "domain_eval": cell.pair.evaluate.name,
+                    "stage": f"{node.kind} {node.label}",
+                    "reason": outcome.reason,
+                }
+            )
+    return found
+
+
+def _file_hashes(folder: Path) -> dict[str, str]:
+    """The hash of every table; not of the log, the report, and what trackers keep."""
+    return {
+        path.relative_to(folder).as_posix(): file_hash(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix in {".csv", ".parquet", ".jsonl"} and path.name != "log.jsonl"
+        if path.relative_to(folder).parts[0] != TRACKERS
     }
 
 
@@ -149,13 +166,13 @@ def _transfer(plan: Plan, store: Store) -> dict[str, Any]:
 
 def _data(domain: Domain, store: Store) -> dict[str, Any]:
     cohort = store.folder(domain.cohort)
-    cases, labels = read_cases(cohort), read_labels(cohort)
+    patients, labels = read_patients(cohort), read_labels(cohort)
     facts = read_facts(cohort)
     provenance = facts["provenance"]
     return {
         **provenance,
-        "n_patients": len(set(cases.patient_ids)),
-        "n_cases": len(cases),
+        "n_patients": len(set(patients.values())),
+        "n_cases": len(patients),
         "n_positive": sum(labels.values()),
         "features": [{key: f[key] for key in ("name", "label", "unit")} for f in facts["features"]],
         "static_names": facts["static_names"],
@@ -197,13 +214,21 @@ def _condition(condition: Condition, seed: int) -> dict[str, Any]:
     facts: dict[str, Any] = {"name": condition.name, "severity": condition.severity}
     use = condition.perturbation
     if use is None:
-        return {**facts, "perturbation": None, "description": "the record as it is", "severity_unit": None}
+        return {
+            **facts,
+            "perturbation": None,
+            "description": "the record as it is",
+            "severity_unit": None,
+            "applies_to": sorted(get_args(Reads)),
+        }
     component = load_registry().get("perturbation", use.name).component
+    traits = traits_of(component, PerturbationTraits)
     return {
         **facts,
         "perturbation": {"name": use.name, **use.params, "code": use.code, "seed": seed},
         "description": (inspect.getdoc(component) or "").partition("\n")[0],
-        "severity_unit": getattr(component, "severity_unit", None),
+        "severity_unit": traits.severity_unit or None,
+        "applies_to": sorted(traits.applies_to),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,18 +13,20 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from eagbench.analysis.cells import CLEAN
+from eagbench.analysis.metric_uses import MetricUse, traits_by_name
+from eagbench.analysis.run_tables import ALL_CASES, MEAN_SEED
 from eagbench.contracts.records import BoolArray, FloatArray, IntArray
+from eagbench.contracts.traits import MetricTraits
 from eagbench.errors import UserError
-from eagbench.metrics.number_names import RECALIBRATED, UNCORRECTED
+from eagbench.metrics.number_names import RECALIBRATED, UNCORRECTED, without_unparsed_variant
+from eagbench.runs.predictions import has_predictions, predictions_path
 from eagbench.runs.schema import (
-    ALL_CASES,
     COMPARISON_COLUMNS,
     COST_COLUMNS,
     DOMAIN_COLUMNS,
     DOMAINS,
     GAP_COLUMNS,
     GAPS,
-    MEAN_SEED,
     RESULT_COLUMNS,
     ROBUSTNESS_COLUMNS,
     read_manifest,
@@ -142,7 +144,7 @@ class Answers:
     label: IntArray
     parsed: BoolArray
     cited: tuple[frozenset[str], ...] | None
-    teacher: tuple[frozenset[str], ...] | None
+    reference: tuple[frozenset[str], ...] | None
 
 
 Cell = tuple[str, str, float | None, str]  # method, condition, severity, metric
@@ -243,6 +245,21 @@ class RunFolder:
                 return str(condition["severity_unit"])
         return ""
 
+    @cached_property
+    def _traits(self) -> Mapping[str, MetricTraits]:
+        return traits_by_name([MetricUse.recorded(record) for record in self.manifest["metrics"]])
+
+    def declared(self, number: str) -> MetricTraits:
+        """Returns what the metric of a number declares.
+
+        Args:
+            number: A metric's name, possibly with the variant for unparsed answers (`auroc:parsed_only`).
+
+        Raises:
+            UserError: A run folder from before metrics had traits, with a metric that is not installed.
+        """
+        return self._traits[without_unparsed_variant(number)]
+
     @property
     def level(self) -> float:
         """Nominal coverage of every interval."""
@@ -277,35 +294,44 @@ class RunFolder:
                 out.setdefault(row.method, {})[row.seed] = row
         return out
 
-    def answers(self, group: Group, method: str, condition: str = CLEAN) -> Answers | None:
-        """The predictions behind a table's row, None where the run left none (a failed or inapplicable cell)."""
+    def answers(self, group: Group, method: str) -> Answers | None:
+        """Returns the predictions on unchanged records behind a table's row; None where the run left none."""
+        if method not in self._answers:
+            self._answers[method] = self._read_answers(method)
+        return self._answers[method].get((group.task, group.domain_train, group.domain_eval, group.split))
+
+    @cached_property
+    def _answers(self) -> dict[str, Mapping[tuple[str, ...], Answers]]:
+        return {}
+
+    def _read_answers(self, method: str) -> Mapping[tuple[str, ...], Answers]:
+        """Reads a method's file, once, by task, domains and split."""
         import pyarrow.parquet as pq
 
-        path = self.path / "predictions" / f"{method}.parquet"
-        if not path.is_file():
-            return None
-        keys = {
-            "task": group.task,
-            "domain_train": group.domain_train,
-            "domain_eval": group.domain_eval,
-            "split": group.split,
-            "condition": condition,
-        }
+        if not has_predictions(self.path, method):
+            return {}
         columns = ["patient_id", "probability", "label", "parsed", "cited_features", "teacher_features"]
         if self.manifest.get("recalibration"):
             columns.append(RECALIBRATED)
-        table = pq.read_table(path, columns=columns, filters=[(key, "==", value) for key, value in keys.items()])
-        if not table.num_rows:
-            return None
-        return Answers(
-            patient_id=tuple(table["patient_id"].to_pylist()),
-            probability=np.asarray(table["probability"].to_numpy(), dtype=np.float64),
-            recalibrated=_numbers(table[RECALIBRATED].to_pylist()) if RECALIBRATED in columns else None,
-            label=np.asarray(table["label"].to_numpy(), dtype=np.int64),
-            parsed=np.asarray(table["parsed"].to_pylist(), dtype=bool),
-            cited=_lists(table["cited_features"].to_pylist()),
-            teacher=_lists(table["teacher_features"].to_pylist()),
-        )
+        keys = ("task", "domain_train", "domain_eval", "split")
+        path = predictions_path(self.path, method)
+        rows = pq.read_table(path, columns=[*keys, *columns], filters=[("condition", "==", CLEAN)]).to_pylist()
+        by_place: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for row in rows:
+            by_place.setdefault(tuple(row[key] for key in keys), []).append(row)
+        return {place: _answers_of(found) for place, found in by_place.items()}
+
+
+def _answers_of(rows: Sequence[Mapping[str, Any]]) -> Answers:
+    return Answers(
+        patient_id=tuple(row["patient_id"] for row in rows),
+        probability=np.array([row["probability"] for row in rows], dtype=np.float64),
+        recalibrated=_numbers([row.get(RECALIBRATED) for row in rows]),
+        label=np.array([row["label"] for row in rows], dtype=np.int64),
+        parsed=np.array([row["parsed"] for row in rows], dtype=bool),
+        cited=_lists([row["cited_features"] for row in rows]),
+        reference=_lists([row["teacher_features"] for row in rows]),
+    )
 
 
 def _records(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:

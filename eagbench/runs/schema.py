@@ -9,6 +9,9 @@ from typing import Any
 
 from eagbench.errors import UserError
 
+# Of the manifest. 2: what inputs show is said in words, metrics say what they declare. Before there was no such key.
+FORMAT = 2
+
 RESULT_COLUMNS = (
     "benchmark", "task", "domain_train", "domain_eval", "split", "method", "seed", "condition", "severity",
     "calibration", "subgroup", "metric", "value", "ci_low", "ci_high", "n_cases", "n_positive", "n_unparsed", "status",
@@ -49,13 +52,11 @@ TRAINING = "training.parquet"
 TRAINING_SUMMARIES = "training_summaries.jsonl"
 # Which held-out cases are reported apart: a row per evaluated domain, case and fact. There if subgroups were asked for.
 SUBGROUPS = "subgroups.parquet"
-ALL_CASES = "all"
 # Each method's answers to tuning cases, on which its recalibration was fitted. There if recalibration was asked for.
 TUNING_PREDICTIONS = "tuning_predictions.parquet"
-MEAN_SEED = "mean"
 
 _MEND = "give the folder of a finished run (what `eagbench run` named at its end)"
-_NEEDED = ("name", "methods", "conditions", "data", "intervals", "seeds")
+_NEEDED = ("name", "methods", "metrics", "conditions", "data", "intervals", "seeds")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
+from eagbench.contracts.records import Cohort
+from eagbench.contracts.renamed import warn_renamed
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
 from eagbench.stages.cohort_files import write_cohort
@@ -12,13 +17,28 @@ def generate(run: StageRun) -> None:
     run.component.generate(run)
 
 
+def read_cohort(dataset: Any, run: StageRun) -> Cohort:
+    """Lets a data set read its cohort, from its files or from `run.inputs["source"]`.
+
+    Until 0.2 a `load` that takes the generated folder as an argument of its own is called as it wants to be.
+    """
+    if len(inspect.signature(dataset.load).parameters) == 1:
+        found: Cohort = dataset.load(run)
+        return found
+    warn_renamed(
+        f"{type(dataset).__name__}.load(source, run)", 'load(run), which finds the source in run.inputs["source"]'
+    )
+    found = dataset.load(run.inputs.get("source"), run)
+    return found
+
+
 def load(run: StageRun) -> None:
     """Loads the cohort and stores it.
 
     Raises:
         UserError: No case is left, or a case id occurs twice in the source.
     """
-    cohort = run.component.load(run.inputs.get("source"), run)
+    cohort = read_cohort(run.component, run)
     cases, provenance = cohort.cases, cohort.provenance
     if not len(cases):
         left_out = ", ".join(f"{n} {reason}" for reason, n in provenance.exclusions) or "none"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eagbench.contracts.records import Case, Cases, Cohort, Feature, IntArray, Task
+
+_CASES, _LABELS = "cases.parquet", "labels.parquet"
+_GROUP, _REFERENCE = "group:", "reference:"
 
 
 def write_cohort(cohort: Cohort, folder: Path) -> None:
@@ -28,8 +31,8 @@ def write_cohort(cohort: Cohort, folder: Path) -> None:
     for name in (*cases.static_names, *unlisted):
         table[f"static:{name}"] = np.array([case.static.get(name, np.nan) for case in cases], dtype=np.float64)
     for name, values in cohort.groups.items():
-        table[f"group:{name}"] = list(values)
-    pq.write_table(pa.table(table), folder / "cases.parquet")
+        table[f"{_GROUP}{name}"] = list(values)
+    pq.write_table(pa.table(table), folder / _CASES)
 
     names = cases.feature_names
     columns: dict[str, Any] = {
@@ -47,8 +50,8 @@ def write_cohort(cohort: Cohort, folder: Path) -> None:
 
     labels: dict[str, Any] = {"case_id": list(cases.case_ids), "label": np.asarray(cohort.labels, dtype=np.int8)}
     for name, probabilities in cohort.reference_probabilities.items():
-        labels[f"reference:{name}"] = np.asarray(probabilities, dtype=np.float64)
-    pq.write_table(pa.table(labels), folder / "labels.parquet")
+        labels[f"{_REFERENCE}{name}"] = np.asarray(probabilities, dtype=np.float64)
+    pq.write_table(pa.table(labels), folder / _LABELS)
 
     facts = {
         "features": [dataclasses.asdict(feature) for feature in cases.features],
@@ -59,8 +62,13 @@ def write_cohort(cohort: Cohort, folder: Path) -> None:
     (folder / "cohort.json").write_text(json.dumps(facts, indent=1, sort_keys=True))
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
-    """Features, task and provenance of a stored cohort."""
+# A stored cohort never changes, and every stage of a run asks for it: each file is read once in a process.
+_TABLES = functools.lru_cache(maxsize=16)(pq.read_table)
+
+
+@functools.lru_cache(maxsize=16)
+def read_facts(folder: Path) -> Mapping[str, Any]:
+    """Reads features, task and provenance of a stored cohort."""
     facts: dict[str, Any] = json.loads((folder / "cohort.json").read_text())
     return facts
 
@@ -82,7 +90,7 @@ def read_cases(folder: Path) -> Cases:
     )
     names = tuple(feature.name for feature in features)
     static_names = tuple(facts["static_names"])
-    table = pq.read_table(folder / "cases.parquet")
+    table = _TABLES(folder / _CASES)
     measurements = pq.read_table(folder / "measurements.parquet")
     owner = measurements["case"].to_numpy()
     times = measurements["time"].to_numpy()
@@ -109,21 +117,35 @@ def read_cases(folder: Path) -> Cases:
     return Cases(features, static_names, Task(**facts["task"]), tuple(items))
 
 
+def read_patients(folder: Path) -> dict[str, str]:
+    """Reads the patient of each case, by case id in the cohort's order."""
+    return _by_case(folder / _CASES, "patient_id")
+
+
+def group_names(folder: Path) -> list[str]:
+    """Names the facts by which the data set groups its cases."""
+    return [name.removeprefix(_GROUP) for name in _TABLES(folder / _CASES).column_names if name.startswith(_GROUP)]
+
+
+def read_group(folder: Path, fact: str) -> dict[str, str]:
+    """Reads the value of a fact for each case, by case id in the cohort's order."""
+    return _by_case(folder / _CASES, f"{_GROUP}{fact}")
+
+
 def read_labels(folder: Path) -> dict[str, int]:
-    """Label per case id."""
-    table = pq.read_table(folder / "labels.parquet", columns=["case_id", "label"])
-    return dict(zip(table["case_id"].to_pylist(), table["label"].to_pylist(), strict=True))
+    """Reads the label of each case, by case id in the cohort's order."""
+    return _by_case(folder / _LABELS, "label")
 
 
 def read_reference_probabilities(folder: Path) -> dict[str, dict[str, float]]:
-    """For each reference, its probability per case id."""
-    table = pq.read_table(folder / "labels.parquet")
-    ids = table["case_id"].to_pylist()
-    return {
-        name.removeprefix("reference:"): dict(zip(ids, table[name].to_pylist(), strict=True))
-        for name in table.column_names
-        if name.startswith("reference:")
-    }
+    """Reads, for each reference, its probability per case id."""
+    names = [name for name in _TABLES(folder / _LABELS).column_names if name.startswith(_REFERENCE)]
+    return {name.removeprefix(_REFERENCE): _by_case(folder / _LABELS, name) for name in names}
+
+
+def _by_case(path: Path, column: str) -> dict[str, Any]:
+    table = _TABLES(path)
+    return dict(zip(table["case_id"].to_pylist(), table[column].to_pylist(), strict=True))
 
 
 def labels_of(case_ids: Sequence[str], labels: dict[str, int]) -> IntArray:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from eagbench.contracts.records import Cases, FloatArray
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.stages.cohort_files import read_cases, read_facts, read_labels
+from eagbench.stages.cohort_files import read_cases, read_facts, read_group, read_labels
 from eagbench.stages.shared_concepts import SharedConcepts
 from eagbench.stages.split import read_assignment, write_assignment
 from eagbench.vocabulary import unit_mismatch
@@ -34,12 +33,7 @@ def select(run: StageRun) -> None:
     """
     fact, values = run.params["fact"], frozenset(run.params["values"])
     cohort: Path = run.inputs["cohort"]
-    table = pq.read_table(cohort / "cases.parquet", columns=["case_id", f"group:{fact}"])
-    mine = {
-        case_id
-        for case_id, value in zip(table["case_id"].to_pylist(), table[f"group:{fact}"].to_pylist(), strict=True)
-        if value in values
-    }
+    mine = {case_id for case_id, value in read_group(cohort, fact).items() if value in values}
     labels = read_labels(cohort)
     rows = [
         (row["fold"], row["part"], row["case_id"], row["patient_id"])
@@ -90,7 +84,7 @@ def share(run: StageRun) -> None:
     shared.write(run.out)
 
 
-def _check_tasks(names: list[str], facts: list[dict[str, Any]], outcomes: str) -> None:
+def _check_tasks(names: list[str], facts: Sequence[Mapping[str, Any]], outcomes: str) -> None:
     for name, domain in zip(names[1:], facts[1:], strict=True):
         first, other = facts[0]["task"], domain["task"]
         if first["window_hours"] != other["window_hours"]:
@@ -108,7 +102,7 @@ def _check_tasks(names: list[str], facts: list[dict[str, Any]], outcomes: str) -
             )
 
 
-def _check_units(names: tuple[str, str], facts: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def _check_units(names: tuple[str, str], facts: tuple[Mapping[str, Any], Mapping[str, Any]]) -> None:
     expected, found = ({feature["name"]: feature["unit"] for feature in domain["features"]} for domain in facts)
     for concept, unit in expected.items():
         if found.get(concept, unit) != unit:

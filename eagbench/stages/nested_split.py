@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from eagbench.contracts.records import IntArray
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.stages.cohort_files import read_labels
+from eagbench.stages.cohort_files import read_labels, read_patients
 from eagbench.stages.split import PARTS, read_assignment, read_parts, write_parts
 
 
@@ -30,12 +29,11 @@ def assign(run: StageRun) -> None:
     Raises:
         UserError: A part would hold one class only.
     """
-    table = pq.read_table(run.inputs["cohort"] / "cases.parquet", columns=["case_id", "patient_id"])
     share = _share(run.params)
     is_part = share < 1
     write_parts(
         run.out,
-        list(zip(table["case_id"].to_pylist(), table["patient_id"].to_pylist(), strict=True)),
+        list(read_patients(run.inputs["cohort"]).items()),
         read_labels(run.inputs["cohort"]),
         [divide(run.inputs["split"], run.inputs["split_cohort"], run.params)],
         lambda _: " of a trial" + (f" at the `training_share` {share:g}" if is_part else ""),

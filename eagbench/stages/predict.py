@@ -22,6 +22,7 @@ _SCHEMA = pa.schema(
         ("answer_mode", pa.string()),
         ("cited_features", pa.list_(pa.string())),
         ("attention", pa.map_(pa.string(), pa.float64())),
+        ("extras", pa.map_(pa.string(), pa.float64())),
     ]
 )
 
@@ -64,6 +65,7 @@ def write_predictions(cases: Cases, predictions: Sequence[Prediction], folder: P
             "answer_mode": p.answer_mode,
             "cited_features": None if p.cited_features is None else list(p.cited_features),
             "attention": _attention(p),
+            "extras": list(p.extras.items()),
         }
         for p in predictions
     ]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eagbench.analysis.evaluation import SCORED_SCHEMA, evaluate, evaluate_subgroups
-from eagbench.analysis.intervals import metric_interval
+from eagbench.analysis.evaluation import asked_columns, evaluate, evaluate_subgroups
+from eagbench.analysis.metric_uses import MetricUse
 from eagbench.contracts.answers import HeldOutLabels
 from eagbench.contracts.stages import StageRun
 from eagbench.stages.recalibration import read_recalibration
 from eagbench.stages.salience import REFERENCE_FILE, read_frequency_baseline
+from eagbench.stages.scored_files import write_numbers, write_subgroups
 from eagbench.stages.subgroups import SUBGROUPS, read_subgroups
 from eagbench.stats.recalibration import Recalibration
 
@@ -42,6 +41,8 @@ def score(run: StageRun) -> None:
     curves = [read_recalibration(folder) for folder in run.inputs.get("recalibration", ())]
     # All folds or none: a column that is recalibrated in part would be neither.
     is_recalibrated = bool(curves) and all(curve.slope is not None for curve in curves)
+    metrics = [MetricUse.registered(use["name"], use["params"]) for use in run.params["metrics"]]
+    columns = asked_columns(metrics)
     is_measured = any(row["attention"] is not None for row in rows)
     scored_rows = []
     for row in sorted(rows, key=lambda r: str(r["case_id"])):
@@ -49,6 +50,7 @@ def score(run: StageRun) -> None:
         parsed = row["probability"] is not None
         fold = labels.fold[case_id]
         prevalence = labels.training_prevalence[fold]
+        extras = dict(row["extras"] or ())
         scored_rows.append(
             {
                 "case_id": case_id,
@@ -65,9 +67,10 @@ def score(run: StageRun) -> None:
                 "constant_features": baselines[fold] if baselines else None,
                 "attention": row["attention"],
                 "teacher_salience": reference[case_id]["salience"] if reference and is_measured else None,
+                **{name: extras.get(name) for name in columns},
             }
         )
-    _write(scored_rows, run)
+    _write(scored_rows, metrics, run, run.out)
 
 
 def _rows(folders: Sequence[Path], file: str) -> list[dict[str, Any]]:
@@ -94,6 +97,7 @@ def _recalibrated_answer(row: Mapping[str, Any], curve: Recalibration, training_
 def references(run: StageRun) -> None:
     """Scores the probabilities that came with the data (the generator's own, a clinical score), one folder each."""
     labels: HeldOutLabels = run.inputs["labels"]
+    metrics = [MetricUse.registered(use["name"], use["params"]) for use in run.params["metrics"]]
     for name, probabilities in sorted(labels.reference_probabilities.items()):
         rows = [
             {
@@ -116,49 +120,13 @@ def references(run: StageRun) -> None:
         ]
         folder = run.out / name
         folder.mkdir(exist_ok=True)
-        _write(rows, run, folder)
+        _write(rows, metrics, run, folder)
 
 
-def _write_subgroups(rows: Sequence[Mapping[str, Any]], run: StageRun, folder: Path) -> None:
-    """Writes `subgroups.json` and `subgroup_resamples.parquet`, whose columns are `subgroup|number`."""
-    members = read_subgroups(run.inputs["subgroups"] / SUBGROUPS)
+def _write(rows: list[dict[str, Any]], metrics: Sequence[MetricUse], run: StageRun, folder: Path) -> None:
     intervals = run.params["intervals"]
-    found = evaluate_subgroups(rows, members, run.params["metrics"], intervals, run.params["subgroups"])
-    described, columns = {}, {}
-    for name, numbers in found.items():
-        metrics: dict[str, dict[str, float]] = {}
-        for metric, value in numbers.points.items():
-            low, high = metric_interval(
-                metric, value, numbers.draws[metric], intervals, numbers.n_cases, numbers.n_positive
-            )
-            metrics[metric] = {"value": value, "ci_low": low, "ci_high": high}
-            columns[f"{name}|{metric}"] = numbers.draws[metric]
-        described[name] = {
-            "n_cases": numbers.n_cases,
-            "n_positive": numbers.n_positive,
-            "n_unparsed": numbers.n_unparsed,
-            "metrics": metrics,
-        }
-    (folder / "subgroups.json").write_text(json.dumps(described, indent=1))
-    pq.write_table(pa.table(columns), folder / "subgroup_resamples.parquet")
-
-
-def _write(rows: list[dict[str, Any]], run: StageRun, folder: Path | None = None) -> None:
-    folder = folder or run.out
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCORED_SCHEMA), folder / "scored.parquet")
-    points, resamples = evaluate(rows, run.params["metrics"], run.params["intervals"])
-    values: dict[str, Any] = {
-        "n_cases": len(rows),
-        "n_positive": sum(row["label"] for row in rows),
-        "n_unparsed": sum(not row["parsed"] for row in rows),
-        "metrics": {},
-    }
-    for name, point in points.items():
-        low, high = metric_interval(
-            name, point, resamples[name], run.params["intervals"], values["n_cases"], values["n_positive"]
-        )
-        values["metrics"][name] = {"value": point, "ci_low": low, "ci_high": high}
+    write_numbers(folder, rows, metrics, evaluate(rows, metrics, intervals), intervals)
     if "subgroups" in run.inputs:
-        _write_subgroups(rows, run, folder)
-    (folder / "values.json").write_text(json.dumps(values, indent=1))
-    pq.write_table(pa.table({name: resamples[name] for name in resamples}), folder / "resamples.parquet")
+        members = read_subgroups(run.inputs["subgroups"] / SUBGROUPS)
+        found = evaluate_subgroups(rows, members, metrics, intervals, run.params["subgroups"])
+        write_subgroups(folder, found, intervals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 from eagbench.contracts.records import IntArray
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.stages.cohort_files import read_labels
+from eagbench.stages.cohort_files import read_labels, read_patients
 
 PARTS = ("train", "tuning", "held_out")
 
@@ -27,12 +28,10 @@ def assign(run: StageRun) -> None:
         UserError: A part would hold one class only, or there are too few patients.
     """
     cohort: Path = run.inputs["cohort"]
-    cases = pq.read_table(cohort / "cases.parquet", columns=["case_id", "patient_id"])
-    case_ids, patient_ids = cases["case_id"].to_pylist(), cases["patient_id"].to_pylist()
-    labels = read_labels(cohort)
-    patients = np.array(sorted(set(patient_ids)))
+    patient_of, labels = read_patients(cohort), read_labels(cohort)
+    patients = np.array(sorted(set(patient_of.values())))
     # A patient with several cases is positive if one of them is, so that events are spread evenly.
-    positive = {p for c, p in zip(case_ids, patient_ids, strict=True) if labels[c]}
+    positive = {patient for case, patient in patient_of.items() if labels[case]}
     if run.params["limit"] is not None:
         order = np.random.default_rng([run.params["seed"], 1]).permutation(len(patients))
         patients = patients[np.sort(order[: run.params["limit"]])]
@@ -40,7 +39,7 @@ def assign(run: StageRun) -> None:
 
     write_parts(
         run.out,
-        list(zip(case_ids, patient_ids, strict=True)),
+        list(patient_of.items()),
         labels,
         _divide(patients, strata, run.params),
         lambda fold: f" of fold {fold}" if run.params["folds"] is not None else "",
@@ -166,12 +165,15 @@ def patient_set_hash(patients: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(set(patients))).encode()).hexdigest()
 
 
-def read_parts(folder: Path) -> list[dict[str, Any]]:
-    """Counts, and hashes of the patient sets, per fold and part."""
+# A stored split never changes, and every stage of a run asks for it.
+@functools.lru_cache(maxsize=32)
+def read_parts(folder: Path) -> Sequence[Mapping[str, Any]]:
+    """Reads counts, and hashes of the patient sets, per fold and part."""
     parts: list[dict[str, Any]] = json.loads((folder / "parts.json").read_text())
-    return parts
+    return tuple(parts)
 
 
+@functools.lru_cache(maxsize=32)
 def read_assignment(folder: Path) -> pa.Table:
-    """The table of fold, part, case_id, patient_id."""
+    """Reads the table of fold, part, case_id, patient_id."""
     return pq.read_table(folder / "parts.parquet")

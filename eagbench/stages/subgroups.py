@@ -13,12 +13,11 @@ import pyarrow.parquet as pq
 from eagbench.contracts.records import Case
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.stages.cohort_files import read_cases
+from eagbench.stages.cohort_files import group_names, read_cases, read_group
 
 SUBGROUPS = "subgroups.parquet"
 SEX, AGE = "sex", "age"
 UNKNOWN = "unknown"
-_GROUP = "group:"
 
 
 def assign(run: StageRun) -> None:
@@ -29,15 +28,12 @@ def assign(run: StageRun) -> None:
     """
     cohort: Path = run.inputs["cohort"]
     cases = read_cases(cohort)
-    declared = [
-        name.removeprefix(_GROUP) for name in pq.read_schema(cohort / "cases.parquet").names if name.startswith(_GROUP)
-    ]
+    declared = group_names(cohort)
     known = [name for name in (SEX, AGE) if name in cases.static_names]
     rows: dict[str, list[str]] = {"case_id": [], "subgroup": []}
     for fact in run.params["by"]:
         if fact in declared:
-            table = pq.read_table(cohort / "cases.parquet", columns=["case_id", f"{_GROUP}{fact}"])
-            values = dict(zip(table["case_id"].to_pylist(), table[f"{_GROUP}{fact}"].to_pylist(), strict=True))
+            values = read_group(cohort, fact)
         elif fact in known:
             values = {case.case_id: _value(case, fact, run.params["age_bands"]) for case in cases}
         else:

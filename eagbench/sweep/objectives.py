@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,14 @@ from typing import Any
 from eagbench.config.loading import LoadedBenchmark
 from eagbench.config.yaml_source import item_label
 from eagbench.contracts.stages import StageNode, closure
+from eagbench.contracts.traits import MetricTraits, traits_of
 from eagbench.errors import UserError
 from eagbench.execution.runner import RunResult
 from eagbench.execution.store import Store
 from eagbench.metrics.number_names import without_unparsed_variant
 from eagbench.planning.plan import Cell, Plan
 from eagbench.registry.plugins import Registry
+from eagbench.stages.scored_files import read_values
 from eagbench.sweep.file import LoadedSweep, ObjectiveSpec
 from eagbench.sweep.folder import Direction, ObjectiveRecord
 from eagbench.sweep.space import Space
@@ -74,7 +75,7 @@ class Objective:
     def _metric(self, plan: Plan, store: Store, degradation: ObjectiveRecord | None) -> float:
         score = self.cell(plan, degradation).score
         assert score is not None
-        metrics = json.loads((store.folder(score) / "values.json").read_text())["metrics"]
+        metrics = read_values(store.folder(score))["metrics"]
         # A variant for unparsed answers is absent, and equal, where all answers were parsed.
         name = self.record.of if self.record.of in metrics else without_unparsed_variant(self.record.of)
         if name not in metrics:
@@ -156,8 +157,7 @@ def _resolve(
     of = spec.metric or spec.degradation or ""
     # `brier@prior_corrected` and `auroc:worst_case` are numbers of the metrics brier and auroc.
     plain = of.partition(":")[0].partition("@")[0]
-    component: Any = registry.get("metric", plain, where=place).component
-    better: str = component.better
+    better = traits_of(registry.get("metric", plain, where=place).component, MetricTraits).better
     metric = next((m for m in benchmark.source.tree["metrics"] if item_label(m) == plain), plain)
     if spec.degradation is None:
         direction = spec.direction or _DIRECTIONS.get(better)

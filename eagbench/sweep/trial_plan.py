@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from eagbench.config.loading import validate_benchmark
 from eagbench.config.yaml_source import Source, item_label
+from eagbench.contracts.traits import MetricTraits, traits_of
 from eagbench.errors import UserError
 from eagbench.execution.progress import Reporter
 from eagbench.execution.runner import SharedStageError, run_plan
@@ -162,8 +162,8 @@ def _reduce(source: Source, objectives: Sequence[Objective], seed: int, registry
     tree["intervals"] = {"resamples": _RESAMPLES}
     for key in ("comparisons", "trackers", "recalibrate", "subgroups"):
         tree.pop(key, None)
-    components: list[Any] = [registry.get("metric", item_label(metric)).component for metric in tree["metrics"]]
-    if all(component.reads_probability for component in components):
+    components = [registry.get("metric", item_label(metric)).component for metric in tree["metrics"]]
+    if all(traits_of(component, MetricTraits).reads_probability for component in components):
         tree.pop("reference_expert", None)  # the others compare with it
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from eagbench.contracts.traits import traits_of
 from eagbench.registry.plugins import KINDS, check_component
 
 
@@ -45,9 +46,12 @@ class ComponentConformance:
 
     def test_can_be_registered(self, made: Any) -> None:
         """It has what its hook asks for, and its instances follow the protocol."""
-        protocol = KINDS[self.kind][1]
-        check_component(self.component, self.kind, protocol)
-        assert isinstance(made, protocol)
+        check_component(self.component, self.kind)
+        assert isinstance(made, KINDS[self.kind].protocol)
+
+    def test_declares_traits_of_its_kind(self, made: Any) -> None:
+        """Of its class, or of an instance where they depend on the parameters."""
+        assert traits_of(made, KINDS[self.kind].traits) == traits_of(made, KINDS[self.kind].traits)
 
     def test_unknown_parameters_are_refused(self, given_params: Mapping[str, Any]) -> None:
         """A misspelt parameter is an error, never ignored."""

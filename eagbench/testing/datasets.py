@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
+from eagbench.contracts.components import SourceGenerator
 from eagbench.contracts.records import Access, Cohort
 from eagbench.contracts.stages import StageRun
+from eagbench.stages.cohort import read_cohort
 from eagbench.stages.cohort_files import read_cases, read_labels, write_cohort
 from eagbench.testing.cases import content
 from eagbench.testing.component import ComponentConformance
@@ -33,6 +35,7 @@ class DatasetConformance(ComponentConformance):
         if files:
             assert all(path.is_file() for path in files)
             return None
+        assert isinstance(dataset, SourceGenerator), "it lists no files, so it needs `generate`"
         folder = tmp_path_factory.mktemp("source")
         dataset.generate(StageRun({}, {}, 0, folder))
         assert any(path.is_file() for path in folder.rglob("*"))
@@ -45,8 +48,8 @@ class DatasetConformance(ComponentConformance):
         return cls()._load(validated, source, tmp_path_factory.mktemp("cohort"))
 
     def _load(self, validated: BaseModel, source: Path | None, folder: Path) -> Cohort:
-        cohort: Cohort = self.component(validated).load(source, StageRun({}, {}, 0, folder))
-        return cohort
+        inputs = {} if source is None else {"source": source}
+        return read_cohort(self.component(validated), StageRun({}, inputs, 0, folder))
 
     def test_access_is_declared(self, made: Any, cohort: Cohort) -> None:
         """Open, synthetic or credentialed; the same in the provenance, with a citation."""

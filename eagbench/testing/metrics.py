@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from eagbench.contracts.answers import ScoredCases
 from eagbench.contracts.records import FloatArray, IntArray
+from eagbench.contracts.traits import MetricTraits, traits_of
 from eagbench.testing.cases import FEATURES
 from eagbench.testing.component import ComponentConformance
 
@@ -35,22 +37,25 @@ def scored_cases(n_cases: int = N_CASES, seed: int = 0) -> ScoredCases:
         label=label,
         parsed=parsed,
         cited=tuple(names() if is_parsed else frozenset() for is_parsed in parsed),
-        teacher=tuple(names() for _ in range(n_cases)),
-        constant=(frozenset(FEATURES[:2]),) * n_cases,
+        reference=tuple(names() for _ in range(n_cases)),
+        baseline=(frozenset(FEATURES[:2]),) * n_cases,
         patient=tuple(f"patient-{n // 2}" for n in range(n_cases)),
         attention=tuple(weights() if is_parsed else None for is_parsed in parsed),
         salience=tuple(weights() for _ in range(n_cases)),
     )
 
 
+def with_columns(scored: ScoredCases, names: Sequence[str], seed: int = 0) -> ScoredCases:
+    """Adds further columns of counts, as methods give them in `Prediction.extras`."""
+    rng = np.random.default_rng(seed)
+    return dataclasses.replace(
+        scored, columns={name: rng.integers(1, 50, len(scored.label)).astype(np.float64) for name in names}
+    )
+
+
 def selected(scored: ScoredCases, positions: IntArray) -> ScoredCases:
     """The cases at the given positions, with repeats."""
-    columns: dict[str, Any] = {}
-    for field in dataclasses.fields(scored):
-        column = getattr(scored, field.name)
-        is_array = isinstance(column, np.ndarray)
-        columns[field.name] = column[positions] if is_array else tuple(column[int(i)] for i in positions)
-    return ScoredCases(**columns)
+    return scored.select(positions)
 
 
 class MetricConformance(ComponentConformance):
@@ -59,9 +64,9 @@ class MetricConformance(ComponentConformance):
     kind: ClassVar[str] = "metric"
 
     @pytest.fixture
-    def scored(self) -> ScoredCases:
-        """Forty cases of twenty patients, of both outcomes."""
-        return scored_cases()
+    def scored(self, made: Any) -> ScoredCases:
+        """Forty cases of twenty patients, of both outcomes, with every further column that the metric asks for."""
+        return with_columns(scored_cases(), traits_of(made, MetricTraits).columns)
 
     def value(self, made: Any, scored: ScoredCases, weights: FloatArray | None = None) -> float:
         """The metric for one row of weights, ones if none is given; without a warning."""
@@ -71,11 +76,6 @@ class MetricConformance(ComponentConformance):
             values = made(scored, row[None])
         assert np.shape(values) == (1,)
         return float(values[0])
-
-    def test_says_which_way_is_better(self, made: Any) -> None:
-        """For tables and comparisons."""
-        assert made.better in ("higher", "lower", "neither")
-        assert isinstance(made.reads_probability, bool)
 
     def test_each_row_is_a_value_of_its_own(self, made: Any, scored: ScoredCases) -> None:
         """The plain value is that of weights of one, whatever rows stand beside it."""
@@ -116,14 +116,15 @@ class MetricConformance(ComponentConformance):
 
     def test_what_was_not_measured_is_no_error(self, made: Any, scored: ScoredCases) -> None:
         """An expert cites nothing, and a benchmark may have no reference expert."""
-        bare = ScoredCases(scored.probability, scored.label, scored.parsed)
+        nothing = {name: np.full(N_CASES, np.nan) for name in scored.columns}
+        bare = ScoredCases(scored.probability, scored.label, scored.parsed, columns=nothing)
         self.value(made, bare)
 
     def test_only_a_metric_that_says_so_reads_probabilities(self, made: Any, scored: ScoredCases) -> None:
         """Others are not computed anew for parsed answers, for the worst case, or for corrected probabilities."""
         other = dataclasses.replace(scored, probability=np.round(1 - scored.probability**2, 2))
         is_same = self.value(made, other) == self.value(made, scored)
-        assert is_same is not made.reads_probability
+        assert is_same is not traits_of(made, MetricTraits).reads_probability
 
     def test_nothing_that_is_given_is_changed(self, made: Any, scored: ScoredCases) -> None:
         """The same cases serve all metrics and resamples."""
@@ -131,5 +132,6 @@ class MetricConformance(ComponentConformance):
         before = weights.copy()
         made(scored, weights)
         np.testing.assert_array_equal(weights, before)
+        untouched = with_columns(scored_cases(), list(scored.columns))
         for field in dataclasses.fields(scored):
-            np.testing.assert_array_equal(getattr(scored, field.name), getattr(scored_cases(), field.name))
+            np.testing.assert_array_equal(getattr(scored, field.name), getattr(untouched, field.name))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import BaseModel
 
-from eagbench.contracts.records import Case, Cases, Reads
+from eagbench.contracts.records import Case, Cases
+from eagbench.contracts.traits import PerturbationTraits, traits_of
 from eagbench.testing.cases import content, labelled_cases, odd_cases
 from eagbench.testing.component import ComponentConformance
 
@@ -34,18 +35,11 @@ class PerturbationConformance(ComponentConformance):
 
     def test_levels_rise_and_are_permitted(self, made: Any) -> None:
         """Five levels, each a permitted severity; what is no amount is refused."""
-        assert len(made.levels) == 5
-        assert list(made.levels) == sorted(set(made.levels))
-        for severity in made.levels:
+        for severity in levels_of(made):
             made.check_severity(severity)
         for severity in (-1.0, float("nan")):
             with pytest.raises(ValueError, match=r"\w"):
                 made.check_severity(severity)
-
-    def test_says_for_whom_it_means_something(self, made: Any) -> None:
-        """Readers of columns, of text, or both."""
-        assert made.applies_to
-        assert made.applies_to <= set(get_args(Reads))
 
     def test_severity_zero_changes_nothing(self, fitted: Any, cases: Cases) -> None:
         """To the bit, odd cases included."""
@@ -55,19 +49,19 @@ class PerturbationConformance(ComponentConformance):
 
     def test_the_highest_level_changes_something(self, fitted: Any, cases: Cases) -> None:
         """In at least one of a few cases."""
-        assert content([fitted.apply(case, fitted.levels[-1], 0) for case in cases]) != content(cases)
+        assert content([fitted.apply(case, levels_of(fitted)[-1], 0) for case in cases]) != content(cases)
 
     def test_a_higher_severity_changes_at_least_what_a_lower_one_does(self, fitted: Any, cases: Cases) -> None:
         """For the same seed, by the number of things changed; a perturbation's own tests say which."""
         for case in cases:
             for seed in SEEDS:
-                changed = [changes(case, fitted.apply(case, severity, seed)) for severity in (0.0, *fitted.levels)]
+                changed = [changes(case, fitted.apply(case, severity, seed)) for severity in (0.0, *levels_of(fitted))]
                 for lower, higher in itertools.pairwise(changed):
                     assert lower <= higher
 
     def test_the_same_seed_gives_the_same_change(self, fitted: Any, cases: Cases) -> None:
         """Whatever was perturbed in between."""
-        for severity in fitted.levels:
+        for severity in levels_of(fitted):
             first = content([fitted.apply(case, severity, 3) for case in cases])
             again = content([fitted.apply(case, severity, 3) for case in reversed(list(cases))])
             assert first == again[::-1]
@@ -78,14 +72,14 @@ class PerturbationConformance(ComponentConformance):
         """`fit` draws nothing."""
         other = self.component(validated)
         other.fit(labelled_cases(40, seed=6).cases)
-        level = fitted.levels[2]
+        level = levels_of(fitted)[2]
         assert content([other.apply(c, level, 1) for c in cases]) == content([fitted.apply(c, level, 1) for c in cases])
 
     def test_input_and_ids_are_left_alone(self, fitted: Any, cases: Cases) -> None:
         """A changed case is a new one of the same patient."""
         for some in (cases, odd_cases()):
             before = content(some)
-            changed = [fitted.apply(case, fitted.levels[-1], 2) for case in some]
+            changed = [fitted.apply(case, levels_of(fitted)[-1], 2) for case in some]
             assert content(some) == before
             assert [(c.case_id, c.patient_id) for c in changed] == [(c.case_id, c.patient_id) for c in some]
 
@@ -94,6 +88,11 @@ class PerturbationConformance(ComponentConformance):
         cases = labelled_cases(10, seed=8).cases
         made.fit(cases)
         assert content(cases) == content(labelled_cases(10, seed=8).cases)
+
+
+def levels_of(perturbation: Any) -> tuple[float, ...]:
+    """Returns the severities of a perturbation's five levels."""
+    return traits_of(perturbation, PerturbationTraits).levels
 
 
 def changes(before: Case, after: Case) -> int:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import BaseModel
 
+from eagbench.contracts.traits import TrackerTraits, traits_of
 from eagbench.testing.component import ComponentConformance
 
 STAGES = ("expert/concare, seed 0", "policy_optimisation/eag_rl, eag, seed 0")
@@ -37,7 +38,7 @@ class TrackerConformance(ComponentConformance):
 
     def test_says_whether_numbers_leave_the_machine(self, made: Any) -> None:
         """For credentialed data it is refused if they do."""
-        assert isinstance(made.leaves_machine, bool)
+        assert isinstance(traits_of(made, TrackerTraits).leaves_machine, bool)
 
     def test_hears_of_stages_and_is_taken_up_again(self, validated: BaseModel, folder: Path) -> None:
         """Each attempt by a new instance. What it is told is left alone, and nothing is written elsewhere."""
@@ -50,7 +51,7 @@ class TrackerConformance(ComponentConformance):
                     tracker.log(stage, step, values)
                     assert values == {"reward": step / 4, "kl": 0.5}
             tracker.finish()
-        if not tracker.leaves_machine:
+        if not traits_of(tracker, TrackerTraits).leaves_machine:
             assert any(path.is_file() for path in folder.rglob("*"))
         assert not list(Path.cwd().iterdir())
 

@@ -222,7 +222,7 @@ class CitationPanel:
 
     method: str
     cited: Mapping[str, float]
-    teacher: Mapping[str, float]
+    reference: Mapping[str, float]
 
 
 def citations(panels: Sequence[CitationPanel], features: Sequence[str], look: Mapping[str, Look]) -> str:
@@ -248,7 +248,7 @@ def citations(panels: Sequence[CitationPanel], features: Sequence[str], look: Ma
             y = y0 + row_height * (i + 0.5)
             if k % per_row == 0:
                 parts.append(text(left - 10, y + 4, shortened(feature, 26), "label", "end"))
-            cited, teacher = panel.cited.get(feature, 0.0), panel.teacher.get(feature, 0.0)
+            cited, teacher = panel.cited.get(feature, 0.0), panel.reference.get(feature, 0.0)
             parts.append(line(scale(cited), y, scale(teacher), y, "link"))
             parts.append(marker(scale(teacher), y, "diamond", REFERENCE, 3.6))
             parts.append(marker(scale(cited), y, "circle", colour, 4.2))

@@ -5,35 +5,43 @@ from __future__ import annotations
 import math
 
 from eagbench.analysis.cells import CLEAN
+from eagbench.metrics.attention import AlignmentOverConstant, AlignmentOverOtherPatient
+from eagbench.metrics.attention_mass import AttentionMassOverOtherPatient
 from eagbench.metrics.number_names import UNCORRECTED
 from eagbench.report import tables, wording
 from eagbench.report.page.blocks import Block, Prose, Section, TableBlock
 from eagbench.report.sections.comparisons import of_group, verdict
-from eagbench.report.tables import ALIGNMENT_METRICS, Line, Table
+from eagbench.report.tables import Line, Table
 from eagbench.runs.reader import Group, RunFolder
 
-OVERLAP = "attention_jaccard"
-# Excess over what a list, or an attention, without regard to the patient reaches.
 _NOTHING = 1e-9  # one list for everybody differs from itself by rounding only
-EXCESSES = {
-    "alignment_over_constant": "the overlap of citations, beyond that of one list for everybody",
-    "alignment_over_other_patient": "the overlap of citations, beyond that of what is cited for other patients",
-    "attention_mass_over_other_patient": "the likeness of attention, beyond that of the attention on other patients",
-}
+# What the core measures of the excess over what a list, or an attention, without regard to the patient reaches.
+_CORE_EXCESSES = (AlignmentOverConstant.name, AlignmentOverOtherPatient.name, AttentionMassOverOtherPatient.name)
+
+
+def _excesses(run: RunFolder) -> list[str]:
+    """The run's alignment metrics that are 0 without a look at the patient."""
+    return [metric for metric in tables.metrics_of(run, "alignment") if run.declared(metric).no_skill == 0]
+
+
+def _overlaps(run: RunFolder) -> list[str]:
+    """The metrics of the main table that compare with the reference expert."""
+    return [metric for metric in tables.metrics_of(run, "main") if run.declared(metric).needs_reference_expert]
 
 
 def alignment(run: RunFolder, group: Group) -> Section | None:
     """The table, and in words which excesses lie above 0; None if the run measured no alignment."""
     table = alignment_table(run, group)
-    said = [sentence for metric in EXCESSES if (sentence := _verdict(run, group, metric))]
-    said += [sentence for metric in EXCESSES if (sentence := _paired(run, group, metric))]
-    has_overlap = any(key[3] == OVERLAP and row.status == "ok" for key, row in run.headline(group).items())
+    said = [sentence for metric in _excesses(run) if (sentence := _verdict(run, group, metric))]
+    said += [sentence for metric in _excesses(run) if (sentence := _paired(run, group, metric))]
+    overlaps = _overlaps(run)
+    has_overlap = any(key[3] in overlaps and row.status == "ok" for key, row in run.headline(group).items())
     if table is None and not has_overlap:
         return None
     if not said:
         said = [
             "This run did not measure what is reached without a look at the patient (the metrics "
-            f"{wording.enumeration(list(EXCESSES))}): its alignment can't be told from chance."
+            f"{wording.enumeration(list(_CORE_EXCESSES))}): its alignment can't be told from chance."
         ]
     blocks: list[Block] = [Prose(sentence) for sentence in said]
     if table is not None:
@@ -47,29 +55,27 @@ def alignment_table(run: RunFolder, group: Group) -> Table | None:
     Returns:
         None for a run that measured the overlap alone, which stands in the main table, or nothing of it.
     """
-    if not any(metric in run.metrics for metric in ALIGNMENT_METRICS):
+    own = tables.metrics_of(run, "alignment")
+    if not own:
         return None
     cells = run.headline(group)
-    metrics = [m for m in (OVERLAP, *ALIGNMENT_METRICS) if m in run.metrics]
+    metrics = [*_overlaps(run), *own]
     lines, used = [], []
     for method in run.methods:
         rows = [cells.get((method, CLEAN, None, metric)) for metric in metrics]
         known = [row for row in rows if row is not None and row.status == "ok" and not math.isnan(row.value)]
         if known:
             used.extend(known)
-            lines.append(Line(method, tuple(tables.entry(row) for row in rows)))
+            lines.append(Line(method, tuple(tables.entry(run, row) for row in rows)))
     if not lines:
         return None
     name = run.reference_expert
     caption = (
         f"Alignment with the reference expert{f' ({name})' if name else ''}, beyond chance, on unchanged records. "
-        f"{tables.seeds_words(run)}, with the {tables.interval_words(run)}. {tables.counts_words(used)} Citation "
-        "overlap: mean Jaccard index of the cited features and the expert's top observed ones. Beyond a constant "
-        "list: less the overlap of the features that are most often on top in training, the same for everybody. Beyond "
-        "other patients: less the overlap of what the method cites for other patients. Attention likeness: 1 minus "
-        "the Jensen-Shannon distance of the policy's attention to features from the expert's weights."
+        f"{tables.seeds_words(run)}, with the {tables.interval_words(run)}. {tables.counts_words(used)}"
+        f"{tables.definitions(run, metrics)}"
     )
-    headings = tuple(wording.metric_heading(metric) for metric in metrics)
+    headings = tuple(tables.heading(run, metric) for metric in metrics)
     return Table(caption, ("Method", *headings), tuple(lines))
 
 
@@ -88,8 +94,7 @@ def _verdict(run: RunFolder, group: Group, metric: str) -> str:
         said.append(f"it contains 0 for {wording.enumeration(open_)}")
     if below:
         said.append(f"it lies below 0 for {wording.enumeration(below)}")
-    what = EXCESSES[metric]
-    return f"{what[0].upper()}{what[1:]}: {'; '.join(said)}."
+    return f"{tables.label(run, metric)}: {'; '.join(said)}."
 
 
 def _paired(run: RunFolder, group: Group, metric: str) -> str:
@@ -101,4 +106,4 @@ def _paired(run: RunFolder, group: Group, metric: str) -> str:
     ]
     if not rows:
         return ""
-    return f"{wording.metric_label(metric)}, {rows[0].method} against others. {verdict(run, rows, 'the excess')}"
+    return f"{tables.label(run, metric)}, {rows[0].method} against others. {verdict(run, rows, 'the excess')}"

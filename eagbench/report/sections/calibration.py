@@ -64,15 +64,16 @@ def reliability_table(run: RunFolder, group: Group) -> Table | None:
 
 
 def calibration_table(run: RunFolder, group: Group) -> Table | None:
-    """Slope, intercept and the parts of the Brier score beside Brier score and ECE, on unchanged records.
+    """The metrics of calibration beside those of the main table that depend on it, on unchanged records.
 
     Returns:
         A row per method or reference and kind of answer (as answered, corrected, recalibrated); None if the benchmark
-        asks for none of these metrics beyond Brier score and ECE.
+        asks for no metric of this table.
     """
-    metrics = [m for m in ("brier", "ece", *tables.CALIBRATION_METRICS) if m in run.metrics]
-    if not {*metrics} & {*tables.CALIBRATION_METRICS}:
+    own = tables.metrics_of(run, "calibration")
+    if not own:
         return None
+    metrics = [*tables.scale_metrics(run), *own]
     kinds = {"as answered": group}
     for what, kind in (("corrected for the prior", PRIOR_CORRECTED), ("recalibrated", RECALIBRATED)):
         other = replace(group, calibration=kind)
@@ -84,14 +85,13 @@ def calibration_table(run: RunFolder, group: Group) -> Table | None:
         for what, found in cells.items():
             rows = [found.get((method, CLEAN, None, metric)) for metric in metrics]
             if any(row is not None and row.status == "ok" for row in rows):
-                entries = (Entry(what), *(tables.entry(row) for row in rows))
+                entries = (Entry(what), *(tables.entry(run, row) for row in rows))
                 lines.append(Line(method, entries, reference=method in run.references))
     caption = (
-        "Calibration on unchanged records. Slope (1 is right, below 1 too extreme) and intercept (0 is right, above 0 "
-        "predicted too low) of logistic regression on the answers; reliability and resolution are parts of the Brier "
-        f"score on bins, both biased upwards. {tables.seeds_words(run)}, with the {tables.percentile_words(run)}."
+        f"Calibration on unchanged records. {tables.seeds_words(run)}, with the {tables.percentile_words(run)}."
+        f"{tables.definitions(run, own)}"
     )
-    return Table(caption, ("Method", "Answers", *(wording.metric_heading(m) for m in metrics)), tuple(lines))
+    return Table(caption, ("Method", "Answers", *(tables.heading(run, m) for m in metrics)), tuple(lines))
 
 
 def _readable(run: RunFolder, group: Group) -> dict[str, Answers]:

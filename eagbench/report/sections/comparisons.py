@@ -25,7 +25,7 @@ def comparisons(run: RunFolder, group: Group) -> Section | None:
     if not rows:
         return None
     spec = run.manifest["comparisons"]
-    metric = wording.metric_label(spec["metric"])
+    metric = tables.label(run, spec["metric"])
     primary = [row for row in rows if row.family == PRIMARY]
     rest = [row for row in rows if row.family != PRIMARY]
     opening = (
@@ -64,11 +64,11 @@ def distinct_tests(rows: Sequence[ComparisonRow] | Sequence[RobustnessRow]) -> i
 
 def _figure(run: RunFolder, rows: Sequence[ComparisonRow]) -> FigureBlock:
     """The primary differences with their intervals, around the line of no difference."""
-    metric = wording.metric_heading(rows[0].metric)
+    metric = tables.heading(run, rows[0].metric)
     estimates = {row.baseline: Estimate(row.difference, row.ci_low, row.ci_high) for row in rows}
     panel = figures.ForestPanel(f"{rows[0].method} minus ..., {metric}", estimates, (0.0, "no difference"))
     caption = (
-        f"{rows[0].method} minus each other method: paired difference in {wording.metric_label(rows[0].metric)} on "
+        f"{rows[0].method} minus each other method: paired difference in {tables.label(run, rows[0].metric)} on "
         f"unchanged records. {_setting(run, rows)} An interval that leaves out 0 is one test at "
         f"{100 * (1 - run.level):g} %; what holds among all of them stands in the table."
     )
@@ -107,11 +107,11 @@ def primary_table(run: RunFolder, rows: Sequence[ComparisonRow]) -> Table:
         Line(
             row.baseline,
             (
-                _difference(row),
+                _difference(run, row),
                 Entry(wording.EN_DASH, quiet=True)
                 if math.isnan(row.relative_percent)
                 else Entry(f"{signed(row.relative_percent, 1)} %"),
-                _detectable(row),
+                _detectable(run, row),
                 Entry(p_value(row.p_value)),
                 Entry(p_value(row.p_corrected)),
             ),
@@ -121,13 +121,13 @@ def primary_table(run: RunFolder, rows: Sequence[ComparisonRow]) -> Table:
     every = [row for row in run.comparisons if row.family == PRIMARY]
     over = " over all pairs of domains" if distinct_tests(every) > distinct_tests(rows) else ""
     caption = (
-        f"{rows[0].method} minus each other method: paired difference in {wording.metric_label(metric)} on unchanged "
+        f"{rows[0].method} minus each other method: paired difference in {tables.label(run, metric)} on unchanged "
         f"records. {_setting(run, rows)} Primary family: {wording.several(distinct_tests(every), 'test')}{over}, p "
         "corrected by Holm. Relative: the difference in % of the other method's value. Smallest detectable: 2.8 "
         "standard errors, what a test at 5 % finds with 80 % power."
     )
     headings = (
-        f"Difference in {wording.metric_heading(metric)}",
+        f"Difference in {tables.heading(run, metric)}",
         "Relative",
         "Smallest detectable",
         "p",
@@ -143,8 +143,8 @@ def _grid_table(run: RunFolder, rows: Sequence[ComparisonRow], metric: str, cali
             row.baseline,
             (
                 Entry(wording.condition_label(row.condition, row.severity)),
-                _difference(row),
-                _detectable(row),
+                _difference(run, row),
+                _detectable(run, row),
                 Entry(p_value(row.p_value)),
                 Entry(p_value(row.p_corrected), "the primary test" if row.correction == HOLM else ""),
             ),
@@ -164,12 +164,12 @@ def _grid_table(run: RunFolder, rows: Sequence[ComparisonRow], metric: str, cali
             "counts once, and as the primary test where it is that one."
         )
     caption = (
-        f"{chosen[0].method} minus each other method: paired difference in {wording.metric_label(metric)}{kind}. "
+        f"{chosen[0].method} minus each other method: paired difference in {tables.label(run, metric)}{kind}. "
         f"{_setting(run, chosen)} {tests}"
     )
     headings = (
         "Condition",
-        f"Difference in {wording.metric_heading(metric)}",
+        f"Difference in {tables.heading(run, metric)}",
         "Smallest detectable",
         "p",
         "p corrected",
@@ -195,21 +195,21 @@ def _setting(run: RunFolder, rows: Sequence[ComparisonRow]) -> str:
     return text
 
 
-def _difference(row: ComparisonRow) -> Entry:
-    undefined = math.isnan(row.ci_low)
-    note = "" if undefined else f"{signed(row.ci_low)} to {signed(row.ci_high)}"
-    return Entry(signed(row.difference), note or "interval undefined")
+def _difference(run: RunFolder, row: ComparisonRow) -> Entry:
+    decimals = run.declared(row.metric).decimals
+    difference, low, high = (signed(value, decimals) for value in (row.difference, row.ci_low, row.ci_high))
+    return Entry(difference, "interval undefined" if math.isnan(row.ci_low) else f"{low} to {high}")
 
 
-def _detectable(row: ComparisonRow) -> Entry:
+def _detectable(run: RunFolder, row: ComparisonRow) -> Entry:
     if math.isnan(row.smallest_detectable):
         return Entry(wording.EN_DASH, quiet=True)
     note = "larger than the difference" if abs(row.difference) < row.smallest_detectable else ""
-    return Entry(wording.number(row.smallest_detectable), note)
+    return Entry(f"{row.smallest_detectable:.{run.declared(row.metric).decimals}f}", note)
 
 
 def signed(value: float, decimals: int = 3) -> str:
-    """A difference with its sign, 0 without one."""
+    """Writes a difference with its sign, 0 without one."""
     written = f"{value:+.{decimals}f}"
     return f"{0:.{decimals}f}" if float(written) == 0 else written.replace("-", wording.MINUS)
 

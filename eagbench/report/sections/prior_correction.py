@@ -7,22 +7,21 @@ from dataclasses import replace
 from typing import Any
 
 from eagbench.analysis.cells import CLEAN
+from eagbench.metrics.calibration import CalibrationSlope
 from eagbench.metrics.number_names import PRIOR_CORRECTED, RECALIBRATED
-from eagbench.report import tables, wording
+from eagbench.report import tables
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.runs.reader import Group, ResultRow, RunFolder
 
-_METRICS = ("brier", "ece")
-
 
 def prior_table(run: RunFolder, group: Group) -> Table | None:
-    """Brier score and ECE as answered and corrected, on unchanged records.
+    """The metrics that depend on calibration, as answered and corrected, on unchanged records.
 
     Returns:
-        A row per method whose answers could be corrected; None if there is none, or neither metric was asked for.
+        A row per method whose answers could be corrected; None if there is none, or no such metric was asked for.
     """
     corrected_group = replace(group, calibration=PRIOR_CORRECTED)
-    metrics = [metric for metric in _METRICS if metric in run.metrics]
+    metrics = tables.scale_metrics(run)
     if not metrics or corrected_group not in run.all_groups:
         return None
     answered, corrected = run.headline(group), run.headline(corrected_group)
@@ -33,11 +32,11 @@ def prior_table(run: RunFolder, group: Group) -> Table | None:
         if all(cell in corrected for cell in cells):
             pairs = [(answered.get(cell), corrected[cell]) for cell in cells]
             used.extend(row for _, row in pairs)
-            lines.append(Line(method, tuple(tables.entry(row) for pair in pairs for row in pair)))
+            lines.append(Line(method, tuple(tables.entry(run, row) for pair in pairs for row in pair)))
     if not lines:
         return None
     headings = [
-        f"{wording.metric_heading(metric)}{what}" for metric in metrics for what in (", as answered", ", corrected")
+        f"{tables.heading(run, metric)}{what}" for metric in metrics for what in (", as answered", ", corrected")
     ]
     caption = (
         "Calibration on unchanged records, as answered and corrected for the prior of training: a policy that was "
@@ -50,13 +49,14 @@ def prior_table(run: RunFolder, group: Group) -> Table | None:
 
 
 def recalibration_table(run: RunFolder, group: Group) -> Table | None:
-    """Brier score, ECE and slope as answered and after recalibration on tuning cases, on unchanged records.
+    """What depends on calibration, as answered and after recalibration on tuning cases, on unchanged records.
 
     Returns:
         A row per method, with the reason where nothing could be fitted; None if the benchmark asks for none.
     """
     fitted = run.manifest.get("recalibration") or []
-    metrics = [metric for metric in (*_METRICS, "calibration_slope") if metric in run.metrics]
+    slope = [CalibrationSlope.name] if CalibrationSlope.name in run.metrics else []
+    metrics = [*tables.scale_metrics(run), *slope]
     recalibrated_group = replace(group, calibration=RECALIBRATED)
     if not fitted or not metrics or recalibrated_group not in run.all_groups:  # not there if every method failed
         return None
@@ -67,10 +67,10 @@ def recalibration_table(run: RunFolder, group: Group) -> Table | None:
             (answered.get((method, CLEAN, None, metric)), recalibrated.get((method, CLEAN, None, metric)))
             for metric in metrics
         ]
-        entries = tuple(tables.entry(row) for pair in pairs for row in pair)
+        entries = tuple(tables.entry(run, row) for pair in pairs for row in pair)
         lines.append(Line(method, (*entries, Entry(_reason(fitted, method, group)))))
     headings = [
-        f"{wording.metric_heading(metric)}{what}" for metric in metrics for what in (", as answered", ", recalibrated")
+        f"{tables.heading(run, metric)}{what}" for metric in metrics for what in (", as answered", ", recalibrated")
     ]
     caption = (
         "Calibration on unchanged records, as answered and after logistic recalibration fitted on each method's "

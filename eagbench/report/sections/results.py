@@ -17,7 +17,6 @@ from eagbench.report.page.blocks import Block, FigureBlock, Folded, Heading, Pro
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.runs.reader import Answers, Group, ResultRow, RunFolder
 
-FOREST_METRICS = ("auroc", "auprc", "brier", "ece")
 SHOWN_FEATURES = 12
 CURVES_PER_FIGURE = 8  # as many as there are colours
 
@@ -55,29 +54,27 @@ def _constant_answers(run: RunFolder, group: Group) -> str:
 
 def _forest(run: RunFolder, group: Group) -> FigureBlock | None:
     cells = run.headline(group)
-    metrics = [m for m in FOREST_METRICS if m in run.metrics] or list(run.metrics[:1])
+    metrics = [m for m in run.metrics if run.declared(m).is_plotted] or list(run.metrics[:1])
     rows = [n for n in (*run.methods, *run.references) if any((n, CLEAN, None, m) in cells for m in metrics)]
     if not rows:
         return None
     found = [row for name in rows for m in metrics if (row := cells.get((name, CLEAN, None, m))) is not None]
-    rates = {row.n_positive / row.n_cases for row in found if row.n_cases}
-    no_skill: dict[str, tuple[float, str]] = {"auroc": (0.5, "no skill")}
-    if len(rates) == 1:
-        rate = rates.pop()
-        no_skill |= {"auprc": (rate, "no skill"), "brier": (rate * (1 - rate), "no skill")}
+    rate = tables.event_rate(found)
+    no_skill = {metric: run.declared(metric).without_skill(rate) for metric in metrics}
     panels = [
         figures.ForestPanel(
-            wording.metric_heading(metric),
+            tables.heading(run, metric),
             {name: _estimate(cells.get((name, CLEAN, None, metric))) for name in rows},
-            no_skill.get(metric),
+            None if value is None else (value, "no skill"),
         )
-        for metric in metrics
+        for metric, value in no_skill.items()
     ]
     caption = (
         f"The figures of the table above: point estimates with the {tables.interval_words(run)}. "
-        f"{tables.seeds_words(run)}. {tables.counts_words(found)} Axes do not start at 0. Dotted: a prediction without "
-        "skill (AUROC 0.5; AUPRC the event rate; Brier score of always predicting the event rate)."
+        f"{tables.seeds_words(run)}. {tables.counts_words(found)} Axes do not start at 0."
     )
+    if any(value is not None for value in no_skill.values()):
+        caption += " Dotted: a prediction without skill."
     if run.references:
         caption += f" Grey: {_references_words(run)}."
     return FigureBlock(figures.forest(rows, figures.looks(run.methods), panels), caption)
@@ -125,12 +122,14 @@ def _has_numbers(run: RunFolder, group: Group, perturbation: str, metric: str) -
 def _extent(run: RunFolder, group: Group, metric: str, perturbation: str) -> tuple[float, float]:
     """The axis of a metric's curves.
 
-    That of AUROC is the same for all perturbations, so that slopes can be compared between figures. An unbounded loss
-    has one for each, because a method that breaks down under one perturbation would flatten all other curves.
+    It is the same for all perturbations where a method without skill always gets the same (AUROC), so that slopes can
+    be compared between figures. An unbounded loss has one for each, because a method that breaks down under one
+    perturbation would flatten all other curves.
     """
-    values = [0.5] if metric == "auroc" else []
+    shared = run.declared(metric).without_skill(None)
+    values = [] if shared is None else [shared]
     for (_, condition, _, name), row in run.headline(group).items():
-        if name == metric and row.status == "ok" and (metric == "auroc" or condition in (CLEAN, perturbation)):
+        if name == metric and row.status == "ok" and (shared is not None or condition in (CLEAN, perturbation)):
             values.extend(v for v in (row.value, row.ci_low, row.ci_high) if not math.isnan(v))
     return figures.padded(values)
 
@@ -185,14 +184,10 @@ def _curves(
                 for name in run.references
                 if (row := cells.get((name, CLEAN, None, metric))) is not None and row.status == "ok"
             }
-            rates = {row.n_positive / row.n_cases for row in used}
-            baseline = 0.5 if metric == "auroc" else None
-            if metric == "brier" and len(rates) == 1:
-                rate = rates.pop()
-                baseline = rate * (1 - rate)
+            baseline = run.declared(metric).without_skill(tables.event_rate(used))
             panels.append(
                 figures.CurvePanel(
-                    wording.metric_heading(metric),
+                    tables.heading(run, metric),
                     [curve for curve in curves if curve.xs],
                     references,
                     baseline,
@@ -205,8 +200,14 @@ def _curves(
             caption += f" Severity: {unit}."
         caption += f" {tables.seeds_words(run)}; the bands are the {tables.interval_words(run)}."
         caption += f" {tables.counts_words(used)} Axes do not start at 0"
-        caption += "; that of AUROC is the same in all figures of this section." if "auroc" in extents else "."
-        caption += " Dotted: a prediction without skill."
+        shared = [
+            tables.label(run, metric) for metric in extents if run.declared(metric).without_skill(None) is not None
+        ]
+        caption += (
+            f"; that of {wording.enumeration(shared)} is the same in all figures of this section." if shared else "."
+        )
+        if any(panel.baseline is not None for panel in panels):
+            caption += " Dotted: a prediction without skill."
         if run.references:
             caption += f" Dashed: {wording.enumeration(list(run.references))}, on clean records."
         if missing:
@@ -224,7 +225,7 @@ def _curves(
 def citation_table(run: RunFolder, group: Group) -> Table | None:
     """The numbers of the figure of citations, over all features; None if no method cites any."""
     shares = {
-        method: (_shares(answers.cited or ()), _shares(answers.teacher or ()))
+        method: (_shares(answers.cited or ()), _shares(answers.reference or ()))
         for method, answers in _citing(run, group)
     }
     if not shares:
@@ -254,7 +255,7 @@ def citation_table(run: RunFolder, group: Group) -> Table | None:
 def _citing(run: RunFolder, group: Group) -> list[tuple[str, Answers]]:
     """The methods whose answers cite features, where there is an expert's list beside them."""
     found = [(method, run.answers(group, method)) for method in run.methods]
-    return [(m, a) for m, a in found if a is not None and a.cited is not None and a.teacher is not None]
+    return [(m, a) for m, a in found if a is not None and a.cited is not None and a.reference is not None]
 
 
 def citations(run: RunFolder, group: Group) -> Section | None:
@@ -264,7 +265,7 @@ def citations(run: RunFolder, group: Group) -> Section | None:
         return None
     lines, panels, rank = [], [], Counter[str]()
     for method, answers in found:
-        cited, teacher = answers.cited or (), answers.teacher or ()
+        cited, teacher = answers.cited or (), answers.reference or ()
         per_cited, per_teacher = _shares(cited), _shares(teacher)
         for feature in {*per_cited, *per_teacher}:
             rank[feature] = max(rank[feature], per_cited.get(feature, 0.0), per_teacher.get(feature, 0.0))  # type: ignore[assignment]
@@ -353,7 +354,7 @@ def missing(run: RunFolder, group: Group) -> Section:
             reason = f"{condition} means nothing for a method that reads {reads.get(method, 'something else')}"
             note("not applicable", "all metrics", reason, method, "all", where)
         else:
-            note("undefined", wording.metric_label(metric), _why_undefined(metric, row), method, "all", where)
+            note("undefined", tables.label(run, metric), _why_undefined(run, metric, row), method, "all", where)
     if not gathered:
         return Section("missing", "Cells without a number", (Prose("None: every planned cell has its number."),))
     everywhere = 1 + sum(len(severities) for severities in run.perturbations.values())
@@ -380,11 +381,9 @@ class _Gap:
     conditions: dict[str, None]
 
 
-def _why_undefined(metric: str, row: ResultRow) -> str:
-    if metric.startswith("attention_mass"):
-        return "the attention was not measured (no text read, no answer readable), or there is no reference expert"
-    if metric in {"attention_jaccard", *tables.ALIGNMENT_METRICS}:
-        return "the method cites no features, or the benchmark has no reference expert"
+def _why_undefined(run: RunFolder, metric: str, row: ResultRow) -> str:
+    if run.declared(metric).undefined:
+        return run.declared(metric).undefined
     if metric.endswith(":parsed_only"):
         return "no parsed answers, or only one class among them"
     if row.n_positive in (0, row.n_cases):

@@ -69,11 +69,11 @@ def _areas(run: RunFolder, rows: Sequence[RobustnessRow], metric: str) -> Table 
     methods = [method for method in run.methods if any((method, p) in by_cell for p in perturbations)]
     lines = []
     for method in methods:
-        entries = [_entry(by_cell.get((method, perturbation)), sign=True) for perturbation in perturbations]
+        entries = [_degradation(run, by_cell.get((method, perturbation))) for perturbation in perturbations]
         if worst:
             entries.append(_entry(worst.get(method)))
         lines.append(Line(method, tuple(entries)))
-    what = wording.metric_label(metric)
+    what = tables.label(run, metric)
     caption = (
         f"Mean degradation in {what} over the severities of each perturbation, clean records at 0 among them: above 0 "
         f"is worse than clean. {tables.seeds_words(run)}, with the {tables.percentile_words(run)}, clean and perturbed "
@@ -99,8 +99,8 @@ def _own_losses(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
         Line(
             wording.condition_label(row.condition, row.severity),
             (
-                Entry(wording.metric_label(row.metric)),
-                _entry(row, sign=True),
+                Entry(tables.label(run, row.metric)),
+                _degradation(run, row),
                 _relative(percent.get((row.metric, row.condition, row.severity, row.method))),
                 Entry(p_value(row.p_value)),
                 Entry(p_value(row.p_corrected)),
@@ -139,9 +139,9 @@ def _differences(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
         Line(
             row.baseline,
             (
-                Entry(wording.metric_label(row.metric)),
+                Entry(tables.label(run, row.metric)),
                 Entry("worst case" if row.summary == names.WORST_CASE_DEGRADATION else row.condition),
-                _entry(row, sign=True),
+                _degradation(run, row),
                 Entry(p_value(row.p_value)),
                 Entry(p_value(row.p_corrected)),
             ),
@@ -168,7 +168,7 @@ def _order(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
         "Order of the methods on clean and on perturbed records: Kendall's tau-b, 1 for the same order, -1 for the "
         f"opposite one. With the {tables.percentile_words(run)}; noise counts in both orders, so the intervals lie low."
     )
-    return Table(caption, ("Condition", *(wording.metric_label(metric) for metric in metrics)), tuple(lines))
+    return Table(caption, ("Condition", *(tables.label(run, metric) for metric in metrics)), tuple(lines))
 
 
 def _stress(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
@@ -198,6 +198,14 @@ def _stress(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
     )
     headings = (*(_STRESS[summary] for summary in shown), "Expert's list")
     return Table(caption, ("Method", "Condition", *headings), lines)
+
+
+def _degradation(run: RunFolder, row: RobustnessRow | None) -> Entry:
+    """A loss with its sign, with as many decimals as its metric has."""
+    if row is None:
+        return Entry(wording.EN_DASH, quiet=True)
+    value, low, high = (signed(v, run.declared(row.metric).decimals) for v in (row.value, row.ci_low, row.ci_high))
+    return Entry(value, "" if math.isnan(row.ci_low) else f"{low} to {high}")
 
 
 def _entry(row: RobustnessRow | None, *, sign: bool = False) -> Entry:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eagbench.analysis.cells import CLEAN
-from eagbench.report import wording
+from eagbench.contracts.traits import MetricTraits
+from eagbench.report import tables, wording
 from eagbench.report.page.blocks import Block, Code, Facts, Folded, Prose, Section, TableBlock
 from eagbench.report.sections import transfer as transfer_section
-from eagbench.report.tables import Entry, Line, Table, curve_metrics, interval_words
+from eagbench.report.tables import Entry, Line, Table
 from eagbench.runs.reader import CostRow, Group, ResultRow, RunFolder
 
 
@@ -71,7 +72,7 @@ def _split_sentence(manifest: Mapping[str, Any]) -> str:
 
 
 def _found(run: RunFolder, group: Group) -> str:
-    metric = curve_metrics(run)[0] if curve_metrics(run) else None
+    metric = tables.curve_metrics(run)[0] if tables.curve_metrics(run) else None
     if metric is None:
         return ""
     cells = run.headline(group)
@@ -80,21 +81,21 @@ def _found(run: RunFolder, group: Group) -> str:
     ]
     if not clean:
         return ""
-    label = wording.metric_label(metric)
+    label, traits = tables.label(run, metric), run.declared(metric)
     low, high = min(clean, key=lambda row: row.value), max(clean, key=lambda row: row.value)
     if len(clean) == 1:
-        text = f"On unchanged records its {label} is {_with_interval(high)}."
+        text = f"On unchanged records its {label} is {_with_interval(high, traits)}."
     else:
         text = (
-            f"On unchanged records {label} ranges from {_with_interval(low)} for {low.method} to "
-            f"{_with_interval(high)} for {high.method}."
+            f"On unchanged records {label} ranges from {_with_interval(low, traits)} for {low.method} to "
+            f"{_with_interval(high, traits)} for {high.method}."
         )
     for reference in run.references:
         row = cells.get((reference, CLEAN, None, metric))
         if row is not None and row.status == "ok":
-            text += f" The reference {reference} reaches {wording.number(row.value)}."
+            text += f" The reference {reference} reaches {wording.number(row.value, traits)}."
     falls = [
-        (wording.loss(metric, before.value, row.value), before, row)
+        (wording.loss(traits, before.value, row.value), before, row)
         for (method, condition, _, name), row in cells.items()
         if name == metric and condition != CLEAN and row.status == "ok"
         if (before := cells.get((method, CLEAN, None, metric))) is not None and before.status == "ok"
@@ -103,16 +104,16 @@ def _found(run: RunFolder, group: Group) -> str:
     if lost > 0 and before is not None and after is not None:
         text += (
             f" The largest loss under a perturbation is that of {after.method}, from "
-            f"{wording.number(before.value)} to {wording.number(after.value)}, at "
+            f"{wording.number(before.value, traits)} to {wording.number(after.value, traits)}, at "
             f"{wording.condition_label(after.condition, after.severity)}."
         )
     tested = "are tested in the section on paired differences" if run.comparisons else "are not tested on this page"
     return f"{text} These are point estimates; differences between methods {tested}."
 
 
-def _with_interval(row: ResultRow) -> str:
-    interval = wording.interval(row)
-    return f"{wording.number(row.value)} ({interval})" if interval else wording.number(row.value)
+def _with_interval(row: ResultRow, traits: MetricTraits) -> str:
+    interval, value = wording.interval(row, traits), wording.number(row.value, traits)
+    return f"{value} ({interval})" if interval else value
 
 
 def tiles(run: RunFolder) -> tuple[tuple[str, str], ...]:
@@ -287,7 +288,7 @@ def provenance(run: RunFolder) -> Section:
         ("Code", state),
         ("Created", str(manifest.get("created", ""))),
         ("Training seeds", ", ".join(str(seed) for seed in manifest["seeds"])),
-        ("Intervals", f"{interval_words(run)}, seed {manifest['intervals']['seed']}"),
+        ("Intervals", f"{tables.interval_words(run)}, seed {manifest['intervals']['seed']}"),
         ("Hardware", ", ".join(f"{key} {value}" for key, value in hardware.items() if value not in (None, ""))),
         ("Versions", ", ".join(f"{name} {version}" for name, version in manifest.get("versions", {}).items())),
         *(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from eagbench.analysis.cells import CLEAN
+from eagbench.analysis.run_tables import ALL_CASES
 from eagbench.report import tables, wording
 from eagbench.report.figures import estimates as figures
 from eagbench.report.figures.estimates import Estimate
@@ -14,7 +15,6 @@ from eagbench.report.figures.subgroups import SubgroupPanel, SubgroupRow, subgro
 from eagbench.report.page.blocks import Block, FigureBlock, Prose, Section, TableBlock
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.runs.reader import Group, ResultRow, RunFolder
-from eagbench.runs.schema import ALL_CASES
 
 
 def subgroups(run: RunFolder, group: Group) -> Section | None:
@@ -70,17 +70,17 @@ def _forest(run: RunFolder, group: Group) -> FigureBlock | None:
     metric, spec = _metric(run), run.manifest["subgroups"]
     found = _rows(run, group, metric)
     shown = [*run.methods, *run.references]
-    drawn = [m for m in shown if any(isinstance(_cell(of_methods[m]), Estimate) for of_methods in found.values())]
+    drawn = [m for m in shown if any(isinstance(_cell(run, of_methods[m]), Estimate) for of_methods in found.values())]
     if not drawn:
         return None
     rows = [SubgroupRow(*_fact_and_value(name), _counts(of_methods.values())) for name, of_methods in found.items()]
     panels = []
     for method in drawn:
-        cells = [_cell(of_methods[method]) for of_methods in found.values()]
+        cells = [_cell(run, of_methods[method]) for of_methods in found.values()]
         on_all = cells[0]
         panels.append(SubgroupPanel(method, math.nan if isinstance(on_all, str) else on_all.value, cells))
     caption = (
-        f"{wording.metric_heading(metric)} on all cases and within each subgroup, on unchanged records, one panel per "
+        f"{tables.heading(run, metric)} on all cases and within each subgroup, on unchanged records, one panel per "
         f"method. {tables.seeds_words(run)}, with the {tables.interval_words(run)}. Vertical line: the method's value "
         "on all cases, the subgroup's among them. Too few: fewer than "
         f"{wording.several(spec['minimum_cases'], 'case')}, or than {wording.count(spec['minimum_positive'])} of the "
@@ -89,32 +89,32 @@ def _forest(run: RunFolder, group: Group) -> FigureBlock | None:
     missing = [method for method in run.methods if method not in drawn]
     if missing:
         caption += f" Without a number here (see the section on missing cells): {wording.enumeration(missing)}."
-    svg = subgroup_forest(rows, panels, figures.looks(run.methods), wording.metric_heading(metric))
+    svg = subgroup_forest(rows, panels, figures.looks(run.methods), tables.heading(run, metric))
     return FigureBlock(svg, caption)
 
 
-def _cell(row: ResultRow | None) -> Estimate | str:
+def _cell(run: RunFolder, row: ResultRow | None) -> Estimate | str:
     if row is not None and row.status == "ok" and not math.isnan(row.value):
         return Estimate(row.value, row.ci_low, row.ci_high)
-    return _entry(row).text
+    return _entry(run, row).text
 
 
 def _table(run: RunFolder, group: Group, metric: str) -> Table:
     lines = []
     for name, of_methods in _rows(run, group, metric).items():
-        entries = (_entry(row) for row in of_methods.values())
+        entries = (_entry(run, row) for row in of_methods.values())
         lines.append(Line(_name(name), (Entry(_counts(of_methods.values())), *entries)))
     caption = (
-        f"{wording.metric_heading(metric)} within subgroups on unchanged records. {tables.seeds_words(run)}, with the "
+        f"{tables.heading(run, metric)} within subgroups on unchanged records. {tables.seeds_words(run)}, with the "
         f"{tables.interval_words(run)}, of which each subgroup takes its part."
     )
     return Table(caption, ("Subgroup", "n / events", *run.methods, *run.references), tuple(lines))
 
 
-def _entry(row: ResultRow | None) -> Entry:
+def _entry(run: RunFolder, row: ResultRow | None) -> Entry:
     if row is not None and row.status == "too_few":
         return Entry("too few", quiet=True)
-    return tables.entry(row)
+    return tables.entry(run, row)
 
 
 def _name(subgroup: str) -> str:

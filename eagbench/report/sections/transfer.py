@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from eagbench.analysis.cells import CLEAN
+from eagbench.analysis.run_tables import MEAN_SEED
 from eagbench.analysis.transfer import OTHER_CASES
+from eagbench.metrics.unparsed import UnparsedRate
 from eagbench.report import tables, wording
 from eagbench.report.figures import transfer as transfer_figures
 from eagbench.report.figures.estimates import Estimate
@@ -16,7 +18,6 @@ from eagbench.report.page.blocks import Block, FigureBlock, Folded, Prose, Secti
 from eagbench.report.sections.comparisons import UNTESTED, is_untested, p_value, signed
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.runs.reader import Group, ResultRow, RunFolder
-from eagbench.runs.schema import MEAN_SEED
 
 ALL_OTHERS = "all others"
 
@@ -117,7 +118,11 @@ def _matrix(run: RunFolder, metric: str) -> FigureBlock:
     holds = {domain["name"]: set(domain["holds"]) for domain in run.manifest["transfer"]["domains"]}
     at_home = frozenset((row, column) for row in rows for column in columns if column in holds.get(row, ()))
     values = [row.value for row in cells.values() if row.status == "ok" and not math.isnan(row.value)]
-    extent = (0.5, max([0.9, *values])) if metric == "auroc" else (min(values, default=0.0), max(values, default=1.0))
+    # Where a method without skill always gets the same, the palest shade is that; a panel of one value has a width.
+    least = run.declared(metric).without_skill(None)
+    extent = (
+        (min(values, default=0.0), max(values, default=1.0)) if least is None else (least, max([least + 0.4, *values]))
+    )
     counts = {
         column: f"{wording.count(row.n_cases)} / {wording.count(row.n_positive)}"
         for (_, _, column), row in cells.items()
@@ -139,10 +144,10 @@ def _matrix(run: RunFolder, metric: str) -> FigureBlock:
         for method in run.methods
     ]
     caption = (
-        f"{wording.metric_label(metric)} of every method, trained in the row's domain and evaluated on the held-out "
+        f"{tables.label(run, metric)} of every method, trained in the row's domain and evaluated on the held-out "
         f"cases of the column's (below its name: cases / events), on unchanged records. {tables.seeds_words(run)}, "
         f"with the {tables.interval_words(run)}. Framed: trained where it is evaluated, on other patients. Darker is "
-        f"{'higher' if metric != 'brier' else 'larger'}; the shades are the same in all panels. Fields of one column "
+        "higher; the shades are the same in all panels. Fields of one column "
         "are on the same cases and can be compared; those of different columns are not."
     )
     if any(panel.unread for panel in panels):
@@ -163,12 +168,12 @@ def matrix_table(run: RunFolder, metric: str) -> Table | None:
 
     def line(method: str, place: str) -> Line:
         of_columns = (cells.get((method, place, column)) for column in columns)
-        return Line(method, (Entry(place), *(_matrix_entry(row, n_seeds) for row in of_columns)))
+        return Line(method, (Entry(place), *(_matrix_entry(run, row) for row in of_columns)))
 
     lines = tuple(line(method, place) for method in run.methods for place in rows)
     sizes = {c: f"{row.n_cases:,} / {row.n_positive:,}" for (_, _, c), row in cells.items()}
     caption = (
-        f"{wording.metric_heading(metric)} by training domain (row) and evaluated domain (column, with its held-out "
+        f"{tables.heading(run, metric)} by training domain (row) and evaluated domain (column, with its held-out "
         f"cases / events), on unchanged records. {tables.seeds_words(run)}, with the {tables.interval_words(run)}."
     )
     if any(_unparsed(row, n_seeds) >= _NAMED for row in cells.values()):
@@ -179,10 +184,10 @@ def matrix_table(run: RunFolder, metric: str) -> Table | None:
     return Table(caption, ("Method", "Trained in", *headings), lines)
 
 
-def _matrix_entry(row: ResultRow | None, n_seeds: int) -> Entry:
+def _matrix_entry(run: RunFolder, row: ResultRow | None) -> Entry:
     """The number with its interval; a number that stands for many unread answers says so."""
-    entry = tables.entry(row)
-    if row is None or row.metric == "unparsed_rate" or _unparsed(row, n_seeds) < _NAMED:
+    entry, n_seeds = tables.entry(run, row), len(run.manifest["seeds"])
+    if row is None or row.metric == UnparsedRate.name or _unparsed(row, n_seeds) < _NAMED:
         return entry
     share = f"{wording.percent(_unparsed(row, n_seeds))} unparsed"
     return replace(entry, note=f"{entry.note}; {share}" if entry.note else share)
@@ -262,25 +267,26 @@ def gap_table(run: RunFolder, metric: str) -> Table | None:
     rows = [row for row in run.gaps if row["metric"] == metric]
     if not rows:
         return None
+    traits = run.declared(metric)
     lines = tuple(
         Line(
             row["method"],
             (
                 Entry(f"{row['domain_train']} to {row['domain_eval']}"),
-                Entry(wording.number(float(row["value"]))),
+                Entry(wording.number(float(row["value"]), traits)),
                 Entry(
-                    wording.number(float(row["in_domain_value"])),
+                    wording.number(float(row["in_domain_value"]), traits),
                     f"{row['in_domain']}, {'other cases' if row['cases'] == OTHER_CASES else 'same cases'}",
                 ),
-                _gap(row),
+                _gap(row, traits.decimals),
                 *(Entry(p_value(float(row[key] or "nan"))) for key in ("p_value", "p_corrected")),
             ),
         )
         for row in rows
     )
-    loss = " (a negative gap is a loss: lower is better)" if wording.loss(metric, 0.0, 1.0) > 0 else ""
+    loss = " (a negative gap is a loss: lower is better)" if wording.loss(traits, 0.0, 1.0) > 0 else ""
     caption = (
-        f"Gap in {wording.metric_heading(metric)}: in-domain minus out-of-domain value{loss}. In-domain is the same "
+        f"Gap in {tables.heading(run, metric)}: in-domain minus out-of-domain value{loss}. In-domain is the same "
         "method trained where it is evaluated (the domain is named), on the same held-out cases and joint resamples; "
         "where no such model was trained, the method on the held-out cases of its own domain, which are other cases, "
         f"resampled apart. {tables.seeds_words(run)}, with the {tables.percentile_words(run)}. "
@@ -300,20 +306,21 @@ def found(run: RunFolder) -> str:
     rows = [row for row in run.gaps if row["metric"] == metric]
     if not rows:
         return ""
-    alpha = 1 - run.level
+    alpha, traits = 1 - run.level, run.declared(metric)
     shown = [row for row in rows if row["p_corrected"] and float(row["p_corrected"]) <= alpha]
-    lost = [row for row in shown if wording.loss(metric, float(row["in_domain_value"]), float(row["value"])) > 0]
+    lost = [row for row in shown if wording.loss(traits, float(row["in_domain_value"]), float(row["value"])) > 0]
     text = (
-        f"Of {wording.several(len(rows), 'gap')} in {wording.metric_label(metric)}, "
+        f"Of {wording.several(len(rows), 'gap')} in {tables.label(run, metric)}, "
         f"{len(lost)} {'is a loss' if len(lost) == 1 else 'are losses'} and {len(shown) - len(lost)} "
         f"{'is a gain' if len(shown) - len(lost) == 1 else 'are gains'} at {100 * alpha:g} % after correction; for the "
         "others no difference is shown, which is not to say that there is none."
     )
     if lost:
-        worst = max(lost, key=lambda row: wording.loss(metric, float(row["in_domain_value"]), float(row["value"])))
+        worst = max(lost, key=lambda row: wording.loss(traits, float(row["in_domain_value"]), float(row["value"])))
         text += (
             f" The largest loss is that of {worst['method']} from {worst['domain_train']} to {worst['domain_eval']}: "
-            f"{wording.number(float(worst['value']))} instead of {wording.number(float(worst['in_domain_value']))} "
+            f"{wording.number(float(worst['value']), traits)} instead of "
+            f"{wording.number(float(worst['in_domain_value']), traits)} "
             f"({worst['in_domain']})."
         )
     return text
@@ -338,10 +345,9 @@ def unread(run: RunFolder) -> str:
     )
 
 
-def _gap(row: Mapping[str, Any]) -> Entry:
-    if not row["ci_low"]:
-        return Entry(signed(float(row["gap"])), "interval undefined")
-    return Entry(signed(float(row["gap"])), f"{signed(float(row['ci_low']))} to {signed(float(row['ci_high']))}")
+def _gap(row: Mapping[str, Any], decimals: int) -> Entry:
+    gap, low, high = (signed(float(row[key] or "nan"), decimals) for key in ("gap", "ci_low", "ci_high"))
+    return Entry(gap, f"{low} to {high}" if row["ci_low"] else "interval undefined")
 
 
 def by_pair(sections: Sequence[tuple[Group, Sequence[Section]]]) -> Section:

@@ -9,7 +9,7 @@ from eagbench.analysis.comparisons import PRIMARY
 from eagbench.report import wording
 from eagbench.report.page.blocks import Prose, Section, TableBlock
 from eagbench.report.sections.comparisons import of_group, primary_table, verdict
-from eagbench.report.tables import Entry, Line, Table, group_title, main_table
+from eagbench.report.tables import Entry, Line, Table, group_title, label, main_table
 from eagbench.runs.reader import ComparisonRow, Group, RunFolder
 from eagbench.sweep.folder import EVALUATION
 from eagbench.sweep.report.tables import tuning_words
@@ -79,7 +79,7 @@ def _verdicts(run: RunFolder) -> list[str]:
     words = []
     for group in run.groups:
         if rows := _primary(run, group):
-            metric = wording.metric_label(run.manifest["comparisons"]["metric"])
+            metric = label(run, run.manifest["comparisons"]["metric"])
             words.append(f"On held-out cases{_where(run, group)}: {verdict(run, rows, metric)}")
     return words
 

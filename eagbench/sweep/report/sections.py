@@ -12,7 +12,7 @@ from eagbench.report.page.blocks import Block, Code, Facts, FigureBlock, Folded,
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.sweep.report import figures, tables
 from eagbench.sweep.report.figures import BEST, BEST_SO_FAR, COMPLETE, DEFAULT, FAILED, PRUNED
-from eagbench.sweep.report.trials import LEAST_FOR_IMPORTANCE, TUNING, SweepFolder, named, seconds_of
+from eagbench.sweep.report.trials import LEAST_FOR_IMPORTANCE, TUNING, SweepFolder, named, objective_label, seconds_of
 
 SHOWN_AXES = 8  # of the parallel coordinates: more can't be read
 
@@ -366,7 +366,7 @@ def _objective_words(sweep: SweepFolder, i: int) -> str:
     if record.condition is not None:
         under = f" under {wording.condition_label(record.condition, record.severity)}"
     measure = "loss of " if record.kind == "degradation" else ""
-    return f"{record.direction} {measure}{wording.metric_label(record.of)} of {record.method}{under}, {TUNING}"
+    return f"{record.direction} {measure}{objective_label(record)} of {record.method}{under}, {TUNING}"
 
 
 def _trials(n: int) -> str:

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from eagbench.analysis.metric_uses import MetricUse
+from eagbench.contracts.traits import MetricTraits
+from eagbench.metrics.number_names import metric_and_calibration
 from eagbench.report import wording
 from eagbench.sweep.folder import ObjectiveRecord, SweepRecord, load_study, read_sweep
 from eagbench.sweep.report.axes import Axis, axis_of, short_names
@@ -177,7 +180,7 @@ class SweepFolder:
     def label(self, objective: int) -> str:
         """An objective's name for a reader."""
         record = self.record.objectives[objective]
-        return wording.metric_label(record.name) if record.name == record.of else wording.words(record.name)
+        return objective_label(record) if record.name == record.of else wording.words(record.name)
 
     def number(self, objective: int, value: float) -> str:
         """An objective's value as it is written everywhere."""
@@ -198,10 +201,23 @@ def flow(value: Any) -> str:
     return str(yaml.safe_dump(value, default_flow_style=True, width=10_000)).removesuffix("\n").removesuffix("\n...")
 
 
+def traits_of_objective(objective: ObjectiveRecord) -> MetricTraits:
+    """Returns what the metric of an objective declares; it is named with its variant and calibration."""
+    metric, _ = metric_and_calibration(objective.of)
+    return MetricUse.registered(metric.partition(":")[0], {}).traits
+
+
+def objective_label(objective: ObjectiveRecord) -> str:
+    """Returns what a reader calls what an objective measures."""
+    if objective.kind == "cost":
+        return wording.words(objective.of)
+    return wording.metric_label(objective.of, traits_of_objective(objective))
+
+
 def written_value(objective: ObjectiveRecord, value: float) -> str:
     """A value of an objective: a metric's as in the run report, a cost's by its unit."""
     if objective.kind != "cost":
-        return wording.number(value, objective.of)
+        return wording.number(value, traits_of_objective(objective))
     return wording.duration(value) if objective.of == "seconds" else f"{value:,.0f}"
 
 

@@ -23,8 +23,8 @@ from eagbench.api import (
     STYLES,
     Cases,
     MethodPlan,
+    MethodTraits,
     Prediction,
-    Reads,
     RecordText,
     StageNode,
     StageRun,
@@ -43,7 +43,7 @@ class FewShot:
     """Asks the frozen policy about each case after showing it training cases."""
 
     name: ClassVar[str] = "few_shot"
-    reads: ClassVar[Reads] = "text"
+    traits = MethodTraits(reads="text")
 
     class Params(StrictParams):
         """Which examples, and how the policy is asked.

@@ -33,8 +33,8 @@ from eagbench.api import (
     Cases,
     FloatArray,
     MethodPlan,
+    MethodTraits,
     Prediction,
-    Reads,
     RecordText,
     StageNode,
     StageRun,
@@ -64,7 +64,7 @@ class HybridEmbedding:
     """A head on the policy's hidden state and the expert's output."""
 
     name: ClassVar[str] = "hybrid_embedding"
-    reads: ClassVar[Reads] = "text"
+    traits = MethodTraits(reads="text")
 
     class Params(StrictParams):
         """What is joined.

@@ -24,7 +24,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from eagbench.api import Cases, MethodPlan, Prediction, Reads, StageNode, StageRun, StrictParams
+from eagbench.api import Cases, MethodPlan, MethodTraits, Prediction, StageNode, StageRun, StrictParams
 from eagbench_plugins.baselines.elicitation import elicit
 from eagbench_plugins.baselines.prior_expert import PriorExpert, fit_prior_expert
 
@@ -33,7 +33,7 @@ class HybridPrior:
     """A logistic regression with the policy's prior."""
 
     name: ClassVar[str] = "hybrid_prior"
-    reads: ClassVar[Reads] = "columns"
+    traits = MethodTraits(reads="columns")
 
     class Params(StrictParams):
         """How the prior enters.

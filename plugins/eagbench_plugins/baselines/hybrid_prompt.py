@@ -23,8 +23,8 @@ from eagbench.api import (
     STYLES,
     Cases,
     MethodPlan,
+    MethodTraits,
     Prediction,
-    Reads,
     RecordText,
     StageNode,
     StageRun,
@@ -41,7 +41,7 @@ class HybridPrompt:
     """Asks the frozen policy about each case, and tells it what the expert says of it."""
 
     name: ClassVar[str] = "hybrid_prompt"
-    reads: ClassVar[Reads] = "text"
+    traits = MethodTraits(reads="text")
 
     class Params(StrictParams):
         """What is told, and how the policy is asked.

@@ -18,6 +18,7 @@ from eagbench.api import (
     Access,
     Cases,
     Cohort,
+    DatasetTraits,
     FloatArray,
     Provenance,
     StageRun,
@@ -76,9 +77,10 @@ class IcuDemo:
         return "open"
 
     @property
-    def hospitals(self) -> tuple[str, ...]:
+    def traits(self) -> DatasetTraits:
         """Where the stays are from, by the published name of the folder; both origins for one that was renamed."""
-        return _HOSPITALS.get(self.params.root.name, tuple(name for names in _HOSPITALS.values() for name in names))
+        every = tuple(name for names in _HOSPITALS.values() for name in names)
+        return DatasetTraits(hospitals=_HOSPITALS.get(self.params.root.name, every))
 
     def files(self) -> Sequence[Path]:
         """The three files.
@@ -95,17 +97,13 @@ class IcuDemo:
                 raise UserError(f"there is no '{path.name}' in '{root}'", where="data.root", mend=_WHERE_FROM)
         return paths
 
-    def generate(self, run: StageRun) -> None:  # noqa: ARG002
-        """Never called: the data set has files."""
-        raise RuntimeError("icu_demo reads published files and generates none")
-
-    def load(self, generated: Path | None, run: StageRun) -> Cohort:
+    def load(self, run: StageRun) -> Cohort:
         """Reads the cohort: one case per stay with a measurement in the window.
 
         Raises:
             UserError: A file is not readable, lacks a column, contradicts another one, or is in other units.
         """
-        del generated, run
+        del run
         static_path, series_path, label_path = self.files()
         vocab = vocabulary()
         items = vocab.source("icu_demo")

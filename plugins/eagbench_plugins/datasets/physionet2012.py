@@ -9,7 +9,7 @@ from __future__ import annotations
 import tarfile
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -20,6 +20,7 @@ from eagbench.api import (
     Access,
     Cases,
     Cohort,
+    DatasetTraits,
     Provenance,
     StageRun,
     StrictParams,
@@ -71,9 +72,10 @@ class PhysioNet2012:
 
     name: ClassVar[str] = "physionet2012"
     Params: ClassVar[type[PhysioNet2012Params]] = PhysioNet2012Params
-    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {"icu_type": tuple(_UNITS.values())}
+    traits = DatasetTraits(
+        groups={"icu_type": tuple(_UNITS.values())}, hospitals=("Beth Israel Deaconess Medical Center",)
+    )
     # The challenge took its records from MIMIC-II.
-    hospitals: ClassVar[tuple[str, ...]] = ("Beth Israel Deaconess Medical Center",)
 
     def __init__(self, params: PhysioNet2012Params) -> None:
         self.params = params
@@ -97,17 +99,13 @@ class PhysioNet2012:
                 raise UserError(f"there is no '{name}' in '{root}'", where="data.root", mend=mend)
         return (root / _ARCHIVE, root / _OUTCOMES)
 
-    def generate(self, run: StageRun) -> None:  # noqa: ARG002
-        """Never called: the data set has files."""
-        raise RuntimeError("physionet2012 reads published files and generates none")
-
-    def load(self, generated: Path | None, run: StageRun) -> Cohort:
+    def load(self, run: StageRun) -> Cohort:
         """Reads the cohort: one case per record with a measurement in the window.
 
         Raises:
             UserError: A file is not readable, lacks a column, misses a record's outcome, or is in other units.
         """
-        del generated, run
+        del run
         archive, outcomes = self.files()
         rows = _read_records(archive)
         descriptors, measurements = _split(rows)

@@ -21,6 +21,7 @@ from eagbench.api import (
     Case,
     Cases,
     Cohort,
+    DatasetTraits,
     Provenance,
     StageRun,
     StrictParams,
@@ -67,7 +68,7 @@ class Tjh:
 
     name: ClassVar[str] = "tjh"
     Params: ClassVar[type[TjhParams]] = TjhParams
-    hospitals: ClassVar[tuple[str, ...]] = ("Tongji Hospital, Wuhan",)
+    traits = DatasetTraits(hospitals=("Tongji Hospital, Wuhan",))
 
     def __init__(self, params: TjhParams) -> None:
         self.params = params
@@ -90,17 +91,13 @@ class Tjh:
             raise UserError(f"there is no '{_FILE}' in '{root}'", where="data.root", mend=_WHERE_FROM)
         return (path,)
 
-    def generate(self, run: StageRun) -> None:  # noqa: ARG002
-        """Never called: the data set has files."""
-        raise RuntimeError("tjh reads published files and generates none")
-
-    def load(self, generated: Path | None, run: StageRun) -> Cohort:
+    def load(self, run: StageRun) -> Cohort:
         """Reads the cohort: one case per patient with a measurement in the window who is still in hospital at its end.
 
         Raises:
             UserError: The file is not readable, lacks a column, holds text where numbers belong, or is in other units.
         """
-        del generated, run
+        del run
         (path,) = self.files()
         table = _read(path)
         stays = table.drop_duplicates("PATIENT_ID").reset_index(drop=True)

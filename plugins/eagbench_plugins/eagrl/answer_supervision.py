@@ -34,8 +34,8 @@ from eagbench.api import (
     Cases,
     LabelledCases,
     MethodPlan,
+    MethodTraits,
     Prediction,
-    Reads,
     StageNode,
     StageRun,
     StrictParams,
@@ -54,7 +54,7 @@ class AnswerSupervision:
     """Supervised fine-tuning on the labels, as answers."""
 
     name: ClassVar[str] = "sft"
-    reads: ClassVar[Reads] = "text"
+    traits = MethodTraits(reads="text")
 
     class Params(StrictParams):
         """What is learnt, and how. What has a namesake in `trajectory_distillation` means the same.

@@ -20,12 +20,14 @@ from datasets import Dataset
 from eagbench.api import (
     AttentionProbe,
     IntArray,
+    RewardTraits,
     StageRun,
     Style,
     Trajectory,
     attention_probe,
     measure_attention,
     quiet_transformers,
+    traits_of,
 )
 from eagbench_plugins.eagrl.adaptive_clipping import LOW_CLIP
 from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
@@ -57,7 +59,7 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
     """
     opened = open_trainable(run.inputs["policy"], "policy_optimisation")
     # Training changes the opened model in place, so the probe looks at the policy as it is at that moment.
-    probe = attention_probe(opened) if getattr(judged[0].reward, "needs_attention", False) else None
+    probe = attention_probe(opened) if traits_of(judged[0].reward, RewardTraits).needs_attention else None
     tokenizer = opened.tokenizer
     rows = [{"prompt": _prompt(case.prompt, tokenizer), "position": i} for i, case in enumerate(judged)]
     # The trainer seeds torch for the whole process; TRL 1.16 asks transformers 5 by a name that it calls outdated.

@@ -23,6 +23,7 @@ from eagbench.api import (
     LabelledCases,
     RecordText,
     Reward,
+    RewardTraits,
     SearchResult,
     SearchTask,
     StageRun,
@@ -35,6 +36,7 @@ from eagbench.api import (
     prompt_with_spans,
     read_answer,
     read_salience,
+    traits_of,
 )
 from eagbench_plugins.eagrl.journal import JournaledModel
 
@@ -53,7 +55,7 @@ def search_trajectories(run: StageRun) -> None:
     reward = create_component(run.params["reward"])
     record_text = RecordText.load(run.inputs["record_text"])
     tasks = _tasks(train, record_text, reward, run)
-    probe = attention_probe(model) if getattr(reward, "needs_attention", False) else None
+    probe = attention_probe(model) if traits_of(reward, RewardTraits).needs_attention else None
 
     def read(case: Case, text: str, tokens: int) -> Trajectory:
         trajectory = read_answer(style, case, text, tokens, vocabulary)

@@ -24,14 +24,17 @@ from eagbench.api import (
     Cases,
     ComponentUse,
     MethodPlan,
+    MethodTraits,
     Prediction,
-    Reads,
+    RewardTraits,
+    SearchTraits,
     StageNode,
     StageRun,
     StyleName,
     UserError,
     answer_with_policy,
     create_component,
+    traits_of,
 )
 from eagbench_plugins.eagrl.distillation import Selection
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
@@ -46,7 +49,7 @@ class TrajectoryDistillation:
     """Search, selection and supervised fine-tuning."""
 
     name: ClassVar[str] = "trajectory_distillation"
-    reads: ClassVar[Reads] = "text"
+    traits = MethodTraits(reads="text")
 
     class Params(Selection):
         """The parts of Stage I; the selection's own parameters stand beside these.
@@ -129,15 +132,20 @@ class TrajectoryDistillation:
         )
 
     def _refuse_unmet_needs(self, use: ComponentUse) -> None:
-        component = create_component(use.identity())
+        traits: RewardTraits | SearchTraits
+        if use.kind == "search":
+            traits = traits_of(create_component(use.identity()), SearchTraits)
+            needs_steps = traits.needs_steps
+        else:
+            traits, needs_steps = traits_of(create_component(use.identity()), RewardTraits), False
         where = f"method {self.name}, {use.kind} {use.name}"
-        if getattr(component, "needs_salience", False) and self.params.expert is None:
+        if traits.needs_salience and self.params.expert is None:
             raise UserError(
                 f"the {use.kind} '{use.name}' compares with an expert, and the method has none",
                 where=where,
                 mend=f"give the method `expert: lightgbm` (or another one), or choose a {use.kind} that needs none",
             )
-        if getattr(component, "needs_steps", False) and not STYLES[self.params.style].cites_features:
+        if needs_steps and not STYLES[self.params.style].cites_features:
             raise UserError(
                 f"the search '{use.name}' goes step by step, and the style '{self.params.style}' has no steps",
                 where=where,

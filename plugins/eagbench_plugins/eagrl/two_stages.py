@@ -11,13 +11,15 @@ from eagbench.api import (
     STYLES,
     Cases,
     MethodPlan,
+    MethodTraits,
     Prediction,
-    Reads,
+    RewardTraits,
     StageNode,
     StageRun,
     UserError,
     answer_with_policy,
     create_component,
+    traits_of,
 )
 from eagbench_plugins.eagrl.optimisation import Optimisation
 from eagbench_plugins.eagrl.policy_optimisation import optimise_policy
@@ -66,7 +68,7 @@ class TwoStageMethod:
     """
 
     name: ClassVar[str]
-    reads: ClassVar[Reads] = "text"
+    traits = MethodTraits(reads="text")
 
     def __init__(self, params: TwoStages) -> None:
         self.params = params
@@ -114,7 +116,7 @@ def declare(params: TwoStages, plan: MethodPlan, method: str) -> Mapping[str, St
         "reward", params.reward if spec is None else spec, "policy_optimisation" if in_stage_two else "reward"
     )
     inputs: dict[str, Any] = {"training": plan.training, **prepared}
-    if getattr(create_component(reward.identity()), "needs_salience", False):
+    if traits_of(create_component(reward.identity()), RewardTraits).needs_salience:
         if params.expert is None:
             raise UserError(
                 f"the reward '{reward.name}' compares with an expert, and the method has none",

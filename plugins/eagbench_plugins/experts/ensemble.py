@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 from pydantic import Field, field_validator
 
-from eagbench.api import Cases, Expert, FloatArray, StageRun, StrictParams, TrainingData, create_component
+from eagbench.api import Cases, Expert, ExpertTraits, FloatArray, StageRun, StrictParams, TrainingData, create_component
 
 Member = str | Mapping[str, Any]
 
@@ -25,7 +25,7 @@ class Ensemble:
 
     name: ClassVar[str] = "ensemble"
     # Parameters that name other components, by kind: the plan validates them, and their code enters the fingerprint.
-    components: ClassVar[Mapping[str, str]] = {"members": "expert"}
+    traits = ExpertTraits(parts={"members": "expert"})
 
     class Params(StrictParams):
         """Parameters.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eagbench.api import Case, Cases, Feature, FeatureVocabulary, FurtherLine
+from eagbench.api import Case, Cases, Feature, FeatureVocabulary, FurtherLine, PerturbationTraits
 from eagbench_plugins.perturbations.record_change import RecordChange
 from eagbench_plugins.perturbations.severity import check_number
 
@@ -52,9 +52,9 @@ class DistractorFeatures(RecordChange):
     """
 
     name = "distractor_features"
-    applies_to = frozenset({"text"})
-    levels = (1.0, 3.0, 5.0, 10.0, 20.0)
-    severity_unit = "further features"
+    traits = PerturbationTraits(
+        levels=(1.0, 3.0, 5.0, 10.0, 20.0), severity_unit="further features", applies_to=frozenset({"text"})
+    )
     _distractors: tuple[Feature, ...]
 
     def check_severity(self, severity: float) -> None:

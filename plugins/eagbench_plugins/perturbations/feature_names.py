@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eagbench.api import Case, Cases, FeatureVocabulary, WrittenAs
+from eagbench.api import Case, Cases, FeatureVocabulary, PerturbationTraits, WrittenAs
 from eagbench_plugins.perturbations.record_change import RecordChange
 
 _LONGEST_ABBREVIATION = 8
@@ -61,9 +61,11 @@ class FeatureSynonyms(RecordChange):
     """
 
     name = "feature_synonyms"
-    applies_to = frozenset({"text"})
-    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
-    severity_unit = "share of the features that have a synonym"
+    traits = PerturbationTraits(
+        levels=(0.2, 0.4, 0.6, 0.8, 1.0),
+        severity_unit="share of the features that have a synonym",
+        applies_to=frozenset({"text"}),
+    )
     _names: dict[str, tuple[WrittenAs, ...]]
 
     def fit(self, cases: Cases) -> None:
@@ -84,9 +86,11 @@ class FeatureAbbreviations(RecordChange):
     """
 
     name = "feature_abbreviations"
-    applies_to = frozenset({"text"})
-    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
-    severity_unit = "share of the features that have an abbreviation"
+    traits = PerturbationTraits(
+        levels=(0.2, 0.4, 0.6, 0.8, 1.0),
+        severity_unit="share of the features that have an abbreviation",
+        applies_to=frozenset({"text"}),
+    )
     _names: dict[str, tuple[WrittenAs, ...]]
 
     def fit(self, cases: Cases) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eagbench.api import Case, IntArray
+from eagbench.api import Case, IntArray, PerturbationTraits
 from eagbench_plugins.perturbations.record_change import RecordChange
 
 
@@ -52,8 +52,7 @@ class FeatureOrder(RecordChange):
     """
 
     name = "feature_order"
-    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
-    severity_unit = "share of the features"
+    traits = PerturbationTraits(levels=(0.2, 0.4, 0.6, 0.8, 1.0), severity_unit="share of the features")
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case with `severity` of its features in another order, values and all."""
@@ -69,10 +68,12 @@ class FeatureOrderPositional(RecordChange):
     """
 
     name = "feature_order_positional"
-    draws_like = FeatureOrder.name
-    applies_to = frozenset({"columns"})
-    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
-    severity_unit = "share of the features"
+    traits = PerturbationTraits(
+        levels=(0.2, 0.4, 0.6, 0.8, 1.0),
+        severity_unit="share of the features",
+        applies_to=frozenset({"columns"}),
+        draws_like=FeatureOrder.name,
+    )
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case with the columns of `severity` of its features exchanged under unchanged names."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eagbench.api import BoolArray, Case, Cases, FloatArray, IntArray
+from eagbench.api import BoolArray, Case, Cases, FloatArray, IntArray, PerturbationTraits
 from eagbench_plugins.perturbations.record_change import RecordChange
 from eagbench_plugins.perturbations.severity import check_amount
 from eagbench_plugins.perturbations.training_values import Columns, Scale, scales
@@ -22,8 +22,7 @@ class GaussianNoise(RecordChange):
     """
 
     name = "gaussian_noise"
-    levels = (0.1, 0.25, 0.5, 1.0, 2.0)
-    severity_unit = "training standard deviations"
+    traits = PerturbationTraits(levels=(0.1, 0.25, 0.5, 1.0, 2.0), severity_unit="training standard deviations")
     _scales: dict[str, Scale]
 
     def check_severity(self, severity: float) -> None:
@@ -59,8 +58,7 @@ class Outliers(RecordChange):
     """
 
     name = "outliers"
-    levels = (0.01, 0.02, 0.05, 0.1, 0.2)
-    severity_unit = "share of the measurements"
+    traits = PerturbationTraits(levels=(0.01, 0.02, 0.05, 0.1, 0.2), severity_unit="share of the measurements")
     _scales: dict[str, Scale]
 
     def fit(self, cases: Cases) -> None:
@@ -91,8 +89,7 @@ class DecimalSlips(RecordChange):
     """
 
     name = "decimal_slips"
-    levels = (0.01, 0.02, 0.05, 0.1, 0.2)
-    severity_unit = "share of the measurements"
+    traits = PerturbationTraits(levels=(0.01, 0.02, 0.05, 0.1, 0.2), severity_unit="share of the measurements")
     _scales: dict[str, Scale]
 
     def fit(self, cases: Cases) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pydantic import Field
 
-from eagbench.api import Case, Cases, Feature, FloatArray, StrictParams
+from eagbench.api import Case, Cases, Feature, FloatArray, PerturbationTraits, StrictParams
 from eagbench_plugins.perturbations.record_change import RecordChange
 from eagbench_plugins.perturbations.training_values import observed_values
 
@@ -74,8 +74,7 @@ class MissingByValue(RecordChange):
     """
 
     name = "missing_by_value"
-    levels = (0.1, 0.2, 0.3, 0.5, 0.7)
-    severity_unit = "share of the measurements"
+    traits = PerturbationTraits(levels=(0.1, 0.2, 0.3, 0.5, 0.7), severity_unit="share of the measurements")
     Params = MissingByValueParams
     params: MissingByValueParams
     _abnormality: dict[str, Abnormality]

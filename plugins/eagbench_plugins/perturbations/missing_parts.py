@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eagbench.api import BoolArray, Case, Cases, IntArray
+from eagbench.api import BoolArray, Case, Cases, IntArray, PerturbationTraits
 from eagbench_plugins.perturbations.record_change import RecordChange
 from eagbench_plugins.perturbations.severity import check_amount
 
@@ -35,8 +35,7 @@ class MissingFeatures(RecordChange):
     """
 
     name = "missing_features"
-    levels = (0.1, 0.2, 0.3, 0.5, 0.7)
-    severity_unit = "share of the measured features"
+    traits = PerturbationTraits(levels=(0.1, 0.2, 0.3, 0.5, 0.7), severity_unit="share of the measured features")
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case without any value of `severity` of its measured features."""
@@ -54,8 +53,7 @@ class MissingVisits(RecordChange):
     """
 
     name = "missing_visits"
-    levels = (0.1, 0.3, 0.5, 0.7, 0.9)
-    severity_unit = "share of the times"
+    traits = PerturbationTraits(levels=(0.1, 0.3, 0.5, 0.7, 0.9), severity_unit="share of the times")
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case without `severity` of its times."""
@@ -71,8 +69,7 @@ class LastHoursRemoved(RecordChange):
     """
 
     name = "last_hours_removed"
-    levels = (2.0, 6.0, 12.0, 24.0, 36.0)
-    severity_unit = "hours before the end of the window"
+    traits = PerturbationTraits(levels=(2.0, 6.0, 12.0, 24.0, 36.0), severity_unit="hours before the end of the window")
     _window_hours: float
 
     def check_severity(self, severity: float) -> None:

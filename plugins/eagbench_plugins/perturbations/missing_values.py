@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eagbench.api import Case
+from eagbench.api import Case, PerturbationTraits
 from eagbench_plugins.perturbations.record_change import RecordChange
 
 
@@ -19,8 +19,7 @@ class MissingValues(RecordChange):
     """
 
     name = "missing_values"
-    levels = (0.1, 0.2, 0.3, 0.5, 0.7)
-    severity_unit = "share of the measurements"
+    traits = PerturbationTraits(levels=(0.1, 0.2, 0.3, 0.5, 0.7), severity_unit="share of the measurements")
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case with `severity` of its measurements removed; a higher severity removes these and more."""

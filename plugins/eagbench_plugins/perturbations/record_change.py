@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from eagbench.api import Cases, Reads, StrictParams
+from eagbench.api import Cases, PerturbationTraits, StrictParams
 from eagbench_plugins.perturbations.severity import check_share
-
-ALL_READERS: frozenset[Reads] = frozenset({"columns", "text"})
 
 
 class NoParams(StrictParams):
@@ -19,15 +17,11 @@ class RecordChange:
 
     Attributes:
         name: Its name.
-        levels: Severities 1 to 5.
-        severity_unit: What a severity counts.
-        applies_to: For which readers it means something.
+        traits: Its levels, what a severity counts, for which readers it means something.
     """
 
     name: ClassVar[str]
-    levels: ClassVar[tuple[float, float, float, float, float]]
-    severity_unit: ClassVar[str]
-    applies_to: ClassVar[frozenset[Reads]] = ALL_READERS
+    traits: ClassVar[PerturbationTraits]
     Params: ClassVar[type[StrictParams]] = NoParams
 
     def __init__(self, params: StrictParams) -> None:

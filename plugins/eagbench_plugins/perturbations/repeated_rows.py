@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eagbench.api import Case, Cases, FloatArray, IntArray
+from eagbench.api import Case, Cases, FloatArray, IntArray, PerturbationTraits
 from eagbench_plugins.perturbations.record_change import RecordChange
 from eagbench_plugins.perturbations.training_values import Columns, Scale, scales
 
@@ -42,8 +42,7 @@ class DuplicatedRows(RecordChange):
     """
 
     name = "duplicated_rows"
-    levels = (0.1, 0.2, 0.3, 0.5, 1.0)
-    severity_unit = "share of the times"
+    traits = PerturbationTraits(levels=(0.1, 0.2, 0.3, 0.5, 1.0), severity_unit="share of the times")
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case with `severity` of its times twice."""
@@ -61,8 +60,7 @@ class ContradictoryRows(RecordChange):
     """
 
     name = "contradictory_rows"
-    levels = (0.1, 0.2, 0.3, 0.5, 1.0)
-    severity_unit = "share of the times"
+    traits = PerturbationTraits(levels=(0.1, 0.2, 0.3, 0.5, 1.0), severity_unit="share of the times")
     _scales: dict[str, Scale]
 
     def fit(self, cases: Cases) -> None:

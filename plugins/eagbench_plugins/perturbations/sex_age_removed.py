@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from eagbench.api import Case, StrictParams
+from eagbench.api import Case, PerturbationTraits, StrictParams
 from eagbench_plugins.perturbations.record_change import RecordChange
 
 
@@ -30,8 +30,7 @@ class SexAgeRemoved(RecordChange):
     """
 
     name = "sex_age_removed"
-    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
-    severity_unit = "share of the cases"
+    traits = PerturbationTraits(levels=(0.2, 0.4, 0.6, 0.8, 1.0), severity_unit="share of the cases")
     Params = SexAgeRemovedParams
     params: SexAgeRemovedParams
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eagbench.api import BoolArray, Case, Cases, FloatArray
+from eagbench.api import BoolArray, Case, Cases, FloatArray, PerturbationTraits
 from eagbench_plugins.perturbations.feature_order import exchange, reordering
 from eagbench_plugins.perturbations.missing_parts import without_rows
 from eagbench_plugins.perturbations.record_change import RecordChange
@@ -21,8 +21,7 @@ class TimeJitter(RecordChange):
     """
 
     name = "time_jitter"
-    levels = (0.25, 0.5, 1.0, 3.0, 6.0)
-    severity_unit = "hours either way"
+    traits = PerturbationTraits(levels=(0.25, 0.5, 1.0, 3.0, 6.0), severity_unit="hours either way")
     _window_hours: float
 
     def check_severity(self, severity: float) -> None:
@@ -54,8 +53,7 @@ class TimeShuffle(RecordChange):
     """
 
     name = "time_shuffle"
-    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
-    severity_unit = "share of the times"
+    traits = PerturbationTraits(levels=(0.2, 0.4, 0.6, 0.8, 1.0), severity_unit="share of the times")
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case with the measurements of `severity` of its times in each other's place."""
@@ -70,8 +68,9 @@ class TimeShuffleBeforeLast(RecordChange):
     """
 
     name = "time_shuffle_before_last"
-    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
-    severity_unit = "share of each feature's values but the last"
+    traits = PerturbationTraits(
+        levels=(0.2, 0.4, 0.6, 0.8, 1.0), severity_unit="share of each feature's values but the last"
+    )
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case with `severity` of each feature's earlier values in each other's place."""
@@ -94,8 +93,7 @@ class CoarserSampling(RecordChange):
     """
 
     name = "coarser_sampling"
-    levels = (2.0, 4.0, 8.0, 12.0, 24.0)
-    severity_unit = "hours between two measurements"
+    traits = PerturbationTraits(levels=(2.0, 4.0, 8.0, 12.0, 24.0), severity_unit="hours between two measurements")
 
     def check_severity(self, severity: float) -> None:
         """Hours between two measurements, 0 or more."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eagbench.api import Case, Cases, WrittenAs, vocabulary
+from eagbench.api import Case, Cases, PerturbationTraits, WrittenAs, vocabulary
 from eagbench_plugins.perturbations.record_change import RecordChange
 
 
@@ -47,9 +47,11 @@ class UnitChange(RecordChange):
     """
 
     name = "unit_change"
-    applies_to = frozenset({"text"})
-    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
-    severity_unit = "share of the features that have another unit"
+    traits = PerturbationTraits(
+        levels=(0.2, 0.4, 0.6, 0.8, 1.0),
+        severity_unit="share of the features that have another unit",
+        applies_to=frozenset({"text"}),
+    )
     _units: dict[str, WrittenAs]
 
     def fit(self, cases: Cases) -> None:
@@ -70,9 +72,11 @@ class UnitChangeUnlabelled(RecordChange):
     """
 
     name = "unit_change_unlabelled"
-    draws_like = UnitChange.name
-    levels = (0.2, 0.4, 0.6, 0.8, 1.0)
-    severity_unit = "share of the features that have another unit"
+    traits = PerturbationTraits(
+        levels=(0.2, 0.4, 0.6, 0.8, 1.0),
+        severity_unit="share of the features that have another unit",
+        draws_like=UnitChange.name,
+    )
     _units: dict[str, WrittenAs]
 
     def fit(self, cases: Cases) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from eagbench.api import Cases, LanguageModel, RecordText, StageRun, UserError
+from eagbench.api import Cases, LanguageModel, PolicyTraits, RecordText, StageRun, UserError
 from eagbench_plugins.policies.openai_params import OpenAIParams
 
 
@@ -20,7 +20,6 @@ class OpenAIPolicy:
     """A model on an OpenAI-compatible server, asked as it is."""
 
     name: ClassVar[str] = "openai"
-    gives_attention: ClassVar[bool] = False
 
     Params = OpenAIParams
 
@@ -28,13 +27,17 @@ class OpenAIPolicy:
         self.params = params
 
     @property
-    def leaves_machine(self) -> bool:
-        """Whether prompts go to another machine: whether the server is elsewhere than on the loopback interface."""
+    def traits(self) -> PolicyTraits:
+        """Prompts go to another machine if the server is elsewhere than on the loopback interface."""
+        return PolicyTraits(leaves_machine=not self._is_local, gives_attention=False)
+
+    @property
+    def _is_local(self) -> bool:
         host = urlsplit(self.params.base_url).hostname or ""
         try:
-            return not ipaddress.ip_address(host).is_loopback
+            return ipaddress.ip_address(host).is_loopback
         except ValueError:
-            return host != "localhost"
+            return host == "localhost"
 
     def content(self) -> None:
         """It reads no outside file: address and model name stand for the model."""
@@ -53,7 +56,7 @@ class OpenAIPolicy:
         server = Server(
             self.params.base_url,
             self._key(),
-            is_local=not self.leaves_machine,
+            is_local=self._is_local,
             concurrency=self.params.concurrency,
             timeout_s=self.params.timeout_s,
             patience_s=self.params.patience_s,

@@ -11,8 +11,8 @@ from eagbench.api import (
     STYLES,
     Cases,
     MethodPlan,
+    MethodTraits,
     Prediction,
-    Reads,
     StageNode,
     StageRun,
     StrictParams,
@@ -25,7 +25,7 @@ class Prompt:
     """Asks the frozen policy about each case."""
 
     name: ClassVar[str] = "prompt"
-    reads: ClassVar[Reads] = "text"
+    traits = MethodTraits(reads="text")
 
     class Params(StrictParams):
         """How it is asked.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from eagbench.api import StrictParams, UserError
+from eagbench.api import StrictParams, TrackerTraits, UserError
 from eagbench_plugins.trackers.package import require
 
 _BATCH = 500  # MLflow takes at most 1000 metrics in one call
@@ -40,10 +40,10 @@ class MLflow:
         self.params = params
 
     @property
-    def leaves_machine(self) -> bool:
-        """Whether the store is anything but a file here. A server on this machine may pass on what it gets."""
+    def traits(self) -> TrackerTraits:
+        """Numbers leave unless the store is a file here: a server on this machine may pass on what it gets."""
         uri = urlsplit(self.params.tracking_uri or "")
-        return uri.scheme not in {"", "file", "sqlite"} or uri.netloc != ""
+        return TrackerTraits(leaves_machine=uri.scheme not in {"", "file", "sqlite"} or uri.netloc != "")
 
     def start(self, run_name: str, folder: Path) -> None:
         """Opens the run, or the one that an interrupted attempt began.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from eagbench.api import StrictParams
+from eagbench.api import StrictParams, TrackerTraits
 from eagbench_plugins.trackers.package import require
 
 
@@ -18,7 +18,7 @@ class TensorBoard:
     """
 
     name: ClassVar[str] = "tensorboard"
-    leaves_machine: ClassVar[bool] = False
+    traits = TrackerTraits(leaves_machine=False)
 
     class Params(StrictParams):
         """Where it writes.

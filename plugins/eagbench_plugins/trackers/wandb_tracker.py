@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from eagbench.api import StrictParams
+from eagbench.api import StrictParams, TrackerTraits
 from eagbench_plugins.trackers.package import require
 
 
@@ -40,9 +40,9 @@ class WeightsAndBiases:
         self._run: Any = None
 
     @property
-    def leaves_machine(self) -> bool:
-        """Whether numbers are sent away while the run goes on."""
-        return self.params.mode != "offline"
+    def traits(self) -> TrackerTraits:
+        """Numbers are sent away while the run goes on, unless it is offline."""
+        return TrackerTraits(leaves_machine=self.params.mode != "offline")
 
     def start(self, run_name: str, folder: Path) -> None:
         """Opens the run, or the one that an interrupted attempt began.

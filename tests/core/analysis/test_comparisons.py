@@ -14,17 +14,19 @@ import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
-from eagbench.analysis.comparisons import GRID, PRIMARY, SeedMeans, compare, correct_families, seed_means
+from eagbench.analysis.comparisons import GRID, PRIMARY, Claim, SeedMeans, compare, correct_families, seed_means
 from eagbench.analysis.evaluation import SCORED_SCHEMA, answered, evaluate
+from eagbench.analysis.metric_uses import MetricUse, traits_by_name
 from eagbench.execution.store import file_hash
 from eagbench.runs.schema import COMPARISON_COLUMNS
-from eagbench.runs.verify import verify
+from eagbench.runs.verify.verify import verify
 from eagbench.stats.bootstrap import patient_weights
 from eagbench.stats.paired import bootstrap_p_value
 from tests.conftest import Finished
 from tests.core.runs.test_run import write_benchmark
 
-METRICS = [{"name": "auroc", "params": {}}, {"name": "brier", "params": {}}]
+METRICS = [MetricUse.registered("auroc", {}), MetricUse.registered("brier", {})]
+TRAITS = traits_by_name(METRICS)
 INTERVALS = {"resamples": 300, "level": 0.95, "seed": 0}
 CLEAN = ("clean", None)
 
@@ -44,7 +46,7 @@ def made_predictions(skill: float, seed: int, n: int = 120, corrected: float | N
 
 def means_of(rows_by_seed: Sequence[list[dict[str, Any]]]) -> SeedMeans:
     found = [evaluate(rows, METRICS, INTERVALS) for rows in rows_by_seed]
-    return seed_means([points for points, _ in found], [draws for _, draws in found])
+    return seed_means(found)
 
 
 def one(rows: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def one(rows: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
 def test_the_difference_is_that_of_scikit_learns_means_on_joint_resamples() -> None:
     mine, theirs = ([made_predictions(skill, seed) for seed in (0, 1)] for skill in (1.5, 0.5))
     means = {("a", CLEAN): means_of(mine), ("b", CLEAN): means_of(theirs)}
-    rows = compare("a", "auroc", ["b"], [CLEAN], means, 0.95)
+    rows = compare(Claim("a", "auroc"), ["b"], [CLEAN], means, TRAITS, 0.95)
     row = one(rows, family=PRIMARY)
     label = np.array([r["label"] for r in mine[0]])
 
@@ -81,7 +83,7 @@ def test_the_difference_is_that_of_scikit_learns_means_on_joint_resamples() -> N
 
 def test_a_method_does_not_differ_from_itself() -> None:
     means = {(name, CLEAN): means_of([made_predictions(1.0, 0)]) for name in ("a", "b")}
-    for row in compare("a", "auroc", ["b"], [CLEAN], means, 0.95):
+    for row in compare(Claim("a", "auroc"), ["b"], [CLEAN], means, TRAITS, 0.95):
         assert (row["difference"], row["ci_low"], row["ci_high"]) == (0, 0, 0)
         assert np.isnan(row["p_value"])  # nothing that data could decide
 
@@ -94,7 +96,7 @@ def test_families_are_corrected_apart() -> None:
         for name, skill in skills.items()
         for i, condition in enumerate(conditions)
     }
-    rows = compare("a", "auroc", ["b", "c", "d"], conditions, means, 0.95)
+    rows = compare(Claim("a", "auroc"), ["b", "c", "d"], conditions, means, TRAITS, 0.95)
     correct_families(rows)
     assert [row["baseline"] for row in rows[:3]] == ["b", "c", "d"]
     assert {row["family"] for row in rows[:3]} == {PRIMARY}
@@ -117,7 +119,7 @@ def test_the_same_test_counts_once_and_where_it_is_primary() -> None:
         for condition in (CLEAN, *unchanged)
     }
     means[("c", unchanged[0])] = means_of([made_predictions(1.1, 0)])
-    rows = compare("a", "auroc", ["b", "c"], [CLEAN, *unchanged], means, 0.95)
+    rows = compare(Claim("a", "auroc"), ["b", "c"], [CLEAN, *unchanged], means, TRAITS, 0.95)
     correct_families(rows)
     primary = {row["baseline"]: row for row in rows if row["family"] == PRIMARY}
     again = [row for row in rows if row["family"] == GRID and row["test"] in {p["test"] for p in primary.values()}]
@@ -132,22 +134,28 @@ def test_the_same_test_counts_once_and_where_it_is_primary() -> None:
     assert [row["p_corrected"] for row in grid.values()] == pytest.approx(list(expected))
     # Two methods that answer alike are two claims, each of them counted.
     means |= {("d", condition): means[("b", condition)] for condition in (CLEAN, *unchanged)}
-    rows = compare("a", "auroc", ["b", "c", "d"], [CLEAN, *unchanged], means, 0.95)
+    rows = compare(Claim("a", "auroc"), ["b", "c", "d"], [CLEAN, *unchanged], means, TRAITS, 0.95)
     correct_families(rows)
     three = [row["p_value"] for row in rows if row["family"] == PRIMARY]
     assert [row["p_corrected"] for row in rows[:3]] == pytest.approx(list(multipletests(three, method="holm")[1]))
 
 
 def test_what_is_biased_by_how_answers_scatter_is_shown_and_not_tested() -> None:
-    metrics = [{"name": "auroc", "params": {}}] + [
-        {"name": name, "params": {"bins": 10}} for name in ("ece", "brier_reliability", "brier_resolution")
-    ]  # fmt: skip
-    metrics.append({"name": "calibration_slope", "params": {}})
-    sides = []
-    for skill in (1.5, 0.5):
-        points, draws = evaluate(made_predictions(skill, 0), metrics, INTERVALS)
-        sides.append(seed_means([points], [draws]))
-    rows = compare("a", "auroc", ["b"], [CLEAN], {("a", CLEAN): sides[0], ("b", CLEAN): sides[1]}, 0.95)
+    binned = ("ece", "brier_reliability", "brier_resolution")
+    metrics = [
+        MetricUse.registered("auroc", {}),
+        *(MetricUse.registered(name, {"bins": 10}) for name in binned),
+        MetricUse.registered("calibration_slope", {}),
+    ]
+    sides = [seed_means([evaluate(made_predictions(skill, 0), metrics, INTERVALS)]) for skill in (1.5, 0.5)]
+    rows = compare(
+        Claim("a", "auroc"),
+        ["b"],
+        [CLEAN],
+        {("a", CLEAN): sides[0], ("b", CLEAN): sides[1]},
+        traits_by_name(metrics),
+        0.95,
+    )
     correct_families(rows)
     tested = {row["metric"]: not np.isnan(row["p_value"]) for row in rows}
     assert tested == {"auroc": True} | dict.fromkeys(
@@ -160,11 +168,10 @@ def test_what_is_biased_by_how_answers_scatter_is_shown_and_not_tested() -> None
 def test_a_cell_without_numbers_leaves_no_row() -> None:
     mine, theirs = (means_of([made_predictions(skill, 0)]) for skill in (1.5, 0.5))
     undefined = SeedMeans({**theirs.points, "auroc": float("nan")}, theirs.draws)
-    rows = compare(
-        "a", "auroc", ["b", "c"], [CLEAN, ("order", 1.0)], {("a", CLEAN): mine, ("b", CLEAN): undefined}, 0.95
-    )
+    means = {("a", CLEAN): mine, ("b", CLEAN): undefined}
+    rows = compare(Claim("a", "auroc"), ["b", "c"], [CLEAN, ("order", 1.0)], means, TRAITS, 0.95)
     assert [(row["metric"], row["baseline"], row["condition"]) for row in rows] == [("brier", "b", "clean")]
-    assert compare("a", "auroc", ["b"], [CLEAN], {("b", CLEAN): theirs}, 0.95) == []
+    assert compare(Claim("a", "auroc"), ["b"], [CLEAN], {("b", CLEAN): theirs}, TRAITS, 0.95) == []
 
 
 def test_undefined_resamples_are_counted_and_an_undefined_interval_is_no_test() -> None:
@@ -176,7 +183,7 @@ def test_undefined_resamples_are_counted_and_an_undefined_interval_is_no_test() 
         ("b", CLEAN): SeedMeans(theirs.points, {**theirs.draws, "auroc": some}),
         ("c", CLEAN): SeedMeans(theirs.points, {**theirs.draws, "auroc": most}),
     }
-    rows = compare("a", "auroc", ["b", "c"], [CLEAN], means, 0.95)
+    rows = compare(Claim("a", "auroc"), ["b", "c"], [CLEAN], means, TRAITS, 0.95)
     correct_families(rows)
     b, c = (one(rows, family=PRIMARY, baseline=name) for name in "bc")
     assert (b["undefined_resamples"], c["undefined_resamples"]) == (20, 200)
@@ -190,7 +197,7 @@ def test_corrected_answers_are_compared_where_both_have_them() -> None:
         (name, CLEAN): means_of([made_predictions(skill, 0, corrected=corrected)])
         for name, skill, corrected in (("a", 1.5, 0.5), ("b", 0.5, 0.5), ("c", 0.5, None))
     }
-    rows = compare("a", "auroc", ["b", "c"], [CLEAN], means, 0.95)
+    rows = compare(Claim("a", "auroc"), ["b", "c"], [CLEAN], means, TRAITS, 0.95)
     corrected = [(row["metric"], row["baseline"]) for row in rows if row["calibration"] == "prior_corrected"]
     assert corrected == [("auroc", "b"), ("brier", "b")]
     assert {row["family"] for row in rows if row["calibration"] == "prior_corrected"} == {GRID}
@@ -310,9 +317,11 @@ def test_delongs_test_stands_beside_the_bootstrap_where_cases_are_patients() -> 
 
     def means(rows_by_seed: list[list[dict[str, Any]]]) -> SeedMeans:
         found = [evaluate(rows, METRICS, INTERVALS) for rows in rows_by_seed]
-        return seed_means([p for p, _ in found], [d for _, d in found], [answered(rows) for rows in rows_by_seed])
+        return seed_means(found, [answered(rows) for rows in rows_by_seed])
 
-    rows = compare("a", "auroc", ["b"], [CLEAN], {("a", CLEAN): means(mine), ("b", CLEAN): means(theirs)}, 0.95)
+    rows = compare(
+        Claim("a", "auroc"), ["b"], [CLEAN], {("a", CLEAN): means(mine), ("b", CLEAN): means(theirs)}, TRAITS, 0.95
+    )
     row = one(rows, family=PRIMARY)
     assert row["delong_standard_error"] == pytest.approx(row["standard_error"], rel=0.15)
     assert row["delong_p_value"] == pytest.approx(row["p_value"], abs=0.05)
@@ -320,5 +329,7 @@ def test_delongs_test_stands_beside_the_bootstrap_where_cases_are_patients() -> 
     # Two cases of a patient are not independent, and the formula does not know it.
     shared = [[{**r, "patient_id": f"p{i // 2}"} for i, r in enumerate(seed)] for seed in mine]
     others = [[{**r, "patient_id": f"p{i // 2}"} for i, r in enumerate(seed)] for seed in theirs]
-    rows = compare("a", "auroc", ["b"], [CLEAN], {("a", CLEAN): means(shared), ("b", CLEAN): means(others)}, 0.95)
+    rows = compare(
+        Claim("a", "auroc"), ["b"], [CLEAN], {("a", CLEAN): means(shared), ("b", CLEAN): means(others)}, TRAITS, 0.95
+    )
     assert np.isnan(one(rows, family=PRIMARY)["delong_p_value"])

@@ -14,12 +14,13 @@ from statsmodels.stats.multitest import multipletests
 
 from eagbench.analysis.comparisons import SeedMeans, seed_means
 from eagbench.analysis.evaluation import SCORED_SCHEMA, answered, evaluate
+from eagbench.analysis.metric_uses import MetricUse, traits_by_name
 from eagbench.analysis.robustness import area, correct_degradations, robustness
 from eagbench.stats.bootstrap import patient_weights
 from eagbench.stats.paired import bootstrap_p_value
 
-METRICS = [{"name": name, "params": {}} for name in ("auroc", "brier", "cited_features")]
-BETTER = {"auroc": "higher", "brier": "lower", "cited_features": "neither"}
+METRICS = [MetricUse.registered(name, {}) for name in ("auroc", "brier", "cited_features")]
+TRAITS = traits_by_name(METRICS)
 INTERVALS = {"resamples": 200, "level": 0.95, "seed": 0}
 CLEAN, MILD, STRONG = ("clean", None), ("missing_values", 0.2), ("missing_values", 0.6)
 CONDITIONS = [CLEAN, MILD, STRONG]
@@ -60,7 +61,7 @@ ROWS: dict[Key, list[list[Any]]] = {
 
 def means_of(rows_by_seed: list[list[Any]]) -> SeedMeans:
     found = [evaluate(rows, METRICS, INTERVALS) for rows in rows_by_seed]
-    return seed_means([p for p, _ in found], [d for _, d in found], [answered(rows) for rows in rows_by_seed])
+    return seed_means(found, [answered(rows) for rows in rows_by_seed])
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def means() -> dict[Key, SeedMeans]:
 
 @pytest.fixture(scope="module")
 def table(means: dict[Key, SeedMeans]) -> list[dict[str, Any]]:
-    return robustness(BETTER, list(METHODS), CONDITIONS, means, INTERVALS, "eag")
+    return robustness(TRAITS, list(METHODS), CONDITIONS, means, INTERVALS, "eag")
 
 
 def one(rows: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def test_the_worst_case_is_the_worst_condition_of_each_case(table) -> None:
 
 def test_a_method_that_met_fewer_conditions_is_compared_over_the_shared_ones(means) -> None:
     fewer = {key: value for key, value in means.items() if key != ("base", STRONG)}
-    rows = robustness(BETTER, list(METHODS), CONDITIONS, fewer, INTERVALS, "eag")
+    rows = robustness(TRAITS, list(METHODS), CONDITIONS, fewer, INTERVALS, "eag")
     assert one(rows, summary="worst_case", method="base")["n_conditions"] == 2
     pair = one(rows, summary="worst_case_degradation", method="eag", baseline="base")
     assert pair["n_conditions"] == 2
@@ -231,7 +232,7 @@ def test_attention_under_stress() -> None:
 
     shifts = {CLEAN: 0.0, MILD: 0.0, STRONG: 0.5}
     made_means = {("eag", condition): means_of([rows(shift)]) for condition, shift in shifts.items()}
-    found = robustness(BETTER, ["eag"], CONDITIONS, made_means, INTERVALS)
+    found = robustness(TRAITS, ["eag"], CONDITIONS, made_means, INTERVALS)
     assert one(found, summary="attention_likeness", severity=0.2)["value"] == pytest.approx(1, abs=1e-6)
     half = np.array([[0.5, 0.5], [1.0, 0.0]])
     middle = half.mean(axis=0)
@@ -251,7 +252,7 @@ def test_attention_stays_on_the_case_beyond_what_other_patients_attention_has_in
 
     def excess(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
         pair = {("eag", CLEAN): means_of([rows(before)]), ("eag", STRONG): means_of([rows(after)])}
-        found = robustness(BETTER, ["eag"], [CLEAN, STRONG], pair, INTERVALS)
+        found = robustness(TRAITS, ["eag"], [CLEAN, STRONG], pair, INTERVALS)
         return one(found, summary="attention_likeness_over_other_patient")
 
     def by_loops(before: np.ndarray, after: np.ndarray) -> float:
@@ -269,7 +270,7 @@ def test_attention_stays_on_the_case_beyond_what_other_patients_attention_has_in
 
 def test_nothing_changes_nothing(means) -> None:
     same = {(m, c): means[(m, CLEAN)] for m in METHODS for c in CONDITIONS}
-    rows = robustness(BETTER, list(METHODS), CONDITIONS, same, INTERVALS, "eag")
+    rows = robustness(TRAITS, list(METHODS), CONDITIONS, same, INTERVALS, "eag")
     for row in rows:
         if "degradation" in row["summary"]:
             assert (row["value"], row["ci_low"], row["ci_high"]) == pytest.approx((0, 0, 0), abs=1e-12)
@@ -281,7 +282,7 @@ def test_nothing_changes_nothing(means) -> None:
 
 def test_the_area_below_one_severity_is_the_same_test_as_its_end(means) -> None:
     fewer = {key: value for key, value in means.items() if key[1] != STRONG}
-    rows = robustness(BETTER, list(METHODS), [c for c in CONDITIONS if c != STRONG], fewer, INTERVALS, "eag")
+    rows = robustness(TRAITS, list(METHODS), [c for c in CONDITIONS if c != STRONG], fewer, INTERVALS, "eag")
     correct_degradations(rows)
     by_summary = {
         summary: one(rows, summary=summary, metric="auroc", method="eag", baseline="base")
@@ -297,7 +298,7 @@ def test_the_area_below_one_severity_is_the_same_test_as_its_end(means) -> None:
 
 
 def test_without_perturbations_there_is_nothing_to_say(means) -> None:
-    assert robustness(BETTER, list(METHODS), [CLEAN], means, INTERVALS, "eag") == []
+    assert robustness(TRAITS, list(METHODS), [CLEAN], means, INTERVALS, "eag") == []
 
 
 def test_the_area_is_normalised() -> None:

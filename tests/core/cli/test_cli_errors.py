@@ -183,7 +183,7 @@ def test_an_output_that_can_not_be_written(cli: Cli, tmp_path: Path, benchmark: 
 def test_an_output_that_holds_something_else(cli: Cli, tmp_path: Path, benchmark: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    keys = ("methods", "conditions", "data", "intervals", "seeds")
+    keys = ("methods", "metrics", "conditions", "data", "intervals", "seeds")
     manifest = {"name": "another_benchmark", **{key: [] for key in keys}}
     (other / "manifest.json").write_text(json.dumps(manifest))
     message = refused(cli, tmp_path, benchmark, "--out", other)

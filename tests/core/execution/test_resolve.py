@@ -75,6 +75,6 @@ def test_another_benchmark_seed_and_another_perturbation_draw_anew() -> None:
 def test_every_name_that_is_drawn_like_is_a_perturbation_that_draws_for_itself() -> None:
     registry = load_registry()
     names = registry.names("perturbation")
-    shared = {name: getattr(registry.create("perturbation", name, {}), "draws_like", None) for name in names}
+    shared = {name: registry.create("perturbation", name, {}).traits.draws_like for name in names}
     of = {name: other for name, other in shared.items() if other is not None}
     assert of == {"unit_change_unlabelled": "unit_change", "feature_order_positional": "feature_order"}

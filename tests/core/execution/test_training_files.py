@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from eagbench.runs.schema import TRAINING, TRAINING_COLUMNS, TRAINING_SUMMARIES
-from eagbench.runs.verify import verify
+from eagbench.runs.verify.verify import verify
 
 SUMMARY = {"rounds": 3, "found": {"negative": [1, 2]}}
 

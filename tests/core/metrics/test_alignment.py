@@ -48,8 +48,8 @@ def test_citations_by_hand() -> None:
     scored = scored_cases(
         3,
         cited=lists("ab", "a", ""),
-        teacher=lists("bc", "ab", "ab"),
-        constant=lists("ab", "ab", "ab"),
+        reference=lists("bc", "ab", "ab"),
+        baseline=lists("ab", "ab", "ab"),
         patient=("p", "p", "q"),
     )
     assert point(CitedFeatures, scored) == 1
@@ -77,7 +77,7 @@ def samples(draw) -> ScoredCases:
     return scored_cases(
         n,
         cited=tuple(cited),
-        teacher=tuple(draw(each)),
+        reference=tuple(draw(each)),
         patient=tuple(patients),
         attention=tuple(attention),
         salience=tuple(salience),
@@ -88,13 +88,13 @@ def samples(draw) -> ScoredCases:
 @given(samples())
 def test_the_excess_over_other_patients_equals_loops_over_pairs(scored: ScoredCases) -> None:
     assert scored.cited is not None
-    assert scored.teacher is not None
+    assert scored.reference is not None
     assert scored.patient is not None
     excess, mass_excess, mass = [], [], []
     for i in range(len(scored.label)):
         others = [j for j in range(len(scored.label)) if scored.patient[j] != scored.patient[i]]
-        own = jaccard(scored.cited[i], scored.teacher[i])
-        excess.append(own - np.mean([jaccard(scored.cited[j], scored.teacher[i]) for j in others] or [math.nan]))
+        own = jaccard(scored.cited[i], scored.reference[i])
+        excess.append(own - np.mean([jaccard(scored.cited[j], scored.reference[i]) for j in others] or [math.nan]))
         mass.append(_alignment(scored, i, i, i))
         looked = [attention is not None for attention in scored.attention or ()]
         pairs = [_alignment(scored, i, i, j) - _alignment(scored, j, i, j) for j in others if looked[i] and looked[j]]
@@ -122,7 +122,7 @@ def _alignment(scored: ScoredCases, looks: int, case: int, other: int) -> float:
 @given(CITATIONS, st.frozensets(st.sampled_from(NAMES)))
 def test_a_list_that_is_the_same_for_everybody_has_no_excess(tops: list, cited: frozenset[str]) -> None:
     everybody = (cited,) * len(tops)
-    scored = scored_cases(len(tops), cited=everybody, teacher=tuple(tops), constant=everybody)
+    scored = scored_cases(len(tops), cited=everybody, reference=tuple(tops), baseline=everybody)
     assert point(AlignmentOverOtherPatient, scored) == 0
     assert point(AlignmentOverConstant, scored) == 0
 
@@ -164,7 +164,7 @@ def test_what_was_not_there_gives_no_number(metric: type) -> None:
     assert nothing.shape == (2,)
     assert np.isnan(nothing).all()
     alone = scored_cases(
-        1, cited=lists("a"), teacher=lists("a"), patient=("p",), attention=({"a": 1.0},), salience=({"a": 1.0},)
+        1, cited=lists("a"), reference=lists("a"), patient=("p",), attention=({"a": 1.0},), salience=({"a": 1.0},)
     )
     if "other" in metric.name:
         assert np.isnan(point(metric, alone))

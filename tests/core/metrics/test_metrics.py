@@ -28,10 +28,10 @@ from eagbench.metrics.discrimination import Auprc, Auroc
 from eagbench.metrics.unparsed import UnparsedRate
 
 
-def scored_cases(probability, label, parsed=None, cited=None, teacher=None) -> ScoredCases:
+def scored_cases(probability, label, parsed=None, cited=None, reference=None) -> ScoredCases:
     probability = np.asarray(probability, dtype=float)
     parsed = np.ones(len(probability), dtype=bool) if parsed is None else np.asarray(parsed, dtype=bool)
-    return ScoredCases(probability, np.asarray(label, dtype=int), parsed, cited, teacher)
+    return ScoredCases(probability, np.asarray(label, dtype=int), parsed, cited, reference)
 
 
 def point(metric: Metric, scored: ScoredCases) -> float:
@@ -151,16 +151,16 @@ def test_ece_bins_are_closed_on_the_left_and_the_last_holds_one():
 
 def test_attention_jaccard_by_hand():
     cited = (frozenset({"a", "b"}), frozenset(), frozenset(), frozenset({"a"}))
-    teacher = (frozenset({"b", "c"}), frozenset({"a"}), frozenset(), frozenset({"a"}))
-    scored = scored_cases([0.5] * 4, [0, 1, 0, 1], cited=cited, teacher=teacher)
+    reference = (frozenset({"b", "c"}), frozenset({"a"}), frozenset(), frozenset({"a"}))
+    scored = scored_cases([0.5] * 4, [0, 1, 0, 1], cited=cited, reference=reference)
     metric = AttentionJaccard(AttentionJaccard.Params())
     assert point(metric, scored) == pytest.approx((1 / 3 + 0 + 0 + 1) / 4)
     assert metric(scored, np.array([[3.0, 0, 1, 2]]))[0] == pytest.approx((3 / 3 + 2) / 6)
 
 
-@pytest.mark.parametrize("missing", ["cited", "teacher"])
+@pytest.mark.parametrize("missing", ["cited", "reference"])
 def test_attention_jaccard_needs_both_lists(missing):
-    lists = {"cited": (frozenset({"a"}),), "teacher": (frozenset({"a"}),)}
+    lists = {"cited": (frozenset({"a"}),), "reference": (frozenset({"a"}),)}
     lists[missing] = None
     metric = AttentionJaccard(AttentionJaccard.Params())
     assert np.isnan(metric(scored_cases([0.5], [1], **lists), np.ones((3, 1)))).all()

@@ -33,7 +33,7 @@ def test_parsed_only_equals_weight_zero_for_the_unparsed():
     assert variant.scored.parsed.all()
     kept = [i for i in range(200) if scored.parsed[i]]
     assert variant.scored.cited == tuple(scored.cited[i] for i in kept)
-    assert variant.scored.teacher == tuple(scored.teacher[i] for i in kept)
+    assert variant.scored.reference == tuple(scored.reference[i] for i in kept)
 
 
 def test_worst_case_counts_each_unparsed_answer_as_confidently_wrong():

@@ -68,7 +68,7 @@ def test_levels_are_the_perturbations_own_severities(tmp_path: Path, physionet_r
     plan, _ = planned(tmp_path, physionet_root)
     component: Any = load_registry().get("perturbation", "missing_values").component
     severities = [c.severity for c in plan.conditions if c.name == "missing_values"]
-    assert severities == [component.levels[0], component.levels[2]]
+    assert severities == [component.traits.levels[0], component.traits.levels[2]]
 
 
 def test_moved_data_are_the_same_data(tmp_path: Path, physionet_root: Path) -> None:

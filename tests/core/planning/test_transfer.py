@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from statsmodels.stats.multitest import multipletests
 from eagbench.api import Case, Cases, Cohort, Feature, Provenance, StrictParams, Task, vocabulary
 from eagbench.config.loading import load_benchmark
 from eagbench.contracts.stages import CasesInput, StageNode, StageRun, TrainingInput, no_progress
+from eagbench.contracts.traits import DatasetTraits
 from eagbench.errors import UserError
 from eagbench.execution.resolve import resolve
 from eagbench.execution.runner import compute_stage
@@ -31,7 +32,7 @@ from eagbench.report.page.blocks import FigureBlock
 from eagbench.report.sections.comparisons import p_value
 from eagbench.report.sections.transfer import coverage_table, gap_table, matrix_table, transfer
 from eagbench.runs.reader import RunFolder
-from eagbench.runs.verify import verify
+from eagbench.runs.verify.verify import verify
 from eagbench.stages.domains import covariate_shift, read_shift
 from eagbench.stages.shared_concepts import SharedConcepts
 from eagbench.stats.bootstrap import patient_weights
@@ -47,7 +48,6 @@ class Planted:
     """A small hospital: three concepts, death more likely with a higher heart rate and glucose."""
 
     name: ClassVar[str] = "planted"
-    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {"ward": UNITS}
 
     class Params(StrictParams):
         """`like_si` keeps glucose in mmol/L in the source; `reverse` lists concepts backwards; `extra` adds one.
@@ -75,10 +75,9 @@ class Planted:
         self.params = params
 
     @property
-    def hospitals(self) -> tuple[str, ...] | None:
-        if self.params.hospital_unknown:
-            return None
-        return () if self.params.hospital is None else (self.params.hospital,)
+    def traits(self) -> DatasetTraits:
+        named = () if self.params.hospital is None else (self.params.hospital,)
+        return DatasetTraits(groups={"ward": UNITS}, hospitals=None if self.params.hospital_unknown else named)
 
     def access(self) -> Any:
         return "open"
@@ -89,7 +88,7 @@ class Planted:
     def generate(self, run: Any) -> None:
         """Nothing is written: `load` draws."""
 
-    def load(self, generated: Any, run: Any) -> Cohort:
+    def load(self, run: Any) -> Cohort:
         params, words = self.params, vocabulary()
         rng = np.random.default_rng(params.seed)
         n = params.patients

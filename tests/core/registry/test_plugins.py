@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from eagbench.api import StrictParams, hookimpl
+from eagbench.api import MetricTraits, StrictParams, hookimpl
 from eagbench.errors import UserError
 from eagbench.registry.code_versions import code_version
 from eagbench.registry.plugins import KINDS, Registry, load_registry
@@ -18,8 +18,7 @@ from eagbench.registry.plugins import KINDS, Registry, load_registry
 
 class Loud:
     name: ClassVar[str] = "loud"
-    better: ClassVar[str] = "higher"
-    reads_probability: ClassVar[bool] = True
+    traits: ClassVar[MetricTraits] = MetricTraits(better="higher", reads_probability=True)
 
     class Params(StrictParams):
         volume: int = 3
@@ -82,7 +81,7 @@ def test_a_misspelt_hook_breaks_its_plugin_and_no_other(registry_of: Callable[..
     [
         ({"name": None}, "needs a class attribute `name"),
         ({"Params": dict}, "needs a pydantic model `Params`"),
-        ({"better": "missing"}, "it lacks better"),
+        ({"traits": "missing"}, "missing 1 required keyword-only argument: 'better'"),
         ({"__call__": "missing"}, "it lacks __call__"),
     ],
 )

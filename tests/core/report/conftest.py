@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from eagbench.analysis.metric_uses import MetricUse
 from eagbench.contracts.answers import ScoredCases
 from eagbench.metrics.attention import AttentionJaccard
 from eagbench.metrics.calibration import Brier, ExpectedCalibrationError
@@ -56,6 +57,13 @@ COLUMNS = (
 )  # fmt: skip
 
 
+def measure(folder: Path, *metrics: MetricUse) -> None:
+    """Says in a manifest that the run measured further metrics."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["metrics"] += [use.record() for use in metrics]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
 class SimulatedRun:
     """Builds the files of a run folder.
 
@@ -72,7 +80,7 @@ class SimulatedRun:
         self.label = (rng.random(cases) < 1 / (1 + np.exp(-self.latent))).astype(int)
         self.weights = patient_weights(self.patient, resamples, seed=0)
         risky = rng.random((cases, len(FEATURES))) + np.linspace(1.1, 0, len(FEATURES))
-        self.teacher = [frozenset(FEATURES[j][0] for j in np.argsort(-row)[:5]) for row in risky]
+        self.reference = [frozenset(FEATURES[j][0] for j in np.argsort(-row)[:5]) for row in risky]
         self.rows: list[dict[str, object]] = []
         self.tables: dict[str, list[dict[str, object]]] = {}
 
@@ -93,10 +101,10 @@ class SimulatedRun:
             same = 0.55 if label == "eag_rl" else 0.2
             cited = tuple(
                 frozenset([f for f in sorted(t) if rng.random() < same] + list(rng.choice(names[:9], 3)) if ok else ())
-                for t, ok in zip(self.teacher, parsed, strict=True)
+                for t, ok in zip(self.reference, parsed, strict=True)
             )  # fmt: skip
         probability = np.where(parsed, probability, 0.125)
-        return ScoredCases(probability, self.label, parsed, cited, tuple(self.teacher))
+        return ScoredCases(probability, self.label, parsed, cited, tuple(self.reference))
 
     def key(self, method: str, seed: object, condition: str, severity: float | None) -> dict[str, object]:
         return {
@@ -122,7 +130,7 @@ class SimulatedRun:
         resamples, points = {}, {}
         for name, metric in METRICS.items():
             resamples[name], points[name] = metric(scored, self.weights), float(metric(scored, ones)[0])
-            if metric.reads_probability:
+            if metric.traits.reads_probability:
                 for suffix, v in unparsed_variants(scored).items():
                     resamples[f"{name}:{suffix}"] = metric(v.scored, self.weights[:, v.columns])
                     points[f"{name}:{suffix}"] = float(metric(v.scored, ones[:, v.columns])[0])
@@ -132,7 +140,7 @@ class SimulatedRun:
         def lists(values):
             return [None] * len(self.label) if values is None else [sorted(v) for v in values]
 
-        for i, (cited, teacher) in enumerate(zip(lists(scored.cited), lists(scored.teacher), strict=True)):
+        for i, (cited, teacher) in enumerate(zip(lists(scored.cited), lists(scored.reference), strict=True)):
             self.tables.setdefault(key["method"], []).append(
                 {**key, "case_id": f"c{i:05d}", "patient_id": self.patient[i], "fold": 0,
                  "probability": float(scored.probability[i]), "parsed": bool(scored.parsed[i]), "answer_mode": mode,
@@ -238,6 +246,7 @@ class SimulatedRun:
             "conditions": [
                 {"name": c, "severity": s, "description": d, "severity_unit": None} for c, s, d in CONDITIONS
             ],
+            "metrics": [MetricUse.registered(name, {}).record() for name in METRICS],
             "seeds": list(self.seeds),
             "stages": stages,
             "failed": [

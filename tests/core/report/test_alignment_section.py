@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from eagbench.analysis.metric_uses import MetricUse
 from eagbench.report.html import write_report
 from eagbench.report.text import render
 from eagbench.report.wording import EN_DASH, MINUS
 from eagbench.runs.schema import COMPARISON_COLUMNS
+from tests.core.report.conftest import measure
 from tests.core.report.test_html import Page
 
 # method: (value, low, high) of the excess over a constant list
@@ -43,6 +45,7 @@ def run_folder(simulated_run, tmp_path: Path) -> Path:
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    measure(folder, *(MetricUse.registered(name, {}) for name in ("alignment_over_constant", "cited_features")))
     return folder
 
 
@@ -50,7 +53,7 @@ def test_the_table_and_the_sentence(run_folder: Path) -> None:
     page = Page(write_report(run_folder).read_text(encoding="utf-8"))
     section = page.words[page.words.rindex("Alignment with the reference expert (concare)") - 900 :]
     assert (
-        "beyond that of one list for everybody: the interval lies above 0 for eag_rl; it contains 0 for "
+        "Beyond a constant list: the interval lies above 0 for eag_rl; it contains 0 for "
         "prompt_think_answer; it lies below 0 for prompt_question_decomposition."
     ) in section
     assert f"0.120 0.050{EN_DASH}0.190" in section

@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.calibration import calibration_curve
 
+from eagbench.analysis.metric_uses import MetricUse
 from eagbench.report.figures.estimates import Estimate, looks
 from eagbench.report.figures.reliability import ReliabilityCurve, ReliabilityPanel, reliability
 from eagbench.report.html import write_report
 from eagbench.report.sections.calibration import calibration_table, reliability_panel
 from eagbench.runs.reader import RunFolder
+from tests.core.report.conftest import measure
 
 FITTED = {"seed": 0, "domain_train": "mimic4", "fold": 0, "intercept": 0.3, "slope": 0.6, "reason": None}
 NAN = float("nan")
@@ -116,6 +118,7 @@ def test_the_generators_own_probabilities_stand_in_the_table_of_calibration(simu
     results = pd.read_csv(folder / "results.csv")
     slopes = results[results.metric == "brier"].assign(metric="calibration_slope")
     pd.concat([results, slopes]).to_csv(folder / "results.csv", index=False)
+    measure(folder, MetricUse.registered("calibration_slope", {}))
     run = RunFolder(folder)
     table = calibration_table(run, run.groups[0])
     assert table is not None

@@ -180,6 +180,9 @@ def test_text_from_the_run_is_escaped_everywhere(simulated_run, tmp_path):
     manifest["failed"][0]["reason"] = bad
     manifest["conditions"][1] |= {"name": bad, "description": bad}
     manifest["versions"][bad] = bad
+    for metric in manifest["metrics"]:
+        if metric["name"] == "auprc":
+            metric["name"] = metric["traits"]["label"] = metric["traits"]["definition"] = bad
     domain = manifest["data"]["mimic4"]
     domain["citation"] = domain["source"] = domain["task"]["outcome"] = bad
     domain["exclusions"], domain["notes"] = [[bad, 3]], [bad]

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from eagbench.metrics.discrimination import Auroc
 from eagbench.report.sections.transfer import _matrix_entry
 from eagbench.runs.reader import Group, ResultRow
 
 GROUP = Group("suite", "death", "a", "b", "held_out", "none", "all")
+
+
+def run(n_seeds: int) -> Any:
+    """As much of a run as an entry asks for."""
+    return SimpleNamespace(declared=lambda metric: Auroc.traits, manifest={"seeds": list(range(n_seeds))})
 
 
 def row(n_unparsed: int, metric: str = "auroc", seed: str = "0") -> ResultRow:
@@ -19,16 +28,16 @@ def row(n_unparsed: int, metric: str = "auroc", seed: str = "0") -> ResultRow:
     [(0, ""), (1, ""), (2, "; 1.0 % unparsed"), (95, "; 47.5 % unparsed"), (200, "; 100.0 % unparsed")],
 )
 def test_a_field_of_the_matrix_says_how_many_answers_were_filled_in(n_unparsed: int, said: str) -> None:
-    entry = _matrix_entry(row(n_unparsed), n_seeds=3)
+    entry = _matrix_entry(run(3), row(n_unparsed))
     assert entry.text == "0.500"
     assert entry.note == "0.400\u20130.600" + said
 
 
 def test_a_mean_over_seeds_counts_the_answers_of_all_seeds() -> None:
-    assert _matrix_entry(row(285, seed="mean"), n_seeds=3).note.endswith("; 47.5 % unparsed")
-    assert _matrix_entry(row(5, seed="mean"), n_seeds=3).note == "0.400\u20130.600"
+    assert _matrix_entry(run(3), row(285, seed="mean")).note.endswith("; 47.5 % unparsed")
+    assert _matrix_entry(run(3), row(5, seed="mean")).note == "0.400\u20130.600"
 
 
 def test_the_rate_itself_does_not_say_it_twice_and_an_absent_cell_says_nothing() -> None:
-    assert "unparsed" not in _matrix_entry(row(95, "unparsed_rate"), n_seeds=1).note
-    assert _matrix_entry(None, n_seeds=1).text == "\u2013"
+    assert "unparsed" not in _matrix_entry(run(1), row(95, "unparsed_rate")).note
+    assert _matrix_entry(run(1), None).text == "\u2013"

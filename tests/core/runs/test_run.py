@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eagbench.analysis.metric_uses import MetricUse
 from eagbench.contracts.answers import ScoredCases
 from eagbench.metrics.calibration import ExpectedCalibrationError
 from eagbench.runs.schema import RESULT_COLUMNS
-from eagbench.runs.verify import reference_value, verify
+from eagbench.runs.verify.second_opinion import reference_value
+from eagbench.runs.verify.verify import verify
 from tests.conftest import Finished
 
 Cli = Callable[..., Finished]
@@ -92,7 +94,7 @@ def test_the_folder_holds_what_the_contract_names(finished_run) -> None:
 def test_scikit_learn_alone_recomputes_every_point_value(finished_run) -> None:
     folder, _, _ = finished_run
     out = folder / "out"
-    metrics = json.loads((out / "manifest.json").read_text())["metrics"]
+    metrics = [MetricUse.recorded(use) for use in json.loads((out / "manifest.json").read_text())["metrics"]]
     n = 0
     for row in rows_of(out):
         if row["seed"] == "mean":
@@ -116,7 +118,7 @@ def test_scikit_learn_alone_recomputes_every_point_value(finished_run) -> None:
 def test_verify_bins_answers_of_two_decimals_as_the_metric_does(percents: list[int], bins: int) -> None:
     """0.29 times 100 is 28.999...: such an answer must not fall into another bin when it is checked."""
     rows = [{"probability": p / 100, "label": i % 2, "parsed": True} for i, p in enumerate(percents)]
-    use = {"name": "ece", "params": {"bins": bins}}
+    use = MetricUse.registered("ece", {"bins": bins})
     metric = ExpectedCalibrationError(ExpectedCalibrationError.Params(bins=bins))
     label = np.array([row["label"] for row in rows])
     scored = ScoredCases(np.array([row["probability"] for row in rows]), label, np.ones(len(rows), dtype=bool))

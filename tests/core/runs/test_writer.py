@@ -15,7 +15,8 @@ from eagbench.execution.runner import Outcome, RunResult
 from eagbench.execution.store import Store
 from eagbench.planning.domains import Pair
 from eagbench.planning.plan import Cell, FoldStages
-from eagbench.runs.writer import _Writer
+from eagbench.runs.copies import copy_trajectories
+from eagbench.runs.stored_run import StoredRun
 
 
 @pytest.mark.parametrize("text", ["a\u2028b", "a\x85b", "a\r\n\x0cb"])
@@ -27,12 +28,11 @@ def test_a_trajectory_may_hold_any_character(tmp_path: Path, text: str) -> None:
     store.folder(predict).mkdir(parents=True)
     line = json.dumps({"case_id": "1", "text": text}, ensure_ascii=False)
     (store.folder(predict) / "trajectories.jsonl").write_text(line + "\n", encoding="utf-8")
-    writer: Any = object.__new__(_Writer)  # without the cohort, which trajectories don't need
     here: Any = SimpleNamespace(name="d")
-    writer.store, writer.plan = store, SimpleNamespace(cells=[Cell(key, CLEAN, Pair(here, here), score, folds)])
-    writer.result = RunResult(outcomes={score.fingerprint: Outcome("computed")})
+    plan: Any = SimpleNamespace(cells=[Cell(key, CLEAN, Pair(here, here), score, folds)])
+    run = StoredRun(plan, RunResult(outcomes={score.fingerprint: Outcome("computed")}), store, ())
     (tmp_path / "trajectories").mkdir()
-    writer.copy_trajectories("m", tmp_path)
+    copy_trajectories(run, "m", tmp_path)
     with (tmp_path / "trajectories" / "m.jsonl").open(encoding="utf-8") as stream:
         [written] = map(json.loads, stream)
     assert written == {

@@ -17,16 +17,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from eagbench.analysis.evaluation import SCORED_SCHEMA, evaluate_subgroups
+from eagbench.analysis.metric_uses import MetricUse
 from eagbench.contracts.stages import StageRun
 from eagbench.execution.store import file_hash
-from eagbench.runs.verify import verify
+from eagbench.runs.verify.verify import verify
 from eagbench.stages import recalibration, subgroups
 from eagbench.stats.bootstrap import patient_weights
 from tests.builders import make_cases, make_training_data
 from tests.conftest import Finished
 from tests.core.runs.test_run import write_benchmark
 
-METRICS = [{"name": "auroc", "params": {}}, {"name": "brier", "params": {}}]
+METRICS = [MetricUse.registered("auroc", {}), MetricUse.registered("brier", {})]
 INTERVALS = {"resamples": 200, "level": 0.95, "seed": 0}
 MINIMUM = {"minimum_cases": 30, "minimum_positive": 5}
 
@@ -201,7 +202,9 @@ def test_a_run_with_subgroups_and_recalibration(finished: Path, cli: Callable[..
     findings = verify(finished)
     assert findings.passed, findings.problems
     assert findings.checked["recalibrations fitted again"] == 3
-    assert findings.checked["subgroups too small"] > 0
+    empty = [row for row in read(finished / "results.csv") if row["status"] not in ("ok", "undefined")]
+    assert {row["status"] for row in empty} >= {"too_few"}
+    assert findings.checked["cells without a number"] == len(empty)
     assert findings.checked["robustness summaries recomputed"] == len(read(finished / "robustness.csv")) > 10
 
     changed = shutil.copytree(finished, tmp_path / "changed")
@@ -216,7 +219,7 @@ def test_a_run_with_subgroups_and_recalibration(finished: Path, cli: Callable[..
     problems = "\n".join(verify(changed).problems)
     assert "recalibration of" in problems
     assert "robustness.csv" in problems
-    assert "does not fit" in problems or "is ''" in problems
+    assert "status is 'ok', recomputed 'too_few'" in problems
 
 
 def test_a_fact_that_the_data_do_not_have(

@@ -272,19 +272,20 @@ def test_a_smaller_share_lies_within_a_larger_one_and_nothing_else_changes(
 
 def test_one_outcome_alone_is_no_training_part(tmp_path: Path) -> None:
     split = outer_split(tmp_path, 100, 0.15, 1)
-    (tmp_path / "nested").mkdir()
+    folders = [tmp_path / name for name in ("whole", "half", "little")]  # a stage's folder never changes
+    for folder in folders:
+        folder.mkdir()
     inputs = {"cohort": tmp_path / "cohort", "split": split, "split_cohort": tmp_path / "cohort"}
     params = {"scheme": "cross_validation", "folds": 3, "fold": 0, "seed": 0}
-    assign(StageRun(params, inputs, 0, tmp_path / "nested"))
-    whole = {part["part"]: part for part in read_parts(tmp_path / "nested")}
-    assign(StageRun({**params, "training_share": 0.5}, inputs, 0, tmp_path / "nested"))
-    half = {part["part"]: part for part in read_parts(tmp_path / "nested")}
+    assign(StageRun(params, inputs, 0, folders[0]))
+    assign(StageRun({**params, "training_share": 0.5}, inputs, 0, folders[1]))
+    whole, half = ({part["part"]: part for part in read_parts(folder)} for folder in folders[:2])
     assert half["train"]["n_patients"] == pytest.approx(whole["train"]["n_patients"] / 2, abs=1)
     assert (half["tuning"], half["held_out"]) == (whole["tuning"], whole["held_out"])
     with pytest.raises(
         UserError, match=r"train part of a trial at the `training_share` 0.02 .* one class only"
     ) as caught:
-        assign(StageRun({**params, "training_share": 0.02}, inputs, 0, tmp_path / "nested"))
+        assign(StageRun({**params, "training_share": 0.02}, inputs, 0, folders[2]))
     assert "begin with a larger `training_share`" in str(caught.value)
 
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eagbench.api import Generation, Sampling, SearchResult, StrictParams
+from eagbench.api import Generation, MetricTraits, PerturbationTraits, Sampling, SearchResult, StrictParams
 from eagbench.testing import (
     ExpertConformance, MetricConformance, PerturbationConformance, PolicyConformance, RewardConformance,
     SearchConformance, TrackerConformance,
@@ -51,8 +51,7 @@ class Expert(Component):
 
 class Perturbation(Component):
     """Shifts by a drawn amount, even at severity 0, and less the more it should."""
-    applies_to = frozenset({"columns"})
-    levels = (0.1, 0.2, 0.3, 0.4, 0.5)
+    traits = PerturbationTraits(applies_to=frozenset({"columns"}), levels=(0.1, 0.2, 0.3, 0.4, 0.5))
     def check_severity(self, severity):
         pass
     def fit(self, cases):
@@ -86,8 +85,7 @@ class Search(Component):
 
 class Metric(Component):
     """Leaves weights out and is 0 where nothing is defined."""
-    better = "higher"
-    reads_probability = False
+    traits = MetricTraits(better="higher")
     def __call__(self, scored, weights):
         return np.full(len(weights), scored.probability.mean() if len(scored.label) else 0.0)
 
@@ -115,7 +113,6 @@ class Policy(Component):
 
 class Tracker(Component):
     """Writes to wherever it is, and changes what it is told."""
-    leaves_machine = False
     def start(self, run_name, folder):
         pass
     def log(self, stage, step, values):

@@ -16,7 +16,7 @@ from eagbench.execution.store import Store
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
 from eagbench.registry.plugins import load_registry
-from eagbench.runs.verify import verify
+from eagbench.runs.verify.verify import verify
 
 EXPERT = "logistic_regression"
 METHODS = [

@@ -26,7 +26,7 @@ def load(root: Path, tmp_path: Path, **params: Any) -> Cohort:
     folder = tmp_path / "stage"
     folder.mkdir(exist_ok=True)
     run = StageRun(params={}, inputs={}, seed=0, out=folder)
-    return Eicu(EicuParams(root=root, **params)).load(None, run)
+    return Eicu(EicuParams(root=root, **params)).load(run)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ PARTS = {"mimic_demo": (99, 21), "eicu_demo": (1367, 70)}
 
 def load(root: Path, tmp_path: Path, **params: Any) -> Cohort:
     run = StageRun(params={}, inputs={}, seed=0, out=tmp_path)
-    return IcuDemo(IcuDemoParams(root=root, **params)).load(None, run)
+    return IcuDemo(IcuDemoParams(root=root, **params)).load(run)
 
 
 @pytest.fixture(scope="module")

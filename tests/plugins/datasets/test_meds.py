@@ -33,9 +33,9 @@ LOINC = {"50912": "2160-0", "50971": "2823-3", "220045": "8867-4", "223762": "83
 CASE_PARAMS = {"task": "in_hospital_mortality", "outcome": "die before leaving the hospital", "window_hours": HOURS}
 
 
-def stage(folder: Path) -> StageRun:
+def stage(folder: Path, source: Path | None = None) -> StageRun:
     folder.mkdir(exist_ok=True)
-    return StageRun(params={}, inputs={}, seed=0, out=folder)
+    return StageRun(params={}, inputs={} if source is None else {"source": source}, seed=0, out=folder)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def code_file(codes: set[str]) -> dict[str, dict[str, Any]]:
 
 def load(root: Path, tmp_path: Path, **params: Any) -> Cohort:
     given = {"labels": root / "labels", "codes": root / "codes.yaml", "access": "synthetic", **CASE_PARAMS, **params}
-    return Meds(MedsParams(root=root, **given)).load(None, stage(tmp_path / "stage"))
+    return Meds(MedsParams(root=root, **given)).load(stage(tmp_path / "stage"))
 
 
 class TestConformance(DatasetConformance):
@@ -138,7 +138,7 @@ class TestConformance(DatasetConformance):
 
 
 def test_the_cohort_is_that_of_the_mimic4_loader(hospital: Path, meds: Path, tmp_path: Path) -> None:
-    expected = Mimic4(Mimic4Params(root="synthetic", window_hours=HOURS)).load(hospital, stage(tmp_path / "mimic4"))
+    expected = Mimic4(Mimic4Params(root="synthetic", window_hours=HOURS)).load(stage(tmp_path / "mimic4", hospital))
     cohort = load(meds, tmp_path, concepts=DEFAULT_CONCEPTS)
     assert len(cohort.cases) == len(expected.cases) > 40
     assert cohort.cases.feature_names == DEFAULT_CONCEPTS

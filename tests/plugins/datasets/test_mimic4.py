@@ -36,9 +36,9 @@ from eagbench_plugins.datasets.mimic4.tables import READ_TABLES, TABLES, TRUTH_F
 PATIENTS = 150
 
 
-def stage(folder: Path) -> StageRun:
+def stage(folder: Path, source: Path | None = None) -> StageRun:
     folder.mkdir(exist_ok=True)
-    return StageRun(params={}, inputs={}, seed=0, out=folder)
+    return StageRun(params={}, inputs={} if source is None else {"source": source}, seed=0, out=folder)
 
 
 @pytest.fixture(scope="session")
@@ -56,8 +56,8 @@ def load(hospital: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
     def loaded(**params: Any) -> Cohort:
         key = repr(sorted(params.items()))
         if key not in done:
-            run = stage(tmp_path_factory.mktemp("stage"))
-            done[key] = Mimic4(Mimic4Params(root="synthetic", **params)).load(hospital, run)
+            run = stage(tmp_path_factory.mktemp("stage"), hospital)
+            done[key] = Mimic4(Mimic4Params(root="synthetic", **params)).load(run)
         return done[key]
 
     return loaded
@@ -222,7 +222,7 @@ def test_loading_is_quiet_repeatable_and_leaves_nothing(
     first = load()
     before = set(psutil.Process().children(recursive=True))
     capfd.readouterr()
-    again = Mimic4(Mimic4Params(root="synthetic")).load(hospital, stage(tmp_path / "again"))
+    again = Mimic4(Mimic4Params(root="synthetic")).load(stage(tmp_path / "again", hospital))
     assert capfd.readouterr() == ("", "")
     assert set(psutil.Process().children(recursive=True)) <= before
     assert [path.name for path in (tmp_path / "again").iterdir()] == ["checkpoints"]
@@ -245,7 +245,7 @@ def test_a_real_root_is_credentialed_and_has_no_oracle(
         "labevents.csv.gz",
         "chartevents.csv.gz",
     ]
-    cohort = dataset.load(None, stage(tmp_path / "stage"))
+    cohort = dataset.load(stage(tmp_path / "stage"))
     assert cohort.provenance.access == "credentialed"
     assert cohort.reference_probabilities == {}
     np.testing.assert_array_equal(cohort.labels, load().labels)
@@ -257,7 +257,7 @@ def test_synthetic_generates_what_it_loads(tmp_path: Path) -> None:
     assert dataset.access() == "synthetic"
     (tmp_path / "out").mkdir()
     dataset.generate(stage(tmp_path / "out"))
-    assert len(dataset.load(tmp_path / "out", stage(tmp_path / "cohort")).cases) > 0
+    assert len(dataset.load(stage(tmp_path / "cohort", tmp_path / "out")).cases) > 0
 
 
 def test_the_plugin_is_cheap_to_import() -> None:
@@ -493,7 +493,7 @@ def fail(root: Path, tmp_path: Path) -> str:
     def plan_and_load() -> None:
         dataset = Mimic4(Mimic4Params(root=str(root)))
         dataset.files()
-        dataset.load(None, stage(tmp_path / "stage"))
+        dataset.load(stage(tmp_path / "stage"))
 
     with pytest.raises(UserError) as caught:
         plan_and_load()
@@ -548,19 +548,19 @@ def test_a_time_that_is_none(broken: Path, tmp_path: Path, name: str, column: st
 
 
 def test_unpacked_files_are_read_too(broken: Path, tmp_path: Path) -> None:
-    packed = Mimic4(Mimic4Params(root=str(broken))).load(None, stage(tmp_path / "packed"))
+    packed = Mimic4(Mimic4Params(root=str(broken))).load(stage(tmp_path / "packed"))
     for path in list(broken.rglob("*.gz")):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
     dataset = Mimic4(Mimic4Params(root=str(broken)))
     assert all(path.suffix == ".csv" for path in dataset.files())
-    unpacked = dataset.load(None, stage(tmp_path / "unpacked"))
+    unpacked = dataset.load(stage(tmp_path / "unpacked"))
     assert packed.cases.case_ids == unpacked.cases.case_ids
     assert len(packed.cases) > 0
 
 
 def test_cases_without_measurement_are_counted(broken: Path, tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
-    cohort = Mimic4(Mimic4Params(root=str(broken))).load(None, stage(tmp_path / "stage"))
+    cohort = Mimic4(Mimic4Params(root=str(broken))).load(stage(tmp_path / "stage"))
     expected, _ = expected_mortality(tables, 48)
     without = dict(cohort.provenance.exclusions)["no measurement in the observation window"]
     assert without > 0

@@ -25,7 +25,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the open data folder 
 
 def load(root: Path, tmp_path: Path, **params: Any) -> Cohort:
     run = StageRun(params={}, inputs={}, seed=0, out=tmp_path)
-    return PhysioNet2012(PhysioNet2012Params(root=root, **params)).load(None, run)
+    return PhysioNet2012(PhysioNet2012Params(root=root, **params)).load(run)
 
 
 @pytest.fixture(scope="module")

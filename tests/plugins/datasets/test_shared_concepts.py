@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +40,13 @@ def medians(
     write_hospital(hospital, patients=60, seed=1)
     demo = shared_data / "icu-demo"
     cohorts = {
-        "physionet2012": PhysioNet2012(PhysioNet2012Params(root=physionet_root, window_hours=24)).load(None, run),
-        "eicu_demo": IcuDemo(IcuDemoParams(root=demo / "eicu_demo")).load(None, run),
-        "mimic_demo": IcuDemo(IcuDemoParams(root=demo / "mimic_demo")).load(None, run),
-        "tjh": Tjh(TjhParams(root=shared_data / "tjh")).load(None, run),
-        "mimic4": Mimic4(Mimic4Params(root="synthetic", window_hours=24)).load(hospital, run),
+        "physionet2012": PhysioNet2012(PhysioNet2012Params(root=physionet_root, window_hours=24)).load(run),
+        "eicu_demo": IcuDemo(IcuDemoParams(root=demo / "eicu_demo")).load(run),
+        "mimic_demo": IcuDemo(IcuDemoParams(root=demo / "mimic_demo")).load(run),
+        "tjh": Tjh(TjhParams(root=shared_data / "tjh")).load(run),
+        "mimic4": Mimic4(Mimic4Params(root="synthetic", window_hours=24)).load(
+            replace(run, inputs={"source": hospital})
+        ),
     }
     return {name: _medians(cohort) for name, cohort in cohorts.items()}
 

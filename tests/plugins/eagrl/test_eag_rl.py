@@ -21,7 +21,7 @@ from eagbench.execution.store import Store
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
 from eagbench.registry.plugins import load_registry
-from eagbench.runs.verify import verify
+from eagbench.runs.verify.verify import verify
 from eagbench.stages.cohort_files import read_cases
 from eagbench_plugins.eagrl.eag_rl import EAGRL
 from eagbench_plugins.eagrl.grpo import DAPO, GRPO

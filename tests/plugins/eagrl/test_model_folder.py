@@ -31,7 +31,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory, physionet_root: Path)
 
     made, folder = tmp_path_factory.mktemp("tiny"), tmp_path_factory.mktemp("model")
     spec = {"root": str(physionet_root), "task": "in_hospital_mortality"}
-    cases = load_registry().create("dataset", "physionet2012", spec).load(None, StageRun({}, {}, 0, made)).cases
+    cases = load_registry().create("dataset", "physionet2012", spec).load(StageRun({}, {}, 0, made)).cases
     record_text = RecordText(RecordTextParams.model_validate(RECORD_TEXT)).fit(cases)
     TinyPolicy(TINY).prepare(cases, record_text, StageRun({}, {}, 0, made))
     tokenizer = AutoTokenizer.from_pretrained(made)

@@ -15,7 +15,7 @@ from scipy.special import logit
 from sklearn.metrics import brier_score_loss
 
 from eagbench.execution.store import file_hash
-from eagbench.runs.verify import verify
+from eagbench.runs.verify.verify import verify
 from eagbench_plugins.eagrl.optimisation import Optimisation
 from eagbench_plugins.eagrl.policy_optimisation import optimise_policy
 from tests.plugins.eagrl.conftest import Prepared, stage_run
@@ -101,4 +101,4 @@ def test_a_whole_run_corrects_what_balanced_training_taught(
     (changed / "results.csv").write_text(text.replace(line, line.replace("brier,0.", "brier,0.9", 1)))
     manifest["files"]["results.csv"] = file_hash(changed / "results.csv")
     (changed / "manifest.json").write_text(json.dumps(manifest))
-    assert "brier@prior_corrected: value is" in verify(changed).text()
+    assert "clean brier prior_corrected: value is" in verify(changed).text()

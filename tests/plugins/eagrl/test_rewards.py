@@ -168,6 +168,6 @@ def test_brier_is_proper(p: float, q: float) -> None:
 
 @pytest.mark.parametrize("name", ["paper", "attention_jaccard", "attention_mass"])
 def test_a_reward_that_needs_an_expert_says_so_and_never_goes_without(name: str) -> None:
-    assert REWARDS[name].needs_salience
+    assert REWARDS[name].traits.needs_salience
     with pytest.raises(ValueError, match="salience"):
         REWARDS[name](CASE, 1, trajectory(0.5), None)

@@ -24,7 +24,7 @@ def parts(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """Set A: 70 % to train, 10 % to tune, 20 % held out. Every stay is another patient."""
     params = PhysioNet2012.Params(root=shared_data / "physionet2012", window_hours=48)
     run = StageRun(params={}, inputs={}, seed=0, out=tmp_path_factory.mktemp("cohort"))
-    cohort = PhysioNet2012(params).load(None, run)
+    cohort = PhysioNet2012(params).load(run)
     every = LabelledCases(cohort.cases, cohort.labels)
     rest, held_out = train_test_split(np.arange(len(every)), test_size=0.2, stratify=every.labels, random_state=0)
     train, tuning = train_test_split(rest, test_size=0.125, stratify=every.labels[rest], random_state=0)

@@ -98,19 +98,19 @@ def test_the_change_of_every_registered_perturbation_is_defined_here() -> None:
 def test_follows_the_protocol(name: str) -> None:
     perturbation = fitted(name)
     assert isinstance(perturbation, Perturbation)
-    assert perturbation.applies_to <= {"columns", "text"}
-    assert perturbation.applies_to
-    assert len(perturbation.levels) == 5
-    assert list(perturbation.levels) == sorted(set(perturbation.levels))
-    assert perturbation.levels[0] > 0
-    for severity in (0.0, *perturbation.levels):
+    assert perturbation.traits.applies_to <= {"columns", "text"}
+    assert perturbation.traits.applies_to
+    assert len(perturbation.traits.levels) == 5
+    assert list(perturbation.traits.levels) == sorted(set(perturbation.traits.levels))
+    assert perturbation.traits.levels[0] > 0
+    for severity in (0.0, *perturbation.traits.levels):
         perturbation.check_severity(severity)
     for severity in (-0.1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=r"must be|between"):
             perturbation.check_severity(severity)
     assert "Stands for" in (type(perturbation).__doc__ or "")
     # Reports show it below the axis of severities.
-    unit = perturbation.severity_unit
+    unit = perturbation.traits.severity_unit
     assert re.fullmatch(r"share of .*|hours .*|training standard deviations|further features", unit)
 
 
@@ -171,13 +171,13 @@ def test_severity_and_seed_alone_decide(name: str, data: st.DataObject, case: Ca
 def test_the_highest_level_changes_a_typical_record(name: str) -> None:
     _, prepared, change = CHANGE[name]
     case, perturbation = prepared(typical(99)), fitted_once(name)
-    assert np.sum(change(case, perturbation.apply(case, perturbation.levels[-1], 5))) > 0
+    assert np.sum(change(case, perturbation.apply(case, perturbation.traits.levels[-1], 5))) > 0
 
 
 @pytest.mark.parametrize("name", sorted(set(PERTURBATIONS) - DRAW_NOTHING))
 def test_other_seeds_change_otherwise(name: str) -> None:
     case, perturbation = typical(99, n_times=12), fitted_once(name)
-    changed = {content(perturbation.apply(case, perturbation.levels[2], seed)) for seed in range(20)}
+    changed = {content(perturbation.apply(case, perturbation.traits.levels[2], seed)) for seed in range(20)}
     assert len(changed) > (1 if name == "sex_age_removed" else 4)
 
 
@@ -190,7 +190,7 @@ ONE_VALUE = record(np.where(np.eye(1, len(NAMES)) == 1, 80.0, NAN))
 @pytest.mark.parametrize("case", [EMPTY, ALL_MISSING, ONE_VALUE], ids=["no times", "all missing", "one value"])
 def test_records_with_next_to_nothing_stay_records(name: str, case: Case) -> None:
     perturbation = fitted_once(name)
-    for severity in perturbation.levels:
+    for severity in perturbation.traits.levels:
         changed = perturbation.apply(case, severity, 1)
         assert len(changed.observed()) == len(case.observed())
         RecordText(RecordTextParams()).render(changed, cohort_of(changed))
@@ -200,7 +200,7 @@ def test_records_with_next_to_nothing_stay_records(name: str, case: Case) -> Non
 def test_a_training_set_without_a_single_value_is_no_obstacle(name: str) -> None:
     perturbation = load_registry().create("perturbation", name, {})
     perturbation.fit(cohort_of(ALL_MISSING))
-    assert perturbation.apply(typical(3), perturbation.levels[-1], 1).observed()
+    assert perturbation.apply(typical(3), perturbation.traits.levels[-1], 1).observed()
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
@@ -208,9 +208,9 @@ def test_what_only_readers_of_text_meet_changes_no_column(name: str) -> None:
     perturbation = fitted_once(name)
     for seed in range(10):
         case = typical(seed)
-        changed = perturbation.apply(case, perturbation.levels[-1], seed)
+        changed = perturbation.apply(case, perturbation.traits.levels[-1], seed)
         in_columns = replace(changed, written=case.written, further=case.further)
-        if "columns" not in perturbation.applies_to:
+        if "columns" not in perturbation.traits.applies_to:
             assert content(in_columns) == content(case)
         else:
             assert content(in_columns) == content(changed)

@@ -19,10 +19,10 @@ def test_the_page_lists_every_perturbation_with_its_levels_and_readers() -> None
     listed = {name: (tuple(map(float, levels.split())), set(readers.split(", "))) for name, levels, readers in (
         (name, levels.strip(), readers.strip()) for name, levels, readers in rows
     )}  # fmt: skip
-    assert listed == {kind.name: (kind.levels, set(kind.applies_to)) for kind in registered()}
+    assert listed == {kind.name: (kind.traits.levels, set(kind.traits.applies_to)) for kind in registered()}
 
 
 def test_text_alone_and_columns_alone() -> None:
-    only = {reader: {k.name for k in registered() if k.applies_to == {reader}} for reader in ("text", "columns")}
+    only = {reader: {k.name for k in registered() if k.traits.applies_to == {reader}} for reader in ("text", "columns")}
     assert only["columns"] == {"feature_order_positional"}
     assert only["text"] == {"unit_change", "distractor_features", "feature_synonyms", "feature_abbreviations"}

@@ -35,7 +35,7 @@ def stage_run(folder: Path) -> StageRun:
 @pytest.fixture(scope="module")
 def labelled(physionet_root: Path, tmp_path_factory: pytest.TempPathFactory) -> LabelledCases:
     dataset = load_registry().create("dataset", "physionet2012", {"root": str(physionet_root)})
-    cohort = dataset.load(None, stage_run(tmp_path_factory.mktemp("load")))
+    cohort = dataset.load(stage_run(tmp_path_factory.mktemp("load")))
     return LabelledCases(cohort.cases, cohort.labels)
 
 
@@ -64,7 +64,7 @@ def asked(labelled: LabelledCases) -> Cases:
 def perturbed(name: str, data: TrainingData, cases: Cases, level: int) -> Cases:
     perturbation: Perturbation = create_component({"kind": "perturbation", "name": name, "params": {}})
     perturbation.fit(data.train.cases)
-    severity = perturbation.levels[level - 1]
+    severity = perturbation.traits.levels[level - 1]
     return cases.with_items([perturbation.apply(case, severity, case_seed(name, case.case_id)) for case in cases])
 
 
@@ -79,14 +79,14 @@ def test_experts_answer_under_every_perturbation(
             assert np.isfinite(probability).all(), (label, level)
             assert ((probability >= 0) & (probability <= 1)).all(), (label, level)
     np.testing.assert_allclose(experts["lightgbm"].salience(changed).sum(axis=1), 1.0)
-    applies = "columns" in load_registry().get("perturbation", name).component.applies_to  # type: ignore[attr-defined]
+    applies = "columns" in load_registry().get("perturbation", name).component.traits.applies_to  # type: ignore[attr-defined]
     moved = any(not np.allclose(e.predict(changed), e.predict(asked), atol=1e-9) for e in experts.values())
     assert moved == (applies and name not in UNSEEN_BY_EXPERTS)
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
 def test_the_text_of_the_record_changes(name: str, data: TrainingData, asked: Cases) -> None:
-    if "text" not in load_registry().get("perturbation", name).component.applies_to:  # type: ignore[attr-defined]
+    if "text" not in load_registry().get("perturbation", name).component.traits.applies_to:  # type: ignore[attr-defined]
         pytest.skip("means nothing to a reader of text")
     text = RecordText(RecordTextParams())
     before = [text.render(case, asked) for case in asked]

@@ -489,7 +489,7 @@ def test_credentialed_records_leave_the_machine_only_if_attested(
     url, leaves, physionet_root: Path, tmp_path: Path, monkeypatch
 ) -> None:
     policy = {"name": "openai", "model": "m", "base_url": url}
-    assert OpenAIPolicy(OpenAIPolicy.Params(model="m", base_url=url)).leaves_machine is leaves
+    assert OpenAIPolicy(OpenAIPolicy.Params(model="m", base_url=url)).traits.leaves_machine is leaves
     benchmark = _benchmark(tmp_path, physionet_root, policy)
 
     def plan(*sets: str) -> int:

@@ -17,7 +17,7 @@ from eagbench.config.loading import load_benchmark
 from eagbench.execution.store import Store
 from eagbench.planning.make_plan import make_plan
 from eagbench.registry.plugins import load_registry
-from eagbench.runs.verify import verify
+from eagbench.runs.verify.verify import verify
 from eagbench_plugins.policies.tiny.policy import TinyPolicy
 from eagbench_plugins.prompting.prompt import Prompt
 

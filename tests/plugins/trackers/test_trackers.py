@@ -176,12 +176,12 @@ def test_a_missing_package_is_named_with_what_to_type(
     ],
 )
 def test_where_mlflow_writes(uri: str | None, leaves: bool) -> None:
-    assert MLflow(MLflow.Params(tracking_uri=uri)).leaves_machine is leaves
+    assert MLflow(MLflow.Params(tracking_uri=uri)).traits.leaves_machine is leaves
 
 
 def test_wandb_stays_only_when_offline() -> None:
-    assert WeightsAndBiases(WeightsAndBiases.Params()).leaves_machine
-    assert not WeightsAndBiases(WeightsAndBiases.Params(mode="offline")).leaves_machine
+    assert WeightsAndBiases(WeightsAndBiases.Params()).traits.leaves_machine
+    assert not WeightsAndBiases(WeightsAndBiases.Params(mode="offline")).traits.leaves_machine
 
 
 def test_the_hook_imports_none_of_the_packages() -> None:

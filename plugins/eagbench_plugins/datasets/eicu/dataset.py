@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from eagbench.api import Access, Cohort, StageRun
+from eagbench.api import Access, Cohort, DatasetTraits, StageRun
 from eagbench_plugins.datasets.eicu.params import EicuParams
 from eagbench_plugins.datasets.eicu.tables import EVENTS, PATIENT, source_files
 
@@ -16,7 +16,7 @@ class Eicu:
 
     name: ClassVar[str] = "eicu"
     Params: ClassVar[type[EicuParams]] = EicuParams
-    hospitals: ClassVar[tuple[str, ...]] = ("hospitals of the eICU programme",)
+    traits = DatasetTraits(hospitals=("hospitals of the eICU programme",))
 
     def __init__(self, params: EicuParams) -> None:
         self.params = params
@@ -33,11 +33,7 @@ class Eicu:
         """
         return source_files(self.params.root, [PATIENT, *(EVENTS[name] for name in self.params.tables)])
 
-    def generate(self, run: StageRun) -> None:  # noqa: ARG002
-        """Never called: the data set has files."""
-        raise RuntimeError("eicu reads published files and generates none")
-
-    def load(self, generated: Path | None, run: StageRun) -> Cohort:
+    def load(self, run: StageRun) -> Cohort:
         """Reads the cohort.
 
         Raises:
@@ -46,5 +42,4 @@ class Eicu:
         """
         from eagbench_plugins.datasets.eicu.loader import load_cohort
 
-        del generated
         return load_cohort(self.params, run)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from eagbench.api import Access, Cohort, StageRun
+from eagbench.api import Access, Cohort, DatasetTraits, StageRun
 from eagbench_plugins.datasets.meds.params import MedsParams
 
 
@@ -24,9 +24,9 @@ class Meds:
         return self.params.access
 
     @property
-    def hospitals(self) -> tuple[str, ...] | None:
-        """What the benchmark says; unknown unless it does."""
-        return self.params.hospitals
+    def traits(self) -> DatasetTraits:
+        """Hospitals are what the benchmark says; unknown unless it does."""
+        return DatasetTraits(hospitals=self.params.hospitals)
 
     def files(self) -> Sequence[Path]:
         """The shards of data/, metadata/codes.parquet if there is one, the labels and the file of codes.
@@ -39,11 +39,7 @@ class Meds:
         files = source_files(self.params.root, self.params.labels, self.params.codes)
         return files.all()
 
-    def generate(self, run: StageRun) -> None:  # noqa: ARG002
-        """Never called: the data set has files."""
-        raise RuntimeError("meds reads files and generates none")
-
-    def load(self, generated: Path | None, run: StageRun) -> Cohort:
+    def load(self, run: StageRun) -> Cohort:
         """Reads the cohort: one case per label with a measurement in its window.
 
         Raises:
@@ -51,5 +47,5 @@ class Meds:
         """
         from eagbench_plugins.datasets.meds.loader import load_cohort
 
-        del generated, run
+        del run
         return load_cohort(self.params)

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from eagbench.api import Access, Cohort, StageRun, StrictParams, vocabulary
+from eagbench.api import Access, Cohort, DatasetTraits, StageRun, StrictParams, vocabulary
 
 SYNTHETIC = "synthetic"
 
@@ -113,11 +113,11 @@ class Mimic4:
         return "synthetic" if self.params.root == SYNTHETIC else "credentialed"
 
     @property
-    def hospitals(self) -> tuple[str, ...]:
+    def traits(self) -> DatasetTraits:
         """The one hospital of MIMIC, or the generated one: the same seed makes the same patients."""
         if self.params.root == SYNTHETIC:
-            return (f"generated hospital, seed {self.params.synthetic_seed}",)
-        return ("Beth Israel Deaconess Medical Center",)
+            return DatasetTraits(hospitals=(f"generated hospital, seed {self.params.synthetic_seed}",))
+        return DatasetTraits(hospitals=("Beth Israel Deaconess Medical Center",))
 
     def files(self) -> Sequence[Path]:
         """The five files that are read; none if the generator writes them.
@@ -137,7 +137,7 @@ class Mimic4:
 
         write_hospital(run.out, self.params.synthetic_patients, self.params.synthetic_seed)
 
-    def load(self, generated: Path | None, run: StageRun) -> Cohort:
+    def load(self, run: StageRun) -> Cohort:
         """Reads the cohort.
 
         Raises:
@@ -145,9 +145,8 @@ class Mimic4:
         """
         from eagbench_plugins.datasets.mimic4.loader import load_cohort
 
-        root = self._root() if generated is None else generated
         return load_cohort(
-            root,
+            run.inputs.get("source", self._root()),
             self.params.task,
             self.params.window_hours,
             self.params.min_age,

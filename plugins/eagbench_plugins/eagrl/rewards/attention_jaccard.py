@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from eagbench.api import Case, StrictParams, Trajectory
+from eagbench.api import Case, RewardTraits, StrictParams, Trajectory
 from eagbench_plugins.eagrl.rewards.parts import UNPARSED, expert_features, jaccard
 
 
@@ -19,7 +19,7 @@ class AttentionJaccardReward:
     """Overlap of the cited features with the expert's top features."""
 
     name: ClassVar[str] = "attention_jaccard"
-    needs_salience: ClassVar[bool] = True
+    traits = RewardTraits(needs_salience=True)
 
     class Params(StrictParams):
         """Size of the expert's list.

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from eagbench.api import Case, StrictParams, Trajectory
+from eagbench.api import Case, RewardTraits, StrictParams, Trajectory
 from eagbench_plugins.eagrl.rewards.parts import classification_parts
 
 
@@ -24,8 +24,7 @@ class AttentionMassReward:
     """Correct and confident answers, and attention that agrees with the expert's."""
 
     name: ClassVar[str] = "attention_mass"
-    needs_salience: ClassVar[bool] = True
-    needs_attention: ClassVar[bool] = True
+    traits = RewardTraits(needs_salience=True, needs_attention=True)
 
     class Params(StrictParams):
         """Weights.

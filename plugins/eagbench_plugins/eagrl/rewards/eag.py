@@ -20,7 +20,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from eagbench.api import Case, StrictParams, Trajectory
+from eagbench.api import Case, RewardTraits, StrictParams, Trajectory
 from eagbench_plugins.eagrl.rewards.parts import classification_parts, expert_features, jaccard
 
 
@@ -28,7 +28,7 @@ class EAGReward:
     """Correct and confident answers, and citations that agree with the expert."""
 
     name: ClassVar[str] = "eag"
-    needs_salience: ClassVar[bool] = True
+    traits = RewardTraits(needs_salience=True)
 
     class Params(StrictParams):
         """Weights.

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from eagbench.api import LanguageModel, Sampling, SearchResult, SearchTask, StrictParams, Trajectory
+from eagbench.api import LanguageModel, Sampling, SearchResult, SearchTask, SearchTraits, StrictParams, Trajectory
 from eagbench_plugins.eagrl.searches.budget import BudgetedWriter, Request, derived_seed
 from eagbench_plugins.eagrl.searches.results import Read, ranked_result
 from eagbench_plugins.eagrl.searches.steps import BEGINNING, STOP_AT_STEP, extended, state_of
@@ -42,7 +42,7 @@ class Beam:
     """Beam search with one completion per partial answer."""
 
     name: ClassVar[str] = "beam"
-    needs_steps: ClassVar[bool] = True
+    traits = SearchTraits(needs_steps=True)
 
     class Params(StrictParams):
         """The beam.

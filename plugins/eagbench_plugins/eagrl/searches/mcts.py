@@ -35,7 +35,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from eagbench.api import LanguageModel, Sampling, SearchResult, SearchTask, StrictParams, Trajectory
+from eagbench.api import LanguageModel, Sampling, SearchResult, SearchTask, SearchTraits, StrictParams, Trajectory
 from eagbench_plugins.eagrl.searches.budget import BudgetedWriter, Request, derived_seed
 from eagbench_plugins.eagrl.searches.guidance import overlap_with_expert
 from eagbench_plugins.eagrl.searches.results import Read, ranked_result
@@ -263,7 +263,7 @@ class MCTS:
     """Tree search without the expert."""
 
     name: ClassVar[str] = "mcts"
-    needs_steps: ClassVar[bool] = True
+    traits = SearchTraits(needs_steps=True)
 
     class Params(TreeSearchParams):
         """The tree."""
@@ -297,8 +297,7 @@ class ExpertMCTS:
     """Tree search guided by the expert's salience."""
 
     name: ClassVar[str] = "expert_mcts"
-    needs_steps: ClassVar[bool] = True
-    needs_salience: ClassVar[bool] = True
+    traits = SearchTraits(needs_salience=True, needs_steps=True)
 
     class Params(TreeSearchParams):
         """The tree, and the expert's list.

@@ -1,0 +1,55 @@
+"""The metrics of a run: name, parameters and what each declares, which the manifest keeps for every later reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eagbench.contracts.traits import MetricTraits, traits_of
+from eagbench.registry.plugins import load_registry
+
+
+@dataclass(frozen=True, slots=True)
+class MetricUse:
+    """A metric with the parameters that the benchmark gives it.
+
+    Attributes:
+        name: Its name.
+        params: Its validated parameters.
+        traits: What it declares.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    traits: MetricTraits
+
+    @classmethod
+    def registered(cls, name: str, params: Mapping[str, Any]) -> MetricUse:
+        """Takes the traits of the installed metric.
+
+        Raises:
+            UserError: No metric of that name is installed.
+        """
+        found = load_registry().get("metric", name)
+        return cls(found.name, params, traits_of(found.component, MetricTraits))
+
+    @classmethod
+    def recorded(cls, record: Mapping[str, Any]) -> MetricUse:
+        """Reads what `record` wrote; a manifest from before metrics had traits names an installed metric."""
+        traits = record.get("traits")
+        if traits is None:
+            return cls.registered(record["name"], record["params"])
+        listed: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in traits.items()
+        }
+        return cls(record["name"], record["params"], MetricTraits(**listed))
+
+    def record(self) -> dict[str, Any]:
+        """Writes the metric as JSON values, for the manifest."""
+        return {"name": self.name, "params": dict(self.params), "traits": asdict(self.traits)}
+
+
+def traits_by_name(metrics: Sequence[MetricUse]) -> dict[str, MetricTraits]:
+    """Returns what each metric declares, by its name."""
+    return {use.name: use.traits for use in metrics}

@@ -1,0 +1,275 @@
+"""The tables of a run: every row of results.csv, comparisons.csv, robustness.csv, domains.csv and gaps.csv.
+
+Made in this one place, from a `ScoredRun`. Rows hold numbers as they are: NaN where a number is undefined, None for an
+empty field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eagbench.analysis.cells import CLEAN_KEY, CellKey, ConditionKey, DomainPair
+from eagbench.analysis.comparisons import SeedMeans, compare, correct_families, seed_means
+from eagbench.analysis.evaluation import Numbers
+from eagbench.analysis.intervals import metric_interval
+from eagbench.analysis.metric_uses import traits_by_name
+from eagbench.analysis.robustness import correct_degradations, robustness
+from eagbench.analysis.scored_run import ScoredCell, ScoredRun
+from eagbench.analysis.transfer import HeldOutCounts, domain_row, gaps
+from eagbench.metrics.number_names import (
+    RECALIBRATED,
+    metric_and_calibration,
+    qualified_name,
+    without_unparsed_variant,
+)
+
+ALL_CASES = "all"
+MEAN_SEED = "mean"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunTables:
+    """The rows of each table, by column. `domains` and `gaps` are empty for a run with one domain."""
+
+    results: list[Row]
+    comparisons: list[Row]
+    robustness: list[Row]
+    domains: list[Row]
+    gaps: list[Row]
+
+
+def run_tables(run: ScoredRun) -> RunTables:
+    """Makes every table of a run."""
+    assembly = _Assembly(run)
+    for method in run.methods:
+        assembly.add(method, run.cells(method))
+    compared, perturbed = assembly.differences()
+    crossed = run.shared is not None
+    return RunTables(
+        results=list(assembly.results()),
+        comparisons=compared,
+        robustness=perturbed,
+        domains=assembly.domains() if crossed else [],
+        gaps=assembly.gaps() if crossed else [],
+    )
+
+
+class _Assembly:
+    """Tables in the making: rows and means over seeds of the methods that were added."""
+
+    def __init__(self, run: ScoredRun) -> None:
+        self.run = run
+        self.traits = traits_by_name(run.metrics)
+        self._rows: dict[tuple[DomainPair, str, ConditionKey], list[Row]] = {}
+        self._means: dict[tuple[DomainPair, str, ConditionKey], SeedMeans] = {}
+        # Means over seeds are formed for what compares them, and hold every answer.
+        self._compares = run.claim is not None or len(run.conditions) > 1 or run.shared is not None
+
+    def add(self, method: str, cells: Mapping[CellKey, ScoredCell]) -> None:
+        """Takes up the cells of a method."""
+        for pair in self.run.pairs:
+            for condition in self.run.conditions:
+                seeds = {seed: cells[CellKey(method, seed, condition, pair)] for seed in self.run.seeds}
+                keys = self.keys(method, condition, pair)
+                self._rows[pair, method, condition] = [
+                    *(row for seed, cell in seeds.items() for row in self._cell_rows({**keys, "seed": seed}, [cell])),
+                    *self._cell_rows({**keys, "seed": MEAN_SEED}, list(seeds.values())),
+                ]
+                if self._compares and all(cell.status == "ok" for cell in seeds.values()):
+                    self._means[pair, method, condition] = _means(list(seeds.values()))
+
+    # results.csv
+
+    def results(self) -> Iterator[Row]:
+        """Gives all rows by pair of domains: references, then per method each seed and their mean, clean first."""
+        for domain, name, cell in self.run.references:
+            keys = {**self.keys(name, CLEAN_KEY, (domain, domain)), "seed": MEAN_SEED}
+            # A reference cites nothing and looks nowhere, in no subgroup.
+            yield from (row for row in self._cell_rows(keys, [cell]) if row["status"] != "undefined")
+        for pair in self.run.pairs:
+            for method in self.run.methods:
+                for condition in self.run.conditions:
+                    yield from self._rows[pair, method, condition]
+
+    def keys(self, method: str, condition: ConditionKey, pair: DomainPair) -> Row:
+        """Gives the key columns of a row, without its seed."""
+        return {
+            "benchmark": self.run.benchmark,
+            "task": self.run.domains[pair[1]].task,
+            "domain_train": pair[0],
+            "domain_eval": pair[1],
+            "split": self.run.split,
+            "method": method,
+            "seed": None,
+            "condition": condition[0],
+            "severity": condition[1],
+        }
+
+    def _row(self, keys: Row, name: str, value: float, draws: Any, counted: _Counted) -> Row:
+        """Makes one row of results.csv, by the qualified name of its number."""
+        metric, calibration = metric_and_calibration(name)
+        low = high = float("nan")
+        if draws is not None:
+            low, high = metric_interval(name, value, draws, self.run.intervals, counted.n_cases, counted.n_positive)
+        return {
+            **keys,
+            "calibration": calibration,
+            "subgroup": counted.subgroup,
+            "metric": metric,
+            "value": value,
+            "ci_low": low,
+            "ci_high": high,
+            "n_cases": counted.n_cases,
+            "n_positive": counted.n_positive,
+            "n_unparsed": counted.n_unparsed,
+            "status": "undefined" if counted.status == "ok" and np.isnan(value) else counted.status,
+        }
+
+    def _empty_rows(self, keys: Row, counted: _Counted) -> list[Row]:
+        """Makes a row for each metric without a number."""
+        return [self._row(keys, use.name, float("nan"), None, counted) for use in self.run.metrics]
+
+    def _counted(self, keys: Row, n_unparsed: int | None, status: str) -> _Counted:
+        held_out = self.run.domains[keys["domain_eval"]].held_out
+        return _Counted(ALL_CASES, held_out.n_cases, held_out.n_positive, n_unparsed, status)
+
+    def _cell_rows(self, keys: Row, cells: Sequence[ScoredCell]) -> list[Row]:
+        """Makes the rows of one seed (or of a reference), or of the mean over seeds.
+
+        The intervals of a mean come from resamples of patients that all seeds share; its `n_unparsed` counts the
+        unparsed answers of all seeds.
+        """
+        statuses = {cell.status for cell in cells}
+        if statuses != {"ok"}:
+            status = "failed" if "failed" in statuses else "not_applicable"
+            return self._empty_rows(keys, self._counted(keys, None, status))
+        n_unparsed = sum(cell.n_unparsed or 0 for cell in cells)
+        counted = self._counted(keys, n_unparsed, "ok")
+        rows = list(self._number_rows(keys, [cell.numbers for cell in cells], counted))
+        rows += self._not_recalibrated(keys, rows, n_unparsed)
+        return [*rows, *self._subgroup_rows(keys, cells)]
+
+    def _number_rows(self, keys: Row, seeds: Sequence[Numbers], counted: _Counted) -> Iterator[Row]:
+        for name in mean_names([list(numbers.points) for numbers in seeds]):
+            points = [numbers.points[_or_plain(name, numbers.points)] for numbers in seeds]
+            draws = [numbers.draws[_or_plain(name, numbers.draws)] for numbers in seeds]
+            yield self._row(keys, name, float(np.mean(points)), np.mean(draws, axis=0), counted)
+
+    def _not_recalibrated(self, keys: Row, rows: Sequence[Row], n_unparsed: int) -> list[Row]:
+        """Makes rows without a number where recalibration was asked for and not possible; the manifest says why."""
+        is_method = keys["method"] in self.run.methods
+        if not self.run.recalibrated or not is_method or any(row["calibration"] == RECALIBRATED for row in rows):
+            return []
+        counted = self._counted(keys, n_unparsed, "not_applicable")
+        return [
+            self._row(keys, qualified_name(use.name, RECALIBRATED), float("nan"), None, counted)
+            for use in self.run.metrics
+            if use.traits.reads_probability
+        ]
+
+    def _subgroup_rows(self, keys: Row, cells: Sequence[ScoredCell]) -> list[Row]:
+        """Makes the rows of each subgroup, of one seed or as a mean over all."""
+        rows: list[Row] = []
+        for subgroup in cells[0].subgroups:
+            seeds = [cell.subgroups[subgroup] for cell in cells]
+            n_unparsed = sum(seed.n_unparsed for seed in seeds)
+            status = "ok" if seeds[0].points else "too_few"
+            counted = _Counted(subgroup, seeds[0].n_cases, seeds[0].n_positive, n_unparsed, status)
+            if status == "too_few":
+                rows += self._empty_rows(keys, counted)
+            else:
+                rows += self._number_rows(keys, [Numbers(seed.points, seed.draws) for seed in seeds], counted)
+        return rows
+
+    # The other tables
+
+    def differences(self) -> tuple[list[Row], list[Row]]:
+        """Makes the rows of comparisons.csv and of robustness.csv, both from the same means over seeds.
+
+        The first are paired differences between the method whose claim is tested and the others, none if none is; the
+        second what perturbations cost each method, none if every condition is clean. A family of tests spans all pairs
+        of domains.
+        """
+        run = self.run
+        compared: list[tuple[DomainPair, Row]] = []
+        perturbed: list[tuple[DomainPair, Row]] = []
+        for pair in run.pairs:
+            means = {(m, c): found for (p, m, c), found in self._means.items() if p == pair}
+            if run.claim is not None:
+                others = [label for label in run.methods if label != run.claim.method]
+                level = float(run.intervals["level"])
+                found = compare(run.claim, others, run.conditions, means, self.traits, level)
+                compared += [(pair, row) for row in found]
+            tested = None if run.claim is None else run.claim.method
+            lost = robustness(self.traits, run.methods, run.conditions, means, run.intervals, tested)
+            perturbed += [(pair, row) for row in lost]
+        correct_families([row for _, row in compared])
+        correct_degradations([row for _, row in perturbed])
+        return [self._of_pair(*row) for row in compared], [self._of_pair(*row) for row in perturbed]
+
+    def _of_pair(self, pair: DomainPair, row: Mapping[str, Any]) -> Row:
+        """Adds the columns that all rows of a pair of domains share."""
+        return {**self._pair_keys(pair), **self._counts(pair[1]), **row}
+
+    def _counts(self, domain: str) -> Row:
+        held_out: HeldOutCounts = self.run.domains[domain].held_out
+        return {"n_cases": held_out.n_cases, "n_positive": held_out.n_positive, "n_seeds": len(self.run.seeds)}
+
+    def _pair_keys(self, pair: DomainPair) -> Row:
+        keys = {"benchmark": self.run.benchmark, "task": self.run.domains[pair[1]].task}
+        return {**keys, "domain_train": pair[0], "domain_eval": pair[1]}
+
+    def domains(self) -> list[Row]:
+        """Says for each pair of domains what they share, and how far cases and records differ."""
+        assert self.run.shared is not None
+        rows = []
+        for pair in self.run.pairs:
+            train, target = (self.run.domains[name] for name in pair)
+            shift = self.run.shifts.get(pair)
+            row = domain_row(train.facts, target.facts, self.run.shared, train.parts, target.held_out, shift)
+            rows.append({**self._pair_keys(pair), **row})
+        return rows
+
+    def gaps(self) -> list[Row]:
+        """Says for each method and pair of domains by how much it is worse where it was not trained."""
+        run = self.run
+        means = {(m, *pair): found for (pair, m, c), found in self._means.items() if c == run.conditions[0]}
+        holds = {name: domain.holds for name, domain in run.domains.items()}
+        rows = gaps(run.methods, run.pairs, holds, means, self.traits, float(run.intervals["level"]))
+        return [self._of_pair((row["domain_train"], row["domain_eval"]), row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """Which cases a number is of, and how it came about."""
+
+    subgroup: str
+    n_cases: int
+    n_positive: int
+    n_unparsed: int | None
+    status: str
+
+
+def _means(cells: Sequence[ScoredCell]) -> SeedMeans:
+    return seed_means([cell.numbers for cell in cells], [cell.answered for cell in cells if cell.answered is not None])
+
+
+def mean_names(names: Sequence[Sequence[str]]) -> list[str]:
+    """Names every number that one of the seeds has, in order; a seed without unparsed answers has no variants.
+
+    A corrected number has a mean if every seed has it.
+    """
+    seen: dict[str, None] = {}
+    for listed in names:
+        seen.update(dict.fromkeys(listed))
+    return [name for name in seen if all(_or_plain(name, listed) in listed for listed in names)]
+
+
+def _or_plain(name: str, available: Any) -> str:
+    """Names the variant, or the plain number to which it is equal, for a seed in which every answer was parsed."""
+    return name if name in available else without_unparsed_variant(name)

@@ -1,0 +1,95 @@
+"""A run as tables are made from it: what was asked, and what every cell of the grid gave.
+
+The run's writer makes one from the store, `verify` from a run folder; `run_tables` does not know which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eagbench.analysis.cells import CellKey, ConditionKey, DomainPair
+from eagbench.analysis.comparisons import Claim
+from eagbench.analysis.evaluation import Answered, Numbers, SubgroupNumbers
+from eagbench.analysis.metric_uses import MetricUse
+from eagbench.analysis.transfer import HeldOutCounts, SharedNames
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredCell:
+    """What one cell of the grid gave.
+
+    Attributes:
+        status: `ok`, `failed`, or `not_applicable` where the condition means nothing to the method.
+        n_unparsed: Answers that could not be read; None for a cell without numbers.
+        numbers: Every metric's value and resamples.
+        answered: The answers themselves; None for a cell without numbers.
+        subgroups: The same within each subgroup; empty if none is asked for.
+    """
+
+    status: str
+    n_unparsed: int | None = None
+    numbers: Numbers = field(default_factory=lambda: Numbers({}, {}))
+    answered: Answered | None = None
+    subgroups: Mapping[str, SubgroupNumbers] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredDomain:
+    """A domain of a run.
+
+    Attributes:
+        task: Name of its task.
+        facts: Its cohort's `features`, `static_names` and `task`.
+        holds: Names of the domains whose cases it holds.
+        parts: Its split's parts, with their counts.
+        held_out: Its held-out cases and events, over all folds.
+    """
+
+    task: str
+    facts: Mapping[str, Any]
+    holds: frozenset[str]
+    parts: Sequence[Mapping[str, Any]]
+    held_out: HeldOutCounts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredRun:
+    """Everything that the tables of a run are made from.
+
+    Attributes:
+        benchmark: The benchmark's name.
+        split: `held_out`, or `out_of_fold`.
+        seeds: The training seeds.
+        methods: Labels of the methods, in the benchmark's order.
+        conditions: The conditions, clean first.
+        domains: The domains by name.
+        pairs: Where methods were trained and evaluated, in order.
+        metrics: The metrics.
+        intervals: The bootstrap: `resamples`, `level`, `seed`, `auroc`.
+        claim: Whose claim is tested; None if none is.
+        recalibrated: Whether recalibrated numbers were asked for.
+        shared: What all domains share; None for a run with one domain.
+        shifts: What a classifier told apart, by pair; a pair whose domains share cases, or whose comparison failed, is
+            absent.
+        references: Probabilities that no method made, in order: the domain, their name and what they gave.
+        cells: Gives the cells of one method. It may read them from disk, so that one method's answers are in memory at
+            a time; it is called once per method, in order.
+    """
+
+    benchmark: str
+    split: str
+    seeds: tuple[int, ...]
+    methods: tuple[str, ...]
+    conditions: tuple[ConditionKey, ...]
+    domains: Mapping[str, ScoredDomain]
+    pairs: tuple[DomainPair, ...]
+    metrics: tuple[MetricUse, ...]
+    intervals: Mapping[str, Any]
+    claim: Claim | None
+    recalibrated: bool
+    shared: SharedNames | None
+    shifts: Mapping[DomainPair, Mapping[str, Any]]
+    references: Sequence[tuple[str, str, ScoredCell]]
+    cells: Callable[[str], Mapping[CellKey, ScoredCell]]

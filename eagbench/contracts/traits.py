@@ -1,0 +1,290 @@
+"""What a component declares about itself: one dataclass a kind, validated when the component is registered.
+
+A component declares its traits in an attribute `traits`, of the class where they are the same for all parameters, as a
+property where they are not::
+
+    class TokensPerCase:
+        name = "tokens_per_case"
+        traits = MetricTraits(label="Tokens", better="lower", columns=("generated_tokens",))
+
+A misspelt trait is an error of Python's own, and no trait is read that is not declared here. Planning, the manifest of
+a run and the report read them: what a third party's metric declares is treated as what a built-in one does.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from eagbench.contracts.records import Reads
+
+BetterEnd = Literal["higher", "lower", "neither"]
+# What a method without skill gets: a number, the event rate q (of AUPRC), or q(1 - q) (of the Brier score).
+NoSkill = float | Literal["event_rate", "event_variance"] | None
+MetricTable = Literal["main", "calibration", "alignment"]
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What every kind may declare.
+
+    Attributes:
+        former_names: Names under which a YAML asked for the component before; they still work, with a note.
+        parts: Parameters that list other components, with the kind of these (`{"members": "expert"}`): they are
+            validated while planning, and their code counts with the component's own.
+    """
+
+    former_names: tuple[str, ...] = ()
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(isinstance(self.former_names, tuple), f"former_names is a tuple of names, not {self.former_names!r}")
+        _check(isinstance(self.parts, Mapping), f"parts maps parameters to kinds, not {self.parts!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetTraits(Traits):
+    """What a data set declares.
+
+    Attributes:
+        groups: The facts of `Cohort.groups` by which a benchmark may divide the cases (`domain_by`), with their values.
+        hospitals: Where the patients were treated, or the generator with its seed that made them up. Two data sets
+            that share one are not taken into one transfer, because they may share patients; nor is one that says None.
+    """
+
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hospitals: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertTraits(Traits):
+    """What an expert declares."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyTraits(Traits):
+    """What a policy declares.
+
+    Attributes:
+        leaves_machine: Its prompts go to another machine: it is refused for credentialed data unless attested.
+        gives_attention: Its model is an `AttentionProbe`; one without is refused where a metric needs its attention.
+    """
+
+    leaves_machine: bool = False
+    gives_attention: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchTraits(Traits):
+    """What a search declares.
+
+    Attributes:
+        needs_salience: It can't do without an expert.
+        needs_steps: It needs the style `question_decomposition`, which has steps.
+    """
+
+    needs_salience: bool = False
+    needs_steps: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardTraits(Traits):
+    """What a reward declares.
+
+    Attributes:
+        needs_salience: It can't do without an expert; a benchmark that uses it without one is refused while planning.
+        needs_attention: The policy's own attention is measured for every answer that it judges.
+    """
+
+    needs_salience: bool = False
+    needs_attention: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodTraits(Traits):
+    """What a method declares.
+
+    Attributes:
+        reads: What it reads of a record. A condition that means nothing for such readers is `not_applicable`.
+    """
+
+    reads: Reads
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self.reads in get_args(Reads), f"reads is one of {', '.join(get_args(Reads))}, not {self.reads!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerturbationTraits(Traits):
+    """What a perturbation declares.
+
+    Attributes:
+        levels: The severities that levels 1 to 5 stand for, rising.
+        severity_unit: What a severity counts ("share of the times", "hours"), for figures.
+        applies_to: For which readers it means something; the grid marks the other cells `not_applicable`.
+        draws_like: Name of another perturbation whose seeds this one gets, so that both change the same part of a case
+            and can be compared.
+    """
+
+    levels: tuple[float, float, float, float, float]
+    severity_unit: str = ""
+    applies_to: frozenset[Reads] = frozenset(get_args(Reads))
+    draws_like: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rising = len(self.levels) == 5 and list(self.levels) == sorted(set(self.levels))
+        _check(rising, f"levels are five rising severities, not {self.levels!r}")
+        known = bool(self.applies_to) and self.applies_to <= set(get_args(Reads))
+        _check(known, f"applies_to holds {' or '.join(get_args(Reads))}, not {self.applies_to!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricTraits(Traits):
+    """What a metric declares.
+
+    Attributes:
+        better: Which end is better. With an end it has an arrow, a loss under perturbations and a paired test.
+        label: What a reader calls it; its name in words if empty.
+        definition: What it is in one clause, for a caption; empty for one that every reader knows.
+        reads_probability: It is a function of the probabilities. Where answers were unparsed it is also reported over
+            the parsed cases only and for the worst case, and for corrected and recalibrated probabilities.
+        biased: It is biased on a finite sample: differences are shown and not tested, since of two methods without a
+            fault, the one whose answers scatter more would be found worse.
+        needs_attention: The policies' own attention is measured at prediction.
+        needs_reference_expert: It compares with the reference expert: two runs are not compared in it if they have
+            different ones.
+        columns: What it reads in `ScoredCases.columns`, by the names that methods give in `Prediction.extras`.
+        no_skill: What a method without skill gets.
+        is_share: It is printed as a percentage.
+        decimals: It is printed with so many, if it is no share.
+        table: The table of the report that it stands in.
+        depends_on_scale: Answers in the same order may differ in it, as in the Brier score: the calibration tables show
+            it as answered, corrected and recalibrated.
+        curve: The report follows it over the severities of each perturbation.
+        undefined: Why it may be undefined, for the table of missing cells.
+    """
+
+    better: BetterEnd
+    label: str = ""
+    definition: str = ""
+    reads_probability: bool = False
+    biased: bool = False
+    needs_attention: bool = False
+    needs_reference_expert: bool = False
+    columns: tuple[str, ...] = ()
+    no_skill: NoSkill = None
+    is_share: bool = False
+    decimals: int = 3
+    table: MetricTable = "main"
+    depends_on_scale: bool = False
+    curve: bool = True
+    undefined: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self.better in get_args(BetterEnd), f"better is higher, lower or neither, not {self.better!r}")
+        _check(self.table in get_args(MetricTable), f"table is main, calibration or alignment, not {self.table!r}")
+        names = isinstance(self.columns, tuple) and all(isinstance(name, str) for name in self.columns)
+        _check(names, f"columns is a tuple of names, not {self.columns!r}")
+        is_known = self.no_skill in (None, "event_rate", "event_variance") or isinstance(self.no_skill, int | float)
+        _check(is_known, f"no_skill is a number, 'event_rate' or 'event_variance', not {self.no_skill!r}")
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether a difference is a test: the metric has a better end, and is not biased on a finite sample."""
+        return self.better != "neither" and not self.biased
+
+    @property
+    def is_plotted(self) -> bool:
+        """Whether it stands in the forest plot: it is followed, or a function of the probabilities."""
+        return self.table == "main" and (self.curve or self.reads_probability)
+
+    def without_skill(self, event_rate: float | None) -> float | None:
+        """Returns what a method without skill gets; None if that is not known.
+
+        Args:
+            event_rate: The share of events among the cases; None if there is no one share.
+        """
+        if self.no_skill is None or isinstance(self.no_skill, int | float):
+            return self.no_skill
+        if event_rate is None:
+            return None
+        return event_rate if self.no_skill == "event_rate" else event_rate * (1 - event_rate)
+
+    @property
+    def sign(self) -> int:
+        """1 if more is better, -1 if less is, 0 if neither end is."""
+        return {"higher": 1, "lower": -1}.get(self.better, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackerTraits(Traits):
+    """What a tracker declares.
+
+    Attributes:
+        leaves_machine: Numbers go to another machine: it is refused for credentialed data unless attested.
+    """
+
+    leaves_machine: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorTraits(Traits):
+    """What an executor declares."""
+
+
+# Until 0.2 a class attribute of the trait's own name stands for it, and `components` for `parts`.
+_AS_CLASS_ATTRIBUTES = frozenset(
+    {"groups", "hospitals", "leaves_machine", "gives_attention", "needs_salience", "needs_attention", "needs_steps"}
+    | {"reads", "applies_to", "levels", "severity_unit", "draws_like", "better", "reads_probability", "biased"}
+    | {"needs_reference_expert", "components"}
+)
+
+
+def traits_of[Declared: Traits](component: Any, kind: type[Declared]) -> Declared:
+    """Reads what a component declares about itself.
+
+    Args:
+        component: An instance, or the class where traits are the same for all parameters.
+        kind: The dataclass of its kind, for example `RewardTraits`.
+
+    Returns:
+        Its `traits`; the kind's defaults for a component without any.
+
+    Raises:
+        TypeError: Its `traits` are those of another kind, or it lacks one that its kind requires.
+    """
+    found = getattr(component, "traits", None)
+    if isinstance(found, kind):
+        return found
+    if found is not None and not isinstance(found, property):
+        raise TypeError(f"`traits` is a {kind.__name__}, not {found!r}")
+    return kind(**({} if isinstance(found, property) else _class_attributes(component, kind)))
+
+
+def _class_attributes(component: Any, kind: type[Traits]) -> dict[str, Any]:
+    declared = {}
+    for trait in fields(kind):
+        old = "components" if trait.name == "parts" else trait.name
+        value = getattr(component, old, None) if old in _AS_CLASS_ATTRIBUTES else None
+        if value is not None and not isinstance(value, property):
+            declared[trait.name] = value
+    if declared:
+        name = component.__qualname__ if isinstance(component, type) else type(component).__qualname__
+        written = ", ".join(f"{trait}=..." for trait in declared)
+        warnings.warn(
+            f"{name} declares {', '.join(declared)} as class attributes, which ends with eagbench 0.2: "
+            f"write `traits = {kind.__name__}({written})`",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+    return declared

@@ -1,0 +1,115 @@
+"""What the run folder holds as the stages left it: trajectories, subgroups, tuning answers, training, who was where."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from eagbench.execution.store import write_text
+from eagbench.execution.training_files import CURVES, SUMMARIES, Use, read_points, uses
+from eagbench.runs.schema import SUBGROUPS, TRAINING, TRAINING_COLUMNS, TRAINING_SUMMARIES, TUNING_PREDICTIONS
+from eagbench.runs.stored_run import StoredRun
+from eagbench.stages.recalibration import TUNING
+from eagbench.stages.split import read_assignment
+
+
+def patients(stored: StoredRun) -> pa.Table:
+    """Says who was in which part of which domain."""
+    tables = []
+    for domain in stored.plan.transfer.domains:
+        table = read_assignment(stored.store.folder(domain.split))
+        tables.append(table.add_column(0, "domain", pa.array([domain.name] * table.num_rows, type=pa.string())))
+    return pa.concat_tables(tables)
+
+
+def copy_trajectories(stored: StoredRun, method: str, folder: Path) -> None:
+    """Copies what a method wrote, one JSON object a line."""
+    lines: list[str] = []
+    for cell in stored.plan.cells:
+        if cell.method != method or stored.result.cell_status(cell) != "ok":
+            continue
+        keys = {
+            "domain_train": cell.pair.train.name,
+            "domain_eval": cell.pair.evaluate.name,
+            "seed": cell.seed,
+            "condition": cell.condition.name,
+            "severity": cell.condition.severity,
+        }
+        for stages in cell.folds:
+            # Not by splitlines, which also breaks at characters that JSON leaves as they are.
+            with (stored.store.folder(stages.predict) / "trajectories.jsonl").open(encoding="utf-8") as stream:
+                lines.extend(json.dumps({**keys, **json.loads(line)}, ensure_ascii=False) for line in stream)
+    if lines:
+        write_text(folder / "trajectories" / f"{method}.jsonl", "\n".join(lines) + "\n")
+
+
+def copy_subgroups(stored: StoredRun, folder: Path) -> None:
+    """Copies which held-out cases of which evaluated domain are in which subgroups."""
+    (folder / SUBGROUPS).unlink(missing_ok=True)
+    plan = stored.plan
+    if not plan.subgroups:
+        return
+    tables = []
+    for domain, subgroups in zip(plan.transfer.evaluated, plan.subgroups, strict=True):
+        parts = read_assignment(stored.store.folder(domain.split))
+        held_out = parts.filter(pc.equal(parts["part"], "held_out"))["case_id"]
+        table = pq.read_table(stored.store.folder(subgroups) / SUBGROUPS)
+        table = table.filter(pc.is_in(table["case_id"], value_set=held_out.combine_chunks()))
+        names = pa.array([domain.name] * table.num_rows, type=pa.string())
+        tables.append(table.add_column(0, "domain_eval", names))
+    pq.write_table(pa.concat_tables(tables), folder / SUBGROUPS)
+
+
+def copy_tuning(stored: StoredRun, folder: Path) -> None:
+    """Copies the answers to tuning cases on which recalibrations were fitted."""
+    (folder / TUNING_PREDICTIONS).unlink(missing_ok=True)
+    tables = []
+    for keys, stage in stored.recalibrations():
+        table = pq.read_table(stage / TUNING)
+        for i, (name, value) in enumerate(keys.items()):
+            table = table.add_column(i, name, pa.array([value] * table.num_rows))
+        tables.append(table)
+    if tables:
+        pq.write_table(pa.concat_tables(tables), folder / TUNING_PREDICTIONS)
+
+
+def copy_training(stored: StoredRun, folder: Path) -> None:
+    """Copies what the stages behind each method's predictions left about their training: curves and summaries."""
+    columns: dict[str, list[Any]] = {name: [] for name in TRAINING_COLUMNS}
+    lines: list[str] = []
+    for use in uses(stored.plan):
+        if not stored.result.outcome(use.node).is_finished:
+            continue
+        keys, stage = _training_keys(use), stored.store.folder(use.node)
+        for path in (stage / name for name in CURVES):
+            for point in read_points(path) if path.is_file() else ():
+                for name, value in point.values.items():
+                    for column, entry in {**keys, "step": point.step, "name": name, "value": value}.items():
+                        columns[column].append(entry)
+        for path in (stage / name for name in SUMMARIES):
+            if path.is_file():
+                content = json.loads(path.read_text(encoding="utf-8"))
+                lines.append(json.dumps({**keys, "file": path.name, "content": content}, ensure_ascii=False))
+    # An earlier run into this folder may have had methods that train.
+    (folder / TRAINING).unlink(missing_ok=True)
+    (folder / TRAINING_SUMMARIES).unlink(missing_ok=True)
+    if columns["value"]:
+        pq.write_table(pa.table(columns), folder / TRAINING)
+    if lines:
+        write_text(folder / TRAINING_SUMMARIES, "\n".join(lines) + "\n")
+
+
+def _training_keys(use: Use) -> dict[str, Any]:
+    return {
+        "method": use.method,
+        "seed": use.seed,
+        "fold": use.fold,
+        "kind": use.node.kind,
+        "label": use.node.label,
+        "stage": use.node.fingerprint,
+    }

@@ -1,0 +1,48 @@
+"""The answers that a run folder holds, by cell, and what metrics give on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from eagbench.analysis.cells import ConditionKey
+
+# Task, and domains trained and evaluated in; then the condition.
+SETTING = ("task", "domain_train", "domain_eval")
+Setting = tuple[str, ...]
+Place = tuple[Setting, ConditionKey]
+Rows = list[dict[str, Any]]
+Seeds = Mapping[str, Rows]
+
+
+def has_predictions(folder: Path, method: str) -> bool:
+    """Whether a method left predictions."""
+    return predictions_path(folder, method).is_file()
+
+
+def read_predictions(folder: Path, method: str) -> dict[Place, dict[str, Rows]]:
+    """Reads a method's (or a reference's) scored rows by place and seed, in the order of case ids."""
+    found: dict[Place, dict[str, Rows]] = {}
+    for row in pq.read_table(predictions_path(folder, method)).to_pylist():
+        place = tuple(row[key] for key in SETTING), (row["condition"], row["severity"])
+        found.setdefault(place, {}).setdefault(row["seed"], []).append(row)
+    for seeds in found.values():
+        for rows in seeds.values():
+            rows.sort(key=lambda row: str(row["case_id"]))
+    return found
+
+
+def predictions_path(folder: Path, method: str) -> Path:
+    """Returns where a method's answers lie."""
+    return folder / "predictions" / f"{method}.parquet"
+
+
+def read_members(folder: Path, file: str, domain: str) -> Sequence[Mapping[str, Any]]:
+    """Reads which cases of an evaluated domain are in which subgroups."""
+    rows: Sequence[Mapping[str, Any]] = pq.read_table(
+        folder / file, filters=[("domain_eval", "==", domain)]
+    ).to_pylist()
+    return rows

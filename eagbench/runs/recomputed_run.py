@@ -1,0 +1,151 @@
+"""A run as its tables are made from it, computed again from the answers in a run folder. Nothing comes from a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from eagbench.analysis.cells import CLEAN_KEY, CellKey, ConditionKey, DomainPair
+from eagbench.analysis.comparisons import Claim
+from eagbench.analysis.evaluation import Numbers, answered, asked_columns, evaluate, evaluate_subgroups
+from eagbench.analysis.metric_uses import MetricUse
+from eagbench.analysis.run_tables import MEAN_SEED
+from eagbench.analysis.scored_run import ScoredCell, ScoredDomain, ScoredRun
+from eagbench.analysis.transfer import held_out_counts
+from eagbench.runs.predictions import Place, Rows, has_predictions, read_members, read_predictions
+from eagbench.runs.schema import SUBGROUPS
+from eagbench.stages.shared_concepts import SharedConcepts
+from eagbench.stages.subgroups import members
+
+# Computes a number from rows in another way than its metric does; None where there is no other way.
+SecondOpinion = Callable[[str, Rows, Sequence[MetricUse]], float | None]
+
+
+@dataclass(frozen=True, eq=False)
+class RecomputedRun:
+    """The run of a folder.
+
+    Attributes:
+        folder: Where it lies.
+        manifest: Its manifest.
+        second_opinion: What point values are taken from where it has any; intervals are always the metrics' own.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    second_opinion: SecondOpinion
+
+    @cached_property
+    def metrics(self) -> tuple[MetricUse, ...]:
+        """The metrics."""
+        return tuple(MetricUse.recorded(record) for record in self.manifest["metrics"])
+
+    @cached_property
+    def conditions(self) -> tuple[ConditionKey, ...]:
+        """The conditions, clean first."""
+        return tuple((condition["name"], condition["severity"]) for condition in self.manifest["conditions"])
+
+    @cached_property
+    def pairs(self) -> tuple[DomainPair, ...]:
+        """Where methods were trained and evaluated, in order."""
+        return tuple((train, target) for train, target in self.manifest["transfer"]["pairs"])
+
+    def scored(self) -> ScoredRun:
+        """Makes the run that tables are made from."""
+        manifest = self.manifest
+        shared, claim = manifest["transfer"]["shared"], manifest["comparisons"]
+        return ScoredRun(
+            benchmark=manifest["name"],
+            split="out_of_fold" if manifest["split"]["folds"] else "held_out",
+            seeds=tuple(manifest["seeds"]),
+            methods=tuple(method["label"] for method in manifest["methods"]),
+            conditions=self.conditions,
+            domains={domain["name"]: self._domain(domain) for domain in manifest["transfer"]["domains"]},
+            pairs=self.pairs,
+            metrics=self.metrics,
+            intervals=manifest["intervals"],
+            claim=None if claim is None else Claim(claim["method"], claim["metric"]),
+            recalibrated=bool(manifest["benchmark"].get("recalibrate")),
+            shared=None
+            if shared is None
+            else SharedConcepts(*map(tuple, (shared["features"], shared["static_names"]))),
+            shifts={},
+            references=list(self._references()),
+            cells=self.cells,
+        )
+
+    def _domain(self, domain: Mapping[str, Any]) -> ScoredDomain:
+        facts = self.manifest["data"][domain["data"]]
+        parts = [part for part in self.manifest["parts"] if part["domain"] == domain["name"]]
+        return ScoredDomain(facts["task"]["name"], facts, frozenset(domain["holds"]), parts, held_out_counts(parts))
+
+    def cells(self, method: str) -> dict[CellKey, ScoredCell]:
+        """Computes the cells of a method again."""
+        found = {} if not has_predictions(self.folder, method) else read_predictions(self.folder, method)
+        rows = {(place[0][1:], place[1], seed): mine for place, seeds in found.items() for seed, mine in seeds.items()}
+        cells = {}
+        for pair in self.pairs:
+            for condition in self.conditions:
+                for seed in self.manifest["seeds"]:
+                    key = CellKey(method, seed, condition, pair)
+                    mine = rows.get((pair, condition, str(seed)))
+                    cells[key] = ScoredCell(self._status(key)) if mine is None else self._cell(mine, condition, pair[1])
+        return cells
+
+    def _status(self, key: CellKey) -> str:
+        """Says why a cell has no answers; `missing` where the manifest gives no reason."""
+        reads = next(m["reads"] for m in self.manifest["methods"] if m["label"] == key.method)
+        [condition] = [c for c in self.manifest["conditions"] if (c["name"], c["severity"]) == key.condition]
+        if reads not in condition["applies_to"]:
+            return "not_applicable"
+        failed = {
+            (f["method"], f["seed"], (f["condition"], f["severity"]), (f["domain_train"], f["domain_eval"]))
+            for f in self.manifest["failed"]
+        }
+        return "failed" if (key.method, key.seed, key.condition, key.pair) in failed else "missing"
+
+    def _references(self) -> list[tuple[str, str, ScoredCell]]:
+        labels = {method["label"] for method in self.manifest["methods"]}
+        names = sorted({path.stem for path in (self.folder / "predictions").glob("*.parquet")} - labels)
+        found: dict[str, Mapping[Place, Mapping[str, Rows]]] = {n: read_predictions(self.folder, n) for n in names}
+        references = []
+        for domain in dict.fromkeys(target for _, target in self.pairs):
+            for name in names:
+                for ((_, _, evaluated), condition), seeds in found[name].items():
+                    if evaluated == domain:
+                        references.append((domain, name, self._cell(seeds[MEAN_SEED], condition, domain)))
+        return references
+
+    def _cell(self, rows: Rows, condition: ConditionKey, domain: str) -> ScoredCell:
+        intervals, minimum = self.manifest["intervals"], self.manifest["subgroups"]
+        subgroups = {}
+        if minimum is not None and condition == CLEAN_KEY:
+            groups = self._members(domain)
+            found = evaluate_subgroups(rows, groups, self.metrics, intervals, minimum)
+            for name, of_subgroup in found.items():
+                mine = [row for row in rows if row["case_id"] in groups[name]]
+                subgroups[name] = replace(of_subgroup, points=self._points(of_subgroup.points, mine))
+        numbers = evaluate(rows, self.metrics, intervals)
+        return ScoredCell(
+            status="ok",
+            n_unparsed=sum(not row["parsed"] for row in rows),
+            numbers=Numbers(self._points(numbers.points, rows), numbers.draws),
+            answered=answered(rows, asked_columns(self.metrics)),
+            subgroups=subgroups,
+        )
+
+    def _points(self, points: Mapping[str, float], rows: Rows) -> dict[str, float]:
+        others = {name: self.second_opinion(name, rows, self.metrics) for name in points}
+        return {name: value if (other := others[name]) is None else other for name, value in points.items()}
+
+    def _members(self, domain: str) -> Mapping[str, frozenset[str]]:
+        if domain not in self._members_of:
+            self._members_of[domain] = members(read_members(self.folder, SUBGROUPS, domain))
+        return self._members_of[domain]
+
+    @cached_property
+    def _members_of(self) -> dict[str, Mapping[str, frozenset[str]]]:
+        return {}

@@ -1,0 +1,127 @@
+"""Recomputes a run's tables and its leakage proof from what the run folder holds.
+
+Point values of the core's metrics are recomputed with scikit-learn and NumPy alone, not with eagbench's own metrics;
+intervals with eagbench's bootstrap from the stored predictions. Nothing is read from the store.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eagbench.analysis.run_tables import ALL_CASES, Row, run_tables
+from eagbench.errors import UserError
+from eagbench.execution.store import file_hash
+from eagbench.runs.recomputed_run import RecomputedRun
+from eagbench.runs.schema import (
+    COMPARISON_COLUMNS,
+    DOMAIN_COLUMNS,
+    DOMAINS,
+    FORMAT,
+    GAP_COLUMNS,
+    GAPS,
+    RESULT_COLUMNS,
+    ROBUSTNESS_COLUMNS,
+    read_manifest,
+)
+from eagbench.runs.verify.findings import TOLERANCE, Findings
+from eagbench.runs.verify.patients import check_patients
+from eagbench.runs.verify.recalibration import check_recalibration
+from eagbench.runs.verify.second_opinion import reference_value
+
+
+def verify(folder: Path) -> Findings:
+    """Checks files, tables and the separation of patients.
+
+    Raises:
+        UserError: The folder is no run folder, or one that an earlier eagbench wrote.
+    """
+    manifest = read_manifest(folder)
+    if manifest.get("format") != FORMAT:
+        raise UserError(
+            f"this run was made by eagbench {manifest.get('eagbench_version', 'of another version')}, which recorded "
+            "other facts for the proof",
+            where=str(folder),
+            mend="verify it with that version, or run the benchmark again with this one",
+        )
+    findings = Findings()
+    _check_files(folder, manifest, findings)
+    if findings.passed:
+        tables = run_tables(RecomputedRun(folder, manifest, reference_value).scored())
+        _check_results(folder / "results.csv", tables.results, findings)
+        differences = "paired differences recomputed"
+        _check_rows(folder / "comparisons.csv", COMPARISON_COLUMNS, tables.comparisons, differences, findings)
+        summaries = "robustness summaries recomputed"
+        _check_rows(folder / "robustness.csv", ROBUSTNESS_COLUMNS, tables.robustness, summaries, findings)
+        if manifest["transfer"]["shared"] is not None:
+            # The classifier behind a shift is not trained again.
+            columns = [column for column in DOMAIN_COLUMNS if not column.startswith("shift")]
+            pairs = "pairs of domains recomputed, without shift"
+            _check_rows(folder / DOMAINS, columns, tables.domains, pairs, findings)
+            _check_rows(folder / GAPS, GAP_COLUMNS, tables.gaps, "gaps between domains recomputed", findings)
+        check_recalibration(folder, manifest, findings)
+        check_patients(folder, manifest, findings)
+    return findings
+
+
+def _check_files(folder: Path, manifest: Mapping[str, Any], findings: Findings) -> None:
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            findings.problems.append(f"{name} is missing")
+        elif file_hash(path) != expected:
+            findings.problems.append(f"{name} was changed after the run")
+        findings.count("files unchanged")
+
+
+def _check_results(path: Path, expected: Sequence[Row], findings: Findings) -> None:
+    """Compares results.csv, and says how many numbers that were."""
+    before = len(findings.problems)
+    _check_rows(path, RESULT_COLUMNS, expected, "", findings)
+    if len(findings.problems) > before:
+        return
+    n_numbers = sum(row["status"] in {"ok", "undefined"} for row in expected)
+    findings.count("point values recomputed", n_numbers)
+    findings.count("interval ends recomputed", 2 * n_numbers)
+    findings.count("cells without a number", len(expected) - n_numbers)
+
+
+def _check_rows(path: Path, columns: Sequence[str], expected: Sequence[Row], what: str, findings: Findings) -> None:
+    """Compares a table with its rows computed again, in the same order."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        stored = list(csv.DictReader(stream))
+    if len(stored) != len(expected):
+        findings.problems.append(f"{path.name} has {len(stored)} rows, recomputed {len(expected)}")
+        return
+    for row, again in zip(stored, expected, strict=True):
+        for column in columns:
+            if not _is_same(row[column], again[column]):
+                place = _place(path.name, again)
+                findings.problems.append(f"{place}: {column} is {row[column]!r}, recomputed {again[column]!r}")
+        if what:
+            findings.count(what)
+
+
+def _is_same(text: str, value: Any) -> bool:
+    if not isinstance(value, float):
+        return text == ("" if value is None else str(value))
+    try:
+        stored = float(text or "nan")
+    except ValueError:
+        return False
+    return bool(np.isclose(stored, value, rtol=0, atol=TOLERANCE, equal_nan=True))
+
+
+def _place(file: str, row: Mapping[str, Any]) -> str:
+    """Says which row it is, as far as it can be told by words."""
+    against = f" against {row['baseline']}" if row.get("baseline") else ""
+    seed = f", seed {row['seed']}" if row.get("seed") is not None else ""
+    said = [str(row[c]) for c in ("condition", "severity", "metric", "calibration") if row.get(c) not in (None, "none")]
+    pair = f"{row['domain_train']} to {row['domain_eval']}"
+    method = f"{row.get('method', '')}{against}{seed}"
+    subgroup = "" if row.get("subgroup", ALL_CASES) == ALL_CASES else str(row["subgroup"])
+    return ", ".join(filter(None, (file, method, pair, subgroup, " ".join(said))))

@@ -1,0 +1,124 @@
+"""How a scored cell lies on disk: its answers, its numbers, their resamples, and the same within subgroups.
+
+scored.parquet                  one row per case, as `analysis.evaluation.scored_schema` describes it
+values.json                     counts, and each number's value and interval
+resamples.parquet               each number on each resample, a column a number
+subgroups.json                  counts and numbers within each subgroup; there if subgroups were asked for
+subgroup_resamples.parquet      their resamples, columns `subgroup|number`
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eagbench.analysis.evaluation import Numbers, SubgroupNumbers, answered, asked_columns, scored_schema
+from eagbench.analysis.intervals import metric_interval
+from eagbench.analysis.metric_uses import MetricUse
+from eagbench.analysis.scored_run import ScoredCell
+
+_SCORED, _VALUES, _RESAMPLES = "scored.parquet", "values.json", "resamples.parquet"
+_SUBGROUPS, _SUBGROUP_RESAMPLES = "subgroups.json", "subgroup_resamples.parquet"
+
+
+def write_numbers(
+    folder: Path,
+    rows: Sequence[Mapping[str, Any]],
+    metrics: Sequence[MetricUse],
+    numbers: Numbers,
+    intervals: Mapping[str, Any],
+) -> None:
+    """Writes `scored.parquet`, `values.json` and `resamples.parquet`.
+
+    Args:
+        folder: Where to write.
+        rows: The scored rows.
+        metrics: The metrics.
+        numbers: What they give.
+        intervals: The bootstrap.
+    """
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=scored_schema(metrics)), folder / _SCORED)
+    counts = {
+        "n_cases": len(rows),
+        "n_positive": sum(row["label"] for row in rows),
+        "n_unparsed": sum(not row["parsed"] for row in rows),
+    }
+    values = {**counts, "metrics": _described(numbers, intervals, counts["n_cases"], counts["n_positive"])}
+    (folder / _VALUES).write_text(json.dumps(values, indent=1))
+    pq.write_table(pa.table(dict(numbers.draws)), folder / _RESAMPLES)
+
+
+def write_subgroups(folder: Path, subgroups: Mapping[str, SubgroupNumbers], intervals: Mapping[str, Any]) -> None:
+    """Writes `subgroups.json` and `subgroup_resamples.parquet`."""
+    described = {
+        name: {
+            "n_cases": found.n_cases,
+            "n_positive": found.n_positive,
+            "n_unparsed": found.n_unparsed,
+            "metrics": _described(Numbers(found.points, found.draws), intervals, found.n_cases, found.n_positive),
+        }
+        for name, found in subgroups.items()
+    }
+    (folder / _SUBGROUPS).write_text(json.dumps(described, indent=1))
+    columns = {f"{name}|{metric}": draws for name, found in subgroups.items() for metric, draws in found.draws.items()}
+    pq.write_table(pa.table(columns), folder / _SUBGROUP_RESAMPLES)
+
+
+def _described(
+    numbers: Numbers, intervals: Mapping[str, Any], n_cases: int, n_positive: int
+) -> dict[str, dict[str, float]]:
+    described = {}
+    for name, value in numbers.points.items():
+        low, high = metric_interval(name, value, numbers.draws[name], intervals, n_cases, n_positive)
+        described[name] = {"value": value, "ci_low": low, "ci_high": high}
+    return described
+
+
+def read_values(folder: Path) -> Mapping[str, Any]:
+    """Reads `values.json`."""
+    values: Mapping[str, Any] = json.loads((folder / _VALUES).read_text())
+    return values
+
+
+def read_cell(folder: Path, metrics: Sequence[MetricUse]) -> tuple[ScoredCell, pa.Table]:
+    """Reads each file of a scored cell once.
+
+    Returns:
+        The cell, and its scored table.
+    """
+    values, table = read_values(folder), pq.read_table(folder / _SCORED)
+    resamples = pq.read_table(folder / _RESAMPLES)
+    numbers = Numbers(_points(values["metrics"]), {name: resamples[name].to_numpy() for name in resamples.column_names})
+    cell = ScoredCell(
+        status="ok",
+        n_unparsed=values["n_unparsed"],
+        numbers=numbers,
+        answered=answered(table.to_pylist(), asked_columns(metrics)),
+        subgroups=_read_subgroups(folder),
+    )
+    return cell, table
+
+
+def _points(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {name: numbers["value"] for name, numbers in metrics.items()}
+
+
+def _read_subgroups(folder: Path) -> dict[str, SubgroupNumbers]:
+    if not (folder / _SUBGROUPS).is_file():
+        return {}
+    resamples = pq.read_table(folder / _SUBGROUP_RESAMPLES)
+    return {
+        name: SubgroupNumbers(
+            n_cases=found["n_cases"],
+            n_positive=found["n_positive"],
+            n_unparsed=found["n_unparsed"],
+            points=_points(found["metrics"]),
+            draws={metric: resamples[f"{name}|{metric}"].to_numpy() for metric in found["metrics"]},
+        )
+        for name, found in json.loads((folder / _SUBGROUPS).read_text()).items()
+    }
