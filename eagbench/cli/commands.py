@@ -121,7 +121,7 @@ def plan_text(plan: Plan, store: Store) -> str:
             state = "to do" if seconds is None else f"to do, about {seconds:.0f} s"
             known += seconds or 0.0
             unknown += seconds is None
-        lines.append(f"{node.fingerprint[:12]}  {node.kind:<12} {node.label + seed:<52} {state}")
+        lines.append(f"{node.fingerprint[:12]}  {node.kind:<19} {node.label + seed:<52} {state}")
     left_out = sum(cell.score is None for cell in plan.cells)
     if left_out:
         lines.append(f"{left_out} cells are not applicable: their condition means nothing for what the method reads")

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from eagbench.errors import UserError
 from eagbench.execution.store import Store
-from eagbench.registry.environment import NUMERIC_LIBRARIES
-from eagbench.registry.plugins import load_registry
+from eagbench.registry.code_versions import code_version
+from eagbench.registry.environment import device
+from eagbench.registry.plugins import Registry, load_registry
+from eagbench.registry.source_modules import source_cache
 
 
 @dataclass(slots=True)
@@ -42,16 +44,10 @@ def examine() -> Examination:
     found = Examination()
     found.facts.append(("python", f"{platform.python_version()} ({sys.executable})"))
     found.facts.append(("eagbench", importlib.metadata.version("eagbench")))
-    for name in NUMERIC_LIBRARIES:
-        try:
-            found.facts.append((name, importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:
-            found.problems.append(f"{name} is not installed: pip install -e '.[dev]' -c constraints.txt")
+    registry = load_registry()
+    _look_at_packages(registry, found)
     try:
-        import torch
-
-        device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu only"
-        found.facts.append(("device", device))
+        found.facts.append(("device", device()))
     except ImportError as error:
         found.problems.append(f"torch can't be imported: {error}")
     found.facts.append(("cores", str(os.cpu_count())))
@@ -63,7 +59,6 @@ def examine() -> Examination:
     except UserError as error:
         found.problems.append(error.message)
     _look_at_data_roots(found)
-    registry = load_registry()
     found.facts.append(("components", str(len(registry.components))))
     found.problems.extend(f"plugin {b.plugin} of {b.distribution} is broken: {b.reason}" for b in registry.broken)
     found.problems.extend(
@@ -72,6 +67,20 @@ def examine() -> Examination:
         if len(claimants) > 1
     )
     return found
+
+
+def _look_at_packages(registry: Registry, found: Examination) -> None:
+    """Names the version of every package that a component depends on, and who misses one that is not installed."""
+    packages: dict[str, str] = {}
+    missed: dict[str, list[str]] = {}
+    for item in registry:
+        code = code_version(item.component.__module__)
+        packages.update(code.packages)
+        for package in code.absent:
+            missed.setdefault(package, []).append(f"{item.kind} '{item.name}'")
+    source_cache().save()
+    found.facts.extend(sorted(packages.items()))
+    found.facts.extend((name, f"not installed; needed by {', '.join(who)}") for name, who in sorted(missed.items()))
 
 
 def _look_at_data_roots(found: Examination) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +23,29 @@ from eagbench.contracts.stages import (
     content_hash,
 )
 from eagbench.contracts.traits import PerturbationTraits, traits_of
-from eagbench.execution.store import Store
 from eagbench.registry.plugins import load_registry
 from eagbench.stages.cohort_files import labels_of, read_cases, read_labels, read_reference_probabilities
 from eagbench.stages.shared_concepts import SharedConcepts
 from eagbench.stages.split import patient_set_hash, read_assignment, read_parts
 
-
-def resolve(node: StageNode, store: Store) -> dict[str, Any]:
-    """For each input of a stage what it stands for."""
-    return {name: _resolve(value, store) for name, value in node.inputs.items()}
+# Where a stage's files lie: `Store.folder`.
+FolderOf = Callable[[StageNode], Path]
 
 
-def training_patients(node: StageNode, store: Store) -> dict[str, str]:
-    """Hash of the patient set behind each input of a stage that shows it patients."""
+def resolve(node: StageNode, folder_of: FolderOf) -> dict[str, Any]:
+    """Returns for each input of a stage what it stands for."""
+    return {name: _resolve(value, folder_of) for name, value in node.inputs.items()}
+
+
+def training_patients(node: StageNode, folder_of: FolderOf) -> dict[str, str]:
+    """Hashes the patient set behind each input of a stage that shows it patients."""
     seen: dict[str, str] = {}
     for name, value in node.inputs.items():
         if isinstance(value, TrainingInput):
-            data = _training(store.folder(_cohort(value.split)), store.folder(value.split), value.fold)
+            data = _training(folder_of(_cohort(value.split)), folder_of(value.split), value.fold)
             seen[name] = patient_set_hash((*data.train.cases.patient_ids, *data.tuning.cases.patient_ids))
         elif isinstance(value, CasesInput):
-            cases = _part(store.folder(_cohort(value.split)), store.folder(value.split), value.fold, value.part)
+            cases = _part(folder_of(_cohort(value.split)), folder_of(value.split), value.fold, value.part)
             seen[name] = patient_set_hash(cases.patient_ids)
     return seen
 
@@ -51,15 +54,15 @@ def _cohort(split: StageNode) -> StageNode:
     return split.upstream()[0]
 
 
-def _resolve(value: Any, store: Store) -> Any:
+def _resolve(value: Any, folder_of: FolderOf) -> Any:
     if isinstance(value, StageOutput):
-        return store.folder(value.stage)
+        return folder_of(value.stage)
     if isinstance(value, StageOutputs):
-        return tuple(store.folder(stage) for stage in value.stages)
-    cohort, split = store.folder(_cohort(value.split)), store.folder(value.split)
+        return tuple(folder_of(stage) for stage in value.stages)
+    cohort, split = folder_of(_cohort(value.split)), folder_of(value.split)
     if isinstance(value, LabelsInput):
-        return _held_out_labels(cohort, split, store.folder(value.trained_on or value.split))
-    concepts = None if value.concepts is None else SharedConcepts.read(store.folder(value.concepts))
+        return _held_out_labels(cohort, split, folder_of(value.trained_on or value.split))
+    concepts = None if value.concepts is None else SharedConcepts.read(folder_of(value.concepts))
     if isinstance(value, TrainingInput):
         data = _training(cohort, split, value.fold)
         return data if concepts is None else concepts.restrict_training(data)

@@ -139,7 +139,7 @@ def run_plan(
             seed = "" if node.seed is None else f", seed {node.seed}"
             reason = f": {final.reason}" if final.reason else ""
             reporter.say(
-                f"[{len(result.outcomes)}/{total}] {node.kind:<12} {node.label}{seed}  "
+                f"[{len(result.outcomes)}/{total}] {node.kind:<19} {node.label}{seed}  "
                 f"{final.status}{reason}  {final.seconds:.1f} s"
             )
         return final.status in {"computed", "reused", "not_needed"}
@@ -218,7 +218,7 @@ def compute_stage(
             "seconds": seconds,
             "peak_memory_mb": peak_memory_mb(),
             "costs": costs,
-            "patients_sha256": training_patients(node, store),
+            "patients_sha256": training_patients(node, store.folder),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         return Outcome("computed", seconds=seconds, facts=store.commit(node, facts))
@@ -237,7 +237,7 @@ def _call(
         component = registry.get(use.kind, use.name).component(params)
     run = StageRun(
         params=json.loads(json.dumps(dict(node.params))),  # a stage can't change the plan
-        inputs=resolve(node, store),
+        inputs=resolve(node, store.folder),
         seed=node.seed or 0,
         out=out,
         component=component,

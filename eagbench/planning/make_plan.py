@@ -21,6 +21,7 @@ from eagbench.planning.plan import Plan
 from eagbench.planning.plan_transfer import ContentHashes, plan_transfer
 from eagbench.planning.stage_graph import StageGraph
 from eagbench.registry.plugins import Registry
+from eagbench.registry.source_modules import source_cache
 
 
 def make_plan(
@@ -71,6 +72,7 @@ def make_plan(
     # A domain in which nothing is evaluated is checked with the others, before anything is trained.
     splits = [domain.split for domain in transfer.domains]
     scores = [cell.score for cell in cells if cell.score is not None]
+    source_cache().save()
     return Plan(
         loaded=loaded,
         limit=limit,
@@ -81,11 +83,19 @@ def make_plan(
         conditions=tuple(planned.condition for planned in grid.conditions),
         cells=tuple(cells),
         metrics=metrics,
-        trackers=tuple(
-            graph.use("tracker", spec.name, spec.params, ("trackers", i)) for i, spec in enumerate(benchmark.trackers)
-        ),
+        trackers=_trackers(graph),
         nodes=_ordered([*references, *splits, *shifts, *scores]),
+        packages=dict(sorted(graph.packages.items())),
     )
+
+
+def _trackers(graph: StageGraph) -> tuple[ComponentUse, ...]:
+    """Validates the trackers. They compute nothing: no fingerprint holds their code, and each misses what it lacks."""
+    found = []
+    for i, spec in enumerate(graph.benchmark.trackers):
+        _, params = graph.validated("tracker", spec.name, spec.params, ("trackers", i))
+        found.append(ComponentUse("tracker", spec.name, params.model_dump(mode="json"), code=""))
+    return tuple(found)
 
 
 def _metrics(graph: StageGraph) -> tuple[ComponentUse, ...]:

@@ -14,7 +14,6 @@ from eagbench.errors import UserError
 from eagbench.planning.attestation import refuse_unattested
 from eagbench.planning.domain_stages import DomainStages
 from eagbench.planning.domains import Domain
-from eagbench.registry.code_versions import code_version, core_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,6 @@ class StagesOfMethod:
     ) -> StageNode:
         """Declares a stage of the method's own."""
         module, name = function.__module__, function.__qualname__
-        distribution = self.domains.graph.registry.distribution_of(module)
         return self._add(
             StageNode(
                 kind,
@@ -155,7 +153,6 @@ class StagesOfMethod:
                 f"{module}:{name}",
                 dict(params),
                 {key: StageOutput(v) if isinstance(v, StageNode) else v for key, v in inputs.items()},
-                code=f"{core_code(kind)};{code_version(function, distribution)}",
                 seed=self.seed,
                 component=component,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from eagbench.analysis.cells import CellKey
@@ -75,6 +76,7 @@ class Plan:
         metrics: The metrics' components.
         trackers: The trackers' components.
         nodes: Every stage, each after those it needs.
+        packages: The third-party distributions that its numbers depend on, with their versions.
     """
 
     loaded: LoadedBenchmark
@@ -88,6 +90,7 @@ class Plan:
     metrics: tuple[ComponentUse, ...]
     trackers: tuple[ComponentUse, ...]
     nodes: tuple[StageNode, ...]
+    packages: Mapping[str, str]
 
     @property
     def access(self) -> Access:

@@ -12,11 +12,14 @@ from pydantic import BaseModel
 from eagbench.config.benchmark import Benchmark
 from eagbench.config.loading import LoadedBenchmark, validate_params
 from eagbench.config.yaml_source import KeyPath
-from eagbench.contracts.stages import ComponentUse, StageNode
+from eagbench.contracts.stages import ComponentUse, StageNode, StageOutput, StageOutputs
 from eagbench.contracts.traits import Traits, traits_of
 from eagbench.errors import UserError
-from eagbench.registry.code_versions import code_version, core_code
+from eagbench.registry.code_versions import CodeVersion, code_version
 from eagbench.registry.plugins import Registered, Registry
+
+# Turns declared inputs into cases, labels and perturbed records before a stage's function is called.
+_RESOLVES_INPUTS = "eagbench.execution.resolve"
 
 
 class StageGraph:
@@ -25,10 +28,14 @@ class StageGraph:
     Args:
         loaded: The benchmark.
         registry: The installed components.
+
+    Attributes:
+        packages: The third-party distributions that the plan's numbers depend on so far, with their versions.
     """
 
     def __init__(self, loaded: LoadedBenchmark, registry: Registry) -> None:
         self.loaded, self.registry = loaded, registry
+        self.packages: dict[str, str] = {}
         self._nodes: dict[str, StageNode] = {}
 
     @property
@@ -62,8 +69,10 @@ class StageGraph:
         registered, model = self.validated(kind, name, params, path)
         values = model.model_dump(mode="json")
         places = [key for key in values if content and isinstance(getattr(model, key), Path)]
-        versions = [code_version(registered.component, registered.distribution)]
-        for key, part in traits_of(registered.component(model), Traits).parts.items():
+        component = registered.component
+        needed = code_version(component.__module__).require(f"the {kind} '{name}'", self.place((*path, "name")))
+        versions = [self._noted(needed)]
+        for key, part in traits_of(component(model), Traits).parts.items():
             parts = [self.named(part, spec, (*path, key, i)) for i, spec in enumerate(getattr(model, key))]
             versions.extend(use.code for use in parts)
         return ComponentUse(
@@ -83,6 +92,18 @@ class StageGraph:
         return self.use(kind, name, mapping, path)
 
     def add(self, node: StageNode) -> StageNode:
-        """Adds a stage, with the version of its function's code; returns the same object for the same fingerprint."""
-        versioned = node if node.code else replace(node, code=core_code(node.kind))
+        """Adds a stage, with the version of the code behind it; returns the same object for the same fingerprint.
+
+        Raises:
+            UserError: Its code needs a package that is not installed.
+        """
+        modules = [node.function.partition(":")[0]]
+        if any(not isinstance(value, StageOutput | StageOutputs) for value in node.inputs.values()):
+            modules.append(_RESOLVES_INPUTS)
+        code = code_version(*modules).require(f"the stage {node.kind} '{node.label}'")
+        versioned = replace(node, code=self._noted(code))
         return self._nodes.setdefault(versioned.fingerprint, versioned)
+
+    def _noted(self, code: CodeVersion) -> str:
+        self.packages.update(code.packages)
+        return code.version

@@ -1,23 +1,26 @@
-"""The libraries and the machine that numbers come from."""
+"""The machine that numbers come from, as far as it changes them."""
 
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import platform
+import sys
+from pathlib import Path
 
-NUMERIC_LIBRARIES = (
-    "accelerate", "captum", "lightgbm", "numpy", "pandas", "peft", "polars", "pyarrow", "pyhealth", "scikit-learn",
-    "scipy", "tokenizers", "torch", "transformers", "trl",
-)  # fmt: skip
+# Without one of these, Linux has no accelerator that PyTorch could use, and PyTorch need not be asked.
+_ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 @functools.cache
-def environment() -> dict[str, str]:
-    """What of the machine and its libraries changes numbers: versions, processor type, device."""
+def device() -> str:
+    """Names the device that PyTorch computes on: a GPU's name, or `cpu`."""
+    if sys.platform == "linux" and not any(Path(path).exists() for path in _ACCELERATORS):
+        return "cpu"
     import torch
 
-    versions = {name: importlib.metadata.version(name) for name in NUMERIC_LIBRARIES}
-    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
-    python = ".".join(platform.python_version_tuple()[:2])
-    return {**versions, "python": python, "machine": platform.machine(), "device": device}
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
+
+
+def machine() -> dict[str, str]:
+    """Returns Python's version, as far as it changes syntax and arithmetic, and the type of processor."""
+    return {"python": ".".join(platform.python_version_tuple()[:2]), "machine": platform.machine()}

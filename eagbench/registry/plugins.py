@@ -16,7 +16,8 @@ from pydantic import BaseModel
 
 from eagbench.contracts import components, hooks, traits
 from eagbench.errors import UserError
-from eagbench.registry.code_versions import GROUP
+
+GROUP = "eagbench"  # of entry points
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +104,6 @@ class Registry:
         """The error for a name that none of the kinds has."""
         names = sorted({n for kind in kinds for n in self.names(kind)})
         return UserError(f"there is no {what} called '{name}'", where=where, mend=self._suggestion(names, name))
-
-    def distribution_of(self, module: str) -> str:
-        """The distribution whose plugin a module belongs to, found by the components registered from its package."""
-        package = module.partition(".")[0]
-        for registered in self:
-            if registered.component.__module__.partition(".")[0] == package:
-                return registered.distribution
-        raise ValueError(f"no registered component comes from the package '{package}'")
 
     def _suggestion(self, names: list[str], name: str) -> str:
         near = difflib.get_close_matches(name, names, n=1)

@@ -31,7 +31,7 @@ from eagbench.execution.store import Store, file_hash
 from eagbench.execution.tracking import TRACKERS
 from eagbench.planning.domains import Domain
 from eagbench.planning.plan import Plan
-from eagbench.registry.environment import environment
+from eagbench.registry.environment import device, machine
 from eagbench.registry.plugins import load_registry
 from eagbench.runs.schema import FORMAT
 from eagbench.runs.stored_run import StoredRun
@@ -74,7 +74,7 @@ def make_manifest(stored: StoredRun, folder: Path) -> dict[str, Any]:
         ],
         "stages": [_stage(node, stored.result.outcome(node)) for node in plan.nodes],
         "failed": _failed(stored),
-        "versions": environment(),
+        "versions": {**plan.packages, **machine(), "device": device()},
         "git": git_state(),
         "hardware": hardware(),
         "files": _file_hashes(folder),
@@ -259,5 +259,5 @@ def hardware() -> dict[str, Any]:
         "system": platform.system(),
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-        "device": environment()["device"],
+        "device": device(),
     }

@@ -140,7 +140,7 @@ class MethodConformance(ComponentConformance):
         failed = [outcome.details or outcome.reason for outcome in result.outcomes.values() if outcome.reason]
         assert not failed, "\n".join(map(str, failed))
         node = _predict_node(plan)
-        return Ran(benchmark_file, store, node, resolve(node, store))
+        return Ran(benchmark_file, store, node, resolve(node, store.folder))
 
     def test_every_held_out_case_is_answered_once(self, ran: Ran) -> None:
         """With a probability, or with None for an answer that could not be read."""

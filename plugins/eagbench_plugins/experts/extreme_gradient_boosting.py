@@ -25,7 +25,6 @@ class XGBoost:
     """
 
     name: ClassVar[str] = "xgboost"
-    packages: ClassVar[tuple[str, ...]] = ("xgboost",)
 
     class Params(StrictParams):
         """Parameters, named and meant as XGBoost's own where it has them.

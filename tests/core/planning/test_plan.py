@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from eagbench.execution.store import Store
 from eagbench.planning import stage_graph
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
+from eagbench.registry.code_versions import CodeVersion
 from eagbench.registry.plugins import Registered, Registry, load_registry
 
 BENCHMARK = """\
@@ -95,8 +97,13 @@ def test_the_core_code_behind_a_stage_counts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, physionet_root: Path
 ) -> None:
     plan, _ = planned(tmp_path, physionet_root)
-    original = stage_graph.core_code
-    monkeypatch.setattr(stage_graph, "core_code", lambda kind: original(kind) + ("changed" if kind == "score" else ""))
+    original = stage_graph.code_version
+
+    def changed(*modules: str) -> CodeVersion:
+        found = original(*modules)
+        return replace(found, version="changed") if modules[0] == "eagbench.stages.score" else found
+
+    monkeypatch.setattr(stage_graph, "code_version", changed)
     other, _ = planned(tmp_path, physionet_root)
     assert nodes_of(plan, "predict")[0].fingerprint == nodes_of(other, "predict")[0].fingerprint
     assert nodes_of(plan, "score")[0].fingerprint != nodes_of(other, "score")[0].fingerprint
@@ -148,7 +155,7 @@ def test_inputs_are_what_they_are_declared_to_be(tmp_path: Path, physionet_root:
         for name, value in node.inputs.items():
             if isinstance(value, StageOutput):
                 continue
-            given = resolve(StageNode("x", "x", "x:x", {}, {name: value}, ""), store)[name]
+            given = resolve(StageNode("x", "x", "x:x", {}, {name: value}, ""), store.folder)[name]
             if isinstance(value, TrainingInput):
                 assert isinstance(given, TrainingData)
             elif isinstance(value, CasesInput):
@@ -168,7 +175,7 @@ def test_every_method_meets_the_same_perturbed_records(tmp_path: Path, physionet
         assert isinstance(value, CasesInput)
         if value.condition.name == "missing_values":
             assert value.condition.severity is not None
-            given = resolve(StageNode("x", "x", "x:x", {}, {"cases": value}, ""), store)["cases"]
+            given = resolve(StageNode("x", "x", "x:x", {}, {"cases": value}, ""), store.folder)["cases"]
             by_severity.setdefault(value.condition.severity, []).append(given)
     for group in by_severity.values():
         assert len(group) == 4  # two methods, two seeds

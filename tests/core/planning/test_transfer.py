@@ -221,7 +221,7 @@ def test_records_meet_in_the_shared_concepts_alone(tmp_path: Path) -> None:
     computed(plan, store, *DATA_STAGES)
     for kind, of in (("expert", TrainingInput), ("predict", CasesInput)):
         for value in inputs_of(plan, kind, of):
-            given = resolve(StageNode("x", "x", "x:x", {}, {"x": value}, ""), store)["x"]
+            given = resolve(StageNode("x", "x", "x:x", {}, {"x": value}, ""), store.folder)["x"]
             for cases in (given.train.cases, given.tuning.cases) if of is TrainingInput else (given,):
                 assert cases.feature_names == CONCEPTS
                 assert all(case.features == CONCEPTS for case in cases)
@@ -370,7 +370,7 @@ def test_nobody_sees_what_divides_the_domains(tmp_path: Path) -> None:
     plan, store = planned(tmp_path, BY_WARD % "[north]")
     computed(plan, store, *DATA_STAGES)
     for value in (*inputs_of(plan, "expert", TrainingInput), *inputs_of(plan, "predict", CasesInput)):
-        given = resolve(StageNode("x", "x", "x:x", {}, {"x": value}, ""), store)["x"]
+        given = resolve(StageNode("x", "x", "x:x", {}, {"x": value}, ""), store.folder)["x"]
         cases = given if isinstance(given, Cases) else given.train.cases
         assert cases.static_names == ("age", "sex")
         assert all("ward" not in case.static for case in cases)
@@ -409,7 +409,7 @@ def test_a_perturbation_is_fitted_where_it_is_evaluated(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(component, "fit", fit)
-        given = resolve(StageNode("x", "x", "x:x", {}, {"x": value}, ""), store)["x"]
+        given = resolve(StageNode("x", "x", "x:x", {}, {"x": value}, ""), store.folder)["x"]
     table = pq.read_table(store.folder(target.split) / "parts.parquet").to_pylist()
     assert set(seen[0].case_ids) == {row["case_id"] for row in table if row["part"] == "train"}
     assert "only_here" in seen[0].feature_names  # the record as it is, before what others lack is hidden
@@ -690,7 +690,7 @@ def test_an_unreadable_answer_is_scored_with_the_prevalence_of_training(tmp_path
     for cell in plan.cells:
         assert cell.score is not None
         value = cell.score.inputs["labels"]
-        labels = resolve(StageNode("x", "x", "x:x", {}, {"labels": value}, ""), store)["labels"]
+        labels = resolve(StageNode("x", "x", "x:x", {}, {"labels": value}, ""), store.folder)["labels"]
         parts = json.loads((store.folder(cell.pair.train.split) / "parts.json").read_text())
         [train] = [part for part in parts if part["part"] == "train"]
         assert labels.training_prevalence == {0: train["n_positive"] / train["n_cases"]}

@@ -12,7 +12,6 @@ import pytest
 
 from eagbench.api import MetricTraits, StrictParams, hookimpl
 from eagbench.errors import UserError
-from eagbench.registry.code_versions import code_version
 from eagbench.registry.plugins import KINDS, Registry, load_registry
 
 
@@ -112,28 +111,3 @@ def test_the_built_ins_come_in_through_the_entry_points() -> None:
         assert kind in KINDS
     named = {ep.name for ep in importlib.metadata.entry_points(group="eagbench")}
     assert {item.plugin for item in registry} <= named
-
-
-def test_code_version_follows_the_source(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "versioned_package"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "thing.py").write_text("class Thing:\n    pass\n")
-    (package / "helper.py").write_text("X = 1\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    from versioned_package.thing import Thing  # type: ignore[import-not-found]
-
-    before = code_version.__wrapped__(Thing, "eagbench")
-    assert code_version.__wrapped__(Thing, "eagbench") == before
-    (package / "helper.py").write_text("X = 2\n")
-    assert code_version.__wrapped__(Thing, "eagbench") != before
-
-
-def test_code_version_covers_all_of_a_plugin() -> None:
-    """The policy `tiny` lies in a package of its own and writes by a module beside it, which belongs to its version."""
-    registry = load_registry()
-    tiny, hf = registry.get("policy", "tiny"), registry.get("policy", "hf")
-    versions = {code_version(item.component, item.distribution) for item in (tiny, hf)}
-    assert len(versions) == 1
-    expert = registry.get("expert", "lightgbm")
-    assert code_version(expert.component, expert.distribution) not in versions

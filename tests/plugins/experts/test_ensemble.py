@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from eagbench.config.loading import load_benchmark
 from eagbench.execution.store import Store
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
+from eagbench.registry.code_versions import CodeVersion
 from eagbench.registry.plugins import load_registry
 from eagbench_plugins.experts import ensemble as ensemble_module
 from eagbench_plugins.experts.ensemble import Ensemble
@@ -114,6 +116,10 @@ def test_the_members_code_is_part_of_the_fingerprint(
     from eagbench.planning import stage_graph as plan_module
 
     real = plan_module.code_version
-    changed = lambda component, d: real(component, d) + ("+changed" if component is LightGBM else "")  # noqa: E731
+
+    def changed(*modules: str) -> CodeVersion:
+        found = real(*modules)
+        return replace(found, version="changed") if modules[0] == LightGBM.__module__ else found
+
     monkeypatch.setattr(plan_module, "code_version", changed)
     assert fingerprint() != before

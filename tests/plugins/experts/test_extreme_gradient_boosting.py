@@ -10,7 +10,9 @@ import pytest
 
 from builders import make_cases, make_training_data
 from eagbench.api import StageRun, TrainingData, UserError
+from eagbench.registry import code_versions
 from eagbench.registry.code_versions import code_version
+from eagbench.registry.third_party import distribution_of
 from eagbench_plugins.experts.extreme_gradient_boosting import XGBoost
 from eagbench_plugins.experts.gradient_boosting import LightGBM
 from eagbench_plugins.experts.summary import RecordSummary
@@ -105,19 +107,13 @@ def test_without_the_package_the_message_says_how_to_get_it(
 
 
 def test_the_packages_version_counts_and_is_missed_while_planning(monkeypatch: pytest.MonkeyPatch) -> None:
-    versions = {"xgboost": "9.9"}
-    real = importlib.metadata.version
+    assert "xgboost" in code_version(XGBoost.__module__).packages
+    assert "xgboost" not in code_version(LightGBM.__module__).packages
 
-    def version(name: str) -> str:
-        if name == "xgboost" and name not in versions:
-            raise importlib.metadata.PackageNotFoundError(name)
-        return versions.get(name) or real(name)
+    def hidden(package: str) -> str | None:
+        return None if package == "xgboost" else distribution_of(package)
 
-    monkeypatch.setattr(importlib.metadata, "version", version)
-    uncached = code_version.__wrapped__
-    assert uncached(XGBoost, "eagbench").endswith(";xgboost==9.9")
-    assert "xgboost" not in uncached(LightGBM, "eagbench")
-    versions.clear()
-    with pytest.raises(UserError, match="xgboost, which is not installed") as refused:
-        uncached(XGBoost, "eagbench")
+    monkeypatch.setattr(code_versions, "distribution_of", hidden)
+    with pytest.raises(UserError, match="the expert 'xgboost' needs xgboost, which is not installed") as refused:
+        code_version.__wrapped__(XGBoost.__module__).require("the expert 'xgboost'")
     assert refused.value.mend == "pip install xgboost"

@@ -1,0 +1,174 @@
+"""All code that a module imports, over the modules of its own package and of eagbench, and what it imports of others.
+
+A name imported from `eagbench.api` leads to the module that defines it, so that a component depends on what it uses
+and not on everything that plugins may use.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from eagbench.registry.source_modules import Import, source_cache
+
+API = "eagbench.api"
+_EAGBENCH = ("eagbench", "eagbench_plugins")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportClosure:
+    """What a module's numbers come from.
+
+    Attributes:
+        digests: Hash of every own module by its name, and of every other file in their packages by its place there.
+        required: Third-party packages, by the name of their import.
+        optional: Those that the code does without if they are absent.
+    """
+
+    digests: dict[str, str]
+    required: frozenset[str]
+    optional: frozenset[str]
+
+
+@functools.cache
+def import_closure(module: str) -> ImportClosure:
+    """Follows what a module imports.
+
+    Args:
+        module: Its full name.
+
+    Raises:
+        ModuleNotFoundError: There is no such module.
+    """
+    own = {module.partition(".")[0], *_EAGBENCH}
+    if _file_of(module) is None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+    digests: dict[str, str] = {}
+    required: set[str] = set()
+    optional: set[str] = set()
+    waiting = [module]
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        file = _file_of(name)
+        if file is None:
+            continue  # a folder without __init__.py holds no code
+        digests[name] = _digest(name, file)
+        digests.update(_other_files(name, file))
+        waiting.extend(_parents(name))
+        for entry in _imports_of(name, file):
+            top = entry.module.partition(".")[0]
+            if top in own or (top not in sys.stdlib_module_names and _is_local(top)):
+                own.add(top)
+                waiting.extend(_targets(entry))
+            elif top not in sys.stdlib_module_names:
+                (optional if entry.optional else required).add(top)
+    return ImportClosure(digests, frozenset(required), frozenset(optional - required))
+
+
+def _parents(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    yield from (".".join(parts[:i]) for i in range(1, len(parts)))
+
+
+def _targets(entry: Import) -> list[str]:
+    """The own modules that an import leads to."""
+    if entry.name is None:
+        return [entry.module]
+    if entry.module == API:
+        defined = _names_of_api().get(entry.name)
+        return [API] if defined is None else _targets(defined)
+    submodule = f"{entry.module}.{entry.name}"
+    return [submodule] if _file_of(submodule) is not None else [entry.module]
+
+
+@functools.cache
+def _names_of_api() -> dict[str, Import]:
+    file = _file_of(API)
+    assert file is not None
+    return {entry.name: entry for entry in _imports_of(API, file) if entry.name is not None}
+
+
+@functools.cache
+def _imports_of(name: str, file: Path) -> tuple[Import, ...]:
+    if file.suffix != ".py":
+        return ()  # compiled: what it imports can't be seen
+    return source_cache().source(file, name if file.name == "__init__.py" else name.rpartition(".")[0]).imports
+
+
+@functools.cache
+def _digest(name: str, file: Path) -> str:
+    if file.suffix != ".py":
+        return source_cache().digest(file)
+    return source_cache().source(file, name if file.name == "__init__.py" else name.rpartition(".")[0]).digest
+
+
+@functools.cache
+def _other_files(name: str, file: Path) -> dict[str, str]:
+    """Hashes every file that is not Python in a module's package: tables, templates, lists of concepts."""
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    if not package:
+        return {}  # a module by itself, beside others that are none of its business
+    return {
+        f"{package}:{path.relative_to(file.parent).as_posix()}": source_cache().digest(path)
+        for path in _files_below(file.parent)
+    }
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "__pycache__")):
+            continue
+        if path.is_dir():
+            if not (path / "__init__.py").exists():
+                yield from _files_below(path)
+        elif path.suffix not in {".py", ".pyc", ".pyi"}:
+            yield path
+
+
+@functools.cache
+def _file_of(module: str) -> Path | None:
+    """The file of an own module, found without importing it; None if there is none."""
+    top, *rest = module.split(".")
+    found = _locations(top)
+    if not rest:
+        return next((path for path in found if path.is_file()), None) or _first_file(found, "__init__")
+    return _first_file([path.joinpath(*rest[:-1]) for path in found if path.is_dir()], rest[-1])
+
+
+def _first_file(folders: list[Path], name: str) -> Path | None:
+    for folder in folders:
+        for candidate in (folder / name / "__init__.py", folder / f"{name}.py"):
+            if candidate.is_file():
+                return candidate
+        compiled = sorted(folder.glob(f"{name}.*.so")) + sorted(folder.glob(f"{name}.*.pyd"))
+        if compiled:
+            return compiled[0]
+    return None
+
+
+@functools.cache
+def _locations(top: str) -> list[Path]:
+    """The folders of a top-level package, or the file of a top-level module."""
+    spec = importlib.util.find_spec(top)
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is not None:
+        return [Path(place) for place in spec.submodule_search_locations]
+    return [Path(spec.origin)] if spec.has_location and spec.origin else []
+
+
+@functools.cache
+def _is_local(top: str) -> bool:
+    """Whether a package belongs to no distribution: a module beside the user's own, whose source is hashed."""
+    from eagbench.registry.third_party import distribution_of
+
+    return distribution_of(top) is None and importlib.util.find_spec(top) is not None
