@@ -36,17 +36,19 @@ from eagbench.contracts.records import (
     Case,
     Cases,
     Cohort,
+    Distractor,
     Feature,
     FloatArray,
-    FurtherLine,
     IntArray,
     LabelledCases,
     Provenance,
     Reads,
+    Rendering,
     Task,
     TrainingData,
-    WrittenAs,
 )
+from eagbench.contracts.renamed import warn_renamed
+from eagbench.contracts.saving import files_under, load_arrays, load_estimator, save_arrays, save_estimator
 from eagbench.contracts.stages import ComponentUse, StageNode, StageRun
 from eagbench.contracts.traits import (
     DatasetTraits,
@@ -82,6 +84,7 @@ from eagbench.prompting.styles import (
 from eagbench.registry.plugins import create_component
 from eagbench.stages.salience import read_cross_fitted_probability, read_salience, top_observed
 from eagbench.stats.record_arrays import time_grid
+from eagbench.stats.record_summary import RecordSummary, Statistic
 from eagbench.vocabulary.concepts import SourceItem
 from eagbench.vocabulary.vocabulary import Vocabulary, vocabulary
 
@@ -98,6 +101,7 @@ __all__ = [
     "ComponentUse",
     "Dataset",
     "DatasetTraits",
+    "Distractor",
     "Executor",
     "ExecutorTraits",
     "Expert",
@@ -105,7 +109,6 @@ __all__ = [
     "Feature",
     "FeatureVocabulary",
     "FloatArray",
-    "FurtherLine",
     "Generation",
     "IntArray",
     "LabelledCases",
@@ -122,9 +125,11 @@ __all__ = [
     "Prediction",
     "Provenance",
     "Reads",
+    "RecordSummary",
     "RecordText",
     "RecordTextParams",
     "Register",
+    "Rendering",
     "ResponseCache",
     "Reward",
     "RewardTraits",
@@ -139,6 +144,7 @@ __all__ = [
     "Span",
     "StageNode",
     "StageRun",
+    "Statistic",
     "StrictParams",
     "Style",
     "StyleName",
@@ -151,14 +157,16 @@ __all__ = [
     "Trajectory",
     "UserError",
     "Vocabulary",
-    "WrittenAs",
     "answer_cases",
     "answer_prompts",
     "answer_with_policy",
     "attention_probe",
     "compose_prompt",
     "create_component",
+    "files_under",
     "hookimpl",
+    "load_arrays",
+    "load_estimator",
     "measure_attention",
     "open_policy",
     "probability_text",
@@ -170,6 +178,8 @@ __all__ = [
     "read_cross_fitted_probability",
     "read_salience",
     "response_cache",
+    "save_arrays",
+    "save_estimator",
     "time_grid",
     "top_observed",
     "traits_of",
@@ -177,3 +187,13 @@ __all__ = [
     "write_answer",
     "write_prior",
 ]
+
+# Former names, until 0.2.
+_RENAMED = {"FurtherLine": "Distractor", "WrittenAs": "Rendering"}
+
+
+def __getattr__(name: str) -> object:
+    if name in _RENAMED:
+        warn_renamed(f"eagbench.api.{name}", f"eagbench.api.{_RENAMED[name]}")
+        return globals()[_RENAMED[name]]
+    raise AttributeError(f"module 'eagbench.api' has no attribute {name!r}")

@@ -1,6 +1,8 @@
-"""The one class of error that a user can mend."""
+"""The one class of error that a user can fix."""
 
 from __future__ import annotations
+
+import warnings
 
 
 class UserError(Exception):
@@ -12,25 +14,40 @@ class UserError(Exception):
     Args:
         what: What is wrong, in one sentence.
         where: The place the user has to look at (a file and line, a column, a case), if there is one.
-        mend: How to put it right, in one sentence.
+        hint: How to fix it, in one sentence.
+        mend: The former name of `hint`, until 0.2.
     """
 
-    def __init__(self, what: str, *, where: str | None = None, mend: str | None = None) -> None:
+    def __init__(
+        self, what: str, *, where: str | None = None, hint: str | None = None, mend: str | None = None
+    ) -> None:
+        if mend is not None:
+            _warn("UserError(mend=...)", "hint=")
         self.what = what
         self.where = where
-        self.mend = mend
+        self.hint = mend if hint is None else hint
         super().__init__(self.message)
 
     @property
     def message(self) -> str:
-        """The whole message: where, what, how to mend it."""
+        """The whole message: where, what, how to fix it."""
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text}\n  {self.mend}" if self.mend else text
+        return f"{text}\n  {self.hint}" if self.hint else text
+
+    @property
+    def mend(self) -> str | None:
+        """The former name of `hint`, until 0.2."""
+        _warn("UserError.mend", "UserError.hint")
+        return self.hint
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments would be lost on the way back from a worker process.
-        return (_rebuild, (self.what, self.where, self.mend))
+        return (_rebuild, (self.what, self.where, self.hint))
 
 
-def _rebuild(what: str, where: str | None, mend: str | None) -> UserError:
-    return UserError(what, where=where, mend=mend)
+def _rebuild(what: str, where: str | None, hint: str | None) -> UserError:
+    return UserError(what, where=where, hint=hint)
+
+
+def _warn(old: str, new: str) -> None:
+    warnings.warn(f"{old} is called {new}; the old name ends with eagbench 0.2", DeprecationWarning, stacklevel=3)

@@ -44,12 +44,12 @@ class SeedMeans:
     answers: tuple[Answered, ...] = ()
 
 
-def untested(metric: str, where: str, mend: str) -> UserError:
+def untested(metric: str, where: str, hint: str) -> UserError:
     """Says that the difference of a metric is no test: it has no better end, or is biased on a finite sample."""
     return UserError(
         f"a difference in '{metric}' can't carry a claim: it has no better end, or is biased by how answers scatter",
         where=where,
-        mend=mend,
+        hint=hint,
     )
 
 

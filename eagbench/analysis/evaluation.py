@@ -1,9 +1,15 @@
-"""Metrics on scored answers: point values, resamples, subgroups."""
+"""Metrics on scored answers: point values, resamples, subgroups.
+
+An unparsed answer is scored with the training prevalence, which would let a policy that never answers look well
+calibrated. Beside every metric of the probabilities stand two more numbers: over the parsed cases only, and with each
+unparsed answer counted as confidently wrong.
+"""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -13,9 +19,15 @@ import pyarrow as pa
 from eagbench.analysis.metric_uses import MetricUse
 from eagbench.contracts.answers import ScoredCases
 from eagbench.contracts.records import FloatArray, IntArray
-from eagbench.metrics.number_names import RECALIBRATIONS, UNCORRECTED, qualified_name
-from eagbench.metrics.unparsed import Variant, unparsed_variants
-from eagbench.registry.plugins import load_registry
+from eagbench.contracts.rules import ContractError, check_metric
+from eagbench.metrics.number_names import (
+    RECALIBRATIONS,
+    UNCORRECTED,
+    metric_and_calibration,
+    qualified_name,
+    without_unparsed_variant,
+)
+from eagbench.registry.plugins import answerable, load_registry
 from eagbench.stats.bootstrap import weight_blocks
 
 SCORED_SCHEMA = pa.schema(
@@ -133,6 +145,37 @@ def _weights(column: Any) -> dict[str, float] | None:
     return None if column is None else dict(column)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Variant:
+    """The scored cases under another treatment of unparsed answers.
+
+    Attributes:
+        scored: M cases.
+        columns: Which columns of the original weights belong to them: `weights[:, columns]` has shape (B, M).
+    """
+
+    scored: ScoredCases
+    columns: IntArray | slice
+
+
+def unparsed_variants(scored: ScoredCases) -> Mapping[str, Variant]:
+    """The two other treatments of unparsed answers, by the suffix of the metric's name (`auroc:parsed_only`).
+
+    Args:
+        scored: N cases, at least one of them unparsed, else there is nothing to vary.
+
+    Returns:
+        `parsed_only`: the parsed cases. `worst_case`: all cases, an unparsed one with the probability 1 - label.
+        Empty if every answer was parsed.
+    """
+    if scored.parsed.all():
+        return {}
+    kept = np.flatnonzero(scored.parsed)
+    parsed_only = scored.select(kept)
+    worst_case = replace(scored, probability=np.where(scored.parsed, scored.probability, 1.0 - scored.label))
+    return {"parsed_only": Variant(parsed_only, kept), "worst_case": Variant(worst_case, slice(None))}
+
+
 Function = Callable[[FloatArray], FloatArray]  # from weights (b, N) to values (b,)
 
 
@@ -143,16 +186,22 @@ def metric_functions(metrics: Sequence[MetricUse], scored: ScoredCases) -> dict[
     variants = unparsed_variants(scored)
     for use in metrics:
         metric = registry.create("metric", use.name, use.params)
-        functions[use.name] = partial(metric, scored)
+        functions[use.name] = partial(_checked, use.name, metric, scored)
         if use.traits.reads_probability:
             for suffix, variant in variants.items():
-                functions[f"{use.name}:{suffix}"] = partial(_of_variant, metric, variant)
+                functions[f"{use.name}:{suffix}"] = partial(_of_variant, use.name, metric, variant)
     return functions
 
 
-def _of_variant(metric: Any, variant: Variant, weights: FloatArray) -> FloatArray:
-    values: FloatArray = metric(variant.scored, weights[:, variant.columns])
+def _checked(name: str, metric: Any, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+    values: FloatArray = metric(scored, weights)
+    with answerable("metric", name):
+        check_metric(values, len(weights))
     return values
+
+
+def _of_variant(name: str, metric: Any, variant: Variant, weights: FloatArray) -> FloatArray:
+    return _checked(name, metric, variant.scored, weights[:, variant.columns])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,10 +211,12 @@ class Numbers:
     Attributes:
         points: The value of each number on all cases.
         draws: Each number on each resample of the patients, shape (resamples,).
+        failed: Why a metric has no numbers, by its name: its plugin is at fault.
     """
 
     points: Mapping[str, float]
     draws: Mapping[str, FloatArray]
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 def evaluate(rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricUse], intervals: Mapping[str, Any]) -> Numbers:
@@ -176,15 +227,56 @@ def evaluate(rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricUse], in
         metrics: The metrics.
         intervals: `resamples` and `seed` of the bootstrap.
     """
-    functions = _all_functions(rows, metrics)
-    ones = np.ones((1, len(rows)))
-    points = {name: float(function(ones)[0]) for name, function in functions.items()}
-    blocks: dict[str, list[FloatArray]] = {name: [] for name in functions}
+    evaluation = _Evaluation(_all_functions(rows, metrics), len(rows))
     patients = [str(row["patient_id"]) for row in rows]
     for weights in weight_blocks(patients, intervals["resamples"], intervals["seed"]):
-        for name, function in functions.items():
-            blocks[name].append(function(weights))
-    return Numbers(points, {name: np.concatenate(values) for name, values in blocks.items()})
+        evaluation.add(weights)
+    return evaluation.numbers()
+
+
+class _Evaluation:
+    """Numbers in the making. A metric that fails, fails alone.
+
+    Args:
+        functions: A function for each number.
+        n_rows: The number of cases, N.
+    """
+
+    def __init__(self, functions: Mapping[str, Function], n_rows: int) -> None:
+        self._functions = dict(functions)
+        self._failed: dict[str, str] = {}
+        self._points = {name: float(value[0]) for name, value in self._values(np.ones((1, n_rows))).items()}
+        self._blocks: dict[str, list[FloatArray]] = {name: [] for name in self._points}
+
+    def add(self, weights: FloatArray) -> None:
+        """Computes every number on a block of resamples, shape (b, N)."""
+        for name, values in self._values(weights).items():
+            self._blocks[name].append(values)
+
+    def _values(self, weights: FloatArray) -> dict[str, FloatArray]:
+        found = {}
+        for name, function in self._functions.items():
+            try:
+                found[name] = function(weights)
+            except Exception as error:  # noqa: BLE001 - a metric may fail in any way; it is named and fails alone
+                reason = traceback.format_exception_only(error)[-1].strip()
+                self._failed[_plain(name)] = str(error) if isinstance(error, ContractError) else reason
+        # All numbers of a metric go, so that none stands without the others.
+        self._functions = {name: f for name, f in self._functions.items() if _plain(name) not in self._failed}
+        return {name: values for name, values in found.items() if name in self._functions}
+
+    def numbers(self) -> Numbers:
+        """The numbers of all blocks."""
+        return Numbers(
+            {name: self._points[name] for name in self._functions},
+            {name: np.concatenate(self._blocks[name]) for name in self._functions},
+            self._failed,
+        )
+
+
+def _plain(name: str) -> str:
+    """The metric that a number is of."""
+    return without_unparsed_variant(metric_and_calibration(name)[0])
 
 
 def _all_functions(rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricUse]) -> dict[str, Function]:
@@ -237,9 +329,8 @@ def evaluate_subgroups(
         By subgroup with at least one case.
     """
     found: dict[str, SubgroupNumbers] = {}
-    functions: dict[str, dict[str, Function]] = {}
+    evaluations: dict[str, _Evaluation] = {}
     inside: dict[str, IntArray] = {}
-    blocks: dict[str, dict[str, list[FloatArray]]] = {}
     for name, cases in members.items():
         at = np.array([i for i, row in enumerate(rows) if row["case_id"] in cases], dtype=np.int64)
         if not len(at):
@@ -247,24 +338,15 @@ def evaluate_subgroups(
         mine = [rows[i] for i in at]
         n_positive = sum(row["label"] for row in mine)
         n_unparsed = sum(not row["parsed"] for row in mine)
-        points: dict[str, float] = {}
         if len(at) >= minimum["minimum_cases"] and min(n_positive, len(at) - n_positive) >= minimum["minimum_positive"]:
-            inside[name], functions[name] = at, _all_functions(mine, metrics)
-            ones = np.ones((1, len(at)))
-            points = {metric: float(function(ones)[0]) for metric, function in functions[name].items()}
-            blocks[name] = {metric: [] for metric in points}
-        found[name] = SubgroupNumbers(len(at), n_positive, n_unparsed, points, {})
-    if functions:
+            inside[name], evaluations[name] = at, _Evaluation(_all_functions(mine, metrics), len(at))
+        found[name] = SubgroupNumbers(len(at), n_positive, n_unparsed, {}, {})
+    if evaluations:
         patients = [str(row["patient_id"]) for row in rows]
         for weights in weight_blocks(patients, intervals["resamples"], intervals["seed"]):
-            for name, of_subgroup in functions.items():
-                part = weights[:, inside[name]]
-                for metric, function in of_subgroup.items():
-                    blocks[name][metric].append(function(part))
-    return {
-        name: replace(
-            numbers,
-            draws={metric: np.concatenate(values) for metric, values in blocks.get(name, {}).items()},
-        )
-        for name, numbers in found.items()
-    }
+            for name, evaluation in evaluations.items():
+                evaluation.add(weights[:, inside[name]])
+    for name, evaluation in evaluations.items():
+        numbers = evaluation.numbers()
+        found[name] = replace(found[name], points=numbers.points, draws=numbers.draws)
+    return found

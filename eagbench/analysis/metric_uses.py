@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from eagbench.contracts.traits import MetricTraits, traits_of
@@ -36,10 +36,13 @@ class MetricUse:
 
     @classmethod
     def recorded(cls, record: Mapping[str, Any]) -> MetricUse:
-        """Reads what `record` wrote; a manifest from before metrics had traits names an installed metric."""
+        """Reads what `record` wrote; a manifest from before metrics had traits names an installed metric.
+
+        The name stays as it was recorded: it is that of the rows in the run folder.
+        """
         traits = record.get("traits")
         if traits is None:
-            return cls.registered(record["name"], record["params"])
+            return replace(cls.registered(record["name"], record["params"]), name=record["name"])
         listed: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in traits.items()
         }
@@ -48,6 +51,12 @@ class MetricUse:
     def record(self) -> dict[str, Any]:
         """Writes the metric as JSON values, for the manifest."""
         return {"name": self.name, "params": dict(self.params), "traits": asdict(self.traits)}
+
+
+def present_name(name: str) -> str:
+    """Returns what a metric is called now; the name itself for one that is not installed."""
+    registry = load_registry()
+    return registry.get("metric", name).name if registry.has("metric", name) else name
 
 
 def traits_by_name(metrics: Sequence[MetricUse]) -> dict[str, MetricTraits]:

@@ -7,76 +7,40 @@ records, methods and seeds are compared on the same patients. Definitions of eve
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from eagbench.analysis.cells import CLEAN, CLEAN_KEY, ConditionKey
-from eagbench.analysis.comparisons import SeedMeans
-from eagbench.analysis.evaluation import Answered
 from eagbench.analysis.multiple_testing import BENJAMINI_HOCHBERG, correct_family
-from eagbench.contracts.answers import ScoredCases
+from eagbench.analysis.stress import under_stress
+from eagbench.analysis.summaries import (
+    ALL_CONDITIONS,
+    ALL_METHODS,
+    AREA,
+    AREA_DEGRADATION,
+    DEGRADATION,
+    PERCENT,
+    RANK_AGREEMENT,
+    WORST_CASE,
+    WORST_CASE_DEGRADATION,
+    Job,
+    Means,
+    Summary,
+    per_case,
+    resampled,
+)
 from eagbench.contracts.records import FloatArray
 from eagbench.contracts.traits import MetricTraits
-from eagbench.metrics.attention import overlap_of_others, overlaps, patient_codes
-from eagbench.metrics.attention_mass import excess_over_others, likeness
 from eagbench.metrics.calibration import Brier
-from eagbench.metrics.number_names import UNCORRECTED, metric_and_calibration
-from eagbench.stats.bootstrap import weight_blocks
+from eagbench.metrics.number_names import metric_and_calibration
 from eagbench.stats.paired import paired_difference
-from eagbench.stats.rank_agreement import kendall_tau, spearman
-from eagbench.stats.weighted import ratio, weighted_mean
-
-DEGRADATION, PERCENT = "degradation", "degradation_percent"
-AREA, AREA_DEGRADATION = "area", "area_degradation"
-WORST_CASE, WORST_CASE_DEGRADATION = "worst_case", "worst_case_degradation"
-RANK_AGREEMENT = "rank_agreement"
-CITATION_OVERLAP, CITATION_OVERLAP_OVER_OTHERS = "citation_overlap", "citation_overlap_over_other_patient"
-TEACHER_OVERLAP = "teacher_overlap"
-ATTENTION_LIKENESS, ATTENTION_LIKENESS_OVER_OTHERS = "attention_likeness", "attention_likeness_over_other_patient"
-ALIGNMENT_AND_CHANGE = "alignment_and_change"
-ALL_CONDITIONS, ALL_METHODS = "all", "all"
+from eagbench.stats.rank_agreement import kendall_tau
+from eagbench.stats.weighted import ratio
 
 # With two methods there are two orders, and an agreement of 1 or -1 says next to nothing.
 FEWEST_RANKED = 3
-Means = Mapping[tuple[str, ConditionKey], SeedMeans]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Summary:
-    """One number of robustness.csv with its resamples.
-
-    Attributes:
-        summary: What it is, one of the names above.
-        metric: Of which metric; empty for what is not a metric's.
-        condition: The perturbation, or `all`.
-        severity: Its severity, None for a number over several.
-        method: The method's label, or `all`.
-        value: The number.
-        draws: The number on each resample, shape (B,).
-        calibration: Of which probabilities.
-        baseline: If set, the number is the method's less that of this one.
-        n_conditions: Conditions that it is made of, `clean` among them.
-        n_methods: Methods that it is made of, for what is not one method's.
-    """
-
-    summary: str
-    metric: str
-    condition: str
-    severity: float | None
-    method: str
-    value: float
-    draws: FloatArray
-    calibration: str = UNCORRECTED
-    baseline: str = ""
-    n_conditions: int = 2
-    n_methods: int | None = None
-
-    @property
-    def key(self) -> tuple[str, str, str, float | None, str]:
-        """What the same number of another method has in common with it."""
-        return self.summary, self.metric, self.condition, self.severity, self.calibration
 
 
 def robustness(
@@ -109,10 +73,10 @@ def robustness(
     differences = list(_differences(found, tested)) if tested is not None else []
     if Brier.name in traits:
         jobs, pairs = _worst_cases(methods, perturbed, means, tested)
-        found += _resampled(jobs, means, intervals)
-        differences += _resampled(pairs, means, intervals)
+        found += resampled(jobs, means, intervals)
+        differences += resampled(pairs, means, intervals)
     found += _rank_agreements(traits, methods, perturbed, means)
-    found += _resampled(_under_stress(methods, perturbed, means), means, intervals)
+    found += resampled(under_stress(methods, perturbed, means), means, intervals)
     rows = [_row(summary, traits, float(intervals["level"]), tested) for summary in (*found, *differences)]
     return [row for row in rows if not np.isnan(row["value"])]
 
@@ -276,56 +240,9 @@ def _rank_agreements(
 # From single answers
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Job:
-    """A summary that is still to be resampled.
-
-    Attributes:
-        summary: All but its value and draws.
-        columns: One array per seed, the mean over which is the number: of shape (N,) to be averaged over cases, or of
-            shape (2, N) to be correlated over them.
-    """
-
-    summary: Summary
-    columns: tuple[FloatArray, ...]
-
-    def on(self, weights: FloatArray) -> FloatArray:
-        """The number for each row of weights (b, N), shape (b,)."""
-        return np.mean([_statistic(column, weights) for column in self.columns], axis=0)
-
-
-def _statistic(column: FloatArray, weights: FloatArray) -> FloatArray:
-    return weighted_mean(column, weights) if column.ndim == 1 else spearman(column[0], column[1], weights)
-
-
-def _job(
-    summary: str, columns: Sequence[FloatArray], condition: ConditionKey, method: str, metric: str = "", **more: Any
-) -> _Job:
-    empty = np.empty(0)
-    return _Job(Summary(summary, metric, *condition, method, float("nan"), empty, **more), tuple(columns))
-
-
-def _resampled(jobs: Sequence[_Job], means: Means, intervals: Mapping[str, Any]) -> list[Summary]:
-    """The summaries with their values and their draws, on the same resamples as all other numbers of the run."""
-    if not jobs:
-        return []
-    answers = next(cell.answers for cell in means.values() if cell.answers)
-    patients = answers[0].scored.patient
-    ones = np.ones((1, len(answers[0].scored.label)))
-    assert patients is not None
-    draws: list[list[FloatArray]] = [[] for _ in jobs]
-    for weights in weight_blocks(patients, int(intervals["resamples"]), int(intervals["seed"])):
-        for job, collected in zip(jobs, draws, strict=True):
-            collected.append(job.on(weights))
-    return [
-        replace(job.summary, value=float(job.on(ones)[0]), draws=np.concatenate(collected))
-        for job, collected in zip(jobs, draws, strict=True)
-    ]
-
-
 def _worst_cases(
     methods: Sequence[str], perturbed: Sequence[ConditionKey], means: Means, tested: str | None
-) -> tuple[list[_Job], list[_Job]]:
+) -> tuple[list[Job], list[Job]]:
     """The Brier score if each case met the condition that is worst for it, per method, and the tested one's difference.
 
     A difference is taken over the conditions that both methods have.
@@ -337,8 +254,8 @@ def _worst_cases(
         for calibration in _calibrations(method, keys, means) if len(keys) > 1 else ():
             more: dict[str, Any] = {"metric": Brier.name, "calibration": calibration, "n_conditions": len(keys)}
             worst, lost = _worst_losses(method, keys, calibration, means)
-            jobs.append(_job(WORST_CASE, worst, whole, method, **more))
-            jobs.append(_job(WORST_CASE_DEGRADATION, lost, whole, method, **more))
+            jobs.append(per_case(WORST_CASE, worst, whole, method, **more))
+            jobs.append(per_case(WORST_CASE_DEGRADATION, lost, whole, method, **more))
         if tested is None or method == tested:
             continue
         shared = [key for key in keys if (tested, key) in means]
@@ -347,7 +264,7 @@ def _worst_cases(
             (_, mine), (_, theirs) = (_worst_losses(m, shared, calibration, means) for m in (tested, method))
             difference = [np.mean(mine, axis=0) - np.mean(theirs, axis=0)]
             more = {"metric": Brier.name, "calibration": calibration, "n_conditions": len(shared), "baseline": method}
-            pairs.append(_job(WORST_CASE_DEGRADATION, difference, whole, tested, **more))
+            pairs.append(per_case(WORST_CASE_DEGRADATION, difference, whole, tested, **more))
     return jobs, pairs
 
 
@@ -370,88 +287,3 @@ def _worst_losses(
         worst.append(losses.max(axis=0))
         lost.append(losses.max(axis=0) - losses[0])
     return worst, lost
-
-
-def _under_stress(methods: Sequence[str], perturbed: Sequence[ConditionKey], means: Means) -> list[_Job]:
-    """Whether citations and attention stay where they were, and whether aligned answers change less."""
-    jobs = []
-    for condition in perturbed:
-        teacher_done = False
-        for method in methods:
-            clean, changed = means.get((method, CLEAN_KEY)), means.get((method, condition))
-            if clean is None or changed is None:
-                continue
-            pairs = list(zip(clean.answers, changed.answers, strict=True))
-            teachers = [_overlap(a.scored.reference, b.scored.reference) for a, b in pairs]
-            if pairs and not teacher_done and all(column is not None for column in teachers):
-                jobs.append(_job(TEACHER_OVERLAP, _known(teachers), condition, ALL_METHODS))
-                teacher_done = True
-            columns: dict[str, list[FloatArray | None]] = {
-                CITATION_OVERLAP: [_overlap(a.scored.cited, b.scored.cited) for a, b in pairs],
-                CITATION_OVERLAP_OVER_OTHERS: [_overlap_over_others(a.scored, b.scored) for a, b in pairs],
-                ATTENTION_LIKENESS: [_attention_likeness(a.scored, b.scored) for a, b in pairs],
-                ATTENTION_LIKENESS_OVER_OTHERS: [_attention_over_others(a.scored, b.scored) for a, b in pairs],
-                ALIGNMENT_AND_CHANGE: [_alignment_and_change(a, b) for a, b in pairs],
-            }
-            for summary, values in columns.items():
-                if pairs and all(value is not None for value in values):
-                    jobs.append(_job(summary, _known(values), condition, method))
-    return jobs
-
-
-def _known(columns: Sequence[FloatArray | None]) -> list[FloatArray]:
-    return [column for column in columns if column is not None]
-
-
-Lists = tuple[frozenset[str], ...] | None
-
-
-def _overlap(first: Lists, second: Lists) -> FloatArray | None:
-    """Jaccard overlap per case, None if one side has no lists."""
-    if first is None or second is None:
-        return None
-    return overlaps(first, second)
-
-
-def _overlap_over_others(clean: ScoredCases, changed: ScoredCases) -> FloatArray | None:
-    """The overlap with the case's own clean citations, less the mean overlap of other patients' with these."""
-    own = _overlap(clean.cited, changed.cited)
-    if own is None or clean.cited is None or changed.cited is None:
-        return None
-    rounded: FloatArray = np.round(own - overlap_of_others(changed.cited, clean.cited, clean), 12)
-    return rounded
-
-
-def _attention_likeness(clean: ScoredCases, changed: ScoredCases) -> FloatArray | None:
-    """1 - Jensen-Shannon distance of the two attentions over all features, 0 for a case without one of them."""
-    sides = _attentions(clean, changed)
-    return None if sides is None else likeness(*sides)
-
-
-def _attention_over_others(clean: ScoredCases, changed: ScoredCases) -> FloatArray | None:
-    """That likeness, less that of other patients' attention on perturbed records to the case's own on clean ones."""
-    sides = _attentions(clean, changed)
-    if sides is None:
-        return None
-    before, after = sides
-    shown, measured = (after > 0).astype(np.float64), after.sum(axis=1) > 0
-    excess = excess_over_others(after, before, shown, measured, patient_codes(clean))
-    return None if np.isnan(excess).any() else excess
-
-
-def _attentions(clean: ScoredCases, changed: ScoredCases) -> tuple[FloatArray, FloatArray] | None:
-    """Both attentions over all features that have any, each (N, F); None where one side has none."""
-    if clean.attention is None or changed.attention is None:
-        return None
-    sides = [[weights or {} for weights in scored.attention or ()] for scored in (clean, changed)]
-    names = sorted({name for side in sides for weights in side for name in weights})
-    first, second = (np.array([[weights.get(n, 0.0) for n in names] for weights in side]) for side in sides)
-    return first, second
-
-
-def _alignment_and_change(clean: Answered, changed: Answered) -> FloatArray | None:
-    """Per case the clean overlap with the expert's list, and how far the answer moved; shape (2, N)."""
-    alignment = _overlap(clean.scored.cited, clean.scored.reference)
-    if alignment is None:
-        return None
-    return np.stack([alignment, np.abs(changed.scored.probability - clean.scored.probability)])

@@ -7,7 +7,7 @@ empty field.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -151,8 +151,15 @@ class _Assembly:
         n_unparsed = sum(cell.n_unparsed or 0 for cell in cells)
         counted = self._counted(keys, n_unparsed, "ok")
         rows = list(self._number_rows(keys, [cell.numbers for cell in cells], counted))
+        rows += self._failed_rows(keys, cells, counted)
         rows += self._not_recalibrated(keys, rows, n_unparsed)
         return [*rows, *self._subgroup_rows(keys, cells)]
+
+    def _failed_rows(self, keys: Row, cells: Sequence[ScoredCell], counted: _Counted) -> list[Row]:
+        """Makes a row without a number for each metric that failed in one of the seeds."""
+        names = {name for cell in cells for name in cell.numbers.failed}
+        failed = replace(counted, status="failed")
+        return [self._row(keys, use.name, float("nan"), None, failed) for use in self.run.metrics if use.name in names]
 
     def _number_rows(self, keys: Row, seeds: Sequence[Numbers], counted: _Counted) -> Iterator[Row]:
         for name in mean_names([list(numbers.points) for numbers in seeds]):

@@ -14,30 +14,8 @@ from eagbench.config.benchmark import Benchmark
 from eagbench.config.loading import validate_params
 from eagbench.config.yaml_source import Source, apply_set
 from eagbench.contracts.stages import StageRun
-from eagbench.errors import UserError
-from eagbench.registry.plugins import KINDS, load_registry
+from eagbench.registry.plugins import load_registry
 from eagbench.stages.cohort import read_cohort
-
-
-def list_plugins(kind: str | None) -> str:
-    """Every component by kind, with where it comes from, then doubled names and broken plugins."""
-    if kind is not None and kind not in KINDS:
-        raise UserError(f"there is no kind '{kind}'", where="--kind", mend="choices: " + ", ".join(KINDS))
-    registry = load_registry()
-    lines: list[str] = []
-    for each in KINDS if kind is None else [kind]:
-        lines.append(f"{each}:")
-        for name in registry.names(each):
-            claimants = registry.components[(each, name)]
-            owners = ", ".join(f"{c.distribution} ({c.plugin})" for c in claimants)
-            clash = "  REGISTERED MORE THAN ONCE, can't be used" if len(claimants) > 1 else ""
-            lines.append(f"  {name:<28} {owners}{clash}")
-        if not registry.names(each):
-            lines.append("  none")
-    if registry.broken:
-        lines.append("could not be loaded:")
-        lines.extend(f"  {b.plugin} of {b.distribution}: {b.reason}" for b in registry.broken)
-    return "\n".join(lines)
 
 
 def list_datasets() -> str:

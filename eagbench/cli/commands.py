@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from eagbench.config.loading import LoadedBenchmark, load_benchmark
+from eagbench.config.loading import LoadedBenchmark, load_benchmark, validate_params
+from eagbench.config.yaml_source import Source, apply_set, set_value
+from eagbench.contracts.components import Executor
 from eagbench.errors import UserError
 from eagbench.execution.progress import Reporter
 from eagbench.execution.runner import needed_stages, run_plan
@@ -16,8 +19,12 @@ from eagbench.execution.tracking import tracked
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
 from eagbench.registry.plugins import load_registry
+from eagbench.report.tables import Format
 from eagbench.runs.folder import check_out
+from eagbench.runs.reader import RunFolder
 from eagbench.runs.writer import write_run_folder
+
+_NAMED_CELLS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +62,31 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
-        raise UserError(f"{text!r} is not a list of seeds", where="--seeds", mend="write them as 0,1,2") from error
+        raise UserError(f"{text!r} is not a list of seeds", where="--seeds", hint="write them as 0,1,2") from error
 
 
-def run(request: Request, out: Path | None, *, fresh: bool, workers: int, quiet: bool) -> Finished:
+def make_executor(name: str, workers: int | None, options: tuple[str, ...]) -> Executor:
+    """Makes the executor that the user asked for.
+
+    Args:
+        name: Its name.
+        workers: Its parameter `workers`; None for its default.
+        options: Its parameters, as `key=value`.
+
+    Raises:
+        UserError: There is none of that name, or a parameter does not fit.
+    """
+    component: Any = load_registry().get("executor", name, where="--executor").component
+    source = Source()
+    if workers is not None:
+        set_value(source, "workers", workers, f"--workers {workers}")
+    for option in options:
+        apply_set(source, option, flag="--executor-option")
+    executor: Executor = component(validate_params(component.Params, source.tree, source, ()))
+    return executor
+
+
+def run(request: Request, out: Path | None, executor: Executor, *, fresh: bool, quiet: bool) -> Finished:
     """Runs a benchmark and writes its run folder and report.
 
     Raises:
@@ -71,19 +99,20 @@ def run(request: Request, out: Path | None, *, fresh: bool, workers: int, quiet:
     store = Store.open()
     reporter = Reporter(quiet=quiet)
     plan = make_plan(loaded, load_registry(), store, limit=request.limit)
+    _say_notes(plan)
     n_complete = 0 if fresh else sum(store.is_complete(node) for node in plan.nodes)
     reporter.say(f"{name}: {len(plan.nodes)} stages, {n_complete} of them in the store {store.root}")
     with tracked(plan, store, folder, fresh=fresh) as settled:
-        result = run_plan(plan, store, reporter, fresh=fresh, workers=workers, settled=settled)
+        result = run_plan(plan, store, reporter, fresh=fresh, executor=executor, settled=settled)
     manifest = write_run_folder(plan, result, store, folder)
     from eagbench.report.html import write_report
     from eagbench.report.text import headline
 
-    page = write_report(folder)
+    written = RunFolder(folder)
+    page = write_report(written)
     count = {status: sum(o.status == status for o in result.outcomes.values()) for status in ("computed", "reused")}
-    lines = [headline(folder), "", f"stages: {count['computed']} computed, {count['reused']} reused"]
-    for failure in manifest["failed"]:
-        lines.append(f"failed: {_cell_name(failure)}: {failure['stage']}: {failure['reason']}")
+    lines = [headline(written), "", f"stages: {count['computed']} computed, {count['reused']} reused"]
+    lines += _failures(manifest["failed"])
     lines.append(f"run folder: {folder}")
     lines.append(f"report: {page}")
     return Finished(folder, len(manifest["failed"]), "\n".join(lines))
@@ -91,7 +120,21 @@ def run(request: Request, out: Path | None, *, fresh: bool, workers: int, quiet:
 
 def evaluate(benchmark: Path, limit: int | None, out: Path, quiet: bool) -> str:
     """Runs a benchmark that a sweep wrote, and returns what is to be printed."""
-    return run(Request(benchmark, limit=limit), out, fresh=False, workers=1, quiet=quiet).summary
+    return run(Request(benchmark, limit=limit), out, make_executor("local", None, ()), fresh=False, quiet=quiet).summary
+
+
+def _failures(failed: Sequence[dict[str, Any]]) -> list[str]:
+    """One line a reason, with the cells that it cost."""
+    by_reason: dict[str, list[dict[str, Any]]] = {}
+    for failure in failed:
+        of_metric = failure["metric"] is not None
+        what = f"metric {failure['metric']}" if of_metric else failure["stage"]
+        by_reason.setdefault(f"{what}: {failure['reason']}", []).append(failure)
+    lines = []
+    for reason, cells in by_reason.items():
+        more = f" and {len(cells) - _NAMED_CELLS} more cells" if len(cells) > _NAMED_CELLS else ""
+        lines.append(f"failed: {'; '.join(map(_cell_name, cells[:_NAMED_CELLS]))}{more}: {reason}")
+    return lines
 
 
 def _cell_name(failure: dict[str, Any]) -> str:
@@ -102,7 +145,14 @@ def _cell_name(failure: dict[str, Any]) -> str:
 def describe_plan(request: Request) -> str:
     """The plan as text: every stage, its state in the store, and what it took when it was last computed here."""
     store = Store.open()
-    return plan_text(make_plan(request.load(), load_registry(), store, limit=request.limit), store)
+    plan = make_plan(request.load(), load_registry(), store, limit=request.limit)
+    _say_notes(plan)
+    return plan_text(plan, store)
+
+
+def _say_notes(plan: Plan) -> None:
+    for note in plan.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def plan_text(plan: Plan, store: Store) -> str:
@@ -131,27 +181,25 @@ def plan_text(plan: Plan, store: Store) -> str:
 
 def report(folder: Path, format: str) -> str:
     """Writes the HTML report of a run or a sweep again, or renders its main tables."""
-    from eagbench.report.tables import Format
     from eagbench.sweep.folder import SWEEP
 
-    write_report: Callable[[Path], Path]
-    render: Callable[[Path, Format], str]
     if (folder / SWEEP).is_file():
         from eagbench.sweep.report import html as of_sweep
 
-        write_report, render = of_sweep.write_report, of_sweep.render
-    else:
-        from eagbench.report import html, text
-        from eagbench.runs.schema import read_manifest
+        return _report(format, lambda: of_sweep.write_report(folder), lambda kind: of_sweep.render(folder, kind))
+    from eagbench.report import html, text
 
-        read_manifest(folder)
-        write_report, render = html.write_report, text.render
+    run = RunFolder(folder)
+    return _report(format, lambda: html.write_report(run), lambda kind: text.render(run, kind))
+
+
+def _report(format: str, write: Callable[[], Path], render: Callable[[Format], str]) -> str:
     if format == "html":
-        return f"report: {write_report(folder)}"
+        return f"report: {write()}"
     if format not in get_args(Format):
         choices = ", ".join(("html", *get_args(Format)))
-        raise UserError(f"there is no format '{format}'", where="--format", mend=f"choices: {choices}")
-    return render(folder, cast(Format, format))
+        raise UserError(f"there is no format '{format}'", where="--format", hint=f"choices: {choices}")
+    return render(cast(Format, format))
 
 
 def compare(

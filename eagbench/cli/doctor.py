@@ -14,8 +14,8 @@ from eagbench.errors import UserError
 from eagbench.execution.store import Store
 from eagbench.registry.code_versions import code_version
 from eagbench.registry.environment import device
-from eagbench.registry.plugins import Registry, load_registry
-from eagbench.registry.source_modules import source_cache
+from eagbench.registry.import_closure import kept_code
+from eagbench.registry.plugins import Registry, discover
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ def examine() -> Examination:
     found = Examination()
     found.facts.append(("python", f"{platform.python_version()} ({sys.executable})"))
     found.facts.append(("eagbench", importlib.metadata.version("eagbench")))
-    registry = load_registry()
+    registry = discover()  # not from what was kept: what is broken now is looked for
     _look_at_packages(registry, found)
     try:
         found.facts.append(("device", device()))
@@ -78,7 +78,7 @@ def _look_at_packages(registry: Registry, found: Examination) -> None:
         packages.update(code.packages)
         for package in code.absent:
             missed.setdefault(package, []).append(f"{item.kind} '{item.name}'")
-    source_cache().save()
+    kept_code().save()
     found.facts.extend(sorted(packages.items()))
     found.facts.extend((name, f"not installed; needed by {', '.join(who)}") for name, who in sorted(missed.items()))
 

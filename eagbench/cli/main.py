@@ -50,7 +50,12 @@ def run(
     profile: Profile = None,
     seeds: Seeds = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not read the store: compute everything anew.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that work on stages.")] = 1,
+    executor: Annotated[str, typer.Option(help="What computes the stages.")] = "local",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that work on stages (default: 1).")] = None,
+    executor_options: Annotated[
+        list[str] | None,
+        typer.Option("--executor-option", metavar="KEY=VALUE", help="Another parameter of the executor."),
+    ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print the plan and stop.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the results only.")] = False,
 ) -> None:
@@ -62,7 +67,8 @@ def run(
         typer.echo(commands.describe_plan(request))
         return
     try:
-        finished = commands.run(request, out, fresh=fresh, workers=workers, quiet=quiet)
+        chosen = commands.make_executor(executor, workers, tuple(executor_options or ()))
+        finished = commands.run(request, out, chosen, fresh=fresh, quiet=quiet)
     except KeyboardInterrupt:
         # Taken here, because typer would turn it into exit code 1, which says that cells failed.
         typer.echo("interrupted; the same command takes up the work where it stopped", err=True)
@@ -187,9 +193,9 @@ def plugins_list(
     kind: Annotated[str | None, typer.Option(help="Only this kind, e.g. expert.")] = None,
 ) -> None:
     """List every component by kind, with the package it comes from, and the plugins that could not be loaded."""
-    from eagbench.cli import catalogue
+    from eagbench.cli.plugin_list import list_plugins
 
-    typer.echo(catalogue.list_plugins(kind))
+    typer.echo(list_plugins(kind))
 
 
 @data_app.command("list")

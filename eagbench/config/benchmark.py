@@ -230,7 +230,7 @@ class Benchmark(Strict):
     transfer: TransferSpec | None = None
     split: SplitSpec = SplitSpec(train=0.7, tuning=0.1, held_out=0.2)
     reference_expert: ComponentSpec | None = None
-    teacher_features: int = Field(default=5, ge=1)
+    reference_features: int = Field(default=5, ge=1)
     policy: ComponentSpec | None = None
     record_text: RecordTextParams = RecordTextParams()
     answer: AnswerMode = AnswerMode()

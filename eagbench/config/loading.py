@@ -54,7 +54,7 @@ def read_benchmark(
         profiles = source.tree.get("profiles")
         if not isinstance(profiles, dict) or not isinstance(profiles.get(profile), dict):
             choices = ", ".join(profiles) if isinstance(profiles, dict) else "none"
-            raise UserError(f"there is no profile '{profile}'", where=str(path), mend=f"choices: {choices}")
+            raise UserError(f"there is no profile '{profile}'", where=str(path), hint=f"choices: {choices}")
         prefix = ("profiles", profile)
         over = Source(
             tree=profiles[profile],
@@ -66,7 +66,20 @@ def read_benchmark(
     if seeds is not None:
         source.tree["seeds"] = list(seeds)
         source.places[("seeds",)] = "--seeds"
+    _rename_keys(source)
     return source
+
+
+# Former keys of a benchmark; they work until 0.2.
+_RENAMED_KEYS = {"teacher_features": "reference_features"}
+
+
+def _rename_keys(source: Source) -> None:
+    for old, new in _RENAMED_KEYS.items():
+        if old in source.tree and new not in source.tree:
+            source.notes.append(f"{source.place((old,))}: the key '{old}' is called '{new}' now")
+            source.tree[new] = source.tree.pop(old)
+            source.places[(new,)] = source.place((old,))
 
 
 def validate_benchmark(source: Source, profile: str | None = None) -> LoadedBenchmark:
@@ -107,7 +120,7 @@ def validation_error(error: ValidationError, model: type[BaseModel], source: Sou
         names = _field_names(model, location[:-1])
         near = difflib.get_close_matches(str(location[-1]), names, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
-        return UserError(f"unknown key '{key}'{more}", where=where, mend=f"{hint}choices: {', '.join(names)}")
+        return UserError(f"unknown key '{key}'{more}", where=where, hint=f"{hint}choices: {', '.join(names)}")
     if first["type"] == "missing":
         return UserError(f"the key '{key}' is missing{more}", where=where)
     message = first["msg"].removeprefix("Value error, ")

@@ -26,10 +26,12 @@ class Source:
     Attributes:
         tree: Mapping as read.
         places: `file:line` (or `--set path`) for each path in the tree.
+        notes: What the user should know, for example that a key has another name now.
     """
 
     tree: dict[str, Any] = field(default_factory=dict)
     places: dict[KeyPath, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def place(self, path: KeyPath) -> str:
         """Where the value at `path` stands, or its nearest parent."""
@@ -48,7 +50,7 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> Source:
     """
     path = Path(path)
     if path.resolve() in seen:
-        raise UserError("the file extends itself", where=str(path), mend="remove the circle from `extends`")
+        raise UserError("the file extends itself", where=str(path), hint="remove the circle from `extends`")
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -66,7 +68,7 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> Source:
         raise UserError(
             "a benchmark is a mapping of keys to values",
             where=str(path),
-            mend="begin with `name: ...`; `eagbench schema` prints all keys",
+            hint="begin with `name: ...`; `eagbench schema` prints all keys",
         )
     own = Source()
     own.tree = _value(node, (), str(path), own.places)
@@ -142,7 +144,7 @@ def _expand(text: str, place: str) -> str:
             raise UserError(
                 f"the environment variable {name} is not set",
                 where=place,
-                mend=f"export {name}=..., or write ${{{name}:-default}}",
+                hint=f"export {name}=..., or write ${{{name}:-default}}",
             )
         return default
 
@@ -187,16 +189,21 @@ def _copy(value: Any) -> Any:
     return value
 
 
-def apply_set(source: Source, assignment: str) -> None:
+def apply_set(source: Source, assignment: str, flag: str = "--set") -> None:
     """Carries out one `--set path.to.key=value`. A method, a condition or a list item is addressed by its label.
+
+    Args:
+        source: The tree, changed in place.
+        assignment: The path and the value.
+        flag: What the user calls it, for messages.
 
     Raises:
         UserError: There is no `=`, or the path leads through something that is not there.
     """
     dotted, equals, text = assignment.partition("=")
-    where = f"--set {assignment}"
+    where = f"{flag} {assignment}"
     if not equals or not dotted.strip():
-        raise UserError("--set takes path.to.key=value", where=where)
+        raise UserError(f"{flag} takes {'path.to.' if flag == '--set' else ''}key=value", where=where)
     try:
         value = yaml.safe_load(text) if text else ""
     except yaml.YAMLError as error:
@@ -259,7 +266,7 @@ def _index(items: Sequence[Any], segment: str, where: str) -> int:
     near = difflib.get_close_matches(segment, [label for label in labels if label], n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise UserError(
-        f"no item here is called '{segment}'", where=where, mend=hint + "choices: " + ", ".join(filter(None, labels))
+        f"no item here is called '{segment}'", where=where, hint=hint + "choices: " + ", ".join(filter(None, labels))
     )
 
 

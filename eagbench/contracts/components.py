@@ -337,7 +337,7 @@ class Executor(Protocol):
     """Where stages are computed: in this process, in others, on a cluster.
 
     Every executor leaves the same bytes: it orders and places the work and has no part in it. Its parameters are given
-    on the command line; one called `workers` takes `--workers`.
+    on the command line (`--executor-option key=value`); one called `workers` takes `--workers`.
     """
 
     name: ClassVar[str]

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from eagbench.contracts.renamed import renamed_fields
+
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
 BoolArray = npt.NDArray[np.bool_]
@@ -62,7 +64,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenAs:
+class Rendering:
     """How the text of one record writes a feature, where that differs from the cohort's description.
 
     Attributes:
@@ -79,7 +81,7 @@ class WrittenAs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FurtherLine:
+class Distractor:
     """Measurements that only the text of one record holds: no feature of the cohort, so no column of any model.
 
     Attributes:
@@ -96,6 +98,7 @@ class FurtherLine:
         self.values.setflags(write=False)
 
 
+@renamed_fields(written="renderings", further="distractors")
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
     """One patient's record up to the prediction time. It holds no label.
@@ -109,9 +112,9 @@ class Case:
         values: Measurements in the features' units, NaN where nothing was measured. Shape (T, F), float32, read-only.
         static: Facts that do not change: `age` in years, `sex` (1 male, 0 female), and what the data set adds; NaN
             where unknown.
-        written: Features that this record's text writes in another way than the cohort's description says; their
+        renderings: Features that this record's text writes in another way than the cohort's description says; their
             values stay in the cohort's units. Only perturbations set it.
-        further: Lines that only this record's text has. Only perturbations set it.
+        distractors: Lines that only this record's text has. Only perturbations set it.
     """
 
     case_id: str
@@ -120,8 +123,8 @@ class Case:
     times: FloatArray
     values: FloatArray
     static: Mapping[str, float]
-    written: Mapping[str, WrittenAs] = field(default_factory=dict)
-    further: tuple[FurtherLine, ...] = ()
+    renderings: Mapping[str, Rendering] = field(default_factory=dict)
+    distractors: tuple[Distractor, ...] = ()
 
     def __post_init__(self) -> None:
         if self.values.shape != (len(self.times), len(self.features)):

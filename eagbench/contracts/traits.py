@@ -239,7 +239,13 @@ class TrackerTraits(Traits):
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorTraits(Traits):
-    """What an executor declares."""
+    """What an executor declares.
+
+    Attributes:
+        draws_progress: Stages run in this process one after the other, so that one of them may draw a progress bar.
+    """
+
+    draws_progress: bool = False
 
 
 # Until 0.2 a class attribute of the trait's own name stands for it, and `components` for `parts`.

@@ -12,6 +12,7 @@ from typing import Any
 from eagbench.contracts.answers import HeldOutLabels
 from eagbench.contracts.components import Perturbation
 from eagbench.contracts.records import Cases, LabelledCases, TrainingData
+from eagbench.contracts.rules import check_perturbed
 from eagbench.contracts.stages import (
     CasesInput,
     Condition,
@@ -23,7 +24,7 @@ from eagbench.contracts.stages import (
     content_hash,
 )
 from eagbench.contracts.traits import PerturbationTraits, traits_of
-from eagbench.registry.plugins import load_registry
+from eagbench.registry.plugins import answerable, load_registry
 from eagbench.stages.cohort_files import labels_of, read_cases, read_labels, read_reference_probabilities
 from eagbench.stages.shared_concepts import SharedConcepts
 from eagbench.stages.split import patient_set_hash, read_assignment, read_parts
@@ -124,7 +125,13 @@ def _perturbed(cases: Cases, training: Cases, name: str, params: str, severity: 
     # to what a lower one did and two settings differ by the setting; nor on the method or its seed, so that all methods
     # meet the same records.
     stem = content_hash([seed, traits_of(perturbation, PerturbationTraits).draws_like or name])
-    return cases.with_items([perturbation.apply(case, severity, case_seed(stem, case.case_id)) for case in cases])
+    changed = []
+    for case in cases:
+        after = perturbation.apply(case, severity, case_seed(stem, case.case_id))
+        with answerable("perturbation", name):
+            check_perturbed(case, after, severity)
+        changed.append(after)
+    return cases.with_items(changed)
 
 
 @functools.lru_cache(maxsize=128)

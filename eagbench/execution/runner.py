@@ -9,22 +9,26 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from eagbench.contracts.components import Executor
+from eagbench.contracts.rules import ContractError, check_files
 from eagbench.contracts.stages import StageNode, StageRun, no_progress
+from eagbench.contracts.traits import ExecutorTraits, traits_of
 from eagbench.errors import UserError
-from eagbench.execution.executors import local
+from eagbench.execution.executors.local import Local
 from eagbench.execution.progress import Reporter
 from eagbench.execution.resolve import resolve, training_patients
 from eagbench.execution.store import Store
 from eagbench.planning.plan import Cell, Plan
 from eagbench.prompting.answer_cache import FOLDER as RESPONSES
 from eagbench.prompting.answer_cache import ResponseCache, answering_from
-from eagbench.registry.plugins import load_registry
+from eagbench.registry.plugins import answerable, load_registry
 
 _READ_FOR_THE_RUN_FOLDER = frozenset(
     {"cohort", "split", "domain", "shared_concepts", "covariate_shift", "references", "predict", "score"}
@@ -92,7 +96,7 @@ def run_plan(
     reporter: Reporter,
     *,
     fresh: bool = False,
-    workers: int = 1,
+    executor: Executor | None = None,
     settled: Callable[[StageNode, Outcome], None] = unheard,
 ) -> RunResult:
     """Computes every stage of a plan that the store does not hold and that is needed.
@@ -104,53 +108,70 @@ def run_plan(
         store: Where its stages lie.
         reporter: Says what happens.
         fresh: Compute every stage anew.
-        workers: Number of processes.
+        executor: Who computes the stages; this process if None.
         settled: Called in this process with every stage that is done.
 
     Raises:
         UserError: The data can't be loaded or divided, which is the user's to mend.
         SharedStageError: The same, for a reason that is a bug.
     """
-    result = RunResult()
-    shared = plan.shared()
-    total = len(plan.nodes)
+    follower = _Outcomes(plan, reporter, settled)
+    chosen = executor or Local(Local.Params())
+    progress: Callable[..., Any] = no_progress
+    if traits_of(chosen, ExecutorTraits).draws_progress:
+        progress = reporter.progress
+    needed = frozenset(node.fingerprint for node in plan.nodes) if fresh else needed_stages(plan, store)
+    since = time.time() if fresh else 0.0
+    compute = partial(_settle, needed=needed, store=store, fresh=fresh, answers_since=since, progress=progress)
+    chosen.execute(plan.nodes, compute, follower.done)
+    return follower.result
 
-    def done(node: StageNode, outcome: object) -> bool:
+
+class _Outcomes:
+    """Gathers outcomes, logs them, says them, and ends the run where a stage failed that every cell needs."""
+
+    def __init__(self, plan: Plan, reporter: Reporter, settled: Callable[[StageNode, Outcome], None]) -> None:
+        self.result = RunResult()
+        self._shared, self._total = plan.shared(), len(plan.nodes)
+        self._reporter, self._settled = reporter, settled
+
+    def done(self, node: StageNode, outcome: object) -> bool:
+        """Takes up an outcome; returns whether the stages that need this one may go on.
+
+        Raises:
+            UserError: A stage that every cell needs failed, and the user can fix it.
+            SharedStageError: The same, for a reason that is a bug.
+        """
         final = outcome if isinstance(outcome, Outcome) else Outcome("skipped", reason="a stage before it failed")
-        result.outcomes[node.fingerprint] = final
-        entry = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "stage": node.fingerprint,
-            "kind": node.kind,
-            "label": node.label,
-            "seed": node.seed,
-            "status": final.status,
-            "seconds": round(final.seconds, 3),
-            **({"reason": final.reason} if final.reason else {}),
-            **({"traceback": final.details} if final.details else {}),
-        }
-        result.log.append(entry)
-        settled(node, final)
-        if final.status == "failed" and node.fingerprint in shared:
+        self.result.outcomes[node.fingerprint] = final
+        self.result.log.append(_log_entry(node, final))
+        self._settled(node, final)
+        if final.status == "failed" and node.fingerprint in self._shared:
             if final.error is not None:
                 raise final.error
             raise SharedStageError(f"stage {node.kind} '{node.label}' failed\n\n{final.details}")
         if final.status not in {"reused", "not_needed"}:
             seed = "" if node.seed is None else f", seed {node.seed}"
             reason = f": {final.reason}" if final.reason else ""
-            reporter.say(
-                f"[{len(result.outcomes)}/{total}] {node.kind:<19} {node.label}{seed}  "
+            self._reporter.say(
+                f"[{len(self.result.outcomes)}/{self._total}] {node.kind:<19} {node.label}{seed}  "
                 f"{final.status}{reason}  {final.seconds:.1f} s"
             )
         return final.status in {"computed", "reused", "not_needed"}
 
-    # With worker processes there is one terminal and many stages: lines only.
-    progress: Callable[..., Any] = reporter.progress if workers == 1 else no_progress
-    needed = frozenset(node.fingerprint for node in plan.nodes) if fresh else needed_stages(plan, store)
-    since = time.time() if fresh else 0.0
-    compute = partial(_settle, needed=needed, store=store, fresh=fresh, answers_since=since, progress=progress)
-    local.execute(plan.nodes, compute, done, workers)
-    return result
+
+def _log_entry(node: StageNode, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "stage": node.fingerprint,
+        "kind": node.kind,
+        "label": node.label,
+        "seed": node.seed,
+        "status": outcome.status,
+        "seconds": round(outcome.seconds, 3),
+        **({"reason": outcome.reason} if outcome.reason else {}),
+        **({"traceback": outcome.details} if outcome.details else {}),
+    }
 
 
 def needed_stages(plan: Plan, store: Store) -> frozenset[str]:
@@ -196,20 +217,25 @@ def compute_stage(
         answers_since: Servers' answers from before this time (seconds since 1970) are asked for again.
     """
     started = time.monotonic()
+    # A finished stage is never touched again, unless everything is computed anew: no lock is needed to read it.
+    if store.is_complete(node) and not fresh:
+        return Outcome("reused", facts=store.manifest(node))
     with store.lock(node):
         if store.is_complete(node) and not fresh:
             return Outcome("reused", facts=store.manifest(node))
         out = store.begin(node, anew=fresh)
         try:
             costs = _call(node, store, out, progress, ResponseCache(store.root / RESPONSES, answers_since))
+            with _answerable(node):
+                check_files(out, "save" if node.kind == "expert" else node.function)
         except Exception as error:  # noqa: BLE001 - whatever a stage raises fails its cells and is reported with its traceback
             user_error = error if isinstance(error, UserError) else None
-            if user_error is not None:
-                store.discard(node)  # the cause lies outside; nothing of this attempt is of use
+            if isinstance(error, UserError | ContractError):
+                store.discard(node)  # nothing of this attempt is of use
             return Outcome(
                 "failed",
                 seconds=time.monotonic() - started,
-                reason=user_error.message if user_error else traceback.format_exception_only(error)[-1].strip(),
+                reason=_reason(error),
                 details=traceback.format_exc(),
                 error=user_error,
             )
@@ -244,9 +270,21 @@ def _call(
         component_params=params,
         progress=progress,
     )
-    with answering_from(answers):
+    with answering_from(answers), _answerable(node):
         function(run)
     return {**answers.costs, **run.costs}
+
+
+def _answerable(node: StageNode) -> AbstractContextManager[None]:
+    """A contract that is broken in a stage is the stage's component's, unless another one is named."""
+    return nullcontext() if node.component is None else answerable(node.component.kind, node.component.name)
+
+
+def _reason(error: Exception) -> str:
+    """Why a stage failed, in one line."""
+    if isinstance(error, UserError):
+        return error.message
+    return str(error) if isinstance(error, ContractError) else traceback.format_exception_only(error)[-1].strip()
 
 
 def peak_memory_mb() -> float:

@@ -26,7 +26,6 @@ from eagbench.contracts.stages import StageNode
 from eagbench.errors import UserError
 
 MANIFEST = "manifest.json"
-_PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".npy", ".npz", ".ckpt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +48,13 @@ class Store:
             raise UserError(
                 f"the store can't be made: {error.strerror}",
                 where=str(folder),
-                mend="set EAGBENCH_STORE to a folder that you can write",
+                hint="set EAGBENCH_STORE to a folder that you can write",
             ) from error
         if not os.access(folder, os.W_OK):
             raise UserError(
                 "the store can't be written",
                 where=str(folder),
-                mend="set EAGBENCH_STORE to a folder that you can write",
+                hint="set EAGBENCH_STORE to a folder that you can write",
             )
         return cls(folder)
 
@@ -98,17 +97,10 @@ class Store:
         shutil.rmtree(self.partial(node), ignore_errors=True)
 
     def commit(self, node: StageNode, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Finishes a stage: checkpoints go, the folder gets its name, the manifest comes last.
-
-        Raises:
-            ValueError: The stage wrote a pickle; that is a bug in its plugin.
-        """
+        """Finishes a stage: checkpoints go, the folder gets its name, the manifest comes last."""
         partial, folder = self.partial(node), self.folder(node)
         shutil.rmtree(partial / "checkpoints", ignore_errors=True)
         files = sorted(p for p in partial.rglob("*") if p.is_file())
-        pickled = [p.name for p in files if p.suffix in _PICKLES]
-        if pickled:
-            raise ValueError(f"stage {node.kind} '{node.label}' wrote pickles: {', '.join(pickled)}")
         manifest = {
             "fingerprint": node.fingerprint,
             "kind": node.kind,

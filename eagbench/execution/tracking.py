@@ -25,7 +25,7 @@ from eagbench.planning.plan import Plan
 from eagbench.registry.plugins import load_registry
 
 TRACKERS = "trackers"  # in the run folder: what trackers that write to this machine keep
-POLL_SECONDS = 2.0
+POLL_SECONDS = 2.0  # between two looks
 _STAGES = "stages"
 
 Settled = Callable[[StageNode, Outcome], None]
@@ -96,7 +96,6 @@ class Follower:
         trackers: Who is told; started.
         record: The file that notes what they have heard.
         fresh: Whether work in progress from before this run is to be passed over, because it will be discarded.
-        poll_seconds: Time between two looks.
     """
 
     def __init__(
@@ -108,12 +107,10 @@ class Follower:
         record: Path,
         *,
         fresh: bool = False,
-        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._open = {node.fingerprint: node for node in nodes}
         self._position = {node.fingerprint: i + 1 for i, node in enumerate(nodes)}
         self._names, self._store, self._trackers, self._record = names, store, trackers, record
-        self._poll_seconds = poll_seconds
         self._not_before = time.time_ns() if fresh else 0
         self._seen: dict[Path, tuple[int, int]] = {}
         # Per stage and file: the last step that was passed on.
@@ -144,7 +141,7 @@ class Follower:
                 self._tell(_STAGES, self._position[node.fingerprint], {"seconds": outcome.seconds})
 
     def _follow(self) -> None:
-        while not self._stop.wait(self._poll_seconds):
+        while not self._stop.wait(POLL_SECONDS):
             with self._lock:
                 try:
                     for node in self._open.values():

@@ -1,7 +1,7 @@
 """Whether a policy cites the features that the reference expert attends to, and whether it does so beyond chance.
 
 An overlap means nothing alone: a long list scores, and so does one that is the same for everybody. Beside
-`attention_jaccard` stand the number cited and the excess over two lists that took no look at the case.
+`citation_jaccard` stand the number cited and the excess over two lists that took no look at the case.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
     return len(first & second) / union if union else 0.0
 
 
-class AttentionJaccard(MeanOverCases):
+class CitationJaccard(MeanOverCases):
     """Mean over cases of the Jaccard overlap between cited features and the expert's top features.
 
     Source: R_att of EAG-RL (Fang et al., AAAI 2026). NaN for a method that cites nothing by construction and in a
     benchmark without a reference expert. A case whose answer could not be read cites nothing and scores 0.
     """
 
-    name: ClassVar[str] = "attention_jaccard"
+    name: ClassVar[str] = "citation_jaccard"
     traits: ClassVar[MetricTraits] = MetricTraits(
+        former_names=("attention_jaccard",),
         label="Citation overlap",
         definition="mean Jaccard index of the cited features and the expert's top observed ones",
         better="higher",
@@ -69,7 +70,7 @@ class AlignmentOverConstant(MeanOverCases):
     """Mean over cases of the overlap of the cited features with the expert's, less that of the constant list.
 
     The constant list holds the features that are most often on top in training (`stages.salience.constant_list`); it
-    is as long as the expert's and the same for every case. NaN as for `attention_jaccard`.
+    is as long as the expert's and the same for every case. NaN as for `citation_jaccard`.
     """
 
     name: ClassVar[str] = "alignment_over_constant"
@@ -96,7 +97,7 @@ class AlignmentOverOtherPatient(MeanOverCases):
 
     For case i: J(cited_i, expert_i) - mean over all cases j of other patients of J(cited_j, expert_i). It is 0 for a
     method that cites the same list for everybody. All others are taken, none is drawn; in a resample of the patients
-    the second term stays what it is in the sample. NaN as for `attention_jaccard`, and where there is one patient only.
+    the second term stays what it is in the sample. NaN as for `citation_jaccard`, and where there is one patient only.
     """
 
     name: ClassVar[str] = "alignment_over_other_patient"

@@ -6,7 +6,7 @@ from eagbench.contracts.hooks import Register, hookimpl
 from eagbench.metrics.attention import (
     AlignmentOverConstant,
     AlignmentOverOtherPatient,
-    AttentionJaccard,
+    CitationJaccard,
     CitedFeatures,
 )
 from eagbench.metrics.attention_mass import AttentionMass, AttentionMassOverOtherPatient
@@ -37,7 +37,7 @@ def register_metrics(register: Register) -> None:
         BrierResolution,
         BrierUncertainty,
         UnparsedRate,
-        AttentionJaccard,
+        CitationJaccard,
         CitedFeatures,
         AlignmentOverConstant,
         AlignmentOverOtherPatient,

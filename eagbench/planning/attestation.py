@@ -21,5 +21,5 @@ def refuse_unattested(loaded: LoadedBenchmark, what: str, *path: str | int) -> N
         raise UserError(
             f"{what} to another machine, and the data are credentialed",
             where=loaded.place(*path),
-            mend="take one that keeps to this machine; if the data's owners permit it, say so under `attestation:`",
+            hint="take one that keeps to this machine; if the data's owners permit it, say so under `attestation:`",
         )

@@ -214,7 +214,7 @@ class _Trained:
                 "reference_salience",
                 f"{use.name}, {asked}",
                 "eagbench.stages.salience:reference",
-                {"k": domains.graph.benchmark.teacher_features},
+                {"k": domains.graph.benchmark.reference_features},
                 {
                     "expert": StageOutput(expert),
                     "cases": domains.held_out(pair.evaluate, fold, condition, "columns"),
@@ -231,7 +231,7 @@ class _Trained:
                 "frequency_baseline",
                 domains.trained_in(use.name, self.domain),
                 "eagbench.stages.salience:frequency_baseline",
-                {"k": domains.graph.benchmark.teacher_features},
+                {"k": domains.graph.benchmark.reference_features},
                 {
                     "expert": StageOutput(domains.expert(use, self.domain, fold, self.seed)),
                     "cases": domains.training_cases(self.domain, fold, "columns"),

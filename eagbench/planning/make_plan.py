@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from eagbench.analysis.comparisons import untested
+from eagbench.config.benchmark import ComparisonSpec
 from eagbench.config.loading import LoadedBenchmark
 from eagbench.config.yaml_source import KeyPath
 from eagbench.contracts.stages import CLEAN, ComponentUse, Condition, StageNode
 from eagbench.contracts.traits import MethodTraits, MetricTraits, PerturbationTraits, traits_of
 from eagbench.errors import UserError
 from eagbench.planning.domain_stages import DomainStages
+from eagbench.planning.domains import Transfer
 from eagbench.planning.expert_method import ExpertMethod
 from eagbench.planning.grid import Grid, PlannedCondition
 from eagbench.planning.method_plan import PlannedMethod
 from eagbench.planning.patient_split import BenchmarkSplit, PatientSplit
-from eagbench.planning.plan import Plan
+from eagbench.planning.plan import Cell, Plan
 from eagbench.planning.plan_transfer import ContentHashes, plan_transfer
 from eagbench.planning.stage_graph import StageGraph
+from eagbench.registry.import_closure import kept_code
 from eagbench.registry.plugins import Registry
-from eagbench.registry.source_modules import source_cache
 
 
 def make_plan(
@@ -47,8 +50,7 @@ def make_plan(
     graph, benchmark = StageGraph(loaded, registry), loaded.benchmark
     division = split or BenchmarkSplit(benchmark.split, limit)
     transfer = plan_transfer(graph, division, contents)
-    metrics = _metrics(graph)
-    reference = _reference_expert(graph)
+    metrics, claim, reference = _metrics(graph), _claim(graph), _reference_expert(graph)
     grid = Grid(
         domains=DomainStages(graph, transfer),
         folds=division.folds,
@@ -68,13 +70,9 @@ def make_plan(
     ]
     references = grid.references()
     subgroups = [stage for domain in transfer.evaluated if (stage := grid.subgroups(domain)) is not None]
-    shifts = [pair.shift for pair in transfer.pairs if pair.shift is not None]
-    # A domain in which nothing is evaluated is checked with the others, before anything is trained.
-    splits = [domain.split for domain in transfer.domains]
-    scores = [cell.score for cell in cells if cell.score is not None]
-    source_cache().save()
+    kept_code().save()
     return Plan(
-        loaded=loaded,
+        loaded=replace(loaded, benchmark=benchmark.model_copy(update={"comparisons": claim})),
         limit=limit,
         transfer=transfer,
         references=references,
@@ -84,9 +82,18 @@ def make_plan(
         cells=tuple(cells),
         metrics=metrics,
         trackers=_trackers(graph),
-        nodes=_ordered([*references, *splits, *shifts, *scores]),
+        nodes=_ordered(_asked(transfer, references, cells)),
         packages=dict(sorted(graph.packages.items())),
+        notes=tuple(graph.notes),
     )
+
+
+def _asked(transfer: Transfer, references: Sequence[StageNode], cells: Sequence[Cell]) -> list[StageNode]:
+    """Lists the stages that a run is there for; all others are there for these."""
+    shifts = [pair.shift for pair in transfer.pairs if pair.shift is not None]
+    # A domain in which nothing is evaluated is checked with the others, before anything is trained.
+    splits = [domain.split for domain in transfer.domains]
+    return [*references, *splits, *shifts, *(cell.score for cell in cells if cell.score is not None)]
 
 
 def _trackers(graph: StageGraph) -> tuple[ComponentUse, ...]:
@@ -100,18 +107,24 @@ def _trackers(graph: StageGraph) -> tuple[ComponentUse, ...]:
 
 def _metrics(graph: StageGraph) -> tuple[ComponentUse, ...]:
     benchmark = graph.benchmark
-    found = tuple(
+    return tuple(
         graph.use("metric", spec.name, spec.params, ("metrics", i)) for i, spec in enumerate(benchmark.metrics)
     )
-    if benchmark.comparisons is not None:
-        metric = benchmark.comparisons.metric
-        if not traits_of(graph.registry.get("metric", metric).component, MetricTraits).is_tested:
-            raise untested(
-                metric,
-                where=graph.place(("comparisons", "metric")),
-                mend="take a proper one (auroc, auprc, brier) and list the other among `metrics`",
-            )
-    return found
+
+
+def _claim(graph: StageGraph) -> ComparisonSpec | None:
+    """The claim that is tested, by the present name of its metric."""
+    spec = graph.benchmark.comparisons
+    if spec is None:
+        return None
+    registered = graph.found("metric", spec.metric, ("comparisons", "metric"))
+    if not traits_of(registered.component, MetricTraits).is_tested:
+        raise untested(
+            registered.name,
+            where=graph.place(("comparisons", "metric")),
+            hint="take a proper one (auroc, auprc, brier) and list the other among `metrics`",
+        )
+    return spec.model_copy(update={"metric": registered.name})
 
 
 def _attention_metrics(graph: StageGraph, metrics: Sequence[ComponentUse]) -> list[str]:

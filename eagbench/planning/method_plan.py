@@ -105,7 +105,7 @@ class StagesOfMethod:
             raise UserError(
                 f"the method '{self.method.label}' reads text and the benchmark names no policy",
                 where=graph.place(self.method.path),
-                mend="add `policy: {name: tiny}`, or `extends: [../configs/policies/tiny.yaml]`",
+                hint="add `policy: {name: tiny}`, or `extends: [../configs/policies/tiny.yaml]`",
             )
         registered, params = graph.validated("policy", spec.name, spec.params, ("policy",))
         policy: Any = registered.component(params)
@@ -117,7 +117,7 @@ class StagesOfMethod:
                 f"the policy '{spec.name}' does not give its attention, and {', '.join(self.attention_metrics)} can't "
                 "do without it",
                 where=graph.place(("metrics",)),
-                mend="leave out what needs the policy's attention, or use the policy `tiny` or `hf`",
+                hint="leave out what needs the policy's attention, or use the policy `tiny` or `hf`",
             )
         content = policy.content()
         use = graph.use("policy", spec.name, spec.params, ("policy",), content=content is not None)

@@ -77,6 +77,7 @@ class Plan:
         trackers: The trackers' components.
         nodes: Every stage, each after those it needs.
         packages: The third-party distributions that its numbers depend on, with their versions.
+        notes: What the user should know, for example that a component has another name now.
     """
 
     loaded: LoadedBenchmark
@@ -91,6 +92,7 @@ class Plan:
     trackers: tuple[ComponentUse, ...]
     nodes: tuple[StageNode, ...]
     packages: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def access(self) -> Access:

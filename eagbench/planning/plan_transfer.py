@@ -97,7 +97,7 @@ def _of_data_sets(data_sets: _DataSets) -> Transfer:
         raise UserError(
             f"trained and evaluated in one domain, '{used[0]}', nothing is transferred",
             where=graph.place(("transfer",)),
-            mend=f"choices: {', '.join(names)}, {EACH}",
+            hint=f"choices: {', '.join(names)}, {EACH}",
         )
     domains = {name: data_sets.domain(name) for name in used}
     _refuse_shared_patients(graph, [domains[name] for name in used])
@@ -147,7 +147,7 @@ def _values_of(graph: StageGraph, fact: str) -> list[str]:
         raise UserError(
             f"the data set '{data.name}' declares no fact '{fact}' by which its cases can be divided",
             where=graph.place(("domain_by",)),
-            mend=choices(fact, declared),
+            hint=choices(fact, declared),
         )
     return list(declared[fact])
 
@@ -165,7 +165,7 @@ def _check_words(graph: StageGraph, fact: str, names: Sequence[str]) -> None:
                 raise UserError(
                     f"'{fact}' has no value '{name}'",
                     where=graph.place(("transfer", key)),
-                    mend=choices(name, [*names, *words]),
+                    hint=choices(name, [*names, *words]),
                 )
 
 
@@ -242,7 +242,7 @@ def _refuse_shared_patients(graph: StageGraph, domains: Sequence[Domain]) -> Non
                     f"the domains '{first.name}' and '{second.name}' are read from the same files: a patient could be "
                     "trained on in one and held out in the other",
                     where=graph.place(("domains",)),
-                    mend="divide one data set with `data` and `domain_by`",
+                    hint="divide one data set with `data` and `domain_by`",
                 )
             for domain, other in ((first, second), (second, first)):
                 if domain.hospitals is None:
@@ -250,7 +250,7 @@ def _refuse_shared_patients(graph: StageGraph, domains: Sequence[Domain]) -> Non
                         f"nothing says where the patients of the domain '{domain.name}' were treated: they may be "
                         f"patients of '{other.name}' too, trained on in one and held out in the other",
                         where=graph.place(("domains",)),
-                        mend="say it with the data set's parameter `hospitals`, or, in a data set of your own, its "
+                        hint="say it with the data set's parameter `hospitals`, or, in a data set of your own, its "
                         "trait of that name",
                     )
             assert first.hospitals is not None
@@ -261,7 +261,7 @@ def _refuse_shared_patients(graph: StageGraph, domains: Sequence[Domain]) -> Non
                     f"the domains '{first.name}' and '{second.name}' may share patients of {', '.join(common)}: one "
                     "could be trained on in one and held out in the other",
                     where=graph.place(("transfer",)),
-                    mend="take domains of different hospitals into one transfer",
+                    hint="take domains of different hospitals into one transfer",
                 )
 
 

@@ -31,11 +31,13 @@ class StageGraph:
 
     Attributes:
         packages: The third-party distributions that the plan's numbers depend on so far, with their versions.
+        notes: What the user should know, for example that a component has another name now; each once.
     """
 
     def __init__(self, loaded: LoadedBenchmark, registry: Registry) -> None:
         self.loaded, self.registry = loaded, registry
         self.packages: dict[str, str] = {}
+        self.notes: dict[str, None] = dict.fromkeys(loaded.source.notes)
         self._nodes: dict[str, StageNode] = {}
 
     @property
@@ -53,9 +55,20 @@ class StageGraph:
         Raises:
             UserError: The component is unknown, or a parameter does not fit.
         """
-        registered = self.registry.get(kind, name, where=self.place((*path, "name")))
+        registered = self.found(kind, name, (*path, "name"))
         model: type[BaseModel] = registered.component.Params  # type: ignore[attr-defined]
         return registered, validate_params(model, params, self.loaded.source, path)
+
+    def found(self, kind: str, name: str, path: KeyPath) -> Registered:
+        """Looks a component up, and notes if it has another name now.
+
+        Raises:
+            UserError: There is none of that name.
+        """
+        registered = self.registry.get(kind, name, where=self.place(path))
+        if registered.name != name:
+            self.notes[f"{self.place(path)}: the {kind} '{name}' is called '{registered.name}' now"] = None
+        return registered
 
     def use(
         self, kind: str, name: str, params: Mapping[str, Any], path: KeyPath, *, content: bool = False
@@ -70,14 +83,15 @@ class StageGraph:
         values = model.model_dump(mode="json")
         places = [key for key in values if content and isinstance(getattr(model, key), Path)]
         component = registered.component
-        needed = code_version(component.__module__).require(f"the {kind} '{name}'", self.place((*path, "name")))
+        whose = f"the {kind} '{registered.name}'"
+        needed = code_version(component.__module__).require(whose, self.place((*path, "name")))
         versions = [self._noted(needed)]
         for key, part in traits_of(component(model), Traits).parts.items():
             parts = [self.named(part, spec, (*path, key, i)) for i, spec in enumerate(getattr(model, key))]
             versions.extend(use.code for use in parts)
         return ComponentUse(
             kind=kind,
-            name=name,
+            name=registered.name,
             params={key: value for key, value in values.items() if key not in places},
             code=";".join(versions),
             locations={key: values[key] for key in places},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from eagbench.config.settings import AnswerMode
 from eagbench.contracts.answers import Prediction, Trajectory
-from eagbench.contracts.language_models import LanguageModel, Sampling
+from eagbench.contracts.language_models import Generation, LanguageModel, Sampling
 from eagbench.contracts.records import Case, Cases
+from eagbench.contracts.rules import ContractError, check_generations
 from eagbench.contracts.stages import StageRun, no_progress
 from eagbench.prompting.answers import FeatureVocabulary, read_answer, text_up_to_answer
 from eagbench.prompting.attention import with_attention
@@ -132,80 +133,77 @@ def answer_prompts(
 ) -> list[Prediction]:
     """As `answer_cases`, for methods that write their own prompts (few-shot, an expert's output in the prompt)."""
     ask = {"greedy": _greedy, "mean_of_n": _mean_of_n, "expectation": _expectation}[answer.mode]
-    vocabulary = FeatureVocabulary(cases.features)
+    question = _Question(model, style, answer, FeatureVocabulary(cases.features), seed, max_new_tokens)
     starts = range(0, len(cases), _CHUNK)
     predictions: list[Prediction] = []
     for start in progress(starts, "answer", len(starts)):
         chunk = slice(start, start + _CHUNK)
-        predictions += ask(model, cases.items[chunk], prompts[chunk], style, answer, vocabulary, seed, max_new_tokens)
+        predictions += ask(question, cases.items[chunk], prompts[chunk])
     return predictions
 
 
-def _greedy(
-    model: LanguageModel,
-    cases: Sequence[Case],
-    prompts: Sequence[str],
-    style: Style,
-    answer: AnswerMode,
-    vocabulary: FeatureVocabulary,
-    seed: int,
-    max_new_tokens: int,
-) -> list[Prediction]:
-    sampling = Sampling(max_new_tokens, stop=(style.answer_close,))
-    texts = model.generate(prompts, sampling, seed)
-    trajectories = [
-        read_answer(style, case, text.text, text.tokens, vocabulary) for case, text in zip(cases, texts, strict=True)
-    ]
-    return [_prediction(answer, trajectory.probability, [trajectory]) for trajectory in trajectories]
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """How the cases of one call are asked and their answers read."""
+
+    model: LanguageModel
+    style: Style
+    answer: AnswerMode
+    vocabulary: FeatureVocabulary
+    seed: int
+    max_new_tokens: int
+
+    def write(self, prompts: Sequence[str], temperature: float, stop: str) -> list[Generation]:
+        """Lets the model write, and holds it to its contract."""
+        sampling = Sampling(self.max_new_tokens, temperature=temperature, stop=(stop,))
+        texts = self.model.generate(prompts, sampling, self.seed)
+        try:
+            check_generations(prompts, sampling, texts)
+        except ContractError as error:
+            kind = type(self.model)
+            raise error.of(f"the policy's model {kind.__module__}.{kind.__qualname__}") from error
+        return texts
+
+    def read(self, case: Case, text: Generation) -> Trajectory:
+        """Reads an answer strictly."""
+        return read_answer(self.style, case, text.text, text.tokens, self.vocabulary)
 
 
-def _mean_of_n(
-    model: LanguageModel,
-    cases: Sequence[Case],
-    prompts: Sequence[str],
-    style: Style,
-    answer: AnswerMode,
-    vocabulary: FeatureVocabulary,
-    seed: int,
-    max_new_tokens: int,
-) -> list[Prediction]:
-    sampling = Sampling(max_new_tokens, temperature=answer.temperature, stop=(style.answer_close,))
-    texts = model.generate([prompt for prompt in prompts for _ in range(answer.samples)], sampling, seed)
+def _greedy(question: _Question, cases: Sequence[Case], prompts: Sequence[str]) -> list[Prediction]:
+    texts = question.write(prompts, 0.0, question.style.answer_close)
+    trajectories = [question.read(case, text) for case, text in zip(cases, texts, strict=True)]
+    return [_prediction(question.answer, trajectory.probability, [trajectory]) for trajectory in trajectories]
+
+
+def _mean_of_n(question: _Question, cases: Sequence[Case], prompts: Sequence[str]) -> list[Prediction]:
+    answer = question.answer
+    repeated = [prompt for prompt in prompts for _ in range(answer.samples)]
+    texts = question.write(repeated, answer.temperature, question.style.answer_close)
     predictions = []
     for i, case in enumerate(cases):
         written = texts[i * answer.samples : (i + 1) * answer.samples]
-        trajectories = [read_answer(style, case, text.text, text.tokens, vocabulary) for text in written]
+        trajectories = [question.read(case, text) for text in written]
         parsed = [t.probability for t in trajectories if t.probability is not None]
         predictions.append(_prediction(answer, float(np.mean(parsed)) if parsed else None, trajectories))
     return predictions
 
 
-def _expectation(
-    model: LanguageModel,
-    cases: Sequence[Case],
-    prompts: Sequence[str],
-    style: Style,
-    answer: AnswerMode,
-    vocabulary: FeatureVocabulary,
-    seed: int,
-    max_new_tokens: int,
-) -> list[Prediction]:
-    texts = model.generate(prompts, Sampling(max_new_tokens, stop=(style.answer_open,)), seed)
-    begun = [text_up_to_answer(style, text.text) for text in texts]
+def _expectation(question: _Question, cases: Sequence[Case], prompts: Sequence[str]) -> list[Prediction]:
+    texts = question.write(prompts, 0.0, question.style.answer_open)
+    begun = [text_up_to_answer(question.style, text.text) for text in texts]
     asked = [i for i, text in enumerate(begun) if text is not None]
     expectation: dict[int, float] = {}
     if asked:
         levels = np.array([float(level) for level in ANSWER_LEVELS])  # (L,)
-        weights = model.continuation_probabilities(
+        weights = question.model.continuation_probabilities(
             [prompts[i] for i in asked], [begun[i] or "" for i in asked], ANSWER_LEVELS
         )  # (len(asked), L)
         expectation = dict(zip(asked, (round(float(value), _DECIMALS) for value in weights @ levels), strict=True))
     predictions = []
     for i, (case, text) in enumerate(zip(cases, texts, strict=True)):
-        trajectory = read_answer(style, case, text.text, text.tokens, vocabulary)
         # The text ends where the answer would begin; the answer is the expectation.
-        trajectory = replace(trajectory, probability=expectation.get(i))
-        predictions.append(_prediction(answer, trajectory.probability, [trajectory]))
+        trajectory = replace(question.read(case, text), probability=expectation.get(i))
+        predictions.append(_prediction(question.answer, trajectory.probability, [trajectory]))
     return predictions
 
 

@@ -29,7 +29,7 @@ def attention_probe(model: LanguageModel) -> AttentionProbe:
         raise UserError(
             "this policy does not give its attention, and a metric or reward needs it",
             where=f"policy {type(model).__name__}",
-            mend="use the policy `tiny` or `hf`, or leave out what needs the policy's attention",
+            hint="use the policy `tiny` or `hf`, or leave out what needs the policy's attention",
         )
     return model
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from eagbench.config.settings import RecordTextParams
-from eagbench.contracts.records import Case, Cases, Feature, FloatArray, FurtherLine, WrittenAs
+from eagbench.contracts.records import Case, Cases, Distractor, Feature, FloatArray, Rendering
 
 _FILE = "record_text.json"
 _UNKNOWN = "unknown"
@@ -115,7 +115,7 @@ class RecordText:
         lines: list[tuple[str | None, str]] = []
         for position, (name, column) in enumerate(zip(case.features, shown.T, strict=True)):
             lines += self._further_lines(case, cases, position)
-            written = case.written.get(name)
+            written = case.renderings.get(name)
             if self.params.values == "quantile":
                 lines.append((name, self._quantile_units(name, times, column, written)))
             else:
@@ -125,10 +125,10 @@ class RecordText:
 
     def _further_lines(self, case: Case, cases: Cases, position: int) -> list[tuple[None, str]]:
         # A record that was restricted to fewer features may have lost the one that a line stood before.
-        here = [line for line in case.further if min(line.before, len(case.features)) == position]
+        here = [line for line in case.distractors if min(line.before, len(case.features)) == position]
         return [(None, self._further_line(line, case, cases)) for line in here]
 
-    def _further_line(self, line: FurtherLine, case: Case, cases: Cases) -> str:
+    def _further_line(self, line: Distractor, case: Case, cases: Cases) -> str:
         times, shown = self._shown(line.values[:, None], case.times, cases)  # (P,), (P, 1)
         if self.params.values == "quantile":
             # The training cases have no quantiles of it: the number itself stands there.
@@ -155,8 +155,8 @@ class RecordText:
             last[period[row], column] = values[row, column]
         return np.arange(1, periods + 1) * hours / periods, last
 
-    def _line(self, feature: Feature, column: FloatArray, written: WrittenAs | None = None) -> str:
-        shown = written or WrittenAs(feature.name, feature.unit)
+    def _line(self, feature: Feature, column: FloatArray, written: Rendering | None = None) -> str:
+        shown = written or Rendering(feature.name, feature.unit)
         flagged = self.params.values == "flagged"
         values = [
             _number(value * shown.factor + shown.offset) + (_flag(value, feature.reference) if flagged else "")
@@ -196,7 +196,7 @@ class RecordText:
             units.append(f"{name}={self._bin(name, value) if known else _UNKNOWN}")
         return units
 
-    def _quantile_units(self, name: str, times: FloatArray, column: FloatArray, written: WrittenAs | None) -> str:
+    def _quantile_units(self, name: str, times: FloatArray, column: FloatArray, written: Rendering | None) -> str:
         if name not in self._edges:
             return ""
         shown = written.name if written else name

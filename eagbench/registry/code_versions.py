@@ -8,13 +8,15 @@ packages; of third parties as their versions. What has PyTorch in it depends on 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from eagbench.contracts.stages import content_hash
 from eagbench.errors import UserError
 from eagbench.registry.environment import device, machine
-from eagbench.registry.import_closure import import_closure
+from eagbench.registry.import_closure import import_closure, kept_code
+from eagbench.registry.kept import installed, place
 from eagbench.registry.third_party import distribution_of, distribution_to_install, versions
 
 
@@ -42,7 +44,7 @@ class CodeVersion:
             raise UserError(
                 f"{who} needs {', '.join(self.absent)}, which {'is' if len(self.absent) == 1 else 'are'} not installed",
                 where=where,
-                mend=f"pip install {' '.join(distribution_to_install(package) for package in self.absent)}",
+                hint=f"pip install {' '.join(distribution_to_install(package) for package in self.absent)}",
             )
         return self
 
@@ -57,13 +59,39 @@ def code_version(*modules: str) -> CodeVersion:
     Raises:
         ModuleNotFoundError: There is no such module.
     """
+    name = f"version {' '.join(modules)}"
+    facts = kept_code().get(name)
+    if facts is None or facts["installed"] != installed() or facts["places"] != _places(facts["places"]):
+        facts, files = _find(modules)
+        if not _absent(facts):
+            kept_code().put(name, files, facts)
+    made_on = machine() | ({"device": device()} if facts["has_torch"] else {})
+    top = modules[0].partition(".")[0]
+    version = f"{top}+{content_hash([facts['digest'], facts['packages'], made_on])[:16]}"
+    return CodeVersion(version, facts["packages"], _absent(facts))
+
+
+def _find(modules: tuple[str, ...]) -> tuple[dict[str, Any], frozenset[str]]:
+    """Follows the imports of modules; returns what was found, and the files that it was found in."""
     closures = [import_closure(module) for module in modules]
     required = frozenset().union(*(closure.required for closure in closures))
     optional = frozenset().union(*(closure.optional for closure in closures)) - required
-    absent = tuple(sorted(package for package in required if distribution_of(package) is None))
     present = [package for package in (*required, *optional) if distribution_of(package) is not None]
-    packages = versions(present)
-    digests = {name: digest for closure in closures for name, digest in closure.digests.items()}
-    made_on = machine() | ({"device": device()} if "torch" in present else {})
-    top = modules[0].partition(".")[0]
-    return CodeVersion(f"{top}+{content_hash([digests, packages, made_on])[:16]}", packages, absent)
+    facts = {
+        "installed": installed(),
+        "places": _places(frozenset().union(*(closure.packages for closure in closures))),
+        "digest": content_hash({name: digest for closure in closures for name, digest in closure.digests.items()}),
+        "required": sorted(required),
+        "packages": versions(present),
+        "has_torch": "torch" in present,
+    }
+    return facts, frozenset().union(*(closure.files for closure in closures))
+
+
+def _places(packages: Iterable[str]) -> dict[str, str | None]:
+    return {package: place(package) for package in sorted(packages)}
+
+
+def _absent(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names the packages that are not installed now, whatever was so when the facts were found."""
+    return tuple(package for package in facts["required"] if distribution_of(package) is None)

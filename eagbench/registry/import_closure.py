@@ -7,14 +7,17 @@ and not on everything that plugins may use.
 from __future__ import annotations
 
 import functools
-import importlib.metadata
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from eagbench.registry.source_modules import Import, source_cache
+from eagbench.registry.kept import Kept
+from eagbench.registry.source_modules import HEX_DIGITS, Import, Source, parse
+from eagbench.registry.third_party import distribution_of
 
 API = "eagbench.api"
 _EAGBENCH = ("eagbench", "eagbench_plugins")
@@ -28,11 +31,21 @@ class ImportClosure:
         digests: Hash of every own module by its name, and of every other file in their packages by its place there.
         required: Third-party packages, by the name of their import.
         optional: Those that the code does without if they are absent.
+        files: What was read for it, and the folders that were looked into.
+        packages: The top-level packages that own modules are from.
     """
 
     digests: dict[str, str]
     required: frozenset[str]
     optional: frozenset[str]
+    files: frozenset[str]
+    packages: frozenset[str]
+
+
+@functools.cache
+def kept_code() -> Kept:
+    """Opens what is kept of source files and of the code behind components."""
+    return Kept("code")
 
 
 @functools.cache
@@ -49,6 +62,7 @@ def import_closure(module: str) -> ImportClosure:
     if _file_of(module) is None:
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)
     digests: dict[str, str] = {}
+    files: set[str] = set()
     required: set[str] = set()
     optional: set[str] = set()
     waiting = [module]
@@ -62,7 +76,10 @@ def import_closure(module: str) -> ImportClosure:
         if file is None:
             continue  # a folder without __init__.py holds no code
         digests[name] = _digest(name, file)
-        digests.update(_other_files(name, file))
+        files.update((str(file), str(file.parent)))
+        others = _other_files(name, file)
+        digests.update(others.digests)
+        files.update(others.files)
         waiting.extend(_parents(name))
         for entry in _imports_of(name, file):
             top = entry.module.partition(".")[0]
@@ -71,7 +88,7 @@ def import_closure(module: str) -> ImportClosure:
                 waiting.extend(_targets(entry))
             elif top not in sys.stdlib_module_names:
                 (optional if entry.optional else required).add(top)
-    return ImportClosure(digests, frozenset(required), frozenset(optional - required))
+    return ImportClosure(digests, frozenset(required), frozenset(optional - required), frozenset(files), frozenset(own))
 
 
 def _parents(name: str) -> Iterator[str]:
@@ -97,30 +114,49 @@ def _names_of_api() -> dict[str, Import]:
     return {entry.name: entry for entry in _imports_of(API, file) if entry.name is not None}
 
 
-@functools.cache
 def _imports_of(name: str, file: Path) -> tuple[Import, ...]:
-    if file.suffix != ".py":
-        return ()  # compiled: what it imports can't be seen
-    return source_cache().source(file, name if file.name == "__init__.py" else name.rpartition(".")[0]).imports
+    return _source(name, file).imports if file.suffix == ".py" else ()  # what compiled code imports can't be seen
 
 
-@functools.cache
 def _digest(name: str, file: Path) -> str:
-    if file.suffix != ".py":
-        return source_cache().digest(file)
-    return source_cache().source(file, name if file.name == "__init__.py" else name.rpartition(".")[0]).digest
+    return _source(name, file).digest if file.suffix == ".py" else _content_hash(file)
 
 
 @functools.cache
-def _other_files(name: str, file: Path) -> dict[str, str]:
+def _source(name: str, file: Path) -> Source:
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+
+    def read() -> list[Any]:
+        found = parse(file.read_text(encoding="utf-8"), package)
+        return [found.digest, [[entry.module, entry.name, entry.optional] for entry in found.imports]]
+
+    digest, imports = kept_code().of_files(f"source {package} {file}", [str(file)], read)
+    return Source(digest, tuple(Import(*entry) for entry in imports))
+
+
+@functools.cache
+def _content_hash(file: Path) -> str:
+    def read() -> str:
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:HEX_DIGITS]
+
+    return str(kept_code().of_files(f"content {file}", [str(file)], read))
+
+
+@dataclass(frozen=True, slots=True)
+class _OtherFiles:
+    digests: dict[str, str]
+    files: frozenset[str]
+
+
+@functools.cache
+def _other_files(name: str, file: Path) -> _OtherFiles:
     """Hashes every file that is not Python in a module's package: tables, templates, lists of concepts."""
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     if not package:
-        return {}  # a module by itself, beside others that are none of its business
-    return {
-        f"{package}:{path.relative_to(file.parent).as_posix()}": source_cache().digest(path)
-        for path in _files_below(file.parent)
-    }
+        return _OtherFiles({}, frozenset())  # a module by itself, beside others that are none of its business
+    found = list(_files_below(file.parent))
+    digests = {f"{package}:{path.relative_to(file.parent).as_posix()}": _content_hash(path) for path in found}
+    return _OtherFiles(digests, frozenset(str(place) for path in found for place in (path, path.parent)))
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
@@ -169,6 +205,4 @@ def _locations(top: str) -> list[Path]:
 @functools.cache
 def _is_local(top: str) -> bool:
     """Whether a package belongs to no distribution: a module beside the user's own, whose source is hashed."""
-    from eagbench.registry.third_party import distribution_of
-
     return distribution_of(top) is None and importlib.util.find_spec(top) is not None

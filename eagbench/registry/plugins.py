@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib
 import importlib.metadata
 import inspect
+import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +18,10 @@ import pluggy
 from pydantic import BaseModel
 
 from eagbench.contracts import components, hooks, traits
+from eagbench.contracts.rules import ContractError
 from eagbench.errors import UserError
+from eagbench.registry.guards import guarded
+from eagbench.registry.listing import Listed, read_listing, write_listing
 
 GROUP = "eagbench"  # of entry points
 
@@ -39,18 +45,38 @@ KINDS: Mapping[str, Kind] = {
     "perturbation": Kind("register_perturbations", components.Perturbation, traits.PerturbationTraits),
     "metric": Kind("register_metrics", components.Metric, traits.MetricTraits),
     "tracker": Kind("register_trackers", components.Tracker, traits.TrackerTraits),
+    "executor": Kind("register_executors", components.Executor, traits.ExecutorTraits),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A component class and the plugin it came from."""
+    """A component and the plugin it came from.
+
+    Attributes:
+        kind: Its kind.
+        name: Its name.
+        plugin: The entry point it came from.
+        distribution: The distribution of this entry point.
+        find: Returns its class; imports it if need be.
+        former_names: Names under which a YAML asked for it before.
+    """
 
     kind: str
     name: str
-    component: type
     plugin: str
     distribution: str
+    find: Callable[[], type]
+    former_names: tuple[str, ...] = ()
+
+    @property
+    def component(self) -> type:
+        """Its class.
+
+        Raises:
+            UserError: The module of its plugin can't be imported any more.
+        """
+        return self.find()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +89,7 @@ class BrokenPlugin:
     details: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Registry:
     """All components, by kind and name. A doubled name holds all its claimants."""
 
@@ -79,31 +105,39 @@ class Registry:
         return tuple(sorted(name for k, name in self.components if k == kind))
 
     def has(self, kind: str, name: str) -> bool:
-        """Whether the kind has a component of that name."""
-        return (kind, name) in self.components
+        """Whether the kind has a component of that name, or former name."""
+        return (kind, name) in self.components or (kind, name) in self._formerly
 
     def get(self, kind: str, name: str, *, where: str | None = None) -> Registered:
-        """The component of that kind and name.
+        """Finds the component of that kind and name, or former name.
 
         Raises:
             UserError: There is none (the nearest name and broken plugins are named), or two plugins claim it.
         """
-        claimants = self.components.get((kind, name), ())
+        claimants = self.components.get((kind, name)) or self._formerly.get((kind, name), ())
         if not claimants:
             raise self.unknown(kind, (kind,), name, where)
         if len(claimants) > 1:
-            owners = ", ".join(f"{c.component.__module__} (plugin {c.plugin} of {c.distribution})" for c in claimants)
+            owners = ", ".join(f"plugin {c.plugin} of {c.distribution}" for c in claimants)
             raise UserError(
                 f"{kind} '{name}' is registered {len(claimants)} times: {owners}",
                 where=where,
-                mend="uninstall all but one of these packages, or rename the component in one of them",
+                hint="uninstall all but one of these packages, or rename the component in one of them",
             )
         return claimants[0]
+
+    @functools.cached_property
+    def _formerly(self) -> Mapping[tuple[str, str], tuple[Registered, ...]]:
+        found: dict[tuple[str, str], tuple[Registered, ...]] = {}
+        for registered in self:
+            for former in registered.former_names:
+                found[registered.kind, former] = (*found.get((registered.kind, former), ()), registered)
+        return found
 
     def unknown(self, what: str, kinds: tuple[str, ...], name: str, where: str | None) -> UserError:
         """The error for a name that none of the kinds has."""
         names = sorted({n for kind in kinds for n in self.names(kind)})
-        return UserError(f"there is no {what} called '{name}'", where=where, mend=self._suggestion(names, name))
+        return UserError(f"there is no {what} called '{name}'", where=where, hint=self._suggestion(names, name))
 
     def _suggestion(self, names: list[str], name: str) -> str:
         near = difflib.get_close_matches(name, names, n=1)
@@ -129,26 +163,41 @@ class Registry:
 
 @functools.cache
 def load_registry() -> Registry:
+    """Finds every component of the `eagbench` entry-point group; a class is imported when it is asked for."""
+    listed = read_listing()
+    if listed is not None:
+        return _registry([_lazily(entry) for entry in listed], ())
+    registry = discover()
+    if not registry.broken:
+        _keep(registry)
+    return registry
+
+
+def discover() -> Registry:
     """Loads every plugin of the `eagbench` entry-point group, each alone.
 
     A plugin that fails to import, has a misspelt hook, or registers something that is not a component is reported in
     `broken` and contributes nothing.
     """
-    components: dict[tuple[str, str], tuple[Registered, ...]] = {}
+    found: list[Registered] = []
     broken: list[BrokenPlugin] = []
     entry_points = importlib.metadata.entry_points(group=GROUP)
     for entry_point in sorted(entry_points, key=lambda e: (e.name, e.dist.name if e.dist else "")):
         distribution = entry_point.dist.name if entry_point.dist else "unknown"
         try:
-            found = _components_of(entry_point, distribution)
+            found.extend(_components_of(entry_point, distribution))
         except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; it is named, not hidden
             last = traceback.format_exception_only(error)[-1].strip()
             broken.append(BrokenPlugin(entry_point.name, distribution, last, traceback.format_exc()))
-            continue
-        for item in found:
-            key = (item.kind, item.name)
-            components[key] = (*components.get(key, ()), item)
-    return Registry(components, tuple(broken))
+    return _registry(found, tuple(broken))
+
+
+def _registry(found: Sequence[Registered], broken: tuple[BrokenPlugin, ...]) -> Registry:
+    components: dict[tuple[str, str], tuple[Registered, ...]] = {}
+    for item in found:
+        key = (item.kind, item.name)
+        components[key] = (*components.get(key, ()), item)
+    return Registry(components, broken)
 
 
 def _components_of(entry_point: importlib.metadata.EntryPoint, distribution: str) -> list[Registered]:
@@ -161,10 +210,53 @@ def _components_of(entry_point: importlib.metadata.EntryPoint, distribution: str
 
         def register(component: type, kind: str = kind) -> None:
             check_component(component, kind)
-            found.append(Registered(kind, component.name, component, entry_point.name, distribution))  # type: ignore[attr-defined]
+            found.append(registered(kind, component, entry_point.name, distribution))
 
         getattr(manager.hook, of_kind.hook)(register=register)
     return found
+
+
+def registered(kind: str, component: Any, plugin: str, distribution: str) -> Registered:
+    """Describes a component class that is at hand."""
+    is_said = not isinstance(getattr(component, "traits", None), property)
+    former = traits.traits_of(component, KINDS[kind].traits).former_names if is_said else ()
+    return Registered(kind, component.name, plugin, distribution, lambda: component, former)
+
+
+def _lazily(entry: Listed) -> Registered:
+    def find() -> type:
+        try:
+            found: Any = importlib.import_module(entry.module)
+            for name in entry.qualname.split("."):
+                found = getattr(found, name)
+        except Exception as error:
+            raise UserError(
+                f"the plugin '{entry.plugin}' of {entry.distribution} can't be loaded any more: "
+                f"{traceback.format_exception_only(error)[-1].strip()}",
+                hint="install it again, or see `eagbench doctor`",
+            ) from error
+        component: type = found
+        return component
+
+    former = entry.former_names
+    return Registered(entry.kind, entry.name, entry.plugin, entry.distribution, functools.cache(find), former)
+
+
+def _keep(registry: Registry) -> None:
+    """Keeps what was found for other processes, if every class can be imported by its name."""
+    listed = []
+    packages = {entry.module.partition(".")[0] for entry in importlib.metadata.entry_points(group=GROUP)}
+    for item in registry:
+        component = item.component
+        module, qualname = component.__module__, component.__qualname__
+        found: Any = sys.modules.get(module)
+        for name in qualname.split("."):
+            found = getattr(found, name, None)
+        if found is not component:
+            return
+        listed.append(Listed(item.kind, item.name, item.former_names, module, qualname, item.plugin, item.distribution))
+        packages.add(module.partition(".")[0])
+    write_listing(listed, {"eagbench", *packages})
 
 
 def check_component(component: Any, kind: str) -> None:
@@ -199,9 +291,28 @@ def check_component(component: Any, kind: str) -> None:
 
 
 def create_component(identity: Mapping[str, Any]) -> Any:
-    """The component that a `ComponentUse.identity()` describes, for a stage whose parameters name one.
+    """Makes the component that a `ComponentUse.identity()` describes, for a stage whose parameters name one.
+
+    A search and a reward are held to their contracts while they work.
 
     Args:
         identity: `kind`, `name` and validated `params`; its `code` is there for the fingerprint only.
     """
-    return load_registry().create(identity["kind"], identity["name"], identity["params"])
+    kind, name = identity["kind"], identity["name"]
+    return guarded(load_registry().create(kind, name, identity["params"]), kind, owner(kind, name))
+
+
+def owner(kind: str, name: str) -> str:
+    """Says whose component it is: kind, name, distribution, plugin and hook."""
+    registered = load_registry().get(kind, name)
+    hook = KINDS[kind].hook
+    return f"the {kind} '{name}' of {registered.distribution} (plugin {registered.plugin}, {hook})"
+
+
+@contextmanager
+def answerable(kind: str, name: str) -> Iterator[None]:
+    """Says of a contract that is broken inside whose component broke it."""
+    try:
+        yield
+    except ContractError as error:
+        raise error if error.owner else error.of(owner(kind, name)) from error

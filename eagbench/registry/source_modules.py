@@ -1,29 +1,17 @@
 """What a source file says: a hash of its code without comments and docstrings, and what it imports.
 
 Late imports count as those at the top, since they run when a number is computed; what stands under TYPE_CHECKING does
-not. Files are parsed once: what was found is kept in the user's cache folder, under size and times of the file.
+not.
 """
 
 from __future__ import annotations
 
 import ast
-import functools
 import hashlib
-import json
-import platform
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import platformdirs
-
-# A file changed so shortly before it was read might be changed again within one tick of the file system's clock.
-_SETTLED_SECONDS = 2.0
-_HEX_DIGITS = 16
+HEX_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +55,7 @@ def parse(text: str, package: str) -> Source:
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 node.body = [statement for i, statement in enumerate(node.body) if i or not _is_text(statement)]
-    return Source(hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:_HEX_DIGITS], imports)
+    return Source(hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:HEX_DIGITS], imports)
 
 
 def _is_text(statement: ast.stmt) -> bool:
@@ -132,62 +120,3 @@ def _catches_import_error(caught: ast.expr | None) -> bool:
     kinds = caught.elts if isinstance(caught, ast.Tuple) else [caught]
     caught_all = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
     return any(isinstance(kind, ast.Name) and kind.id in caught_all for kind in kinds)
-
-
-class SourceCache:
-    """Sources by file, and hashes of other files; kept between processes.
-
-    Args:
-        path: The file they are kept in. One that can't be read or written costs time and nothing else.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._kept: dict[str, list[Any]] = {}
-        self._is_changed = False
-        with suppress(OSError, ValueError):
-            self._kept = json.loads(path.read_text(encoding="utf-8"))
-
-    def source(self, file: Path, package: str) -> Source:
-        """Reads a module's file."""
-
-        def read() -> list[Any]:
-            found = parse(file.read_text(encoding="utf-8"), package)
-            return [found.digest, [[entry.module, entry.name, entry.optional] for entry in found.imports]]
-
-        digest, imports = self._look_up(file, read)
-        return Source(digest, tuple(Import(*entry) for entry in imports))
-
-    def digest(self, file: Path) -> str:
-        """Hashes the content of a file that is not Python."""
-        [found] = self._look_up(file, lambda: [hashlib.sha256(file.read_bytes()).hexdigest()[:_HEX_DIGITS]])
-        return str(found)
-
-    def _look_up(self, file: Path, read: Any) -> list[Any]:
-        status = file.stat()
-        stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-        known = self._kept.get(str(file))
-        if known is not None and known[0] == stamp:
-            return list(known[1])
-        found: list[Any] = read()
-        if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_SECONDS:
-            self._kept[str(file)] = [stamp, found]
-            self._is_changed = True
-        return found
-
-    def save(self) -> None:
-        """Writes what is new."""
-        if not self._is_changed:
-            return
-        self._is_changed = False
-        with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False, encoding="utf-8") as stream:
-                json.dump(self._kept, stream)
-            Path(stream.name).replace(self._path)
-
-
-@functools.cache
-def source_cache() -> SourceCache:
-    """Opens the user's cache; syntax trees are written down otherwise by another Python."""
-    return SourceCache(platformdirs.user_cache_path("eagbench") / f"sources-{platform.python_version()}.json")

@@ -7,8 +7,6 @@ import importlib.metadata
 import re
 from collections.abc import Iterable
 
-from packaging.requirements import InvalidRequirement, Requirement
-
 # Where one of these is replaced, a number may change, also in code that imports it through another package only.
 NUMERIC = frozenset(
     {"accelerate", "captum", "catboost", "jax", "jaxlib", "lightgbm", "numpy", "pandas", "peft", "polars", "pyarrow"}
@@ -75,6 +73,8 @@ def _numeric_behind(distribution: str) -> frozenset[str]:
 @functools.cache
 def _required(distribution: str) -> tuple[str, ...]:
     """The installed distributions that one requires, without its extras."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
         written = importlib.metadata.requires(distribution) or ()
     except importlib.metadata.PackageNotFoundError:

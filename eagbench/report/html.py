@@ -8,77 +8,44 @@ from pathlib import Path
 from eagbench.report import tables
 from eagbench.report.page.blocks import Section
 from eagbench.report.page.page import Page, render
-from eagbench.report.sections import alignment as alignment_section
-from eagbench.report.sections import calibration as calibration_section
-from eagbench.report.sections import comparisons as comparison_section
-from eagbench.report.sections import results as results_sections
-from eagbench.report.sections import robustness as robustness_section
-from eagbench.report.sections import setting as setting_sections
-from eagbench.report.sections import subgroups as subgroup_section
-from eagbench.report.sections import training as training_sections
-from eagbench.report.sections import transfer as transfer_section
-from eagbench.runs.reader import Group, RunFolder
+from eagbench.report.section_list import report_sections
+from eagbench.report.sections import setting
+from eagbench.report.sections.transfer import by_pair
+from eagbench.runs.reader import RunFolder
 
 
-def write_report(run_folder: Path) -> Path:
+def write_report(run: RunFolder) -> Path:
     """Writes the report of a run beside its results.
 
-    Args:
-        run_folder: The folder of a finished run.
-
     Returns:
-        `run_folder/report.html`.
-
-    Raises:
-        UserError: The folder is not that of a run.
+        Where it is: `report.html` in the run folder.
     """
-    run = RunFolder(run_folder)
     page = Page(
         name=run.manifest["name"],
         version=run.manifest["eagbench_version"],
         created=run.manifest["created"],
         synthetic=run.synthetic,
         stamp=tables.stamp(run),
-        opening=setting_sections.opening(run),
-        tiles=setting_sections.tiles(run),
+        opening=setting.opening(run),
+        tiles=setting.tiles(run),
         sections=_sections(run),
     )
-    out = run_folder / "report.html"
+    out = run.path / "report.html"
     out.write_text(render(page, "report.html.j2", {"run": run}), encoding="utf-8")
     return out
 
 
 def _sections(run: RunFolder) -> list[Section]:
-    sections: list[Section] = []
-    crossed = transfer_section.transfer(run)
-    if crossed is not None:
-        of_groups = [(group, _of_group(run, group, i)) for i, group in enumerate(run.groups)]
-        sections += [crossed, transfer_section.by_pair(of_groups)]
+    """The sections in one list: those of pairs folded away where an overview comes first, else named by their pair."""
+    found = report_sections(run)
+    if found.overview:
+        of_pairs = [by_pair([(pair.group, pair.sections) for pair in found.of_pairs])]
     else:
-        for i, group in enumerate(run.groups):
-            sections.extend(_of_group(run, group, i))
-    about_training = (training_sections.training(run), training_sections.clipping(run), training_sections.searches(run))
-    sections.extend(section for section in about_training if section is not None)
-    sections.append(setting_sections.data(run))
-    cost = setting_sections.cost(run)
-    return [*sections, *([cost] if cost else []), setting_sections.provenance(run)]
-
-
-def _of_group(run: RunFolder, group: Group, position: int) -> list[Section]:
-    built = (
-        results_sections.performance(run, group),
-        comparison_section.comparisons(run, group),
-        results_sections.robustness(run, group),
-        robustness_section.losses(run, group),
-        subgroup_section.subgroups(run, group),
-        calibration_section.calibration(run, group),
-        alignment_section.alignment(run, group),
-        results_sections.citations(run, group),
-        results_sections.unparsed(run, group),
-        results_sections.missing(run, group),
-    )
-    present = [section for section in built if section is not None]
-    title = tables.group_title(run, group)
-    if not title:
-        return present
-    return [replace(s, anchor=f"{s.anchor}-{position + 1}", title=f"{s.title}: {title}") for s in present]
+        of_pairs = [
+            replace(section, anchor=f"{section.anchor}-{i}", title=f"{section.title}: {pair.title}")
+            if pair.title
+            else section
+            for i, pair in enumerate(found.of_pairs, start=1)
+            for section in pair.sections
+        ]
+    return [*found.overview, *of_pairs, *found.about_the_run]

@@ -28,7 +28,7 @@ def check_format(path: Path) -> None:
     """
     if path.suffix not in FORMATS:
         raise UserError(
-            f"a file '{path.suffix}' can't be written", where="--out", mend=f"choices: {', '.join(FORMATS)}"
+            f"a file '{path.suffix}' can't be written", where="--out", hint=f"choices: {', '.join(FORMATS)}"
         )
 
 

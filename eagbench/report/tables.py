@@ -294,7 +294,7 @@ def markdown(table: Table, opening: str) -> str:
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    wording.EN_DASH: "--", wording.MINUS: "$-$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+    wording.EN_DASH: "--", wording.MINUS: "$-$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "°": r"$^{\circ}$",
 }  # fmt: skip
 
 

@@ -5,81 +5,66 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
-from eagbench.analysis.cells import CLEAN
 from eagbench.report import wording
-from eagbench.report.sections.alignment import alignment_table
-from eagbench.report.sections.calibration import calibration_table, reliability_table
-from eagbench.report.sections.comparisons import primary_tables
-from eagbench.report.sections.prior_correction import prior_table, recalibration_table
-from eagbench.report.sections.results import citation_table
-from eagbench.report.sections.robustness import loss_tables, stress_tables
-from eagbench.report.sections.subgroups import subgroup_tables
-from eagbench.report.sections.transfer import is_crossed, matrix_table, transfer_tables
-from eagbench.report.tables import (
-    Format,
-    Table,
-    curve_metrics,
-    group_title,
-    latex,
-    main_table,
-    markdown,
-    robustness_table,
-    seed_table,
-    stamp,
-    unparsed_table,
-)
+from eagbench.report.page.blocks import Block, Folded, Section, TableBlock
+from eagbench.report.section_list import report_sections
+from eagbench.report.sections.transfer import is_crossed, matrix_table
+from eagbench.report.tables import Format, Table, curve_metrics, group_title, latex, main_table, markdown, stamp
 from eagbench.runs.reader import Cell, Group, ResultRow, RunFolder
 
 
-def render(run_folder: Path, format: Format) -> str:
-    """The tables of a run.
+def render(run: RunFolder, format: Format) -> str:
+    """Renders the tables of a run.
 
     Args:
-        run_folder: The folder of a finished run.
-        format: `md` or `latex` (the page's tables, and the numbers of its figures: unchanged records and each training
-            seed, primary paired differences, corrected and recalibrated answers, reliability, alignment and citations,
-            each perturbation and metric, losses with their tests, order of the methods, citations and attention under
-            stress, unparsed answers, subgroups), or `csv` (the results as one table in long form, unrounded; the run
-            folder holds the other numbers as CSV, but for reliability's bins and the shares of citations, which are
-            computed from its predictions and stand in `md` and `latex` alone).
-
-    Raises:
-        UserError: The folder is not that of a run.
+        run: The run.
+        format: `md` or `latex`: every table of the page, and the numbers of its figures, section by section. `csv`: the
+            results as one table in long form, unrounded; the run folder holds the other numbers as CSV, but for
+            reliability's bins and the shares of citations, which are computed from its predictions.
     """
-    run = RunFolder(run_folder)
     if format == "csv":
         return _csv(run)
+    found = report_sections(run)
+    parts = [("", section) for section in found.overview]
+    parts += [(pair.title, section) for pair in found.of_pairs for section in pair.sections]
+    parts += [("", section) for section in found.about_the_run]
+    return "\n".join(block for title, section in parts for block in _blocks(run, format, title, section))
+
+
+def _blocks(run: RunFolder, format: Format, pair: str, section: Section) -> list[str]:
+    """The heading of a section and its tables; nothing for one without."""
+    tables = list(_tables(section.blocks))
+    if not tables:
+        return []
+    title = f"{section.title}: {pair}" if pair else section.title
+    heading = f"## {title}\n" if format == "md" else f"% {title}\n"
     write = markdown if format == "md" else latex
-    blocks: list[str] = [write(table, stamp(run)) for table in transfer_tables(run)]
-    for group in run.groups:
-        tables: list[Table | None] = [main_table(run, group), *primary_tables(run, group)]
-        tables += [seed_table(run, group, metric) for metric in run.metrics[:2]]
-        tables += [calibration_table(run, group), prior_table(run, group), recalibration_table(run, group)]
-        tables.append(reliability_table(run, group))
-        tables += [alignment_table(run, group), citation_table(run, group)]
-        for perturbation in run.perturbations:
-            tables.extend(robustness_table(run, group, perturbation, m) for m in curve_metrics(run))
-        everywhere = [(CLEAN, None), *((p, s) for p, severities in run.perturbations.items() for s in severities)]
-        tables += [*loss_tables(run, group), *stress_tables(run, group)]
-        tables += [unparsed_table(run, group, everywhere), *subgroup_tables(run, group)]
-        opening = " ".join(part for part in (stamp(run), _sentence(group_title(run, group))) if part)
-        blocks.extend(write(table, opening) for table in tables if table is not None)
-    return "\n".join(blocks)
+    return [heading, *(write(table, _opening(run, pair)) for table in tables)]
 
 
-def headline(run_folder: Path) -> str:
-    """The tables for unchanged records alone, as Markdown: what `eagbench run` prints at its end."""
-    run = RunFolder(run_folder)
+def _tables(blocks: Sequence[Block]) -> Iterator[Table]:
+    for block in blocks:
+        if isinstance(block, TableBlock):
+            yield block.table
+        elif isinstance(block, Folded):
+            yield from _tables(block.blocks)
+
+
+def _opening(run: RunFolder, pair: str) -> str:
+    """What every caption says first."""
+    return " ".join(part for part in (stamp(run), _sentence(pair)) if part)
+
+
+def headline(run: RunFolder) -> str:
+    """Renders the tables for unchanged records alone, as Markdown: what `eagbench run` prints at its end."""
     blocks = []
     if is_crossed(run):
         matrix = matrix_table(run, curve_metrics(run)[0])
         return markdown(matrix, stamp(run)) if matrix is not None else ""
     for group in run.groups:
-        opening = " ".join(part for part in (stamp(run), _sentence(group_title(run, group))) if part)
-        blocks.append(markdown(main_table(run, group), opening))
+        blocks.append(markdown(main_table(run, group), _opening(run, group_title(run, group))))
     return "\n".join(blocks)
 
 

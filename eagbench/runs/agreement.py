@@ -25,7 +25,7 @@ def check_settings(first: ComparedRun, second: ComparedRun) -> None:
         raise UserError(
             f"the intervals differ: {_settings(mine)} here, {_settings(theirs)} there; no resample is shared",
             where=f"{first.folder}, {second.folder}",
-            mend="run one of them again with the other's `intervals`; the store keeps what was trained",
+            hint="run one of them again with the other's `intervals`; the store keeps what was trained",
         )
 
 
@@ -49,7 +49,7 @@ def shared_metrics(first: ComparedRun, second: ComparedRun) -> list[MetricUse]:
 
 def check_places(labels: tuple[str, str], answers: Sequence[Answers]) -> None:
     """Refuses other domains and other conditions."""
-    for what, of, mend in (
+    for what, of, hint in (
         ("tasks and domains", 0, "compare runs on the same data"),
         ("conditions", 1, "name the shared ones: --condition clean"),
     ):
@@ -59,9 +59,9 @@ def check_places(labels: tuple[str, str], answers: Sequence[Answers]) -> None:
                 f"{len(only)} {where} ({'; '.join(sorted(map(_named, only))[:3])})"
                 for only, where in _alone(mine, theirs)
             ]
-            raise UserError(f"the {what} differ: {', '.join(words)}", where=methods_words(labels), mend=mend)
+            raise UserError(f"the {what} differ: {', '.join(words)}", where=methods_words(labels), hint=hint)
     if set(answers[0]) != set(answers[1]):
-        raise UserError("the conditions differ between domains", where=methods_words(labels), mend="--condition clean")
+        raise UserError("the conditions differ between domains", where=methods_words(labels), hint="--condition clean")
 
 
 def check_records(runs: tuple[ComparedRun, ComparedRun], labels: tuple[str, str], answers: Answers) -> None:
@@ -74,13 +74,13 @@ def check_records(runs: tuple[ComparedRun, ComparedRun], labels: tuple[str, str]
             raise UserError(
                 f"the cases of {domain} show {hours[0]:g} hours in the first run and {hours[1]:g} in the second",
                 where=methods_words(labels),
-                mend="compare runs with the same `window_hours`",
+                hint="compare runs with the same `window_hours`",
             )
         if mine.get("content") != theirs.get("content"):
             raise UserError(
                 f"the cases of {domain} were read from files of another content in the two runs",
                 where=methods_words(labels),
-                mend="run one of them again on the other's data files",
+                hint="run one of them again on the other's data files",
             )
         if is_perturbed:
             _check_draws(domain, runs, labels)
@@ -93,27 +93,27 @@ def check_records(runs: tuple[ComparedRun, ComparedRun], labels: tuple[str, str]
                 f"the condition {_named(condition)} is not the same change of the records: {_settings(here)} here, "
                 f"{_settings(there)} there",
                 where=methods_words(labels),
-                mend="name the conditions that are: --condition clean",
+                hint="name the conditions that are: --condition clean",
             )
 
 
 def _check_draws(domain: str, runs: tuple[ComparedRun, ComparedRun], labels: tuple[str, str]) -> None:
     """Refuses records of other features, among which a perturbation draws, and other cases on which it is fitted."""
     mine, theirs = ([f["name"] for f in run.data(domain).get("features", [])] for run in runs)
-    mend = "compare the records as they are: --condition clean"
+    hint = "compare the records as they are: --condition clean"
     if mine != theirs:
         words = [f"{', '.join(only)} {where}" for only, where in _alone(mine, theirs)]
         raise UserError(
             f"the records of {domain} hold other features, so that a condition changes them otherwise: "
             f"{'; '.join(words) or 'the same in another order'}",
             where=methods_words(labels),
-            mend=mend,
+            hint=hint,
         )
     if runs[0].fitted_on(domain) != runs[1].fitted_on(domain):
         raise UserError(
             f"the conditions of {domain} are fitted on other training cases in the two runs",
             where=methods_words(labels),
-            mend=mend,
+            hint=hint,
         )
 
 
@@ -127,7 +127,7 @@ def check_cases(labels: tuple[str, str], place: Place, mine: Seeds, theirs: Seed
             f"the cases differ: {len(set(sides[0]) & set(sides[1]))} are in both runs, {len(only[0])} in the first "
             f"alone, {len(only[1])} in the second alone",
             where=where,
-            mend="compare runs of the same data, split and --limit",
+            hint="compare runs of the same data, split and --limit",
         )
     for column, what in (("label", "label"), ("patient_id", "patient")):
         other = [case_id for case_id in sides[0] if sides[0][case_id][column] != sides[1][case_id][column]]
@@ -135,7 +135,7 @@ def check_cases(labels: tuple[str, str], place: Place, mine: Seeds, theirs: Seed
             raise UserError(
                 f"{len(other)} of {len(sides[0])} cases have another {what} in the two runs",
                 where=where,
-                mend="compare runs of the same task on the same data",
+                hint="compare runs of the same task on the same data",
             )
 
 

@@ -21,7 +21,7 @@ from eagbench.analysis.comparisons import (
     untested,
 )
 from eagbench.analysis.evaluation import answered, asked_columns, evaluate
-from eagbench.analysis.metric_uses import MetricUse, traits_by_name
+from eagbench.analysis.metric_uses import MetricUse, present_name, traits_by_name
 from eagbench.contracts.traits import MetricTraits
 from eagbench.errors import UserError
 from eagbench.runs.agreement import (
@@ -141,20 +141,21 @@ def _primary_metric(runs: Runs, metrics: Sequence[MetricUse], asked: str | None)
     # Whether alignment can be compared shows in the predictions only.
     testable = [use.name for use in sorted(tested, key=lambda use: use.traits.needs_reference_expert)]
     where = f"{runs[0].folder}, {runs[1].folder}" if asked is None else "--metric"
-    mend = (
+    hint = (
         f"name another one: --metric {' or '.join(testable)}"
         if testable
         else "run one of them again with the other's `metrics`"
     )
-    wanted = asked or (runs[0].manifest.get("comparisons") or {}).get("metric")
+    named = asked or (runs[0].manifest.get("comparisons") or {}).get("metric")
+    wanted = None if named is None else present_name(named)
     if wanted is None:
         if not testable:
-            raise UserError("the two runs share no metric whose difference can be tested", where=where, mend=mend)
+            raise UserError("the two runs share no metric whose difference can be tested", where=where, hint=hint)
         return testable[0]
     if wanted not in [use.name for use in metrics]:
-        raise UserError(f"the metric '{wanted}' is not in both runs", where=where, mend=mend)
+        raise UserError(f"the metric '{wanted}' is not in both runs", where=where, hint=hint)
     if wanted not in testable:
-        raise untested(wanted, where, mend)
+        raise untested(wanted, where, hint)
     return str(wanted)
 
 
@@ -167,7 +168,7 @@ def _refuse_left_out(
         raise UserError(
             f"'{metric}' compares with lists of features that differ between the runs: {here} here, {there} there",
             where=methods_words(labels),
-            mend="name another metric (--metric), or run one of them again with the other's reference expert and seeds",
+            hint="name another metric (--metric), or run one of them again with the other's reference expert and seeds",
         )
 
 
@@ -180,20 +181,20 @@ def _pairs(runs: Runs, asked: Sequence[str]) -> list[tuple[str, str]]:
                 "no method has the same label in both runs: "
                 f"{', '.join(runs[0].labels)} here, {', '.join(runs[1].labels)} there",
                 where=f"{runs[0].folder}, {runs[1].folder}",
-                mend="name the pair: --pair FIRST=SECOND",
+                hint="name the pair: --pair FIRST=SECOND",
             )
         return shared
     found = []
     for text in asked:
         labels = tuple(text.split("="))
         if len(labels) != 2:
-            raise UserError(f"{text!r} is not a pair", where="--pair", mend="write FIRST=SECOND, two methods' labels")
+            raise UserError(f"{text!r} is not a pair", where="--pair", hint="write FIRST=SECOND, two methods' labels")
         for label, run in zip(labels, runs, strict=True):
             if label not in run.labels:
                 raise UserError(
                     f"there are no predictions of a method '{label}'",
                     where=str(run.folder),
-                    mend=f"choices: {', '.join(run.labels)}",
+                    hint=f"choices: {', '.join(run.labels)}",
                 )
         found.append((labels[0], labels[1]))
     return found
@@ -207,7 +208,7 @@ def _only(answers: Answers, conditions: Sequence[str]) -> Answers:
         raise UserError(
             f"there are no predictions under {', '.join(missing)}",
             where="--condition",
-            mend=f"choices: {', '.join(names)}",
+            hint=f"choices: {', '.join(names)}",
         )
     return {place: seeds for place, seeds in answers.items() if not conditions or place[1][0] in conditions}
 

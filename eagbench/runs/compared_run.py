@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from eagbench.analysis.cells import ConditionKey
-from eagbench.analysis.metric_uses import MetricUse
+from eagbench.analysis.metric_uses import MetricUse, present_name
 from eagbench.config.benchmark import Benchmark
 from eagbench.runs.predictions import Place, Seeds, has_predictions, read_predictions
 from eagbench.runs.schema import read_manifest, reference_expert
@@ -44,8 +44,9 @@ class ComparedRun:
     @property
     def reference(self) -> str:
         """What the alignment metrics compare with, for people."""
-        default = Benchmark.model_fields["teacher_features"].default
-        number = self.manifest.get("benchmark", {}).get("teacher_features", default)
+        default = Benchmark.model_fields["reference_features"].default
+        asked = self.manifest.get("benchmark", {})
+        number = asked.get("reference_features", asked.get("teacher_features", default))
         return f"{number} features of {reference_expert(self.manifest)}"
 
     def perturbation(self, condition: ConditionKey) -> Any:
@@ -67,8 +68,9 @@ class ComparedRun:
 
     @property
     def metrics(self) -> tuple[MetricUse, ...]:
-        """The metrics, with what each declares."""
-        return tuple(MetricUse.recorded(record) for record in self.manifest["metrics"])
+        """The metrics by their present names, with what each declares."""
+        recorded = (MetricUse.recorded(record) for record in self.manifest["metrics"])
+        return tuple(replace(use, name=present_name(use.name)) for use in recorded)
 
     def answers(self, label: str) -> Answers:
         """Reads a method's scored rows by place and seed, in the order of case ids."""

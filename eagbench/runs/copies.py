@@ -14,6 +14,7 @@ from eagbench.execution.store import write_text
 from eagbench.execution.training_files import CURVES, SUMMARIES, Use, read_points, uses
 from eagbench.runs.schema import SUBGROUPS, TRAINING, TRAINING_COLUMNS, TRAINING_SUMMARIES, TUNING_PREDICTIONS
 from eagbench.runs.stored_run import StoredRun
+from eagbench.stages.parquet_files import constant_text, read_parquet
 from eagbench.stages.recalibration import TUNING
 from eagbench.stages.split import read_assignment
 
@@ -23,7 +24,7 @@ def patients(stored: StoredRun) -> pa.Table:
     tables = []
     for domain in stored.plan.transfer.domains:
         table = read_assignment(stored.store.folder(domain.split))
-        tables.append(table.add_column(0, "domain", pa.array([domain.name] * table.num_rows, type=pa.string())))
+        tables.append(table.add_column(0, "domain", constant_text(domain.name, table.num_rows)))
     return pa.concat_tables(tables)
 
 
@@ -58,9 +59,9 @@ def copy_subgroups(stored: StoredRun, folder: Path) -> None:
     for domain, subgroups in zip(plan.transfer.evaluated, plan.subgroups, strict=True):
         parts = read_assignment(stored.store.folder(domain.split))
         held_out = parts.filter(pc.equal(parts["part"], "held_out"))["case_id"]
-        table = pq.read_table(stored.store.folder(subgroups) / SUBGROUPS)
+        table = read_parquet(stored.store.folder(subgroups) / SUBGROUPS)
         table = table.filter(pc.is_in(table["case_id"], value_set=held_out.combine_chunks()))
-        names = pa.array([domain.name] * table.num_rows, type=pa.string())
+        names = constant_text(domain.name, table.num_rows)
         tables.append(table.add_column(0, "domain_eval", names))
     pq.write_table(pa.concat_tables(tables), folder / SUBGROUPS)
 
@@ -70,7 +71,7 @@ def copy_tuning(stored: StoredRun, folder: Path) -> None:
     (folder / TUNING_PREDICTIONS).unlink(missing_ok=True)
     tables = []
     for keys, stage in stored.recalibrations():
-        table = pq.read_table(stage / TUNING)
+        table = read_parquet(stage / TUNING)
         for i, (name, value) in enumerate(keys.items()):
             table = table.add_column(i, name, pa.array([value] * table.num_rows))
         tables.append(table)

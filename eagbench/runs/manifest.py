@@ -99,23 +99,26 @@ def _asked(stored: StoredRun) -> dict[str, Any]:
 
 
 def _failed(stored: StoredRun) -> list[dict[str, Any]]:
-    """The cells that failed, with the stage that is to blame."""
+    """The cells that failed, with the stage that is to blame, and the metrics that failed in others."""
     found = []
     for cell in stored.plan.cells:
-        if cell.score is not None and stored.result.cell_status(cell) == "failed":
+        if cell.score is None:
+            continue
+        keys = {
+            "method": cell.method,
+            "seed": cell.seed,
+            "condition": cell.condition.name,
+            "severity": cell.condition.severity,
+            "domain_train": cell.pair.train.name,
+            "domain_eval": cell.pair.evaluate.name,
+        }
+        if stored.result.cell_status(cell) == "failed":
             node, outcome = _cause(cell.score, stored.result)
-            found.append(
-                {
-                    "method": cell.method,
-                    "seed": cell.seed,
-                    "condition": cell.condition.name,
-                    "severity": cell.condition.severity,
-                    "domain_train": cell.pair.train.name,
-                    "domain_eval": cell.pair.evaluate.name,
-                    "stage": f"{node.kind} {node.label}",
-                    "reason": outcome.reason,
-                }
-            )
+            found.append({**keys, "metric": None, "stage": f"{node.kind} {node.label}", "reason": outcome.reason})
+        else:
+            failed = stored.failed_metrics.get(cell.key, {})
+            stage = f"score {cell.score.label}"
+            found += [{**keys, "metric": name, "stage": stage, "reason": reason} for name, reason in failed.items()]
     return found
 
 

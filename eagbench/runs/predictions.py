@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from eagbench.analysis.cells import ConditionKey
+from eagbench.stages.parquet_files import read_parquet
 
 # Task, and domains trained and evaluated in; then the condition.
 SETTING = ("task", "domain_train", "domain_eval")
@@ -26,7 +27,7 @@ def has_predictions(folder: Path, method: str) -> bool:
 def read_predictions(folder: Path, method: str) -> dict[Place, dict[str, Rows]]:
     """Reads a method's (or a reference's) scored rows by place and seed, in the order of case ids."""
     found: dict[Place, dict[str, Rows]] = {}
-    for row in pq.read_table(predictions_path(folder, method)).to_pylist():
+    for row in read_parquet(predictions_path(folder, method)).to_pylist():
         place = tuple(row[key] for key in SETTING), (row["condition"], row["severity"])
         found.setdefault(place, {}).setdefault(row["seed"], []).append(row)
     for seeds in found.values():

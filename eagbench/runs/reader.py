@@ -32,8 +32,9 @@ from eagbench.runs.schema import (
     read_manifest,
     reference_expert,
 )
+from eagbench.stages.parquet_files import read_parquet
 
-_MEND = "give the folder of a finished run (what `eagbench run --out` wrote)"
+_HINT = "give the folder of a finished run (what `eagbench run --out` wrote)"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -306,8 +307,6 @@ class RunFolder:
 
     def _read_answers(self, method: str) -> Mapping[tuple[str, ...], Answers]:
         """Reads a method's file, once, by task, domains and split."""
-        import pyarrow.parquet as pq
-
         if not has_predictions(self.path, method):
             return {}
         columns = ["patient_id", "probability", "label", "parsed", "cited_features", "teacher_features"]
@@ -315,7 +314,9 @@ class RunFolder:
             columns.append(RECALIBRATED)
         keys = ("task", "domain_train", "domain_eval", "split")
         path = predictions_path(self.path, method)
-        rows = pq.read_table(path, columns=[*keys, *columns], filters=[("condition", "==", CLEAN)]).to_pylist()
+        rows = [
+            row for row in read_parquet(path, [*keys, "condition", *columns]).to_pylist() if row["condition"] == CLEAN
+        ]
         by_place: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for row in rows:
             by_place.setdefault(tuple(row[key] for key in keys), []).append(row)
@@ -336,12 +337,12 @@ def _answers_of(rows: Sequence[Mapping[str, Any]]) -> Answers:
 
 def _records(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
     if not path.is_file():
-        raise UserError(f"there is no {path.name}", where=str(path.parent), mend=_MEND)
+        raise UserError(f"there is no {path.name}", where=str(path.parent), hint=_HINT)
     with path.open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)
         missing = [column for column in columns if column not in (reader.fieldnames or ())]
         if missing:
-            raise UserError(f"it lacks the columns {', '.join(missing)}", where=str(path), mend=_MEND)
+            raise UserError(f"it lacks the columns {', '.join(missing)}", where=str(path), hint=_HINT)
         yield from reader
 
 

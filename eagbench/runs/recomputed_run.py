@@ -104,6 +104,7 @@ class RecomputedRun:
         failed = {
             (f["method"], f["seed"], (f["condition"], f["severity"]), (f["domain_train"], f["domain_eval"]))
             for f in self.manifest["failed"]
+            if f["metric"] is None
         }
         return "failed" if (key.method, key.seed, key.condition, key.pair) in failed else "missing"
 
@@ -132,7 +133,7 @@ class RecomputedRun:
         return ScoredCell(
             status="ok",
             n_unparsed=sum(not row["parsed"] for row in rows),
-            numbers=Numbers(self._points(numbers.points, rows), numbers.draws),
+            numbers=Numbers(self._points(numbers.points, rows), numbers.draws, numbers.failed),
             answered=answered(rows, asked_columns(self.metrics)),
             subgroups=subgroups,
         )

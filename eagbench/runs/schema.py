@@ -55,7 +55,7 @@ SUBGROUPS = "subgroups.parquet"
 # Each method's answers to tuning cases, on which its recalibration was fitted. There if recalibration was asked for.
 TUNING_PREDICTIONS = "tuning_predictions.parquet"
 
-_MEND = "give the folder of a finished run (what `eagbench run` named at its end)"
+_HINT = "give the folder of a finished run (what `eagbench run` named at its end)"
 _NEEDED = ("name", "methods", "metrics", "conditions", "data", "intervals", "seeds")
 
 
@@ -69,12 +69,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError("this is not a run folder: it has no manifest.json", where=str(folder), mend=_MEND) from error
+        raise UserError("this is not a run folder: it has no manifest.json", where=str(folder), hint=_HINT) from error
     except json.JSONDecodeError as error:
-        raise UserError(f"this is not JSON: {error}", where=str(path), mend=_MEND) from error
+        raise UserError(f"this is not JSON: {error}", where=str(path), hint=_HINT) from error
     missing = [key for key in _NEEDED if not isinstance(manifest, dict) or key not in manifest]
     if missing:
-        raise UserError(f"it lacks {', '.join(missing)}", where=str(path), mend=_MEND)
+        raise UserError(f"it lacks {', '.join(missing)}", where=str(path), hint=_HINT)
     return dict(manifest)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,14 @@ class StoredRun:
         result: What was done.
         store: Where it lies.
         metrics: The metrics.
+        failed_metrics: Why metrics have no numbers, by cell; known of the cells that were read.
     """
 
     plan: Plan
     result: RunResult
     store: Store
     metrics: tuple[MetricUse, ...]
+    failed_metrics: dict[CellKey, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plan: Plan, result: RunResult, store: Store) -> StoredRun:
@@ -79,7 +81,10 @@ class StoredRun:
         status = self.result.cell_status(cell)
         if status != "ok" or cell.score is None:
             return ScoredCell(status), None
-        return read_cell(self.store.folder(cell.score), self.metrics)
+        found, table = read_cell(self.store.folder(cell.score), self.metrics)
+        if found.numbers.failed:
+            self.failed_metrics[cell.key] = found.numbers.failed
+        return found, table
 
     def scored(self, references: Sequence[Reference], cells: Any) -> ScoredRun:
         """Makes the run that tables are made from.

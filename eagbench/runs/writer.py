@@ -36,6 +36,7 @@ from eagbench.runs.schema import (
     ROBUSTNESS_COLUMNS,
 )
 from eagbench.runs.stored_run import Reference, StoredRun
+from eagbench.stages.parquet_files import constant_number, constant_text
 
 
 def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) -> dict[str, Any]:
@@ -106,9 +107,10 @@ def _write_references(references: Sequence[Reference], run: ScoredRun, folder: P
 def _keyed(table: pa.Table, keys: Mapping[str, Any], metrics: Sequence[MetricUse]) -> pa.Table:
     columns: dict[str, Any] = {}
     for key in KEY_COLUMNS:
-        is_number = key == "severity"
-        value = keys[key] if is_number else str(keys[key])
-        columns[key] = pa.array([value] * table.num_rows, type=pa.float64() if is_number else pa.string())
+        if key == "severity":
+            columns[key] = constant_number(keys[key], table.num_rows)
+        else:
+            columns[key] = constant_text(str(keys[key]), table.num_rows)
     for field in scored_schema(metrics):
         columns[field.name] = table[field.name]
     return pa.table(columns)

@@ -7,6 +7,7 @@ from typing import Any
 
 from eagbench.contracts.records import Cohort
 from eagbench.contracts.renamed import warn_renamed
+from eagbench.contracts.rules import check_cohort
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
 from eagbench.stages.cohort_files import write_cohort
@@ -45,8 +46,9 @@ def load(run: StageRun) -> None:
         raise UserError(
             f"the cohort is empty: {provenance.n_patients_read} patients read, cases left out: {left_out}",
             where=f"data set {provenance.source}",
-            mend="check `data.root`, `data.task` and `data.window_hours`",
+            hint="check `data.root`, `data.task` and `data.window_hours`",
         )
     if len(set(cases.case_ids)) != len(cases):
         raise UserError("case ids occur more than once", where=f"data set {provenance.source}")
+    check_cohort(cohort)
     write_cohort(cohort, run.out)

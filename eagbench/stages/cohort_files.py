@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eagbench.contracts.records import Case, Cases, Cohort, Feature, IntArray, Task
+from eagbench.stages.parquet_files import read_parquet
 
 _CASES, _LABELS = "cases.parquet", "labels.parquet"
 _GROUP, _REFERENCE = "group:", "reference:"
@@ -63,7 +64,7 @@ def write_cohort(cohort: Cohort, folder: Path) -> None:
 
 
 # A stored cohort never changes, and every stage of a run asks for it: each file is read once in a process.
-_TABLES = functools.lru_cache(maxsize=16)(pq.read_table)
+_TABLES = functools.lru_cache(maxsize=16)(read_parquet)
 
 
 @functools.lru_cache(maxsize=16)
@@ -91,7 +92,7 @@ def read_cases(folder: Path) -> Cases:
     names = tuple(feature.name for feature in features)
     static_names = tuple(facts["static_names"])
     table = _TABLES(folder / _CASES)
-    measurements = pq.read_table(folder / "measurements.parquet")
+    measurements = read_parquet(folder / "measurements.parquet")
     owner = measurements["case"].to_numpy()
     times = measurements["time"].to_numpy()
     values = np.stack([measurements[f"value:{name}"].to_numpy() for name in names], axis=1)  # (rows, F)

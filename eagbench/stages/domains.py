@@ -15,7 +15,7 @@ from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
 from eagbench.stages.cohort_files import read_cases, read_facts, read_group, read_labels
 from eagbench.stages.shared_concepts import SharedConcepts
-from eagbench.stages.split import read_assignment, write_assignment
+from eagbench.stages.split import OneClass, read_assignment, write_assignment
 from eagbench.vocabulary import unit_mismatch
 
 SHIFT_FILE = "covariate_shift.json"
@@ -46,9 +46,11 @@ def select(run: StageRun) -> None:
         rows,
         labels,
         run.params["folds"] or 1,
-        lambda _: f"part of the domain '{name}'",
-        "domain_by",
-        "take more patients (--limit), other shares or fewer folds, or leave the domain out of `transfer`",
+        OneClass(
+            lambda _: f"part of the domain '{name}'",
+            "domain_by",
+            "take more patients (--limit), other shares or fewer folds, or leave the domain out of `transfer`",
+        ),
     )
 
 
@@ -71,7 +73,7 @@ def share(run: StageRun) -> None:
         raise UserError(
             f"the domains share no concept ({listed})",
             where="transfer",
-            mend="name the features of both data sets after the concepts of the vocabulary (docs/vocabulary.md)",
+            hint="name the features of both data sets after the concepts of the vocabulary (docs/vocabulary.md)",
         )
     cohorts = [read_cases(run.inputs[f"cohort{i}"]) for i in range(len(names))]
     # What two domains share need not be in all of them: methods that read text may be shown it nevertheless.
@@ -92,13 +94,13 @@ def _check_tasks(names: list[str], facts: Sequence[Mapping[str, Any]], outcomes:
                 f"the domains '{names[0]}' and '{name}' show different hours: the first {first['window_hours']:g} and "
                 f"the first {other['window_hours']:g}",
                 where="domains",
-                mend="give every domain the same `window_hours`",
+                hint="give every domain the same `window_hours`",
             )
         if outcomes == "same" and first["name"] != other["name"]:
             raise UserError(
                 f"the domains '{names[0]}' and '{name}' ask different questions: {first['name']} and {other['name']}",
                 where="domains",
-                mend="give every domain the same `task`, or write `transfer: {outcomes: may_differ}`",
+                hint="give every domain the same `task`, or write `transfer: {outcomes: may_differ}`",
             )
 
 
@@ -110,7 +112,7 @@ def _check_units(names: tuple[str, str], facts: tuple[Mapping[str, Any], Mapping
                 f"{concept} is in {found[concept]} in the domain '{names[1]}', expected {unit} as in the domain "
                 f"'{names[0]}'",
                 where="domains",
-                mend="convert on load, with `vocabulary().to_canonical` (docs/vocabulary.md)",
+                hint="convert on load, with `vocabulary().to_canonical` (docs/vocabulary.md)",
             )
 
 

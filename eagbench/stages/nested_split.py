@@ -79,7 +79,7 @@ def divide(split: Path, split_cohort: Path, params: Mapping[str, Any]) -> dict[s
         raise UserError(
             f"{len(pool)} patients, {int(strata.sum())} of them with the outcome, can't be divided: {error}",
             where="split",
-            mend="take more patients (--limit), or fewer `tuning_folds`",
+            hint="take more patients (--limit), or fewer `tuning_folds`",
         ) from error
     train = _taken(train, strata, _share(params), params["seed"])
     indices = dict(zip(PARTS, (train, tuning, scored), strict=True))

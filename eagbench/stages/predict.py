@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from eagbench.contracts.answers import Prediction
 from eagbench.contracts.records import Cases
+from eagbench.contracts.rules import check_predictions, check_probability
 from eagbench.contracts.stages import StageRun
 
 _SCHEMA = pa.schema(
@@ -37,26 +38,21 @@ def by_expert(run: StageRun) -> None:
     """Asks a fitted expert for its probabilities."""
     cases: Cases = run.inputs["cases"]
     expert = type(run.component).load(run.component_params, run.inputs["expert"])
+    probability = expert.predict(cases)
+    check_probability(probability, len(cases))
     predictions = [
-        Prediction(case_id, float(p), "model") for case_id, p in zip(cases.case_ids, expert.predict(cases), strict=True)
+        Prediction(case_id, float(p), "model") for case_id, p in zip(cases.case_ids, probability, strict=True)
     ]
     write_predictions(cases, predictions, run.out)
 
 
 def write_predictions(cases: Cases, predictions: Sequence[Prediction], folder: Path) -> None:
-    """Stores predictions after checking that every case has exactly one, and that probabilities are such.
+    """Stores predictions, if they are what a method must return.
 
     Raises:
-        ValueError: The method broke its contract.
+        ContractError: They are not.
     """
-    if [p.case_id for p in predictions] != list(cases.case_ids):
-        raise ValueError(f"{len(cases)} cases were asked, the {len(predictions)} predictions are not theirs in order")
-    for p in predictions:
-        for value in (p.probability, p.prior_corrected):
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"case {p.case_id}: {value} is not a probability")
-        if p.probability is None and p.prior_corrected is not None:
-            raise ValueError(f"case {p.case_id}: an unparsed answer was corrected")
+    check_predictions(cases, predictions)
     rows = [
         {
             "case_id": p.case_id,

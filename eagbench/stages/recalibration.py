@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from eagbench.contracts.records import TrainingData
 from eagbench.contracts.stages import StageRun
+from eagbench.stages.parquet_files import read_parquet
 from eagbench.stats.recalibration import Recalibration, fit_recalibration
 
 TUNING = "tuning.parquet"
@@ -25,7 +26,7 @@ def fit(run: StageRun) -> None:
         ValueError: The predictions do not cover the tuning cases exactly.
     """
     data: TrainingData = run.inputs["training"]
-    rows = pq.read_table(run.inputs["predictions"] / "predictions.parquet").to_pylist()
+    rows = read_parquet(run.inputs["predictions"] / "predictions.parquet").to_pylist()
     labels = dict(zip(data.tuning.cases.case_ids, data.tuning.labels.tolist(), strict=True))
     if sorted(row["case_id"] for row in rows) != sorted(labels):
         raise ValueError("the predictions do not cover the tuning cases exactly once")

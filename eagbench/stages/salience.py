@@ -14,8 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eagbench.contracts.components import Expert
 from eagbench.contracts.records import Cases, FloatArray, TrainingData
+from eagbench.contracts.rules import check_probability, check_salience
 from eagbench.contracts.stages import StageRun
+from eagbench.stages.parquet_files import read_parquet
 
 REFERENCE_FILE = "reference.parquet"
 _BASELINE_FILE = "frequency_baseline.json"
@@ -49,32 +52,29 @@ def cross_fitted(run: StageRun) -> None:
         part = StageRun(params=run.params, inputs={}, seed=run.seed, out=folder)
         expert.fit(TrainingData(data.train.select(rest), data.tuning), part)
         asked_cases = cases.select(asked)
-        salience[asked] = expert.salience(asked_cases)
-        probability[asked] = expert.predict(asked_cases)
+        salience[asked] = _salience(expert, asked_cases)
+        probability[asked] = found = expert.predict(asked_cases)
+        check_probability(found, len(asked_cases))
     _write(cases, salience, probability, run.out)
 
 
-def _write(cases: Cases, salience: FloatArray, probability: FloatArray, folder: Path) -> None:
+def _salience(expert: Expert, cases: Cases) -> FloatArray:
+    """The weights that an expert gives, held to its contract."""
+    salience = expert.salience(cases)
     check_salience(salience, len(cases), len(cases.features))
+    return salience
+
+
+def _write(cases: Cases, salience: FloatArray, probability: FloatArray, folder: Path) -> None:
     columns: dict[str, object] = {"case_id": list(cases.case_ids), "probability": np.asarray(probability, float)}
     for j, name in enumerate(cases.feature_names):
         columns[f"salience:{name}"] = salience[:, j].astype(np.float64)
     pq.write_table(pa.table(columns), folder / "salience.parquet")
 
 
-def check_salience(salience: FloatArray, n: int, n_features: int) -> None:
-    """Refuses an expert's salience that breaks its contract; that is a bug in the expert."""
-    if salience.shape != (n, n_features):
-        raise ValueError(f"salience has shape {salience.shape}, expected {(n, n_features)}")
-    if not np.isfinite(salience).all() or (salience < 0).any():
-        raise ValueError("salience holds negative or non-finite weights")
-    if n and not np.allclose(salience.sum(axis=1), 1, atol=1e-4):
-        raise ValueError("salience does not sum to 1 per case")
-
-
 def read_salience(folder: Path) -> dict[str, dict[str, float]]:
     """Weight per feature, per case id."""
-    table = pq.read_table(folder / "salience.parquet")
+    table = read_parquet(folder / "salience.parquet")
     names = [c for c in table.column_names if c.startswith("salience:")]
     columns = {name.removeprefix("salience:"): table[name].to_pylist() for name in names}
     return {
@@ -89,7 +89,7 @@ def read_cross_fitted_probability(folder: Path) -> dict[str, float]:
     Args:
         folder: What `plan.cross_fitted_salience` declared.
     """
-    table = pq.read_table(folder / "salience.parquet", columns=["case_id", "probability"])
+    table = read_parquet(folder / "salience.parquet", columns=["case_id", "probability"])
     return dict(zip(table["case_id"].to_pylist(), table["probability"].to_pylist(), strict=True))
 
 
@@ -113,8 +113,7 @@ def reference(run: StageRun) -> None:
     weight of each observed feature.
     """
     cases: Cases = run.inputs["cases"]
-    weights = type(run.component).load(run.component_params, run.inputs["expert"]).salience(cases)
-    check_salience(weights, len(cases), len(cases.features))
+    weights = _salience(type(run.component).load(run.component_params, run.inputs["expert"]), cases)
     top = top_observed(cases, weights, run.params["k"])
     column = {name: i for i, name in enumerate(cases.feature_names)}
     rows = [
@@ -135,8 +134,7 @@ def frequency_baseline(run: StageRun) -> None:
     a list that is the same for everybody, and no held-out case is looked at. Ties by the canonical order.
     """
     cases: Cases = run.inputs["cases"]
-    weights = type(run.component).load(run.component_params, run.inputs["expert"]).salience(cases)
-    check_salience(weights, len(cases), len(cases.features))
+    weights = _salience(type(run.component).load(run.component_params, run.inputs["expert"]), cases)
     on_top = Counter(name for names in top_observed(cases, weights, run.params["k"]) for name in names)
     order = {name: (-on_top[name], i) for i, name in enumerate(cases.feature_names) if on_top[name]}
     listed = sorted(order, key=order.__getitem__)[: run.params["k"]]

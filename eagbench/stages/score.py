@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from eagbench.analysis.evaluation import asked_columns, evaluate, evaluate_subgroups
 from eagbench.analysis.metric_uses import MetricUse
 from eagbench.contracts.answers import HeldOutLabels
 from eagbench.contracts.stages import StageRun
+from eagbench.stages.parquet_files import read_parquet
 from eagbench.stages.recalibration import read_recalibration
 from eagbench.stages.salience import REFERENCE_FILE, read_frequency_baseline
 from eagbench.stages.scored_files import write_numbers, write_subgroups
@@ -75,7 +75,7 @@ def score(run: StageRun) -> None:
 
 def _rows(folders: Sequence[Path], file: str) -> list[dict[str, Any]]:
     """Reads the rows of a table that every fold has, fold after fold."""
-    return [row for folder in folders for row in pq.read_table(folder / file).to_pylist()]
+    return [row for folder in folders for row in read_parquet(folder / file).to_pylist()]
 
 
 def _is_corrected(rows: Sequence[Mapping[str, Any]]) -> bool:

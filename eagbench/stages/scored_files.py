@@ -21,6 +21,7 @@ from eagbench.analysis.evaluation import Numbers, SubgroupNumbers, answered, ask
 from eagbench.analysis.intervals import metric_interval
 from eagbench.analysis.metric_uses import MetricUse
 from eagbench.analysis.scored_run import ScoredCell
+from eagbench.stages.parquet_files import floats, read_parquet
 
 _SCORED, _VALUES, _RESAMPLES = "scored.parquet", "values.json", "resamples.parquet"
 _SUBGROUPS, _SUBGROUP_RESAMPLES = "subgroups.json", "subgroup_resamples.parquet"
@@ -48,7 +49,8 @@ def write_numbers(
         "n_positive": sum(row["label"] for row in rows),
         "n_unparsed": sum(not row["parsed"] for row in rows),
     }
-    values = {**counts, "metrics": _described(numbers, intervals, counts["n_cases"], counts["n_positive"])}
+    described = _described(numbers, intervals, counts["n_cases"], counts["n_positive"])
+    values = {**counts, "metrics": described, "failed": dict(numbers.failed)}
     (folder / _VALUES).write_text(json.dumps(values, indent=1))
     pq.write_table(pa.table(dict(numbers.draws)), folder / _RESAMPLES)
 
@@ -91,9 +93,10 @@ def read_cell(folder: Path, metrics: Sequence[MetricUse]) -> tuple[ScoredCell, p
     Returns:
         The cell, and its scored table.
     """
-    values, table = read_values(folder), pq.read_table(folder / _SCORED)
-    resamples = pq.read_table(folder / _RESAMPLES)
-    numbers = Numbers(_points(values["metrics"]), {name: resamples[name].to_numpy() for name in resamples.column_names})
+    values, table = read_values(folder), read_parquet(folder / _SCORED)
+    resamples = read_parquet(folder / _RESAMPLES)
+    draws = {name: floats(resamples[name]) for name in resamples.column_names}
+    numbers = Numbers(_points(values["metrics"]), draws, values["failed"])
     cell = ScoredCell(
         status="ok",
         n_unparsed=values["n_unparsed"],
@@ -111,14 +114,14 @@ def _points(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 def _read_subgroups(folder: Path) -> dict[str, SubgroupNumbers]:
     if not (folder / _SUBGROUPS).is_file():
         return {}
-    resamples = pq.read_table(folder / _SUBGROUP_RESAMPLES)
+    resamples = read_parquet(folder / _SUBGROUP_RESAMPLES)
     return {
         name: SubgroupNumbers(
             n_cases=found["n_cases"],
             n_positive=found["n_positive"],
             n_unparsed=found["n_unparsed"],
             points=_points(found["metrics"]),
-            draws={metric: resamples[f"{name}|{metric}"].to_numpy() for metric in found["metrics"]},
+            draws={metric: floats(resamples[f"{name}|{metric}"]) for metric in found["metrics"]},
         )
         for name, found in json.loads((folder / _SUBGROUPS).read_text()).items()
     }

@@ -71,9 +71,9 @@ class SharedConcepts:
             values=case.values_in_order(names),
             # A static fact that a perturbation took away stays away.
             static={name: case.static[name] for name in self.static_names if name in case.static},
-            further=tuple(
+            distractors=tuple(
                 dataclasses.replace(line, before=sum(name in kept for name in case.features[: line.before]))
-                for line in case.further
+                for line in case.distractors
             ),
         )
 

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from eagbench.contracts.records import IntArray
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
 from eagbench.stages.cohort_files import read_labels, read_patients
+from eagbench.stages.parquet_files import read_parquet
 
 PARTS = ("train", "tuning", "held_out")
 
@@ -53,7 +55,7 @@ def write_parts(
     labels: Mapping[str, int],
     folds: Iterable[Mapping[str, Collection[str]]],
     of_fold: Callable[[int], str],
-    mend: str,
+    hint: str,
 ) -> None:
     """Writes `parts.parquet` and `parts.json` of a division of patients.
 
@@ -63,7 +65,7 @@ def write_parts(
         labels: Label of every case, by case id.
         folds: For each fold the patients of each part.
         of_fold: What a message adds to a part's name, by fold.
-        mend: What the user can do about a part that holds one class only.
+        hint: What the user can do about a part that holds one class only.
 
     Raises:
         UserError: A part would hold one class only.
@@ -76,7 +78,23 @@ def write_parts(
         for case, patient in cases
         if patient in assigned[part]
     ]
-    write_assignment(out, rows, labels, len(patients_of), lambda fold: f"part{of_fold(fold)}", "split", mend)
+    refusal = OneClass(lambda fold: f"part{of_fold(fold)}", "split", hint)
+    write_assignment(out, rows, labels, len(patients_of), refusal)
+
+
+@dataclass(frozen=True, slots=True)
+class OneClass:
+    """What is said of a part that would hold one class only.
+
+    Attributes:
+        named: What comes after the part's name, by fold.
+        where: The key of the benchmark that a message names.
+        hint: What the user can do about it.
+    """
+
+    named: Callable[[int], str]
+    where: str
+    hint: str
 
 
 def write_assignment(
@@ -84,9 +102,7 @@ def write_assignment(
     rows: Sequence[tuple[int, str, str, str]],
     labels: Mapping[str, int],
     n_folds: int,
-    named: Callable[[int], str],
-    where: str,
-    mend: str,
+    one_class: OneClass,
 ) -> None:
     """Writes `parts.parquet` and `parts.json`.
 
@@ -95,9 +111,7 @@ def write_assignment(
         rows: Fold, part, case id and patient id.
         labels: Label of every case, by case id.
         n_folds: Number of folds.
-        named: What a message says after a part's name, by fold.
-        where: The key of the benchmark that a message names.
-        mend: What the user can do about a part that holds one class only.
+        one_class: What is said of a part that would hold one class only.
 
     Raises:
         UserError: A part would hold one class only.
@@ -109,10 +123,10 @@ def write_assignment(
             n_positive = sum(labels[case] for _, _, case, _ in mine)
             if n_positive in (0, len(mine)):
                 raise UserError(
-                    f"the {part.replace('_', '-')} {named(fold)} would hold {len(mine)} cases, "
+                    f"the {part.replace('_', '-')} {one_class.named(fold)} would hold {len(mine)} cases, "
                     f"{n_positive} of them positive: one class only",
-                    where=where,
-                    mend=mend,
+                    where=one_class.where,
+                    hint=one_class.hint,
                 )
             parts.append(
                 {
@@ -156,7 +170,7 @@ def _divide(patients: Any, strata: IntArray, params: Mapping[str, Any]) -> Itera
         raise UserError(
             f"{len(patients)} patients, {int(strata.sum())} of them with the outcome, can't be divided: {error}",
             where="split",
-            mend="take more patients (--limit), other shares or fewer folds",
+            hint="take more patients (--limit), other shares or fewer folds",
         ) from error
 
 
@@ -176,4 +190,4 @@ def read_parts(folder: Path) -> Sequence[Mapping[str, Any]]:
 @functools.lru_cache(maxsize=32)
 def read_assignment(folder: Path) -> pa.Table:
     """Reads the table of fold, part, case_id, patient_id."""
-    return pq.read_table(folder / "parts.parquet")
+    return read_parquet(folder / "parts.parquet")

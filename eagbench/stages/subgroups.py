@@ -14,6 +14,7 @@ from eagbench.contracts.records import Case
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
 from eagbench.stages.cohort_files import group_names, read_cases, read_group
+from eagbench.stages.parquet_files import read_parquet
 
 SUBGROUPS = "subgroups.parquet"
 SEX, AGE = "sex", "age"
@@ -40,7 +41,7 @@ def assign(run: StageRun) -> None:
             raise UserError(
                 f"cases can't be grouped by '{fact}': the data set has no such fact",
                 where="subgroups.by",
-                mend=f"choices: {', '.join([*known, *declared])}",
+                hint=f"choices: {', '.join([*known, *declared])}",
             )
         rows["case_id"] += list(cases.case_ids)
         rows["subgroup"] += [f"{fact}={values[case_id] or UNKNOWN}" for case_id in cases.case_ids]
@@ -85,7 +86,7 @@ def read_subgroups(path: Path) -> dict[str, frozenset[str]]:
     Args:
         path: The file.
     """
-    return members(pq.read_table(path, columns=["case_id", "subgroup"]).to_pylist())
+    return members(read_parquet(path, columns=["case_id", "subgroup"]).to_pylist())
 
 
 def members(rows: Iterable[Mapping[str, Any]]) -> dict[str, frozenset[str]]:

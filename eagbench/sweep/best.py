@@ -63,7 +63,7 @@ def check_one_method(session: Session) -> str:
         raise UserError(
             f"--evaluate-best compares a method with itself, as written and as tuned; '{odd.path}' is not in it",
             where=odd.place,
-            mend="leave --evaluate-best out, then run best.yaml and the benchmark, each with `eagbench run`",
+            hint="leave --evaluate-best out, then run best.yaml and the benchmark, each with `eagbench run`",
         )
     [label] = methods
     assert label is not None
@@ -118,7 +118,7 @@ def _look_once(session: Session, best: Sequence[FrozenTrial], n_trials: int) -> 
             f"the held-out cases were evaluated after {looks[-1]['finished']} trials already, for trial "
             f"{', '.join(map(str, looks[-1]['trials']))}; to choose again and look again would tune on them",
             where=str(session.folder),
-            mend="report that evaluation, or begin a new sweep on another split",
+            hint="report that evaluation, or begin a new sweep on another split",
         )
     if not looks:
         session.study.set_user_attr(_LOOKS, [{"trials": numbers, "finished": n_trials}])

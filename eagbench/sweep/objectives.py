@@ -82,7 +82,7 @@ class Objective:
             raise UserError(
                 f"the method '{self.record.method}' has no '{self.record.of}'",
                 where=self.place,
-                mend=f"it has: {', '.join(metrics)}",
+                hint=f"it has: {', '.join(metrics)}",
             )
         return float(metrics[name]["value"])
 
@@ -98,7 +98,7 @@ class Objective:
             raise UserError(
                 f"what the stage {node.kind} '{node.label}' cost is not known any more: it is gone from the store",
                 where=str(store.folder(node)),
-                mend="set EAGBENCH_STORE to another folder, so that the trial's stages are computed anew",
+                hint="set EAGBENCH_STORE to another folder, so that the trial's stages are computed anew",
             )
         facts = store.manifest(node)
         return float(facts["seconds"] if self.record.of == "seconds" else facts["costs"].get(self.record.of, 0.0))
@@ -122,7 +122,7 @@ def resolve_objectives(
             raise UserError(
                 f"the objective '{name}' stands here twice",
                 where=objectives[i].place,
-                mend="tell them apart with `name`",
+                hint="tell them apart with `name`",
             )
     measured = {objective.record.method for objective in objectives}
     for parameter in space:
@@ -131,7 +131,7 @@ def resolve_objectives(
             raise UserError(
                 f"'{parameter.path}' varies, and no objective is measured on the method '{method}'",
                 where=parameter.place,
-                mend=f"give an objective `method: {method}`",
+                hint=f"give an objective `method: {method}`",
             )
     return objectives
 
@@ -156,19 +156,22 @@ def _resolve(
         return Objective(record, place)
     of = spec.metric or spec.degradation or ""
     # `brier@prior_corrected` and `auroc:worst_case` are numbers of the metrics brier and auroc.
-    plain = of.partition(":")[0].partition("@")[0]
-    better = traits_of(registry.get("metric", plain, where=place).component, MetricTraits).better
-    metric = next((m for m in benchmark.source.tree["metrics"] if item_label(m) == plain), plain)
+    written = of.partition(":")[0].partition("@")[0]
+    registered = registry.get("metric", written, where=place)
+    of = of.replace(written, registered.name, 1)
+    better = traits_of(registered.component, MetricTraits).better
+    names = {registered.name, *registered.former_names}
+    metric = next((m for m in benchmark.source.tree["metrics"] if item_label(m) in names), registered.name)
     if spec.degradation is None:
         direction = spec.direction or _DIRECTIONS.get(better)
         if direction is None:
             raise UserError(
                 f"neither more nor less of '{of}' is better",
                 where=place,
-                mend="say `direction: maximize` or `minimize`",
+                hint="say `direction: maximize` or `minimize`",
             )
         if direction != _DIRECTIONS.get(better, direction):
-            raise UserError(f"'{of}' is better when {better}", where=place, mend="leave `direction` out")
+            raise UserError(f"'{of}' is better when {better}", where=place, hint="leave `direction` out")
         return Objective(ObjectiveRecord(spec.name or of, direction, "metric", of, method), place, metric)
     if better not in _DIRECTIONS:
         raise UserError(f"neither more nor less of '{of}' is better, so it can't degrade", where=place)
@@ -189,11 +192,11 @@ def _method(spec: ObjectiveSpec, place: str, benchmark: LoadedBenchmark, space: 
         near = difflib.get_close_matches(spec.method, labels, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise UserError(
-            f"the benchmark has no method '{spec.method}'", where=place, mend=f"{hint}choices: {', '.join(labels)}"
+            f"the benchmark has no method '{spec.method}'", where=place, hint=f"{hint}choices: {', '.join(labels)}"
         )
     if len(labels) == 1 or len(swept) == 1:
         return labels[0] if len(labels) == 1 else str(next(iter(swept)))
-    raise UserError("say which method this is measured on", where=place, mend=f"`method:` one of {', '.join(labels)}")
+    raise UserError("say which method this is measured on", where=place, hint=f"`method:` one of {', '.join(labels)}")
 
 
 def _condition(

@@ -80,7 +80,7 @@ def resolve_rungs(
         raise UserError(
             f"one thing grows from rung to rung, not {len(written)}",
             where=loaded.place("rungs"),
-            mend=f"give {TRAINING_SHARE}, or one path into `methods`",
+            hint=f"give {TRAINING_SHARE}, or one path into `methods`",
         )
     [(path, values)] = written.items()
     where = loaded.place("rungs", path)
@@ -88,13 +88,13 @@ def resolve_rungs(
         raise UserError(
             "rungs are there to be pruned on, and Optuna prunes with one objective only",
             where=where,
-            mend="leave `rungs` out, or optimise one number",
+            hint="leave `rungs` out, or optimise one number",
         )
     if loaded.sweep.pruner.name == "NopPruner":
         raise UserError(
             "rungs without a pruner only cost: every trial would climb all of them, and its last rung alone counts",
             where=where,
-            mend="add `pruner: {name: SuccessiveHalvingPruner}`, or leave `rungs` out",
+            hint="add `pruner: {name: SuccessiveHalvingPruner}`, or leave `rungs` out",
         )
     _check_values(path, values, where)
     if path == TRAINING_SHARE:
@@ -126,21 +126,21 @@ def _check_path(path: str, where: str, benchmark: LoadedBenchmark, space: Space,
         raise UserError(
             f"'{path}' can't grow from rung to rung",
             where=where,
-            mend=f"{hint}give {TRAINING_SHARE}, or a method's number, for example methods.lightgbm.n_estimators",
+            hint=f"{hint}give {TRAINING_SHARE}, or a method's number, for example methods.lightgbm.n_estimators",
         )
     for parameter in space:
         if _same_path(path, parameter.path, benchmark):
             raise UserError(
                 f"'{path}' is in the space, and can't grow from rung to rung as well",
                 where=where,
-                mend="take it out of `space` or out of `rungs`",
+                hint="take it out of `space` or out of `rungs`",
             )
     method = swept_method(path, benchmark)
     if method is not None and method != objective.record.method:
         raise UserError(
             f"'{path}' grows from rung to rung, and the objective is measured on '{objective.record.method}'",
             where=where,
-            mend=f"give a path into methods.{objective.record.method}",
+            hint=f"give a path into methods.{objective.record.method}",
         )
 
 

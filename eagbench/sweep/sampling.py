@@ -69,14 +69,14 @@ def make_pruner(loaded: LoadedSweep) -> BasePruner:
     component = _find(optuna.pruners, BasePruner, "pruner", name, where)
     if len(loaded.sweep.objectives) > 1 and name != "NopPruner":
         raise UserError(
-            "Optuna prunes with one objective only", where=where, mend="leave `pruner` out, or optimise one number"
+            "Optuna prunes with one objective only", where=where, hint="leave `pruner` out, or optimise one number"
         )
     has_rungs = loaded.sweep.rungs is not None
     if has_rungs and name in _NOT_ON_RUNGS:
         raise UserError(
             f"{name} {_NOT_ON_RUNGS[name]}",
             where=where,
-            mend=f"take {_HALVING} or MedianPruner, or leave `rungs` out",
+            hint=f"take {_HALVING} or MedianPruner, or leave `rungs` out",
         )
     if has_rungs and name == _HALVING:
         # The first rung is what a trial gets at least; there is nothing to be estimated.
@@ -119,7 +119,7 @@ def _find(module: ModuleType, base: type, kind: str, name: str, where: str) -> t
         near = difflib.get_close_matches(name, choices, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise UserError(
-            f"Optuna has no {kind} '{name}'", where=where, mend=f"{hint}choices: {', '.join(sorted(choices))}"
+            f"Optuna has no {kind} '{name}'", where=where, hint=f"{hint}choices: {', '.join(sorted(choices))}"
         )
     found: type = choices[name]
     return found
@@ -140,7 +140,7 @@ def _make(component: type, params: Mapping[str, Any], loaded: LoadedSweep, path:
             raise UserError(
                 f"{component.__name__} has no parameter '{name}'",
                 where=where,
-                mend=f"{hint}choices: {', '.join(sorted(accepted)) or 'none'}",
+                hint=f"{hint}choices: {', '.join(sorted(accepted)) or 'none'}",
             )
         annotation = str(accepted[name].annotation)
         for module, base, kind in ((optuna.samplers, BaseSampler, "sampler"), (optuna.pruners, BasePruner, "pruner")):

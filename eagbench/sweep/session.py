@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage
 
 import eagbench
 from eagbench.config.loading import LoadedBenchmark, read_benchmark, validate_benchmark
+from eagbench.config.yaml_source import Source
 from eagbench.contracts.stages import StageNode, content_hash
 from eagbench.errors import UserError
 from eagbench.execution.progress import Reporter
@@ -57,6 +58,10 @@ class SweepRequest:
     quiet: bool = False
 
 
+# Where each trial to begin with comes from, and its parameters.
+Queue = tuple[tuple[dict[str, Any], dict[str, Any]], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A sweep made ready.
@@ -81,7 +86,7 @@ class Session:
     planner: TrialPlanner
     record: SweepRecord
     steps: tuple[tuple[int, NestedSplit], ...]
-    queue: tuple[tuple[dict[str, Any], dict[str, Any]], ...]
+    queue: Queue
     folder: Path
     storage: BaseStorage
     study: optuna.Study
@@ -96,28 +101,7 @@ def open_session(request: SweepRequest) -> Session:
     """
     loaded = load_sweep(request.file)
     sweep = loaded.sweep
-    if not loaded.benchmark.is_file():
-        raise UserError(
-            f"there is no benchmark {loaded.benchmark}",
-            where=loaded.place("benchmark"),
-            mend="the path is seen from the folder of the sweep's file",
-        )
-    source = read_benchmark(
-        loaded.benchmark, sets=(*sweep.set, *request.sets), profile=sweep.profile, seeds=sweep.seeds
-    )
-    benchmark = validate_benchmark(source, sweep.profile)
-    if benchmark.benchmark.split.folds is not None:
-        raise UserError(
-            "a sweep needs held-out patients, and with `split: {folds: ...}` each one is held out once",
-            where=benchmark.place("split"),
-            mend="give the sweep `set: ['split={train: 0.7, tuning: 0.1, held_out: 0.2}']`",
-        )
-    if benchmark.benchmark.transfer is not None:
-        raise UserError(
-            "a sweep tunes on one data set, and this benchmark has several domains",
-            where=benchmark.place("transfer"),
-            mend="sweep a benchmark with `data` alone; its best configuration can then be tried in the transfer",
-        )
+    source, benchmark = _benchmark(request, loaded)
     registry, store = load_registry(), Store.open()
     limit = request.limit or sweep.limit
     space = Space(loaded)
@@ -139,19 +123,7 @@ def open_session(request: SweepRequest) -> Session:
     for node in (*domain.cohort.upstream(), domain.cohort, domain.split):
         _settle(node, store, reporter)
     tuning, divisions = choose_division(domain.split, store.folder(domain.split), sweep.tuning_folds)
-    seeds = benchmark.benchmark.seeds
-    try:
-        default, reason = default_drawn(space, benchmark, registry), None
-        if rungs is not None:
-            rungs.check_written(benchmark, registry)
-    except ValueError as error:
-        default, reason = None, str(error)
-        reporter.say(f"the benchmark as written is not in the space, and not among the trials: {reason}")
-    queue: list[tuple[dict[str, Any], dict[str, Any]]] = [({"default": True}, default)] if default is not None else []
-    queue += [
-        ({"fixed": i}, {path: space[path].drawn_of(value) for path, value in fixed.items()})
-        for i, fixed in enumerate(sweep.fixed_trials)
-    ]
+    queue, reason = _queue(loaded, benchmark, planner, reporter)
     storage_place = resolved(request.storage)
     record = SweepRecord(
         name=sweep.name,
@@ -166,32 +138,68 @@ def open_session(request: SweepRequest) -> Session:
         sampler={"name": sweep.sampler.name, **sweep.sampler.params},
         pruner={"name": sweep.pruner.name, **sweep.pruner.params},
         trials=request.trials or sweep.trials,
-        seeds=seeds,
+        seeds=benchmark.benchmark.seeds,
         limit=limit,
         tuning=tuning,
-        default=default is not None,
+        default=reason is None,
         default_reason=reason,
         storage=shown(storage_place),
         eagbench=eagbench.__version__,
         rungs=None if rungs is None else {rungs.path: rungs.values},
     )
+    steps = tuple((seed, division) for seed in record.seeds for division in divisions)
     folder.mkdir(parents=True, exist_ok=True)
     storage = open_storage(storage_place, folder)
     directions = [objective.direction for objective in record.objectives]
     study = open_study(storage, record.name, directions, record.fingerprint, str(request.file))
-    return Session(
-        loaded=loaded,
-        benchmark=benchmark,
-        plan=plan,
-        planner=planner,
-        record=record,
-        steps=tuple((seed, division) for seed in seeds for division in divisions),
-        queue=tuple(queue),
-        folder=folder,
-        storage=storage,
-        study=study,
-        reporter=reporter,
+    return Session(loaded, benchmark, plan, planner, record, steps, queue, folder, storage, study, reporter)
+
+
+def _benchmark(request: SweepRequest, loaded: LoadedSweep) -> tuple[Source, LoadedBenchmark]:
+    """Reads the benchmark of a sweep; refuses what a sweep can't tune on."""
+    sweep = loaded.sweep
+    if not loaded.benchmark.is_file():
+        raise UserError(
+            f"there is no benchmark {loaded.benchmark}",
+            where=loaded.place("benchmark"),
+            hint="the path is seen from the folder of the sweep's file",
+        )
+    source = read_benchmark(
+        loaded.benchmark, sets=(*sweep.set, *request.sets), profile=sweep.profile, seeds=sweep.seeds
     )
+    benchmark = validate_benchmark(source, sweep.profile)
+    if benchmark.benchmark.split.folds is not None:
+        raise UserError(
+            "a sweep needs held-out patients, and with `split: {folds: ...}` each one is held out once",
+            where=benchmark.place("split"),
+            hint="give the sweep `set: ['split={train: 0.7, tuning: 0.1, held_out: 0.2}']`",
+        )
+    if benchmark.benchmark.transfer is not None:
+        raise UserError(
+            "a sweep tunes on one data set, and this benchmark has several domains",
+            where=benchmark.place("transfer"),
+            hint="sweep a benchmark with `data` alone; its best configuration can then be tried in the transfer",
+        )
+    return source, benchmark
+
+
+def _queue(
+    loaded: LoadedSweep, benchmark: LoadedBenchmark, planner: TrialPlanner, reporter: Reporter
+) -> tuple[Queue, str | None]:
+    """Parameters of the trials to begin with, and why the benchmark as written is not among them, if it is not."""
+    space, reason = planner.space, None
+    queue: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    try:
+        default = default_drawn(space, benchmark, planner.registry)
+        if planner.rungs is not None:
+            planner.rungs.check_written(benchmark, planner.registry)
+        queue.append(({"default": True}, default))
+    except ValueError as error:
+        reason = str(error)
+        reporter.say(f"the benchmark as written is not in the space, and not among the trials: {reason}")
+    for i, fixed in enumerate(loaded.sweep.fixed_trials):
+        queue.append(({"fixed": i}, {path: space[path].drawn_of(value) for path, value in fixed.items()}))
+    return tuple(queue), reason
 
 
 def _check_fixed(fixed: dict[str, Any], space: Space, loaded: LoadedSweep) -> None:
@@ -200,7 +208,7 @@ def _check_fixed(fixed: dict[str, Any], space: Space, loaded: LoadedSweep) -> No
     for path, value in fixed.items():
         where = loaded.place("fixed_trials", index, path)
         if path not in paths:
-            raise UserError(f"'{path}' is not in the space", where=where, mend=f"choices: {', '.join(paths)}")
+            raise UserError(f"'{path}' is not in the space", where=where, hint=f"choices: {', '.join(paths)}")
         try:
             space[path].drawn_of(value)
         except ValueError as error:
@@ -226,19 +234,19 @@ def _settle(node: Any, store: Store, reporter: Reporter) -> None:
 
 def _check_folder(folder: Path, name: str) -> None:
     if folder.exists() and not folder.is_dir():
-        raise UserError("the output is a file, not a folder", where=str(folder), mend="choose another --out")
+        raise UserError("the output is a file, not a folder", where=str(folder), hint="choose another --out")
     if (folder / SWEEP).is_file():
         held = read_sweep(folder)
         if held.name != name:
             raise UserError(
                 f"the folder holds the sweep '{held.name}', not '{name}'",
                 where=str(folder),
-                mend="choose another --out",
+                hint="choose another --out",
             )
     elif folder.is_dir() and any(not path.name.startswith((".", JOURNAL)) for path in folder.iterdir()):
         # A journal alone is that of a process which begins the same sweep at this moment.
         raise UserError(
-            "the output folder holds files and is no sweep's folder", where=str(folder), mend="choose another --out"
+            "the output folder holds files and is no sweep's folder", where=str(folder), hint="choose another --out"
         )
 
 

@@ -204,12 +204,12 @@ def _check_path(path: str, where: str) -> None:
         raise UserError(
             f"'{path}' can't vary: a sweep varies what a method works with, and not on what or how it is judged",
             where=where,
-            mend=f"{hint}paths begin with: {', '.join(_MAY_VARY)}",
+            hint=f"{hint}paths begin with: {', '.join(_MAY_VARY)}",
         )
     if root == "data" and (not rest or rest[0] in _SAME_DATA):
         raise UserError(f"'{path}' can't vary: trials on different data can't be compared", where=where)
     if not rest or (root == "methods" and not all(rest)):
-        raise UserError(f"'{path}' is no path to a value", where=where, mend="for example methods.lightgbm.num_leaves")
+        raise UserError(f"'{path}' is no path to a value", where=where, hint="for example methods.lightgbm.num_leaves")
 
 
 def _check_condition(written: Mapping[str, Parameter], path: str, other: str, wanted: Any, where: str) -> None:
@@ -217,10 +217,10 @@ def _check_condition(written: Mapping[str, Parameter], path: str, other: str, wa
         near = difflib.get_close_matches(other, [p for p in written if p != path], n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise UserError(
-            f"`when` names '{other}', which is not in the space", where=where, mend=f"{hint}".strip() or None
+            f"`when` names '{other}', which is not in the space", where=where, hint=f"{hint}".strip() or None
         )
     if not any(_matches(value, wanted) for value in _possible(written[other], wanted)):
-        raise UserError(f"'{other}' never is {wanted!r}", where=where, mend=f"its values: {written[other].described()}")
+        raise UserError(f"'{other}' never is {wanted!r}", where=where, hint=f"its values: {written[other].described()}")
 
 
 def _possible(parameter: Parameter, wanted: Any) -> list[Any]:

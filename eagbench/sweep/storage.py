@@ -44,13 +44,13 @@ def open_storage(storage: str, folder: Path) -> BaseStorage:
         raise UserError(
             "the driver of this database is not installed",
             where=where,
-            mend=f'{error.name or error}: for PostgreSQL `pip install "psycopg[binary]"` and postgresql+psycopg://...',
+            hint=f'{error.name or error}: for PostgreSQL `pip install "psycopg[binary]"` and postgresql+psycopg://...',
         ) from error
     except (sqlalchemy.exc.NoSuchModuleError, sqlalchemy.exc.ArgumentError) as error:
         raise UserError(
             f"Optuna can't open this storage: {error}",
             where=where,
-            mend="give a journal file, sqlite:///study.db or postgresql://user@host/database",
+            hint="give a journal file, sqlite:///study.db or postgresql://user@host/database",
         ) from error
     except sqlalchemy.exc.DBAPIError as error:
         raise UserError(f"the database can't be opened: {error.orig}", where=where) from error
@@ -92,6 +92,6 @@ def open_study(
         raise UserError(
             f"the study '{name}' belongs to another sweep: its benchmark, space, objectives or data differ",
             where=where,
-            mend="give the sweep another `name`, or another --out or --storage",
+            hint="give the sweep another `name`, or another --out or --storage",
         )
     return study

@@ -18,11 +18,23 @@ from __future__ import annotations
 import pytest
 
 # So that a failed assertion in here shows its values, as one in a test file does. Before the modules are imported.
-_KINDS = ("datasets", "experts", "methods", "metrics", "perturbations", "policies", "rewards", "searches", "trackers")
+_KINDS = (
+    "datasets",
+    "executors",
+    "experts",
+    "methods",
+    "metrics",
+    "perturbations",
+    "policies",
+    "rewards",
+    "searches",
+    "trackers",
+)
 pytest.register_assert_rewrite("eagbench.testing.component", *(f"eagbench.testing.{kind}" for kind in _KINDS))
 
 from eagbench.testing.cases import labelled_cases, odd_cases, training_data  # noqa: E402
 from eagbench.testing.datasets import DatasetConformance  # noqa: E402
+from eagbench.testing.executors import ExecutorConformance  # noqa: E402
 from eagbench.testing.experts import ExpertConformance  # noqa: E402
 from eagbench.testing.language_model import WrittenAnswers  # noqa: E402
 from eagbench.testing.methods import MethodConformance  # noqa: E402
@@ -35,6 +47,7 @@ from eagbench.testing.trackers import TrackerConformance  # noqa: E402
 
 __all__ = [
     "DatasetConformance",
+    "ExecutorConformance",
     "ExpertConformance",
     "MethodConformance",
     "MetricConformance",

@@ -130,8 +130,8 @@ def content(cases: Sequence[Case]) -> list[tuple[object, ...]]:
         (
             *(c.case_id, c.patient_id, c.features, c.times.tobytes(), c.values.tobytes()),
             repr(dict(c.static)),  # NaN is NaN
-            repr(dict(c.written)),
-            [(line.feature, line.values.tobytes(), line.before) for line in c.further],
+            repr(dict(c.renderings)),
+            [(line.feature, line.values.tobytes(), line.before) for line in c.distractors],
         )
         for c in cases
     ]

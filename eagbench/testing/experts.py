@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from eagbench.contracts.components import Expert
 from eagbench.contracts.records import Cases, FloatArray, TrainingData
+from eagbench.contracts.rules import check_files, check_probability, check_salience
 from eagbench.contracts.stages import StageRun
 from eagbench.testing.cases import (
     content,
@@ -111,19 +112,14 @@ class ExpertConformance(ComponentConformance):
         folder = tmp_path / "saved"
         folder.mkdir()
         expert.save(folder)
-        assert_no_pickle(folder)
+        check_files(folder)
         assert_same_answers(self.component.load(validated, folder), expert, cases)
 
 
 def assert_keeps_contract(expert: Expert, cases: Cases) -> None:
     """Shapes and ranges of probabilities and salience."""
-    probability, salience = np.asarray(expert.predict(cases)), np.asarray(expert.salience(cases))
-    assert probability.shape == (len(cases),)
-    assert ((probability >= 0) & (probability <= 1)).all()
-    assert salience.shape == (len(cases), len(cases.features))
-    assert np.isfinite(salience).all()
-    assert (salience >= 0).all()
-    np.testing.assert_allclose(salience.sum(axis=1), 1.0, atol=1e-6)
+    check_probability(expert.predict(cases), len(cases))
+    check_salience(expert.salience(cases), len(cases), len(cases.features))
 
 
 def assert_same_answers(first: Expert, second: Expert, cases: Cases) -> None:
@@ -131,18 +127,3 @@ def assert_same_answers(first: Expert, second: Expert, cases: Cases) -> None:
     answers: list[tuple[FloatArray, FloatArray]] = [(e.predict(cases), e.salience(cases)) for e in (first, second)]
     for a, b in zip(*answers, strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def assert_no_pickle(folder: Path) -> None:
-    """No file of a finished stage is a pickle, or an archive with one inside (torch.save, joblib)."""
-    offenders: list[Any] = [
-        path.name
-        for path in folder.rglob("*")
-        if path.is_file() and (path.suffix in {".pkl", ".pickle", ".pt", ".pth", ".joblib"} or _is_pickle(path))
-    ]
-    assert not offenders
-
-
-def _is_pickle(path: Path) -> bool:
-    start = path.read_bytes()[:2]
-    return start[:1] == b"\x80" and start[1:2] <= b"\x05"

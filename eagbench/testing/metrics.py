@@ -12,6 +12,7 @@ import pytest
 
 from eagbench.contracts.answers import ScoredCases
 from eagbench.contracts.records import FloatArray, IntArray
+from eagbench.contracts.rules import check_metric
 from eagbench.contracts.traits import MetricTraits, traits_of
 from eagbench.testing.cases import FEATURES
 from eagbench.testing.component import ComponentConformance
@@ -74,7 +75,7 @@ class MetricConformance(ComponentConformance):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             values = made(scored, row[None])
-        assert np.shape(values) == (1,)
+        check_metric(values, 1)
         return float(values[0])
 
     def test_each_row_is_a_value_of_its_own(self, made: Any, scored: ScoredCases) -> None:
@@ -82,7 +83,7 @@ class MetricConformance(ComponentConformance):
         rng = np.random.default_rng(1)
         weights = np.vstack([np.ones(N_CASES), rng.poisson(1.0, size=(6, N_CASES))])
         values = np.asarray(made(scored, weights))
-        assert values.shape == (7,)
+        check_metric(values, 7)
         assert np.isfinite(values[0])
         np.testing.assert_allclose(
             values, [self.value(made, scored, row) for row in weights], rtol=1e-9, atol=1e-12, equal_nan=True
@@ -134,4 +135,6 @@ class MetricConformance(ComponentConformance):
         np.testing.assert_array_equal(weights, before)
         untouched = with_columns(scored_cases(), list(scored.columns))
         for field in dataclasses.fields(scored):
-            np.testing.assert_array_equal(getattr(scored, field.name), getattr(untouched, field.name))
+            given, fresh = getattr(scored, field.name), getattr(untouched, field.name)
+            for column in given if field.name == "columns" else (None,):
+                np.testing.assert_array_equal(*((given, fresh) if column is None else (given[column], fresh[column])))

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from eagbench.contracts.records import Case, Cases
+from eagbench.contracts.rules import check_perturbed
 from eagbench.contracts.traits import PerturbationTraits, traits_of
 from eagbench.testing.cases import content, labelled_cases, odd_cases
 from eagbench.testing.component import ComponentConformance
@@ -79,9 +80,11 @@ class PerturbationConformance(ComponentConformance):
         """A changed case is a new one of the same patient."""
         for some in (cases, odd_cases()):
             before = content(some)
-            changed = [fitted.apply(case, levels_of(fitted)[-1], 2) for case in some]
+            highest = levels_of(fitted)[-1]
+            changed = [fitted.apply(case, highest, 2) for case in some]
             assert content(some) == before
-            assert [(c.case_id, c.patient_id) for c in changed] == [(c.case_id, c.patient_id) for c in some]
+            for case, after in zip(some, changed, strict=True):
+                check_perturbed(case, after, highest)
 
     def test_fit_leaves_its_cases_alone(self, made: Any) -> None:
         """Training cases are shared by all stages of a process."""
@@ -106,7 +109,7 @@ def changes(before: Case, after: Case) -> int:
     places = {name: i for i, name in enumerate(after.features)}
     count += sum(places.get(name) != i for i, name in enumerate(before.features))
     count += sum(repr(value) != repr(after.static.get(name)) for name, value in before.static.items())
-    return count + len(after.written) + len(after.further)
+    return count + len(after.renderings) + len(after.distractors)
 
 
 def _cells(case: Case) -> Counter[tuple[float, str, float]]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from eagbench.config.settings import RecordTextParams
 from eagbench.contracts.language_models import LanguageModel, Sampling
 from eagbench.contracts.records import Case, Cases
+from eagbench.contracts.rules import check_files, check_generations
 from eagbench.contracts.stages import StageRun
 from eagbench.prompting.record import RecordText
 from eagbench.prompting.styles import STYLES, prompt_text
@@ -60,9 +61,10 @@ class PolicyConformance(ComponentConformance):
         assert made.content() is None or isinstance(made.content(), str)
         assert made.content() == made.content()
 
-    def test_a_language_model_is_opened(self, opened: LanguageModel) -> None:
-        """It follows the protocol."""
+    def test_a_language_model_is_opened(self, opened: LanguageModel, folder: Path) -> None:
+        """It follows the protocol, and its folder holds no pickle."""
         assert isinstance(opened, LanguageModel)
+        check_files(folder, "prepare")
 
     @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
     def test_the_same_seed_gives_the_same_texts_alone_and_among_others(
@@ -70,8 +72,7 @@ class PolicyConformance(ComponentConformance):
     ) -> None:
         """One text a prompt, in order, within its bound of tokens."""
         texts = opened.generate(prompts, sampling, 3)
-        assert len(texts) == len(prompts)
-        assert all(0 <= text.tokens <= sampling.max_new_tokens for text in texts)
+        check_generations(prompts, sampling, texts)
         assert opened.generate(prompts, sampling, 3) == texts
         assert [opened.generate([prompt], sampling, 3)[0] for prompt in prompts] == texts
 

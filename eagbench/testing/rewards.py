@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from eagbench.contracts import rules
 from eagbench.contracts.answers import Trajectory
 from eagbench.contracts.records import Case
 from eagbench.testing.cases import FEATURES, content, labelled_cases, odd_cases
@@ -32,17 +32,14 @@ class RewardConformance(ComponentConformance):
         """Whatever was answered, about odd cases as well."""
         for case in (labelled_cases(1).cases[0], *odd_cases()):
             for label, probability, cited in itertools.product((0, 1), (None, *PROBABILITIES), CITATIONS):
-                parts = made(case, label, answer(probability, cited, 20, case), SALIENCE)
-                assert "total" in parts
-                assert all(math.isfinite(value) for value in parts.values())
+                rules.check_reward(made(case, label, answer(probability, cited, 20, case), SALIENCE))
 
     def test_the_case_may_hold_features_that_the_expert_does_not_read(self, made: Any) -> None:
         """An expert that is trained for several hospitals weighs what these share."""
         shared = {name: weight for name, weight in SALIENCE.items() if name != "lactate"}
         case = labelled_cases(1, missing=0.0).cases[0]
         for label, probability, cited in itertools.product((0, 1), (None, *PROBABILITIES), CITATIONS):
-            parts = made(case, label, answer(probability, cited, 20, case), shared)
-            assert all(math.isfinite(value) for value in parts.values())
+            rules.check_reward(made(case, label, answer(probability, cited, 20, case), shared))
 
     def test_an_unparsed_answer_gets_less_than_the_worst_parsed_one(self, made: Any) -> None:
         """Whatever either cites, and however long it is: else a policy is taught to write what can't be read."""
@@ -56,7 +53,7 @@ class RewardConformance(ComponentConformance):
                 made(case, label, answer(None, cited, tokens, case), SALIENCE)["total"]
                 for cited, tokens in itertools.product(CITATIONS, (5, 500))
             ]
-            assert max(unparsed) < min(parsed)
+            rules.check_unparsed_reward(max(unparsed), min(parsed))
 
     def test_the_same_answer_gets_the_same_reward(self, made: Any) -> None:
         """Nothing is drawn or remembered."""

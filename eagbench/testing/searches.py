@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from eagbench.contracts import rules
 from eagbench.contracts.answers import Trajectory
 from eagbench.contracts.components import SearchTask
 from eagbench.contracts.records import Case
@@ -46,22 +47,18 @@ class SearchConformance(ComponentConformance):
 
     def test_one_result_per_case_best_first(self, made: Any) -> None:
         """Trajectories of that case, each with the reward it gets."""
-        results = made.run(WrittenAnswers(), tasks(), read, BUDGET, 0)
-        assert [result.case_id for result in results] == list(CASES.case_ids)
-        for result in results:
-            assert result.trajectories
-            assert {trajectory.case_id for trajectory in result.trajectories} == {result.case_id}
-            totals = [parts["total"] for parts in result.rewards]
-            assert totals == [reward(trajectory)["total"] for trajectory in result.trajectories]
-            assert totals == sorted(totals, reverse=True)
+        given = tasks()
+        results = made.run(WrittenAnswers(), given, read, BUDGET, 0)
+        rules.check_results(given, results, BUDGET)
+        assert all(result.trajectories for result in results)
 
     @pytest.mark.parametrize("budget", [2, 30, 100, BUDGET])
     def test_no_more_tokens_than_the_budget(self, made: Any, budget: int) -> None:
         """All that the model wrote is counted, what was thrown away included."""
-        model = WrittenAnswers()
-        results = made.run(model, tasks(), read, budget, 0)
-        assert all(result.generated_tokens <= budget for result in results)
-        assert sum(result.generated_tokens for result in results) == model.tokens
+        model, given = WrittenAnswers(), tasks()
+        results = made.run(model, given, read, budget, 0)
+        rules.check_results(given, results, budget)
+        rules.check_spent(results, model.tokens)
 
     def test_the_same_seed_gives_the_same_search(self, made: Any, validated: Any) -> None:
         """By another instance too: an interrupted search is continued on a journal of what was written."""

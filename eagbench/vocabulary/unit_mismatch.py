@@ -95,7 +95,7 @@ def check(names: tuple[str, str], cohorts: tuple[Cases, Cases], concepts: tuple[
             f"{found.concept} seems to be in {found.found} in the domain '{wrong}', expected {found.expected}: its "
             f"median there is {median:.4g}, and {others:.4g} in the domain '{other}'",
             where="domains",
-            mend="convert on load, with `vocabulary().to_canonical` (docs/vocabulary.md); if the patients really "
+            hint="convert on load, with `vocabulary().to_canonical` (docs/vocabulary.md); if the patients really "
             f"differ so much, write `transfer: {{units_confirmed: [{found.concept}]}}`",
         )
 

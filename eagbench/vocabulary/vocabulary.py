@@ -99,7 +99,7 @@ class Vocabulary:
             permitted = ", ".join([known.unit, *known.conversions])
             raise UserError(
                 f"{concept} is given in '{unit}', from which no conversion to {known.unit} is known",
-                mend=f"Give {concept} in one of: {permitted}; or check that the column holds {known.label}.",
+                hint=f"Give {concept} in one of: {permitted}; or check that the column holds {known.label}.",
             )
         return np.asarray(values, dtype=np.float64) * conversion.factor + conversion.offset
 
@@ -162,7 +162,7 @@ class Vocabulary:
                     )
                     + (", so the values are in another unit" if found is None else f"; they look like {found}"),
                     where=where,
-                    mend=f"Expected unit: {said}; found: {found or 'another one'}. Convert the values, or name their "
+                    hint=f"Expected unit: {said}; found: {found or 'another one'}. Convert the values, or name their "
                     "unit in the data set.",
                 )
         implausible = (cleaned < low) | (cleaned > high)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 
 CORE = ROOT / "eagbench"
@@ -77,7 +79,8 @@ def test_help_imports_nothing_heavy() -> None:
     assert not loaded & {"torch", "transformers", "trl", "pyhealth", "pandas", "numpy", "sklearn", "matplotlib"}
 
 
-def test_plugins_list_imports_no_model_library() -> None:
+def test_plugins_list_imports_no_model_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # nothing was looked at before
     loaded = modules_after("plugins", "list")
     assert "eagbench_plugins.experts.plugin" in loaded
     assert not loaded & {"torch", "transformers", "trl", "pyhealth", "pandas"}

@@ -1,4 +1,4 @@
-"""Stages on this machine: in this process, or in several worker processes."""
+"""`local`: stages on this machine, in this process or in several worker processes."""
 
 from __future__ import annotations
 
@@ -6,61 +6,83 @@ import graphlib
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from typing import ClassVar
 
+from pydantic import Field
+
+from eagbench.contracts.components import StrictParams
 from eagbench.contracts.stages import StageNode
+from eagbench.contracts.traits import ExecutorTraits
 
 
-def execute(
-    nodes: Sequence[StageNode],
-    compute: Callable[[StageNode], object],
-    done: Callable[[StageNode, object], bool],
-    workers: int,
-) -> None:
-    """Computes stages in an order that respects what each needs.
+class Local:
+    """Computes stages in this process, or in as many worker processes as asked for."""
 
-    Args:
-        nodes: The stages.
-        compute: Does one stage and returns its outcome; must be picklable for more than one worker.
-        done: Told of each outcome, in this process. Returns whether stages that need this one may go on; if not, they
-            are passed to `done` with the outcome None and are not computed.
-        workers: Number of processes; 1 means this one.
-    """
-    by_fingerprint = {node.fingerprint: node for node in nodes}
-    graph = {node.fingerprint: [up.fingerprint for up in node.upstream()] for node in nodes}
-    blocked: set[str] = set()
+    name: ClassVar[str] = "local"
 
-    def settle(fingerprint: str, outcome: object) -> None:
-        if not done(by_fingerprint[fingerprint], outcome):
-            blocked.add(fingerprint)
+    class Params(StrictParams):
+        """How many processes.
 
-    def is_blocked(fingerprint: str) -> bool:
-        return any(up in blocked for up in graph[fingerprint])
+        Attributes:
+            workers: 1 is this process, one stage after the other.
+        """
 
-    if workers == 1:
-        for node in nodes:
-            if is_blocked(node.fingerprint):
-                settle(node.fingerprint, None)
-            else:
-                settle(node.fingerprint, compute(node))
-        return
+        workers: int = Field(default=1, ge=1)
 
-    sorter = graphlib.TopologicalSorter(graph)
-    sorter.prepare()
-    # Spawned, because a process that has started torch's or lightgbm's threads can't be forked safely.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        running: dict[Future[object], str] = {}
-        while sorter.is_active():
-            for fingerprint in sorter.get_ready():
-                if is_blocked(fingerprint):
-                    settle(fingerprint, None)
-                    sorter.done(fingerprint)
-                else:
-                    running[pool.submit(compute, by_fingerprint[fingerprint])] = fingerprint
-            if not running:
-                continue
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                fingerprint = running.pop(future)
-                settle(fingerprint, future.result())
-                sorter.done(fingerprint)
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    @property
+    def traits(self) -> ExecutorTraits:
+        """With worker processes there is one terminal and many stages."""
+        return ExecutorTraits(draws_progress=self.params.workers == 1)
+
+    def execute(
+        self,
+        nodes: Sequence[StageNode],
+        compute: Callable[[StageNode], object],
+        done: Callable[[StageNode, object], bool],
+    ) -> None:
+        """Computes every stage after those that it needs (`eagbench.contracts.components.Executor`)."""
+        progress = _Progress(done)
+        if self.params.workers == 1:
+            for node in nodes:
+                progress.settle(node, None if progress.is_blocked(node) else compute(node))
+            return
+        by_fingerprint = {node.fingerprint: node for node in nodes}
+        sorter = graphlib.TopologicalSorter({n.fingerprint: [up.fingerprint for up in n.upstream()] for n in nodes})
+        sorter.prepare()
+        # Spawned, because a process that has started torch's or lightgbm's threads can't be forked safely.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(self.params.workers, mp_context=context) as pool:
+            running: dict[Future[object], StageNode] = {}
+            while sorter.is_active():
+                for node in (by_fingerprint[fingerprint] for fingerprint in sorter.get_ready()):
+                    if progress.is_blocked(node):
+                        progress.settle(node, None)
+                        sorter.done(node.fingerprint)
+                    else:
+                        running[pool.submit(compute, node)] = node
+                if running:
+                    finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        node = running.pop(future)
+                        progress.settle(node, future.result())
+                        sorter.done(node.fingerprint)
+
+
+class _Progress:
+    """Passes outcomes on, and remembers what may not go on because something before it failed."""
+
+    def __init__(self, done: Callable[[StageNode, object], bool]) -> None:
+        self._done = done
+        self._blocked: set[str] = set()
+
+    def is_blocked(self, node: StageNode) -> bool:
+        """Whether a stage that it needs did not succeed."""
+        return any(up.fingerprint in self._blocked for up in node.upstream())
+
+    def settle(self, node: StageNode, outcome: object) -> None:
+        """Reports an outcome; None for a stage that was not computed."""
+        if not self._done(node, outcome):
+            self._blocked.add(node.fingerprint)

@@ -65,36 +65,45 @@ def matrices(
             for j, column in enumerate(columns):
                 x = x0 + left + field_width * j
                 mark = UNREAD_MARK if (row, column) in panel.unread else ""
-                parts.extend(_field(x, y, field_width, field_height, panel.estimates.get((row, column)), mark, extent))
+                field = _Field(x, y, field_width, field_height)
+                parts.extend(field.filled(panel.estimates.get((row, column)), mark, extent))
                 if (row, column) in at_home:
-                    parts.extend(_frame(x, y, field_width, field_height))
+                    parts.extend(field.framed())
     lines = math.ceil(len(panels) / per_row)
     return drawing(WIDTH, lines * height, "Trained in the row's domain, evaluated in the column's", parts)
 
 
-def _field(
-    x: float, y: float, width: float, height: float, estimate: Estimate | None, mark: str, extent: tuple[float, float]
-) -> list[str]:
-    middle = x + width / 2
-    if estimate is None or math.isnan(estimate.value):
-        return [text(middle, y + height / 2 + 4, "\u2013", "tick quiet", "middle")]
-    low, high = extent
-    share = min(1.0, max(0.0, (estimate.value - low) / ((high - low) or 1.0)))
-    colour = "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(_PALE, _DARK, strict=True))
-    ink = " inverse" if share > 0.4 else ""
-    parts = [rectangle(x + 1.5, y + 1.5, width - 3, height - 3, "field", colour)]
-    parts.append(text(middle, y + height / 2 - 1, f"{estimate.value:.3f}{mark}", f"label strong{ink}", "middle"))
-    if not math.isnan(estimate.low):
-        interval = f"{estimate.low:.2f}\u2013{estimate.high:.2f}"
-        parts.append(text(middle, y + height / 2 + 13, interval, f"tick{ink}", "middle"))
-    return parts
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field of a matrix: its corner and its size."""
 
+    x: float
+    y: float
+    width: float
+    height: float
 
-def _frame(x: float, y: float, width: float, height: float) -> list[str]:
-    thick = 2.0
-    return [
-        rectangle(x, y, width, thick, "frame"),
-        rectangle(x, y + height - thick, width, thick, "frame"),
-        rectangle(x, y, thick, height, "frame"),
-        rectangle(x + width - thick, y, thick, height, "frame"),
-    ]
+    def filled(self, estimate: Estimate | None, mark: str, extent: tuple[float, float]) -> list[str]:
+        """Draws a number on its shade, with its interval below."""
+        middle, centre = self.x + self.width / 2, self.y + self.height / 2
+        if estimate is None or math.isnan(estimate.value):
+            return [text(middle, centre + 4, "\u2013", "tick quiet", "middle")]
+        low, high = extent
+        share = min(1.0, max(0.0, (estimate.value - low) / ((high - low) or 1.0)))
+        colour = "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(_PALE, _DARK, strict=True))
+        ink = " inverse" if share > 0.4 else ""
+        parts = [rectangle(self.x + 1.5, self.y + 1.5, self.width - 3, self.height - 3, "field", colour)]
+        parts.append(text(middle, centre - 1, f"{estimate.value:.3f}{mark}", f"label strong{ink}", "middle"))
+        if not math.isnan(estimate.low):
+            interval = f"{estimate.low:.2f}\u2013{estimate.high:.2f}"
+            parts.append(text(middle, centre + 13, interval, f"tick{ink}", "middle"))
+        return parts
+
+    def framed(self) -> list[str]:
+        """Draws a frame around it."""
+        thick, x, y = 2.0, self.x, self.y
+        return [
+            rectangle(x, y, self.width, thick, "frame"),
+            rectangle(x, y + self.height - thick, self.width, thick, "frame"),
+            rectangle(x, y, thick, self.height, "frame"),
+            rectangle(x + self.width - thick, y, thick, self.height, "frame"),
+        ]

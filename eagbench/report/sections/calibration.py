@@ -57,12 +57,6 @@ def calibration(run: RunFolder, group: Group) -> Section | None:
     return Section("calibration", "Calibration", tuple(blocks))
 
 
-def reliability_table(run: RunFolder, group: Group) -> Table | None:
-    """The numbers of the reliability diagrams; None if no answer could be read."""
-    panels = [reliability_panel(run, method, answers) for method, answers in _readable(run, group).items()]
-    return _reliability_table(run, panels) if panels else None
-
-
 def calibration_table(run: RunFolder, group: Group) -> Table | None:
     """The metrics of calibration beside those of the main table that depend on it, on unchanged records.
 

@@ -45,12 +45,6 @@ def comparisons(run: RunFolder, group: Group) -> Section | None:
     return Section("comparisons", "Paired differences", tuple(blocks))
 
 
-def primary_tables(run: RunFolder, group: Group) -> list[Table]:
-    """The primary table, if there is one."""
-    primary = [row for row in of_group(run, group) if row.family == PRIMARY]
-    return [primary_table(run, primary)] if primary else []
-
-
 def of_group(run: RunFolder, group: Group) -> list[ComparisonRow]:
     """The paired differences of one task and pair of domains."""
     where = (group.task, group.domain_train, group.domain_eval)

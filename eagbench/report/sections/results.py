@@ -1,4 +1,4 @@
-"""What the page says about results: performance, robustness, citations, unparsed and missing cells."""
+"""What the page says about results: performance, citations, unparsed and missing cells."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from eagbench.analysis.cells import CLEAN
 from eagbench.report import tables, wording
 from eagbench.report.figures import estimates as figures
 from eagbench.report.figures.estimates import Estimate
-from eagbench.report.page.blocks import Block, FigureBlock, Folded, Heading, Prose, Section, TableBlock
+from eagbench.report.page.blocks import Block, FigureBlock, Folded, Prose, Section, TableBlock
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.runs.reader import Answers, Group, ResultRow, RunFolder
 
 SHOWN_FEATURES = 12
-CURVES_PER_FIGURE = 8  # as many as there are colours
 
 
 def performance(run: RunFolder, group: Group) -> Section:
@@ -87,139 +86,6 @@ def _estimate(row: ResultRow | None) -> Estimate | None:
 def _references_words(run: RunFolder) -> str:
     names = wording.enumeration(list(run.references))
     return f"{names}, a reference that no method made (its probabilities came with the data)"
-
-
-def robustness(run: RunFolder, group: Group) -> Section | None:
-    """A figure and tables per perturbation, never two in one: they ask different things."""
-    if not run.perturbations:
-        return None
-    metrics = tables.curve_metrics(run)
-    blocks: list[Block] = [
-        Prose(
-            "Each perturbation changes the held-out records at prediction time; nothing is trained again. Severity 0 "
-            "is the clean record. The changes are drawn per case and are the same for every method. Each perturbation "
-            "asks a question of its own, so no figure, table or number here combines two of them."
-        )
-    ]
-    for perturbation in run.perturbations:
-        blocks.append(Heading(perturbation))
-        extents = {metric: _extent(run, group, metric, perturbation) for metric in metrics}
-        blocks.extend(_curves(run, group, perturbation, extents))
-        blocks.extend(TableBlock(tables.robustness_table(run, group, perturbation, metric)) for metric in metrics[:1])
-        others = [m for m in run.metrics if m not in metrics[:1] and _has_numbers(run, group, perturbation, m)]
-        if others:
-            folded = tuple(TableBlock(tables.robustness_table(run, group, perturbation, m)) for m in others)
-            blocks.append(Folded(f"Other metrics under {perturbation}", folded))
-    return Section("robustness", "Robustness", tuple(blocks))
-
-
-def _has_numbers(run: RunFolder, group: Group, perturbation: str, metric: str) -> bool:
-    return any(
-        key[1] == perturbation and key[3] == metric and row.status == "ok" for key, row in run.headline(group).items()
-    )
-
-
-def _extent(run: RunFolder, group: Group, metric: str, perturbation: str) -> tuple[float, float]:
-    """The axis of a metric's curves.
-
-    It is the same for all perturbations where a method without skill always gets the same (AUROC), so that slopes can
-    be compared between figures. An unbounded loss has one for each, because a method that breaks down under one
-    perturbation would flatten all other curves.
-    """
-    shared = run.declared(metric).without_skill(None)
-    values = [] if shared is None else [shared]
-    for (_, condition, _, name), row in run.headline(group).items():
-        if name == metric and row.status == "ok" and (shared is not None or condition in (CLEAN, perturbation)):
-            values.extend(v for v in (row.value, row.ci_low, row.ci_high) if not math.isnan(v))
-    return figures.padded(values)
-
-
-def _description(run: RunFolder, perturbation: str) -> str:
-    for condition in run.manifest["conditions"]:
-        if condition["name"] == perturbation and condition.get("description"):
-            return f" {str(condition['description']).strip().rstrip('.')}."
-    return ""
-
-
-def _parts(methods: Sequence[str], run: RunFolder) -> list[list[str]]:
-    """The methods of each figure, about as many in each; the method that the benchmark tests stands in all of them."""
-    if len(methods) <= CURVES_PER_FIGURE:
-        return [list(methods)] if methods else []
-    spec = run.manifest["comparisons"]
-    tested = [method for method in methods if spec is not None and method == spec["method"]]
-    others = [method for method in methods if method not in tested]
-    n_parts = math.ceil(len(others) / (CURVES_PER_FIGURE - len(tested)))
-    size = math.ceil(len(others) / n_parts)
-    return [others[start : start + size] + tested for start in range(0, len(others), size)]
-
-
-def _curves(
-    run: RunFolder, group: Group, perturbation: str, extents: dict[str, tuple[float, float]]
-) -> list[FigureBlock]:
-    cells = run.headline(group)
-    severities = run.perturbations[perturbation]
-    unit = run.severity_unit(perturbation)
-    drawn: list[str] = []
-    missing: list[str] = []
-    for method in run.methods:
-        rows = [cells.get((method, perturbation, s, m)) for s in severities for m in extents]
-        (drawn if any(row is not None and row.status == "ok" for row in rows) else missing).append(method)
-    blocks = []
-    parts = _parts(drawn, run)
-    for part, shown in enumerate(parts, start=1):
-        panels: list[figures.CurvePanel] = []
-        used: list[ResultRow] = []
-        for metric, extent in extents.items():
-            curves = []
-            for method in shown:
-                points = [(0.0, cells.get((method, CLEAN, None, metric)))]
-                # A perturbation without an amount is drawn one step away from clean.
-                points += [(1.0 if s is None else s, cells.get((method, perturbation, s, metric))) for s in severities]
-                traced = [(x, row, _estimate(row)) for x, row in points]
-                used.extend(row for _, row, estimate in traced if row is not None and estimate is not None)
-                known = [(x, estimate) for x, _, estimate in traced if estimate is not None]
-                curves.append(figures.Curve(method, [x for x, _ in known], [e for _, e in known]))
-            references = {
-                name: row.value
-                for name in run.references
-                if (row := cells.get((name, CLEAN, None, metric))) is not None and row.status == "ok"
-            }
-            baseline = run.declared(metric).without_skill(tables.event_rate(used))
-            panels.append(
-                figures.CurvePanel(
-                    tables.heading(run, metric),
-                    [curve for curve in curves if curve.xs],
-                    references,
-                    baseline,
-                    extent,
-                )
-            )
-        look = figures.looks(run.methods)
-        caption = f"{perturbation}.{_description(run, perturbation)}"
-        if unit:
-            caption += f" Severity: {unit}."
-        caption += f" {tables.seeds_words(run)}; the bands are the {tables.interval_words(run)}."
-        caption += f" {tables.counts_words(used)} Axes do not start at 0"
-        shared = [
-            tables.label(run, metric) for metric in extents if run.declared(metric).without_skill(None) is not None
-        ]
-        caption += (
-            f"; that of {wording.enumeration(shared)} is the same in all figures of this section." if shared else "."
-        )
-        if any(panel.baseline is not None for panel in panels):
-            caption += " Dotted: a prediction without skill."
-        if run.references:
-            caption += f" Dashed: {wording.enumeration(list(run.references))}, on clean records."
-        if missing:
-            caption += f" Without a number here (see the section on missing cells): {wording.enumeration(missing)}."
-        if len(parts) > 1:
-            caption += f" Part {part} of {len(parts)}: {len(drawn)} methods in all."
-        legend: list[tuple[figures.Look | None, str]] = [(look[method], method) for method in shown]
-        legend.extend((None, name) for name in run.references)
-        over = f"severity of {perturbation}"
-        svg = figures.curves(panels, look, over, f"severity: {unit}" if unit else over)
-        blocks.append(FigureBlock(svg, caption, tuple(legend)))
-    return blocks
 
 
 def citation_table(run: RunFolder, group: Group) -> Table | None:
@@ -341,7 +207,9 @@ def missing(run: RunFolder, group: Group) -> Section:
         where = wording.condition_label(str(failure["condition"]), None if severity is None else float(severity))
         method = str(failure["method"])
         failed.add((method, where))
-        note("failed", "all metrics", f"{failure['stage']}: {failure['reason']}", method, str(failure["seed"]), where)
+        metric = failure.get("metric")
+        what = "all metrics" if metric is None else tables.label(run, metric)
+        note("failed", what, f"{failure['stage']}: {failure['reason']}", method, str(failure["seed"]), where)
     reads = {str(m["label"]): str(m.get("reads") or "something else") for m in run.manifest["methods"]}
     for (method, condition, severity, metric), row in run.headline(group).items():
         where = wording.condition_label(condition, severity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from eagbench.analysis import robustness as names
+from eagbench.analysis import summaries as names
 from eagbench.metrics.number_names import UNCORRECTED
 from eagbench.report import tables, wording
 from eagbench.report.page.blocks import Block, Folded, Prose, Section, TableBlock

@@ -9,6 +9,7 @@ from typing import Any
 
 from eagbench.runs.reader import RunFolder
 from eagbench.runs.schema import TRAINING, TRAINING_SUMMARIES
+from eagbench.stages.parquet_files import read_parquet
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,10 @@ def _short_title(methods: Sequence[str]) -> str:
 
 def trained(run: RunFolder) -> tuple[Trained, ...]:
     """Every training of the run, in the order of the methods; those with the same stages as one."""
-    import pyarrow.parquet as pq
-
     path = run.path / TRAINING
     if not path.is_file():
         return ()
-    records = pq.read_table(path).to_pylist()
+    records = read_parquet(path).to_pylist()
     shared = _shared(records)
     found = []
     for (kind, _, stages), methods in shared.items():

@@ -199,15 +199,6 @@ def _unparsed(row: ResultRow, n_seeds: int) -> float:
     return row.n_unparsed / answers if answers else 0.0
 
 
-def transfer_tables(run: RunFolder) -> list[Table]:
-    """The tables of a run across domains: the matrix of each metric, coverage, gaps; none for a run with one domain."""
-    if not is_crossed(run):
-        return []
-    matrices = [matrix_table(run, metric) for metric in run.metrics]
-    gaps = [gap_table(run, metric) for metric in run.metrics]
-    return [table for table in (*matrices, coverage_table(run), *gaps) if table is not None]
-
-
 def _across(run: RunFolder) -> list[Mapping[str, str]]:
     """Rows of domains.csv of pairs whose domains hold different cases."""
     holds = {domain["name"]: set(domain["holds"]) for domain in run.manifest["transfer"]["domains"]}

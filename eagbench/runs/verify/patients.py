@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from eagbench.runs.verify.findings import Findings
+from eagbench.stages.parquet_files import read_parquet
 from eagbench.stages.split import PARTS, patient_set_hash
 
 Place = tuple[str, int]  # domain, fold
@@ -16,7 +15,7 @@ Place = tuple[str, int]  # domain, fold
 
 def check_patients(folder: Path, manifest: Mapping[str, Any], findings: Findings) -> None:
     """No patient of a fold's held-out part is in the set that any training stage behind its predictions recorded."""
-    table = pq.read_table(folder / "patients.parquet").to_pylist()
+    table = read_parquet(folder / "patients.parquet").to_pylist()
     patients: dict[Place, dict[str, set[str]]] = {}
     for row in table:
         parts = patients.setdefault((row["domain"], row["fold"]), {part: set() for part in PARTS})
@@ -35,7 +34,7 @@ def check_patients(folder: Path, manifest: Mapping[str, Any], findings: Findings
     _check_stages(manifest, patients, findings)
     held_out = {(row["domain"], row["case_id"]): row["fold"] for row in table if row["part"] == "held_out"}
     for path in (folder / "predictions").glob("*.parquet"):
-        predicted = pq.read_table(path, columns=["domain_eval", "case_id", "fold"]).to_pylist()
+        predicted = read_parquet(path, columns=["domain_eval", "case_id", "fold"]).to_pylist()
         if any(held_out.get((r["domain_eval"], r["case_id"])) != r["fold"] for r in predicted):
             findings.problems.append(f"{path.name} predicts cases outside the held-out part")
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from eagbench.runs.schema import TUNING_PREDICTIONS
 from eagbench.runs.verify.findings import TOLERANCE, Findings
+from eagbench.stages.parquet_files import read_parquet
 from eagbench.stats.recalibration import fit_recalibration
 
 
@@ -20,8 +21,8 @@ def check_recalibration(folder: Path, manifest: Mapping[str, Any], findings: Fin
     fitted = manifest.get("recalibration", [])
     if not fitted:
         return
-    tuning = pq.read_table(folder / TUNING_PREDICTIONS).to_pylist()
-    patients = pq.read_table(folder / "patients.parquet").to_pylist()
+    tuning = read_parquet(folder / TUNING_PREDICTIONS).to_pylist()
+    patients = read_parquet(folder / "patients.parquet").to_pylist()
     parts = {(row["domain"], row["fold"], row["part"], row["case_id"]) for row in patients}
     for curve in fitted:
         method, seed, domain, fold = (curve[key] for key in ("method", "seed", "domain_train", "fold"))

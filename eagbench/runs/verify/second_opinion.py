@@ -36,7 +36,7 @@ def reference_value(metric: str, records: Sequence[Mapping[str, Any]], metrics: 
         "brier_resolution": lambda: _brier_parts(label, probability, int(params["bins"]))[1],
         "brier_uncertainty": lambda: float(label.mean() * (1 - label.mean())) if len(label) else float("nan"),
         "unparsed_rate": lambda: float(np.mean(~parsed)),
-        "attention_jaccard": lambda: _jaccard(chosen, "cited_features"),
+        "citation_jaccard": lambda: _jaccard(chosen, "cited_features"),
         "cited_features": lambda: _cited(chosen),
         "alignment_over_constant": lambda: _jaccard(chosen, "cited_features") - _jaccard(chosen, "constant_features"),
         "attention_mass": lambda: _attention_mass(chosen),

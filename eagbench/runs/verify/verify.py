@@ -46,7 +46,7 @@ def verify(folder: Path) -> Findings:
             f"this run was made by eagbench {manifest.get('eagbench_version', 'of another version')}, which recorded "
             "other facts for the proof",
             where=str(folder),
-            mend="verify it with that version, or run the benchmark again with this one",
+            hint="verify it with that version, or run the benchmark again with this one",
         )
     findings = Findings()
     _check_files(folder, manifest, findings)

@@ -77,6 +77,6 @@ def take(ranking: IntArray, labels: IntArray, shots: int, *, balanced: bool) -> 
             f"{shots} examples were asked for, and the {len(labels)} training cases ({int(labels.sum())} with the "
             "outcome) do not hold them",
             where="method few_shot",
-            mend="take fewer `shots`, `balanced: false`, or more patients",
+            hint="take fewer `shots`, `balanced: false`, or more patients",
         )
     return taken

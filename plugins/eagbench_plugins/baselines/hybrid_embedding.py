@@ -44,8 +44,10 @@ from eagbench.api import (
     TextEncoder,
     TrainingData,
     UserError,
+    load_arrays,
     open_policy,
     prompt_text,
+    save_arrays,
 )
 from eagbench_plugins.baselines.expert_output import (
     ComponentSpec,
@@ -58,6 +60,7 @@ from eagbench_plugins.baselines.logistic_head import LogisticHead
 # Cases per call of the model, so that a progress bar moves.
 _CHUNK = 256
 _FEATURES = "features.json"
+_EMBEDDING = "embedding.safetensors"
 
 
 class HybridEmbedding:
@@ -117,28 +120,20 @@ class HybridEmbedding:
 
 def encode_training_cases(run: StageRun) -> None:
     """The stage `embedding`: writes the policy's representation of each training case, which it is given unlabelled."""
-    from safetensors.numpy import save_file
-
     cases: Cases = run.inputs["cases"]
     record_text = RecordText.load(run.inputs["record_text"])
     style = STYLES[run.params["style"]]
-    save_file(
-        {"embedding": encode(cases, run.inputs["policy"], record_text, style, run.progress)},
-        run.out / "embedding.safetensors",
-    )
-    (run.out / "case_ids.json").write_text(json.dumps(list(cases.case_ids)), encoding="utf-8")
+    embedding = encode(cases, run.inputs["policy"], record_text, style, run.progress)
+    save_arrays(run.out / _EMBEDDING, {"embedding": embedding}, {"case_ids": list(cases.case_ids)})
 
 
 def fit_head(run: StageRun) -> None:
     """The stage `head`: fits on training cases and what is known of them without their label."""
-    from safetensors.numpy import load_file
-
     data: TrainingData = run.inputs["training"]
     cases, labels = data.train.cases, data.train.labels
-    folder: Path = run.inputs["embedding"]
-    position = {name: i for i, name in enumerate(json.loads((folder / "case_ids.json").read_text(encoding="utf-8")))}
-    embedding = load_file(folder / "embedding.safetensors")["embedding"]
-    embedding = embedding[[position[case_id] for case_id in cases.case_ids]]
+    arrays, about = load_arrays(run.inputs["embedding"] / _EMBEDDING)
+    position = {name: i for i, name in enumerate(about["case_ids"])}
+    embedding = arrays["embedding"][[position[case_id] for case_id in cases.case_ids]]
     output = output_on_training(run.inputs["salience"], cases)
     columns, weights = _joined(embedding, output)
     LogisticHead.fit(columns, weights, labels, cases.patient_ids, run.seed).save(run.out)
@@ -165,7 +160,7 @@ def encode(
         raise UserError(
             "this policy does not give its hidden states, and hybrid_embedding reads them",
             where=f"policy {type(model).__name__}",
-            mend="use the policy `tiny` or `hf`, or the method `hybrid_prompt`, which needs text only",
+            hint="use the policy `tiny` or `hf`, or the method `hybrid_prompt`, which needs text only",
         )
     parts: list[FloatArray] = [model.encode([])]
     starts = range(0, len(cases), _CHUNK)

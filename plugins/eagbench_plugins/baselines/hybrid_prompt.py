@@ -9,7 +9,7 @@ Departures, numbered:
    pre-trained on short prompts.
 2. The features are the expert's heaviest among those observed in the case, as for the alignment metrics, but for those
    without any weight (an expert that is trained for several domains does not read what one of them alone measures). A
-   policy that repeats them cites what it was told: this method's `attention_jaccard` says nothing of its own reading.
+   policy that repeats them cites what it was told: this method's `citation_jaccard` says nothing of its own reading.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ converge, in a fold or on all cases, is not chosen while another one does.
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,11 +19,11 @@ from typing import Self
 
 import numpy as np
 
-from eagbench.api import FloatArray, IntArray, UserError
+from eagbench.api import FloatArray, IntArray, UserError, load_arrays, save_arrays
 
 INVERSE_PENALTIES: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
 _FOLDS = 5
-_FILE = "head.json"
+_FILE = "head.safetensors"
 
 
 class NotConvergedError(UserError):
@@ -104,7 +103,7 @@ class LogisticHead:
                 raise NotConvergedError(
                     f"a fit with C = {inverse_penalty:g} did not converge in {model.max_iter} iterations",
                     where="hybrid with a trained head",
-                    mend="look for columns or weights that are many orders of magnitude apart",
+                    hint="look for columns or weights that are many orders of magnitude apart",
                 ) from error
         return cls(
             mean=mean,
@@ -124,29 +123,26 @@ class LogisticHead:
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * self.log_odds(columns))))  # the logistic function, no overflow
 
     def save(self, folder: Path) -> None:
-        """Writes `head.json`; JSON keeps every float64 to the bit."""
-        content = {
-            "mean": self.mean.tolist(),
-            # JSON has no infinity: a column that was constant in training has no scale, nor has a C that failed a loss.
-            "scale": [value if np.isfinite(value) else None for value in self.scale.tolist()],
-            "coefficient": self.coefficient.tolist(),
-            "intercept": self.intercept,
-            "inverse_penalty": self.inverse_penalty,
-            "log_loss": [[c, loss if np.isfinite(loss) else None] for c, loss in self.log_loss.items()],
+        """Writes `head.safetensors`."""
+        arrays = {
+            "mean": self.mean,
+            "scale": self.scale,
+            "coefficient": self.coefficient,
+            "log_loss": np.array([[c, loss] for c, loss in self.log_loss.items()]).reshape(-1, 2),
         }
-        (folder / _FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        save_arrays(folder / _FILE, arrays, {"intercept": self.intercept, "inverse_penalty": self.inverse_penalty})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What `save` wrote."""
-        content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        """Reads what `save` wrote."""
+        arrays, about = load_arrays(folder / _FILE)
         return cls(
-            mean=np.array(content["mean"]),
-            scale=np.array([np.inf if value is None else value for value in content["scale"]]),
-            coefficient=np.array(content["coefficient"]),
-            intercept=content["intercept"],
-            inverse_penalty=content["inverse_penalty"],
-            log_loss={c: np.inf if loss is None else loss for c, loss in content["log_loss"]},
+            mean=arrays["mean"],
+            scale=arrays["scale"],
+            coefficient=arrays["coefficient"],
+            intercept=about["intercept"],
+            inverse_penalty=about["inverse_penalty"],
+            log_loss={float(c): float(loss) for c, loss in arrays["log_loss"]},
         )
 
 
@@ -162,7 +158,7 @@ def _cross_validated(
         raise UserError(
             f"the penalty can't be chosen: among {len(labels)} training cases one outcome has {fewest} patients",
             where="hybrid with a trained head",
-            mend="take more patients, or another split seed",
+            hint="take more patients, or another split seed",
         )
     splitter = StratifiedGroupKFold(min(_FOLDS, fewest), shuffle=True, random_state=seed % 2**32)
     folds = [

@@ -102,7 +102,7 @@ def _refuse_long_prompts(model: LanguageModel, prompts: Sequence[WrittenPrompt],
         raise UserError(
             f"the longest prompt takes {longest} tokens, its answer up to {max_new_tokens}; the policy reads {limit}",
             where="policy",
-            mend="show less of a record (`record_text: periods`, `values: quantile`, `instructions: short`), take "
+            hint="show less of a record (`record_text: periods`, `values: quantile`, `instructions: short`), take "
             "fewer `shots`, or lower the method's `max_new_tokens`",
         )
 

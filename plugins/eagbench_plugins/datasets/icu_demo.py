@@ -25,6 +25,7 @@ from eagbench.api import (
     StrictParams,
     Task,
     UserError,
+    files_under,
     vocabulary,
 )
 from eagbench_plugins.datasets.measurements import cases_of_stays, series_by_stay
@@ -88,14 +89,7 @@ class IcuDemo:
         Raises:
             UserError: The root or one of its files is missing.
         """
-        root = self.params.root
-        if not root.is_dir():
-            raise UserError(f"data root '{root}' is no folder", where="data.root", mend=_WHERE_FROM)
-        paths = tuple(root / f"{name}.parquet" for name in ("sta", "dyn", "outc"))
-        for path in paths:
-            if not path.is_file():
-                raise UserError(f"there is no '{path.name}' in '{root}'", where="data.root", mend=_WHERE_FROM)
-        return paths
+        return files_under(self.params.root, ["sta.parquet", "dyn.parquet", "outc.parquet"], _WHERE_FROM)
 
     def load(self, run: StageRun) -> Cohort:
         """Reads the cohort: one case per stay with a measurement in the window.
@@ -174,12 +168,12 @@ def _read(path: Path, columns: Sequence[str]) -> pl.DataFrame:
         table = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"can't be read as Parquet ({reason})", where=str(path), mend=_WHERE_FROM) from error
+        raise UserError(f"can't be read as Parquet ({reason})", where=str(path), hint=_WHERE_FROM) from error
     for column in columns:
         if column not in table.columns:
-            raise UserError(f"column '{column}' is missing", where=str(path), mend=_WHERE_FROM)
+            raise UserError(f"column '{column}' is missing", where=str(path), hint=_WHERE_FROM)
     if table["stay_id"].null_count() or not table["stay_id"].dtype.is_integer():
-        raise UserError("column 'stay_id' must hold a whole number in every row", where=str(path), mend=_WHERE_FROM)
+        raise UserError("column 'stay_id' must hold a whole number in every row", where=str(path), hint=_WHERE_FROM)
     return table.select(columns)
 
 
@@ -205,7 +199,7 @@ def _hours(rows: pl.DataFrame, path: Path) -> FloatArray:
 def _positions(rows: pl.DataFrame, ids: Any, path: Path) -> Any:
     """For each row the position of its stay in `ids`. Shape (M,)."""
     if len(np.unique(ids)) != len(ids):
-        raise UserError("a stay stands twice in sta.parquet", where=str(path.parent), mend=_WHERE_FROM)
+        raise UserError("a stay stands twice in sta.parquet", where=str(path.parent), hint=_WHERE_FROM)
     found = rows["stay_id"].to_numpy()
     position = np.minimum(np.searchsorted(ids, found), len(ids) - 1)
     unknown = ids[position] != found
@@ -213,7 +207,7 @@ def _positions(rows: pl.DataFrame, ids: Any, path: Path) -> Any:
         raise UserError(
             f"{len(np.unique(found[unknown]))} stays are not in sta.parquet, the first is {found[unknown][0]}",
             where=str(path),
-            mend=_WHERE_FROM,
+            hint=_WHERE_FROM,
         )
     return position
 
@@ -227,7 +221,7 @@ def _labels(table: pl.DataFrame, ids: Any, path: Path) -> Any:
         raise UserError(
             f"{len(lacking)} stays have no label of 0 or 1 (the first: {first}), or one has two",
             where=str(path),
-            mend=_WHERE_FROM,
+            hint=_WHERE_FROM,
         )
     return np.array([label[stay] for stay in ids.tolist()], dtype=np.int64)
 

@@ -26,6 +26,7 @@ from eagbench.api import (
     StrictParams,
     Task,
     UserError,
+    files_under,
     vocabulary,
 )
 from eagbench_plugins.datasets.measurements import cases_of_stays, series_by_stay
@@ -90,14 +91,8 @@ class PhysioNet2012:
         Raises:
             UserError: The root or one of its files is missing.
         """
-        root = self.params.root
-        mend = f"Set data.root to the folder with '{_ARCHIVE}' and '{_OUTCOMES}' (physionet.org, challenge-2012)."
-        if not root.exists():
-            raise UserError(f"data root '{root}' does not exist", where="data.root", mend=mend)
-        for name in (_ARCHIVE, _OUTCOMES):
-            if not (root / name).is_file():
-                raise UserError(f"there is no '{name}' in '{root}'", where="data.root", mend=mend)
-        return (root / _ARCHIVE, root / _OUTCOMES)
+        hint = f"Set data.root to the folder with '{_ARCHIVE}' and '{_OUTCOMES}' (physionet.org, challenge-2012)."
+        return files_under(self.params.root, [_ARCHIVE, _OUTCOMES], hint)
 
     def load(self, run: StageRun) -> Cohort:
         """Reads the cohort: one case per record with a measurement in the window.
@@ -182,7 +177,7 @@ def _read_records(archive: Path) -> pl.DataFrame:
     """All rows of all records: `record`, `minutes` (ints), `parameter`, `value`, in the records' order."""
     import polars as pl
 
-    mend = "Fetch the archive again from its origin."
+    hint = "Fetch the archive again from its origin."
     texts: list[bytes] = []
     try:
         with tarfile.open(archive, "r:gz") as tar:
@@ -191,15 +186,15 @@ def _read_records(archive: Path) -> pl.DataFrame:
                 if content is not None:
                     texts.append(content.read().rstrip(b"\r\n"))
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise UserError(f"is corrupt or no gzip archive ({error})", where=str(archive), mend=mend) from error
+        raise UserError(f"is corrupt or no gzip archive ({error})", where=str(archive), hint=hint) from error
     for text in texts:
         header = text.split(b"\n", 1)[0].strip().decode(errors="replace")
         if header != _HEADER:
             missing = [name for name in _HEADER.split(",") if name not in header.split(",")]
             what = f"column '{missing[0]}' is missing" if missing else "the columns are in another order"
-            raise UserError(f"{what} in a record's header '{header}'", where=str(archive), mend=mend)
+            raise UserError(f"{what} in a record's header '{header}'", where=str(archive), hint=hint)
     if not texts:
-        raise UserError("holds no record", where=str(archive), mend=mend)
+        raise UserError("holds no record", where=str(archive), hint=hint)
     try:
         rows = (
             pl.read_csv(
@@ -213,13 +208,13 @@ def _read_records(archive: Path) -> pl.DataFrame:
             .with_columns(minutes=pl.col("field_0").cast(pl.Int64) * 60 + pl.col("field_1").cast(pl.Int64))
         )
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"a record can't be read ({error})", where=str(archive), mend=mend) from error
+        raise UserError(f"a record can't be read ({error})", where=str(archive), hint=hint) from error
     # A record's rows follow the one that names it.
     named = pl.when(pl.col("parameter") == "RecordID").then(pl.col("value")).forward_fill().cast(pl.Int64)
     rows = rows.with_columns(record=named).select("record", "minutes", "parameter", "value")
     ids = rows.filter(pl.col("parameter") == "RecordID")["record"]
     if ids.n_unique() != len(texts) or len(ids) != len(texts) or rows["record"].null_count():
-        raise UserError("not every record names its own RecordID once, first", where=str(archive), mend=mend)
+        raise UserError("not every record names its own RecordID once, first", where=str(archive), hint=hint)
     return rows
 
 
@@ -263,20 +258,20 @@ def _read_outcomes(path: Path, ids: Any) -> tuple[Any, dict[str, Any]]:
     """0 or 1 per record of `ids`, shape (N,), and the scores by name, NaN where unknown, each of shape (N,)."""
     import polars as pl
 
-    mend = f"Use the published '{_OUTCOMES}'."
+    hint = f"Use the published '{_OUTCOMES}'."
     try:
         table = pl.read_csv(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"can't be read as CSV ({error})", where=str(path), mend=mend) from error
+        raise UserError(f"can't be read as CSV ({error})", where=str(path), hint=hint) from error
     table.columns = [column.strip() for column in table.columns]
     for column in ("RecordID", "In-hospital_death"):
         if column not in table.columns:
-            raise UserError(f"column '{column}' is missing", where=str(path), mend=mend)
+            raise UserError(f"column '{column}' is missing", where=str(path), hint=hint)
     died = dict(zip(table["RecordID"].to_list(), table["In-hospital_death"].to_list(), strict=True))
     lacking = [record for record in ids.tolist() if died.get(record) not in (0, 1)]
     if lacking:
         raise UserError(
-            f"{len(lacking)} records have no outcome, the first is {lacking[0]}", where=str(path), mend=mend
+            f"{len(lacking)} records have no outcome, the first is {lacking[0]}", where=str(path), hint=hint
         )
     labels = np.array([died[record] for record in ids.tolist()], dtype=np.int64)
     scores = {}

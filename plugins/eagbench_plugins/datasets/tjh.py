@@ -27,6 +27,7 @@ from eagbench.api import (
     StrictParams,
     Task,
     UserError,
+    files_under,
     vocabulary,
 )
 from eagbench_plugins.datasets.measurements import series_by_stay
@@ -84,12 +85,7 @@ class Tjh:
             UserError: The root or the file is missing.
         """
         root = self.params.root
-        if not root.exists():
-            raise UserError(f"data root '{root}' does not exist", where="data.root", mend=_WHERE_FROM)
-        path = root / _FILE if root.is_dir() else root
-        if not path.is_file():
-            raise UserError(f"there is no '{_FILE}' in '{root}'", where="data.root", mend=_WHERE_FROM)
-        return (path,)
+        return (root,) if root.is_file() else files_under(root, [_FILE], _WHERE_FROM)
 
     def load(self, run: StageRun) -> Cohort:
         """Reads the cohort: one case per patient with a measurement in the window who is still in hospital at its end.
@@ -193,15 +189,15 @@ def _read(path: Path) -> pd.DataFrame:
         table = pd.read_excel(path, engine="openpyxl")
     except (BadZipFile, ParseError, KeyError, ValueError, OSError, EOFError) as error:
         raise UserError(
-            f"can't be read as an Excel file ({error})", where=str(path), mend="Fetch the file again from its origin."
+            f"can't be read as an Excel file ({error})", where=str(path), hint="Fetch the file again from its origin."
         ) from error
     table.columns = [str(column).strip() for column in table.columns]
     labs = [str(item.keys["column"]) for item in vocabulary().source("tjh")]
     for column in (*_DATES, *_NUMBERS, *labs):
         if column not in table.columns:
-            raise UserError(f"column '{column}' is missing", where=str(path), mend=f"Use the published '{_FILE}'.")
+            raise UserError(f"column '{column}' is missing", where=str(path), hint=f"Use the published '{_FILE}'.")
     if table.empty:
-        raise UserError("the table has no rows", where=str(path), mend=f"Use the published '{_FILE}'.")
+        raise UserError("the table has no rows", where=str(path), hint=f"Use the published '{_FILE}'.")
     for column in _DATES:
         table[column] = _converted(table[column], pd.to_datetime, "dates", path)
     for column in (*_NUMBERS, *labs):
@@ -212,7 +208,7 @@ def _read(path: Path) -> pd.DataFrame:
     for column in needed:
         if table[column].isna().any():
             line = int(table[column].isna().to_numpy().argmax()) + 2
-            raise UserError(f"column '{column}' is empty in row {line}", where=str(path), mend="Fill it in.")
+            raise UserError(f"column '{column}' is empty in row {line}", where=str(path), hint="Fill it in.")
     return table.sort_values(["PATIENT_ID", "RE_DATE"], kind="stable").reset_index(drop=True)
 
 

@@ -6,9 +6,9 @@ from eagbench.api import Register, hookimpl
 from eagbench_plugins.eagrl.answer_supervision import AnswerSupervision
 from eagbench_plugins.eagrl.eag_rl import EAGRL
 from eagbench_plugins.eagrl.grpo import DAPO, GRPO
-from eagbench_plugins.eagrl.rewards.attention_jaccard import AttentionJaccardReward
 from eagbench_plugins.eagrl.rewards.attention_mass import AttentionMassReward
 from eagbench_plugins.eagrl.rewards.brier import BrierReward
+from eagbench_plugins.eagrl.rewards.citation_jaccard import CitationJaccardReward
 from eagbench_plugins.eagrl.rewards.classification import ClassificationReward
 from eagbench_plugins.eagrl.rewards.eag import EAGReward
 from eagbench_plugins.eagrl.searches.beam import Beam
@@ -30,10 +30,10 @@ def register_searches(register: Register) -> None:
 
 @hookimpl
 def register_rewards(register: Register) -> None:
-    """Registers `eag`, `classification`, `attention_jaccard`, `attention_mass` and `brier`."""
+    """Registers `eag`, `classification`, `citation_jaccard`, `attention_mass` and `brier`."""
     register(EAGReward)
     register(ClassificationReward)
-    register(AttentionJaccardReward)
+    register(CitationJaccardReward)
     register(AttentionMassReward)
     register(BrierReward)
 

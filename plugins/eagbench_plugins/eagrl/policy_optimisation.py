@@ -62,7 +62,7 @@ def check_trl() -> None:
         raise UserError(
             f"TRL {version} is installed; adaptive clipping was made for, and tested with, TRL {TRL_VERSIONS}",
             where="stage policy_optimisation",
-            mend=f'pip install "trl{TRL_VERSIONS}"',
+            hint=f'pip install "trl{TRL_VERSIONS}"',
         )
 
 
@@ -92,7 +92,7 @@ def case_order(labels: IntArray, steps: int, cases: int, *, balance: bool, seed:
             f"{len(labels)} training cases, {int(labels.sum())} of them positive, can't fill a generated batch of "
             f"{cases} different cases" + (" with half of them positive" if balance else ""),
             where="stage policy_optimisation",
-            mend="lower `cases`, or set `balance: false`",
+            hint="lower `cases`, or set `balance: false`",
         )
     columns = []
     for group, size in zip(groups, sizes, strict=True):

@@ -46,7 +46,7 @@ def fine_tune(run: StageRun) -> None:
             f"{len(selected)} trajectories were selected, none of them of "
             + ("a positive case" if all(item.label == 0 for item in selected) else "a negative case"),
             where="stage sft, minimum_reward",
-            mend="lower the thresholds, raise token_budget, or see summary.json of the trajectories: perhaps no answer "
+            hint="lower the thresholds, raise token_budget, or see summary.json of the trajectories: perhaps no answer "
             "could be read",
         )
     learn(selected, data, STYLES[run.params["style"]], run)

@@ -24,7 +24,7 @@ def open_trainable(folder: Path, stage: str) -> TrainableLanguageModel:
         raise UserError(
             "this policy can't be trained: its weights are not on this machine",
             where=f"stage {stage}",
-            mend="use the policy `tiny` or `hf`",
+            hint="use the policy `tiny` or `hf`",
         )
     return opened
 

@@ -143,13 +143,13 @@ class TrajectoryDistillation:
             raise UserError(
                 f"the {use.kind} '{use.name}' compares with an expert, and the method has none",
                 where=where,
-                mend=f"give the method `expert: lightgbm` (or another one), or choose a {use.kind} that needs none",
+                hint=f"give the method `expert: lightgbm` (or another one), or choose a {use.kind} that needs none",
             )
         if needs_steps and not STYLES[self.params.style].cites_features:
             raise UserError(
                 f"the search '{use.name}' goes step by step, and the style '{self.params.style}' has no steps",
                 where=where,
-                mend="use `style: question_decomposition`, or the search `best_of_n`",
+                hint="use `style: question_decomposition`, or the search `best_of_n`",
             )
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:

@@ -121,7 +121,7 @@ def declare(params: TwoStages, plan: MethodPlan, method: str) -> Mapping[str, St
             raise UserError(
                 f"the reward '{reward.name}' compares with an expert, and the method has none",
                 where=f"method {method}, policy_optimisation",
-                mend="give the method `expert: lightgbm` (or another one), or choose a reward that needs none",
+                hint="give the method `expert: lightgbm` (or another one), or choose a reward that needs none",
             )
         inputs["salience"] = plan.cross_fitted_salience(plan.component("expert", params.expert, "expert"))
     optimised = plan.stage(

@@ -141,13 +141,13 @@ class ClinicalScore:
         if len(np.unique(labels)) < 2:
             raise UserError(
                 "clinical_score needs both outcomes among its training cases",
-                mend="Use more patients, or another split seed.",
+                hint="Use more patients, or another split seed.",
             )
         score = self._scores(cases)
         if np.isnan(score).all():
             raise UserError(
                 f"clinical_score: the data set has nothing that the score '{self.params.score}' can be read from",
-                mend="Leave the method out, or choose a score that the data hold: news2 needs some of "
+                hint="Leave the method out, or choose a score that the data hold: news2 needs some of "
                 f"{', '.join(NEWS2_FEATURES)}; saps_i and sofa come with physionet2012.",
             )
         self.median = float(np.nanmedian(score))

@@ -10,9 +10,8 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 from pydantic import Field
 
-from eagbench.api import Cases, FloatArray, StageRun, StrictParams, TrainingData, UserError
+from eagbench.api import Cases, FloatArray, RecordSummary, StageRun, Statistic, StrictParams, TrainingData, UserError
 from eagbench_plugins.experts.salience import as_salience
-from eagbench_plugins.experts.summary import RecordSummary, Statistic
 from eagbench_plugins.experts.tuning import is_large_enough, patient_folds
 
 
@@ -66,7 +65,7 @@ class XGBoost:
         if len(np.unique(data.train.labels)) < 2:
             raise UserError(
                 "xgboost needs both outcomes among its training cases",
-                mend="Use more patients, or another split seed.",
+                hint="Use more patients, or another split seed.",
             )
         cases = data.train.cases
         self.summary = RecordSummary(cases.feature_names, cases.static_names, self.params.summary)
@@ -156,7 +155,7 @@ def _xgboost() -> Any:
     if importlib.util.find_spec("xgboost") is None:
         raise UserError(
             "the expert 'xgboost' needs the package xgboost, which is not installed",
-            mend='pip install "eagbench[xgboost]"',
+            hint='pip install "eagbench[xgboost]"',
         )
     import xgboost
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
@@ -10,9 +9,21 @@ from typing import Annotated, ClassVar, Self
 import numpy as np
 from pydantic import Field
 
-from eagbench.api import Cases, FloatArray, StageRun, StrictParams, TrainingData, UserError
+from eagbench.api import (
+    Cases,
+    FloatArray,
+    RecordSummary,
+    StageRun,
+    Statistic,
+    StrictParams,
+    TrainingData,
+    UserError,
+    load_arrays,
+    save_arrays,
+)
 from eagbench_plugins.experts.salience import as_salience
-from eagbench_plugins.experts.summary import RecordSummary, Statistic
+
+_FILE = "logistic_regression.safetensors"
 
 
 class LogisticRegression:
@@ -50,7 +61,7 @@ class LogisticRegression:
         if len(np.unique(labels)) < 2:
             raise UserError(
                 "logistic_regression needs both outcomes among its training cases",
-                mend="Use more patients, or another split seed.",
+                hint="Use more patients, or another split seed.",
             )
         self.summary = RecordSummary(cases.feature_names, cases.static_names, self.params.summary)
         table = self.summary.table(cases)  # (N, C)
@@ -74,7 +85,7 @@ class LogisticRegression:
             except ConvergenceWarning as error:
                 raise UserError(
                     f"logistic_regression did not converge in {self.params.max_iterations} iterations",
-                    mend="Raise max_iterations or lower inverse_penalty.",
+                    hint="Raise max_iterations or lower inverse_penalty.",
                 ) from error
         self.coefficient = np.asarray(model.coef_[0], dtype=np.float64)
         self.intercept = float(model.intercept_[0])
@@ -92,29 +103,20 @@ class LogisticRegression:
         return as_salience(weights, self.summary.features, cases)
 
     def save(self, folder: Path) -> None:
-        """Writes `logistic_regression.json`; JSON keeps every float64 to the bit."""
-        content = {
-            "summary": self.summary.as_json(),
-            "median": self.median.tolist(),
-            "mean": self.mean.tolist(),
-            # JSON has no infinity: a column that was constant in training has no scale.
-            "scale": [value if np.isfinite(value) else None for value in self.scale.tolist()],
-            "coefficient": self.coefficient.tolist(),
-            "intercept": self.intercept,
-        }
-        (folder / "logistic_regression.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        """Writes `logistic_regression.safetensors`."""
+        arrays = {name: getattr(self, name) for name in ("median", "mean", "scale", "coefficient")}
+        about = {"summary": self.summary.as_json(), "intercept": self.intercept}
+        save_arrays(folder / _FILE, arrays, about)
 
     @classmethod
     def load(cls, params: Params, folder: Path) -> Self:
-        """The fitted expert that `save` wrote."""
-        content = json.loads((folder / "logistic_regression.json").read_text(encoding="utf-8"))
+        """Reads the fitted expert that `save` wrote."""
+        arrays, about = load_arrays(folder / _FILE)
         expert = cls(params)
-        expert.summary = RecordSummary.from_json(content["summary"])
-        expert.median = np.array(content["median"])
-        expert.mean = np.array(content["mean"])
-        expert.scale = np.array([np.inf if value is None else value for value in content["scale"]])
-        expert.coefficient = np.array(content["coefficient"])
-        expert.intercept = float(content["intercept"])
+        expert.summary = RecordSummary.from_json(about["summary"])
+        expert.median, expert.mean = arrays["median"], arrays["mean"]
+        expert.scale, expert.coefficient = arrays["scale"], arrays["coefficient"]
+        expert.intercept = float(about["intercept"])
         return expert
 
     def _filled(self, table: FloatArray) -> FloatArray:

@@ -49,7 +49,7 @@ class NeuralExpert:
         if len(np.unique(data.train.labels)) < 2:
             raise UserError(
                 f"{self.name} needs both outcomes among its training cases",
-                mend="Use more patients, or another split seed.",
+                hint="Use more patients, or another split seed.",
             )
         if is_large_enough(data.tuning):
             self._train(data.train, data.tuning, self.params, run)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eagbench.api import Case, Cases, Feature, FeatureVocabulary, FurtherLine, PerturbationTraits
+from eagbench.api import Case, Cases, Distractor, Feature, FeatureVocabulary, PerturbationTraits
 from eagbench_plugins.perturbations.record_change import RecordChange
 from eagbench_plugins.perturbations.severity import check_number
 
@@ -75,14 +75,14 @@ class DistractorFeatures(RecordChange):
         lines = [
             _line(self._distractors[i], case, np.random.default_rng([seed, int(i)])) for i in order[: int(severity)]
         ]
-        return replace(case, further=(*case.further, *lines))
+        return replace(case, distractors=(*case.distractors, *lines))
 
 
-def _line(feature: Feature, case: Case, rng: np.random.Generator) -> FurtherLine:
+def _line(feature: Feature, case: Case, rng: np.random.Generator) -> Distractor:
     """Values from a normal distribution whose central 95 % is the reference range, cut there."""
     low, high = (float(limit) for limit in feature.reference if limit is not None)
     before = int(rng.integers(len(case.features) + 1))
     rows = rng.permutation(len(case.times))[: int(rng.integers(1, _MOST_TIMES + 1))]
     values = np.full(len(case.times), np.nan, dtype=np.float32)  # (T,)
     values[rows] = np.clip(rng.normal((low + high) / 2, (high - low) / 4, len(rows)), low, high)
-    return FurtherLine(feature, values, before)
+    return Distractor(feature, values, before)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eagbench.api import Case, Cases, FeatureVocabulary, PerturbationTraits, WrittenAs
+from eagbench.api import Case, Cases, FeatureVocabulary, PerturbationTraits, Rendering
 from eagbench_plugins.perturbations.record_change import RecordChange
 
 _LONGEST_ABBREVIATION = 8
@@ -20,16 +20,16 @@ def is_abbreviation(name: str) -> bool:
     return len(name) <= _LONGEST_ABBREVIATION and " " not in name and any(letter.isupper() for letter in name)
 
 
-def other_names(cases: Cases, wanted: Callable[[str], bool]) -> dict[str, tuple[WrittenAs, ...]]:
+def other_names(cases: Cases, wanted: Callable[[str], bool]) -> dict[str, tuple[Rendering, ...]]:
     """For each feature the wanted ones among its label and its declared synonyms; features without one are left out.
 
     Only names that an answer can cite are taken: they name one feature of the cohort, and hold no separator of a list.
     """
     known = FeatureVocabulary(cases.features)
-    found: dict[str, tuple[WrittenAs, ...]] = {}
+    found: dict[str, tuple[Rendering, ...]] = {}
     for feature in cases.features:
         names = tuple(
-            WrittenAs(name, feature.unit)
+            Rendering(name, feature.unit)
             for name in (feature.label, *feature.synonyms)
             if wanted(name)
             and name.casefold() != feature.name.replace("_", " ").casefold()
@@ -41,15 +41,15 @@ def other_names(cases: Cases, wanted: Callable[[str], bool]) -> dict[str, tuple[
     return found
 
 
-def _renamed(case: Case, names: dict[str, tuple[WrittenAs, ...]], severity: float, seed: int) -> Case:
+def _renamed(case: Case, names: dict[str, tuple[Rendering, ...]], severity: float, seed: int) -> Case:
     able = sorted(name for name in case.features if name in names)
     rng = np.random.default_rng(seed)
     order, choice = rng.permutation(len(able)), rng.random(len(able))
-    written = dict(case.written)
+    written = dict(case.renderings)
     for i in order[: round(severity * len(able))]:
         others = names[able[i]]
         written[able[i]] = others[int(choice[i] * len(others))]
-    return replace(case, written=written)
+    return replace(case, renderings=written)
 
 
 class FeatureSynonyms(RecordChange):
@@ -66,7 +66,7 @@ class FeatureSynonyms(RecordChange):
         severity_unit="share of the features that have a synonym",
         applies_to=frozenset({"text"}),
     )
-    _names: dict[str, tuple[WrittenAs, ...]]
+    _names: dict[str, tuple[Rendering, ...]]
 
     def fit(self, cases: Cases) -> None:
         """Looks up the names of the features."""
@@ -91,7 +91,7 @@ class FeatureAbbreviations(RecordChange):
         severity_unit="share of the features that have an abbreviation",
         applies_to=frozenset({"text"}),
     )
-    _names: dict[str, tuple[WrittenAs, ...]]
+    _names: dict[str, tuple[Rendering, ...]]
 
     def fit(self, cases: Cases) -> None:
         """Looks up the names of the features."""

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from eagbench.api import Case, Cases, PerturbationTraits, WrittenAs, vocabulary
+from eagbench.api import Case, Cases, PerturbationTraits, Rendering, vocabulary
 from eagbench_plugins.perturbations.record_change import RecordChange
 
 
-def other_units(cases: Cases) -> dict[str, WrittenAs]:
+def other_units(cases: Cases) -> dict[str, Rendering]:
     """How each feature that has another unit is written in it, by the clinical vocabulary's conversions.
 
     The first conversion of a concept that changes the number is taken: mEq/L instead of mmol/L is another label only.
     """
     vocab = vocabulary()
-    found: dict[str, WrittenAs] = {}
+    found: dict[str, Rendering] = {}
     for feature in cases.features:
         if feature.name not in vocab.names or vocab.concept(feature.name).unit != feature.unit:
             continue
@@ -24,12 +24,12 @@ def other_units(cases: Cases) -> dict[str, WrittenAs]:
             if (conversion.factor, conversion.offset) != (1.0, 0.0):
                 # The vocabulary converts into its own unit; here the way leads back.
                 factor, offset = 1.0 / conversion.factor, -conversion.offset / conversion.factor
-                found[feature.name] = WrittenAs(feature.name, unit, factor, offset)
+                found[feature.name] = Rendering(feature.name, unit, factor, offset)
                 break
     return found
 
 
-def _changed(case: Case, units: dict[str, WrittenAs], severity: float, seed: int) -> list[str]:
+def _changed(case: Case, units: dict[str, Rendering], severity: float, seed: int) -> list[str]:
     """The features whose unit changes: the first of one random list of those that can, by name."""
     able = sorted(name for name in case.features if name in units)
     order = np.random.default_rng(seed).permutation(len(able))
@@ -52,7 +52,7 @@ class UnitChange(RecordChange):
         severity_unit="share of the features that have another unit",
         applies_to=frozenset({"text"}),
     )
-    _units: dict[str, WrittenAs]
+    _units: dict[str, Rendering]
 
     def fit(self, cases: Cases) -> None:
         """Looks up which features have another unit."""
@@ -61,7 +61,7 @@ class UnitChange(RecordChange):
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """The case with `severity` of these features written in their other unit."""
         changed = {name: self._units[name] for name in _changed(case, self._units, severity, seed)}
-        return replace(case, written={**case.written, **changed})
+        return replace(case, renderings={**case.renderings, **changed})
 
 
 class UnitChangeUnlabelled(RecordChange):
@@ -77,7 +77,7 @@ class UnitChangeUnlabelled(RecordChange):
         severity_unit="share of the features that have another unit",
         draws_like=UnitChange.name,
     )
-    _units: dict[str, WrittenAs]
+    _units: dict[str, Rendering]
 
     def fit(self, cases: Cases) -> None:
         """Looks up which features have another unit."""

@@ -75,13 +75,13 @@ class HuggingFacePolicy:
             raise UserError(
                 "this is no model folder: it has no config.json",
                 where=f"policy hf, path {self.params.path}",
-                mend="Give the folder that holds config.json, the weights and the tokenizer's files.",
+                hint="Give the folder that holds config.json, the weights and the tokenizer's files.",
             )
         if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
             raise UserError(
                 "this model folder has no weights (*.safetensors or pytorch_model*.bin)",
                 where=f"policy hf, path {self.params.path}",
-                mend="Download the weights into the folder; large files may have been left out of a copy.",
+                hint="Download the weights into the folder; large files may have been left out of a copy.",
             )
         return folder
 
@@ -104,5 +104,5 @@ def _cached(hub_id: str) -> Path:
         raise UserError(
             "there is no such folder, and no model of this name in the local Hugging Face cache",
             where=f"policy hf, path {hub_id}",
-            mend="Give the path of a local model folder, or download the model first (`hf download`).",
+            hint="Give the path of a local model folder, or download the model first (`hf download`).",
         ) from error

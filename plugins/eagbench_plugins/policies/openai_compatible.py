@@ -73,6 +73,6 @@ class OpenAIPolicy:
             raise UserError(
                 f"the environment variable {name} holds no key",
                 where=f"policy openai, {self.params.base_url}",
-                mend=f"export {name}=..., or leave out api_key_env for a server that needs no key",
+                hint=f"export {name}=..., or leave out api_key_env for a server that needs no key",
             )
         return key

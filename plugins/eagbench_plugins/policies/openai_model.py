@@ -202,7 +202,7 @@ class OpenAIModel:
             raise UserError(
                 f"an answer of the server is not in the form of OpenAI's interface: {', '.join(sorted(parts))}",
                 where=f"policy openai, {self._server.base_url}",
-                mend="ask an OpenAI-compatible server, one that reports its usage of tokens",
+                hint="ask an OpenAI-compatible server, one that reports its usage of tokens",
             ) from None
         choice = response.choices[0]
         if isinstance(choice, _TextChoice):
@@ -230,7 +230,7 @@ class OpenAIModel:
         raise UserError(
             f"the server does not sample: for each of {len(repeated)} prompts all its texts are the same",
             where=f"policy openai, {self._server.base_url}",
-            mend="use `answer: greedy`, or let the server sample (transformers serve: `do_sample: true` in the model's"
+            hint="use `answer: greedy`, or let the server sample (transformers serve: `do_sample: true` in the model's"
             " generation_config.json)",
         )
 
@@ -238,7 +238,7 @@ class OpenAIModel:
         return UserError(
             f"this server can't {what}",
             where=f"policy openai, {self._server.base_url}",
-            mend="use `answer: greedy` or `mean_of_n`, and methods that write whole answers; docs/prompting.md has what"
+            hint="use `answer: greedy` or `mean_of_n`, and methods that write whole answers; docs/prompting.md has what"
             " a server needs for more",
         )
 

@@ -154,8 +154,8 @@ class Server:
             text = text.replace(self._key, "***")
         return f": {text[:200]}"
 
-    def _failed(self, what: str, mend: str) -> UserError:
-        return UserError(what, where=f"policy openai, {self.base_url}", mend=mend)
+    def _failed(self, what: str, hint: str) -> UserError:
+        return UserError(what, where=f"policy openai, {self.base_url}", hint=hint)
 
 
 _START_AGAIN = "start it and run the same command again: what it has answered is kept and not asked again"

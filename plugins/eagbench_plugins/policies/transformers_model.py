@@ -339,7 +339,7 @@ def _unmeasurable(reason: str) -> UserError:
     return UserError(
         f"this policy's attention can't be measured: {reason}",
         where="policy, attention",
-        mend="take another policy, or leave out the metric or reward that needs the policy's attention",
+        hint="take another policy, or leave out the metric or reward that needs the policy's attention",
     )
 
 

@@ -17,5 +17,5 @@ def require(module: str, tracker: str, distribution: str) -> None:
         raise UserError(
             f"the tracker '{tracker}' needs the package {distribution}, which is not installed",
             where="trackers",
-            mend=f"pip install {distribution}",
+            hint=f"pip install {distribution}",
         )

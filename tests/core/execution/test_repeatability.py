@@ -24,7 +24,7 @@ methods:
   - {{name: prompt, as: pqd, style: question_decomposition}}
 conditions: [clean, {{name: missing_values, severity: [0.4]}}]
 seeds: [3]
-metrics: [auroc, auprc, brier, ece, attention_jaccard, unparsed_rate]
+metrics: [auroc, auprc, brier, ece, citation_jaccard, unparsed_rate]
 """
 
 

@@ -44,13 +44,13 @@ def test_what_draws_like_another_perturbation_changes_the_same_features() -> Non
             changed(cases, "unit_change", severity),
             changed(cases, "unit_change_unlabelled", severity),
         )
-        assert [sorted(case.written) for case in labelled] == [
+        assert [sorted(case.renderings) for case in labelled] == [
             sorted(moved(case, before)) for case, before in zip(unlabelled, cases, strict=True)
         ]
         named, positional = (changed(cases, f"feature_order{end}", severity) for end in ("", "_positional"))
         for case, other in zip(named, positional, strict=True):
             np.testing.assert_array_equal(case.values, other.values)
-    assert len({tuple(sorted(case.written)) for case in labelled}) > 1
+    assert len({tuple(sorted(case.renderings)) for case in labelled}) > 1
 
 
 def test_parameters_do_not_enter_the_draws() -> None:

@@ -61,14 +61,6 @@ def test_work_in_progress_survives_unless_begun_anew(tmp_path: Path) -> None:
     assert not (store.begin(stage, anew=True) / "half").exists()
 
 
-def test_a_pickle_is_refused(tmp_path: Path) -> None:
-    store, stage = Store.open(tmp_path), node()
-    (store.begin(stage, anew=False) / "model.pkl").write_text("x")
-    with pytest.raises(ValueError, match=r"wrote pickles: model\.pkl"):
-        store.commit(stage, {})
-    assert not store.is_complete(stage)
-
-
 def test_the_content_of_files_counts_and_not_their_folder(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "store")
     for folder, text in (("a", "1"), ("b", "1"), ("c", "2")):

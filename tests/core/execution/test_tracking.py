@@ -16,7 +16,8 @@ import yaml
 from eagbench.config.loading import load_benchmark
 from eagbench.contracts.stages import StageNode, StageRun
 from eagbench.errors import UserError
-from eagbench.execution.executors import local
+from eagbench.execution import tracking
+from eagbench.execution.executors.local import Local
 from eagbench.execution.progress import Reporter
 from eagbench.execution.runner import Outcome, run_plan
 from eagbench.execution.store import Store
@@ -25,6 +26,11 @@ from eagbench.execution.training_files import read_points, stage_names, uses
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
 from eagbench.registry.plugins import load_registry
+
+
+@pytest.fixture(autouse=True)
+def short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "POLL_SECONDS", 0.01)
 
 
 class Listener:
@@ -73,14 +79,14 @@ def follow(nodes: list[StageNode], store: Store, record: Path, workers: int = 1,
 
     listener = Listener()
     names = {n.fingerprint: f"training/a method, seed {n.seed}" for n in nodes}
-    with Follower(nodes, names, store, [listener], record, poll_seconds=0.02, **options) as follower:
+    with Follower(nodes, names, store, [listener], record, **options) as follower:
 
         def done(stage: StageNode, outcome: object) -> bool:
             assert isinstance(outcome, Outcome)
             follower.settled(stage, outcome)
             return outcome.status != "failed"
 
-        local.execute(nodes, partial(compute, store=store), done, workers)
+        Local(Local.Params(workers=workers)).execute(nodes, partial(compute, store=store), done)
     return listener
 
 
@@ -125,7 +131,7 @@ def test_a_fresh_run_passes_over_what_will_be_discarded(tmp_path: Path) -> None:
     (store.partial(stage) / "curves.jsonl").write_text('{"step": 1, "reward": 7}\n')
     time.sleep(0.02)
     listener = Listener()
-    with Follower([stage], {stage.fingerprint: "x"}, store, [listener], tmp_path / "h", fresh=True, poll_seconds=0.01):
+    with Follower([stage], {stage.fingerprint: "x"}, store, [listener], tmp_path / "h", fresh=True):
         time.sleep(0.1)
     assert listener.heard == []
 
@@ -151,7 +157,7 @@ class Broken(Listener):
 
 def test_a_tracker_that_fails_ends_the_run_and_is_named(tmp_path: Path) -> None:
     store, stage = Store.open(tmp_path / "store"), node(steps=3, pause=0.1)
-    follower = Follower([stage], {stage.fingerprint: "x"}, store, [Broken()], tmp_path / "h", poll_seconds=0.02)
+    follower = Follower([stage], {stage.fingerprint: "x"}, store, [Broken()], tmp_path / "h")
     with pytest.raises(ConnectionError, match="no such tracker"), follower:
         follower.settled(stage, compute(stage, store))
 

@@ -21,7 +21,7 @@ from eagbench.contracts.stages import StageRun
 from eagbench.metrics.attention import (
     AlignmentOverConstant,
     AlignmentOverOtherPatient,
-    AttentionJaccard,
+    CitationJaccard,
     CitedFeatures,
     jaccard,
 )
@@ -53,7 +53,7 @@ def test_citations_by_hand() -> None:
         patient=("p", "p", "q"),
     )
     assert point(CitedFeatures, scored) == 1
-    assert point(AttentionJaccard, scored) == pytest.approx((1 / 3 + 1 / 2 + 0) / 3)
+    assert point(CitationJaccard, scored) == pytest.approx((1 / 3 + 1 / 2 + 0) / 3)
     assert point(AlignmentOverConstant, scored) == pytest.approx((1 / 3 + 1 / 2 + 0 - 1 / 3 - 1 - 1) / 3)
     # Patient p is compared with the empty list of q only, and q with both lists of p: (1 + 1/2) / 2.
     assert point(AlignmentOverOtherPatient, scored) == pytest.approx((1 / 3 + 1 / 2 - 3 / 4) / 3)

@@ -14,7 +14,7 @@ from eagbench.contracts.answers import ScoredCases
 from eagbench.contracts.components import Metric
 from eagbench.contracts.records import FloatArray
 from eagbench.metrics import plugin
-from eagbench.metrics.attention import AttentionJaccard
+from eagbench.metrics.attention import CitationJaccard
 from eagbench.metrics.calibration import (
     Brier,
     BrierReliability,
@@ -149,20 +149,20 @@ def test_ece_bins_are_closed_on_the_left_and_the_last_holds_one():
     assert point(one_bin, scored_cases([0.0, 1.0], [1, 0])) == 0.0
 
 
-def test_attention_jaccard_by_hand():
+def test_citation_jaccard_by_hand():
     cited = (frozenset({"a", "b"}), frozenset(), frozenset(), frozenset({"a"}))
     reference = (frozenset({"b", "c"}), frozenset({"a"}), frozenset(), frozenset({"a"}))
     scored = scored_cases([0.5] * 4, [0, 1, 0, 1], cited=cited, reference=reference)
-    metric = AttentionJaccard(AttentionJaccard.Params())
+    metric = CitationJaccard(CitationJaccard.Params())
     assert point(metric, scored) == pytest.approx((1 / 3 + 0 + 0 + 1) / 4)
     assert metric(scored, np.array([[3.0, 0, 1, 2]]))[0] == pytest.approx((3 / 3 + 2) / 6)
 
 
 @pytest.mark.parametrize("missing", ["cited", "reference"])
-def test_attention_jaccard_needs_both_lists(missing):
+def test_citation_jaccard_needs_both_lists(missing):
     lists = {"cited": (frozenset({"a"}),), "reference": (frozenset({"a"}),)}
     lists[missing] = None
-    metric = AttentionJaccard(AttentionJaccard.Params())
+    metric = CitationJaccard(CitationJaccard.Params())
     assert np.isnan(metric(scored_cases([0.5], [1], **lists), np.ones((3, 1)))).all()
 
 
@@ -184,9 +184,10 @@ def test_the_plugin_registers_every_metric_once():
     plugin.register_metrics(registered.append)
     names = [metric.name for metric in registered]
     assert sorted(names) == [
-        "alignment_over_constant", "alignment_over_other_patient", "attention_jaccard", "attention_mass",
+        "alignment_over_constant", "alignment_over_other_patient", "attention_mass",
         "attention_mass_over_other_patient", "auprc", "auroc", "brier", "brier_reliability", "brier_resolution",
-        "brier_uncertainty", "calibration_intercept", "calibration_slope", "cited_features", "ece", "unparsed_rate",
+        "brier_uncertainty", "calibration_intercept", "calibration_slope", "citation_jaccard", "cited_features", "ece",
+        "unparsed_rate",
     ]  # fmt: skip
     for metric in registered:
         assert isinstance(metric(metric.Params()), Metric)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from eagbench.analysis.evaluation import unparsed_variants
 from eagbench.contracts.answers import ScoredCases
 from eagbench.metrics.calibration import Brier
 from eagbench.metrics.discrimination import Auroc
-from eagbench.metrics.unparsed import unparsed_variants
 
 
 def sample() -> tuple[ScoredCases, np.ndarray]:

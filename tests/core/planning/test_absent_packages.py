@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,13 +36,15 @@ def hidden(tmp_path: Path) -> dict[str, str]:
     folder = tmp_path / "hide"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(HIDE)
-    return {"PYTHONPATH": str(folder), "EAGBENCH_STORE": str(tmp_path / "store")}
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(paths), "EAGBENCH_STORE": str(tmp_path / "store")}
 
 
 def test_trees_run_without_captum_trl_and_pyhealth(
     tmp_path: Path, physionet_root: Path, run_command: Callable[..., Finished], hidden: dict[str, str]
 ) -> None:
-    text = f"name: trees\ndata: {{name: physionet2012, root: '{physionet_root}'}}\nmethods: [lightgbm]\nseeds: [0]\nmetrics: [auroc]\n"
+    data = f"data: {{name: physionet2012, root: '{physionet_root}'}}"
+    text = f"name: trees\n{data}\nmethods: [lightgbm]\nseeds: [0]\nmetrics: [auroc]\n"
     (tmp_path / "trees.yaml").write_text(text)
     done = run_command("run", "trees.yaml", "--limit", "200", "--out", "out", env=hidden, cwd=tmp_path)
     assert done.code == 0, done.err

@@ -22,7 +22,7 @@ from eagbench.planning import stage_graph
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
 from eagbench.registry.code_versions import CodeVersion
-from eagbench.registry.plugins import Registered, Registry, load_registry
+from eagbench.registry.plugins import Registry, load_registry, registered
 
 BENCHMARK = """\
 name: planned
@@ -141,7 +141,7 @@ class Cheat:
 @pytest.mark.parametrize("how", ["labels", "held_out", "hidden"])
 def test_a_method_can_not_see_held_out_cases_in_training(tmp_path: Path, physionet_root: Path, how: str) -> None:
     known = load_registry()
-    cheat = Registered("method", "cheat", Cheat, "tests", "eagbench")
+    cheat = registered("method", Cheat, "tests", "eagbench")
     registry = Registry({**known.components, ("method", "cheat"): (cheat,)}, ())
     with pytest.raises(ValueError, match="sees held-out cases"):
         planned(tmp_path, physionet_root, f"[{{name: cheat, how: {how}}}]", registry)

@@ -26,7 +26,7 @@ from eagbench.execution.runner import compute_stage
 from eagbench.execution.store import Store, file_hash
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
-from eagbench.registry.plugins import Registered, load_registry
+from eagbench.registry.plugins import load_registry, registered
 from eagbench.report.figures.transfer import UNREAD_MARK
 from eagbench.report.page.blocks import FigureBlock
 from eagbench.report.sections.comparisons import p_value
@@ -139,7 +139,7 @@ def _feature(name: str, wrong_unit: bool) -> Feature:
 
 @pytest.fixture(autouse=True)
 def planted(monkeypatch: pytest.MonkeyPatch) -> None:
-    item = Registered("dataset", "planted", Planted, "tests", "eagbench")
+    item = registered("dataset", Planted, "tests", "eagbench")
     monkeypatch.setitem(load_registry().components, ("dataset", "planted"), (item,))  # type: ignore[arg-type]
 
 

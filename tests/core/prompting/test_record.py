@@ -15,12 +15,12 @@ from eagbench.api import (
     STYLES,
     Case,
     Cases,
+    Distractor,
     Feature,
-    FurtherLine,
     RecordText,
     RecordTextParams,
+    Rendering,
     Task,
-    WrittenAs,
     prompt_text,
     prompt_with_spans,
 )
@@ -167,8 +167,11 @@ def test_a_record_may_write_a_feature_in_its_own_way_and_hold_further_lines() ->
     values = np.array([NAN, 60.0, NAN], dtype=np.float32)
     changed = replace(
         CASE,
-        written={"heart_rate": WrittenAs("pulse", "Hz", factor=1 / 60), "lactate": WrittenAs("lactate", "x", 2.0, 1.0)},
-        further=(FurtherLine(vitamin, values, before=2), FurtherLine(vitamin, values, before=4)),
+        renderings={
+            "heart_rate": Rendering("pulse", "Hz", factor=1 / 60),
+            "lactate": Rendering("lactate", "x", 2.0, 1.0),
+        },
+        distractors=(Distractor(vitamin, values, before=2), Distractor(vitamin, values, before=4)),
     )
     assert RecordText(RecordTextParams(values="flagged")).render(changed, cohort(CASE)).splitlines()[3:] == [
         "pulse (Hz; reference 1 to 1.667): 0.9167 L, 2 H, 1.333 N",

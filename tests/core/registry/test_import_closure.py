@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from eagbench.registry import kept, listing, plugins
 from eagbench.registry.import_closure import import_closure
-from eagbench.registry.source_modules import Import, SourceCache, parse
+from eagbench.registry.kept import Kept
+from eagbench.registry.source_modules import parse
 from eagbench.registry.third_party import distribution_of, versions
 
 PLAIN = "import numpy as np\n\n\ndef mean(values):\n    return np.mean(values)\n"
@@ -138,41 +141,84 @@ def test_versions_contain_the_numeric_packages_behind_a_package() -> None:
     assert {"torch", "transformers", "accelerate"} <= set(versions(["trl"]))
 
 
-def test_the_cache_keeps_what_is_settled_and_notices_a_change(tmp_path: Path) -> None:
-    import os
+def test_a_fact_is_kept_while_its_files_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(kept, "_SETTLED_SECONDS", 0.0)
+    file, folder = tmp_path / "a.txt", tmp_path / "folder"
+    file.write_text("1")
+    folder.mkdir()
 
-    file, kept = tmp_path / "module.py", tmp_path / "cache" / "sources.json"
-    file.write_text("import a\n")
-    os.utime(file, (1, 1))
-    first = SourceCache(kept)
-    assert first.source(file, "").imports == (Import("a", None, optional=False),)
-    first.save()
-    assert not kept.exists()  # its inode changed just now, whatever its time says
-    file.write_text("import b\n")
-    assert SourceCache(kept).source(file, "").imports == (Import("b", None, optional=False),)
-    kept.parent.mkdir(exist_ok=True)
-    kept.write_text("no JSON")
-    assert SourceCache(kept).source(file, "").imports == (Import("b", None, optional=False),)
+    def keep(value: int) -> None:
+        opened = Kept("facts")
+        opened.put("fact", [str(file), str(folder)], value)
+        opened.save()
+
+    keep(1)
+    assert Kept("facts").get("fact") == 1
+    file.write_text("2")
+    assert Kept("facts").get("fact") is None
+    keep(2)
+    (folder / "another").touch()
+    assert Kept("facts").get("fact") is None
+    keep(3)
+    [path] = (tmp_path / "cache" / "eagbench").iterdir()
+    path.write_text("no JSON")
+    assert Kept("facts").get("fact") is None
 
 
-def test_a_tree_of_files_is_read_once_in_a_second_process(tmp_path: Path) -> None:
+def test_nothing_is_kept_of_a_file_that_changed_just_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "a.txt"
+    file.write_text("1")
+    opened = Kept("facts")
+    assert opened.of_files("fact", [str(file)], lambda: 1) == 1
+    assert opened.of_files("fact", [str(file)], lambda: 2) == 2
+
+
+def test_a_second_process_parses_nothing_again(tmp_path: Path) -> None:
     code = (
-        "import eagbench.registry.source_modules as s\n"
+        "import eagbench.registry.import_closure as c\n"
+        "import eagbench.registry.kept as k\n"
         "from eagbench.registry.code_versions import code_version\n"
-        "parsed = []\n"
-        "real = s.parse\n"
-        "s.parse = lambda text, package: (parsed.append(package), real(text, package))[1]\n"
+        "k._SETTLED_SECONDS = 0.0\n"
+        "parsed, real = [], c.parse\n"
+        "c.parse = lambda text, package: (parsed.append(package), real(text, package))[1]\n"
         "print(code_version('eagbench.stages.score').version)\n"
-        "s.source_cache().save()\n"
+        "c.kept_code().save()\n"
         "print(len(parsed))\n"
     )
 
     def run() -> list[str]:
+        environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
         command = [sys.executable, "-c", code]
-        environment = {**__import__("os").environ, "XDG_CACHE_HOME": str(tmp_path)}
         return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.split()
 
     (version, n_first), (again, n_second) = run(), run()
     assert version == again
     assert int(n_first) > 20
-    assert int(n_second) <= 2  # files that were changed within the last seconds are read again
+    assert int(n_second) == 0
+
+
+def test_kinds_are_those_that_have_a_hook() -> None:
+    assert tuple(plugins.KINDS) == listing.KINDS
+
+
+def test_a_listing_is_what_discovery_finds(tmp_path: Path) -> None:
+    code = (
+        "import eagbench.registry.kept as k\n"
+        "k._SETTLED_SECONDS = 0.0\n"
+        "import sys\n"
+        "from eagbench.cli.plugin_list import list_plugins\n"
+        "print(list_plugins(None))\n"
+        "print('eagbench_plugins' in sys.modules)\n"
+    )
+
+    def run() -> list[str]:
+        environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.splitlines()
+
+    (*found, imported), (*listed, imported_again) = run(), run()
+    assert listed == found
+    assert len(found) > 80
+    assert (imported, imported_again) == ("True", "False")

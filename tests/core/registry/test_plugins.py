@@ -12,7 +12,7 @@ import pytest
 
 from eagbench.api import MetricTraits, StrictParams, hookimpl
 from eagbench.errors import UserError
-from eagbench.registry.plugins import KINDS, Registry, load_registry
+from eagbench.registry.plugins import KINDS, Registry, discover, load_registry
 
 
 class Loud:
@@ -44,7 +44,7 @@ def registry_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Registry]:
         dist = importlib.metadata.distribution("eagbench")
         points = [importlib.metadata.EntryPoint(name, name, "eagbench")._for(dist) for name in modules]  # type: ignore[attr-defined]
         monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points)
-        return load_registry.__wrapped__()
+        return discover()
 
     return make
 

@@ -16,12 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from eagbench.analysis.evaluation import unparsed_variants
 from eagbench.analysis.metric_uses import MetricUse
 from eagbench.contracts.answers import ScoredCases
-from eagbench.metrics.attention import AttentionJaccard
+from eagbench.metrics.attention import CitationJaccard
 from eagbench.metrics.calibration import Brier, ExpectedCalibrationError
 from eagbench.metrics.discrimination import Auprc, Auroc
-from eagbench.metrics.unparsed import UnparsedRate, unparsed_variants
+from eagbench.metrics.unparsed import UnparsedRate
+from eagbench.runs.reader import RunFolder
 from eagbench.stats.bootstrap import patient_weights, percentile_interval
 
 FEATURES = (
@@ -34,7 +36,7 @@ FEATURES = (
     ("sodium", "Sodium", "mmol/L"), ("potassium", "Potassium", "mmol/L"), ("glucose", "Glucose", "mg/dL"),
 )  # fmt: skip
 METRICS = {
-    m.name: m(m.Params()) for m in (Auroc, Auprc, Brier, ExpectedCalibrationError, AttentionJaccard, UnparsedRate)
+    m.name: m(m.Params()) for m in (Auroc, Auprc, Brier, ExpectedCalibrationError, CitationJaccard, UnparsedRate)
 }
 # label, what it reads, skill, over-confidence, loss of skill per perturbation, share of unparsed answers
 METHODS = (
@@ -299,4 +301,4 @@ if __name__ == "__main__":
 
     whole = SimulatedRun(cases=1200, seeds=(0, 1, 2), resamples=1000)
     whole.fill()
-    print(write_report(whole.write(Path(sys.argv[1]))))
+    print(write_report(RunFolder(whole.write(Path(sys.argv[1])))))

@@ -12,6 +12,7 @@ from eagbench.analysis.metric_uses import MetricUse
 from eagbench.report.html import write_report
 from eagbench.report.text import render
 from eagbench.report.wording import EN_DASH, MINUS
+from eagbench.runs.reader import RunFolder
 from eagbench.runs.schema import COMPARISON_COLUMNS
 from tests.core.report.conftest import measure
 from tests.core.report.test_html import Page
@@ -30,7 +31,7 @@ def run_folder(simulated_run, tmp_path: Path) -> Path:
     path = folder / "results.csv"
     with path.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    measured = [r for r in rows if r["metric"] == "attention_jaccard" and r["condition"] == "clean"]
+    measured = [r for r in rows if r["metric"] == "citation_jaccard" and r["condition"] == "clean"]
     for row in measured:
         numbers = EXCESS.get(row["method"])
         values = dict.fromkeys(("value", "ci_low", "ci_high"), "")
@@ -50,7 +51,7 @@ def run_folder(simulated_run, tmp_path: Path) -> Path:
 
 
 def test_the_table_and_the_sentence(run_folder: Path) -> None:
-    page = Page(write_report(run_folder).read_text(encoding="utf-8"))
+    page = Page(write_report(RunFolder(run_folder)).read_text(encoding="utf-8"))
     section = page.words[page.words.rindex("Alignment with the reference expert (concare)") - 900 :]
     assert (
         "Beyond a constant list: the interval lies above 0 for eag_rl; it contains 0 for "
@@ -64,16 +65,16 @@ def test_the_table_and_the_sentence(run_folder: Path) -> None:
 
 
 def test_the_main_table_is_not_widened(run_folder: Path) -> None:
-    page = Page(write_report(run_folder).read_text(encoding="utf-8"))
+    page = Page(write_report(RunFolder(run_folder)).read_text(encoding="utf-8"))
     main = page.words[page.words.index("Table 1.") : page.words.index("Figure 1.")]
     assert "Citation overlap" in main
     assert "Beyond a constant list" not in main
-    assert "Beyond a constant list" in render(run_folder, "md")
+    assert "Beyond a constant list" in render(RunFolder(run_folder), "md")
 
 
 def test_a_run_that_measured_no_chance_says_so(simulated_run, tmp_path: Path) -> None:
     folder = simulated_run.write(tmp_path / "run")
-    words = Page(write_report(folder).read_text(encoding="utf-8")).words
+    words = Page(write_report(RunFolder(folder)).read_text(encoding="utf-8")).words
     assert "can't be told from chance" in words
     assert "Another patient's list" not in words
 
@@ -81,12 +82,12 @@ def test_a_run_that_measured_no_chance_says_so(simulated_run, tmp_path: Path) ->
 def test_a_run_without_an_expert_has_no_such_section(simulated_run, tmp_path: Path) -> None:
     folder = simulated_run.write(tmp_path / "run")
     path = folder / "results.csv"
-    kept = [line for line in path.read_text().splitlines(keepends=True) if "attention_jaccard" not in line]
+    kept = [line for line in path.read_text().splitlines(keepends=True) if "citation_jaccard" not in line]
     path.write_text("".join(kept))
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["benchmark"].pop("reference_expert")
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert 'id="alignment"' not in write_report(folder).read_text()
+    assert 'id="alignment"' not in write_report(RunFolder(folder)).read_text()
 
 
 def test_the_tested_method_is_compared_in_its_excess(run_folder: Path) -> None:
@@ -112,7 +113,7 @@ def test_the_tested_method_is_compared_in_its_excess(run_folder: Path) -> None:
         writer = csv.DictWriter(stream, COMPARISON_COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    words = Page(write_report(run_folder).read_text(encoding="utf-8")).words
+    words = Page(write_report(RunFolder(run_folder)).read_text(encoding="utf-8")).words
     assert (
         "Beyond a constant list, eag_rl against others. At 5 % after correction: the excess of eag_rl is lower than "
         "that of prompt_think_answer; no difference is shown from prompt_question_decomposition"

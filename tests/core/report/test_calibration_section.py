@@ -84,11 +84,11 @@ def test_answers_recalibrated_in_part_have_no_second_curve(recalibrated_run: Pat
 
 
 def test_the_page_has_a_legend_where_there_are_two_curves(recalibrated_run: Path, simulated_run, tmp_path) -> None:
-    diagrams = picture(write_report(recalibrated_run).read_text(encoding="utf-8"))
+    diagrams = picture(write_report(RunFolder(recalibrated_run)).read_text(encoding="utf-8"))
     said = [element.text for element in diagrams if element.text]
     assert said.count("recalibrated") == said.count("as answered") == 1
     assert said.count("not recalibrated") == 6  # five methods and the oracle
-    plain = write_report(simulated_run.write(tmp_path / "plain")).read_text(encoding="utf-8")
+    plain = write_report(RunFolder(simulated_run.write(tmp_path / "plain"))).read_text(encoding="utf-8")
     assert not {e.text for e in picture(plain)} & {"recalibrated", "not recalibrated", "as answered"}
     assert "dashed: the same answers" not in plain
 

@@ -11,6 +11,7 @@ import pytest
 
 from eagbench.errors import UserError
 from eagbench.report.html import write_report
+from eagbench.runs.reader import RunFolder
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
@@ -45,7 +46,7 @@ class Page(HTMLParser):
 
 
 def page_of(simulated_run, folder, **changes) -> Page:
-    return Page(write_report(simulated_run.write(folder, **changes)).read_text(encoding="utf-8"))
+    return Page(write_report(RunFolder(simulated_run.write(folder, **changes))).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,8 @@ def test_the_page_is_one_file_that_loads_nothing(page):
 
 def test_the_same_run_gives_the_same_bytes(simulated_run, tmp_path):
     folder = simulated_run.write(tmp_path / "run")
-    first = write_report(folder).read_bytes()
-    assert write_report(folder).read_bytes() == first
+    first = write_report(RunFolder(folder)).read_bytes()
+    assert write_report(RunFolder(folder)).read_bytes() == first
 
 
 def test_synthetic_is_stamped_on_the_page_and_on_every_caption(page, simulated_run, tmp_path):
@@ -100,7 +101,7 @@ def test_tables_and_figures_are_numbered_in_order(page):
 
 def test_the_main_table_shows_the_numbers_of_results_csv(simulated_run, tmp_path):
     folder = simulated_run.write(tmp_path / "run")
-    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    page = Page(write_report(RunFolder(folder)).read_text(encoding="utf-8"))
     with (folder / "results.csv").open(newline="") as stream:
         means = [row for row in csv.DictReader(stream) if (row["seed"], row["condition"]) == ("mean", "clean")]
     rows = [row for row in means if row["metric"] in {"auroc", "auprc", "brier", "ece"}]
@@ -142,7 +143,7 @@ def test_axis_caption_and_table_say_what_a_severity_counts(page, simulated_run, 
         if condition["name"] == "missing_values":
             condition["severity_unit"] = "share of the measurements"
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    words = Page(write_report(folder).read_text(encoding="utf-8")).words
+    words = Page(write_report(RunFolder(folder)).read_text(encoding="utf-8")).words
     assert words.count("severity: share of the measurements ") == 2  # below the axes of both metrics
     assert "values is removed. Severity: share of the measurements. Mean over" in words
     assert "AUROC ↑ under missing_values, by severity (share of the measurements)." in words
@@ -199,7 +200,7 @@ def test_text_from_the_run_is_escaped_everywhere(simulated_run, tmp_path):
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    source = write_report(folder).read_text(encoding="utf-8")
+    source = write_report(RunFolder(folder)).read_text(encoding="utf-8")
     page = Page(source)
     assert "<script" not in source
     assert not [tag for tag, _ in page.tags if tag == "script"]
@@ -213,7 +214,7 @@ def test_domains_get_sections_of_their_own(simulated_run, tmp_path):
     lines = (folder / "results.csv").read_text().splitlines()
     elsewhere = [line.replace("mimic4,mimic4", "mimic4,eicu") for line in lines[1:] if ",clean," in line]
     (folder / "results.csv").write_text("\n".join([*lines, *elsewhere]) + "\n")
-    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    page = Page(write_report(RunFolder(folder)).read_text(encoding="utf-8"))
     assert "Performance on unchanged records: in hospital mortality, trained and evaluated on mimic4" in page.words
     assert "Performance on unchanged records: in hospital mortality, trained on mimic4, evaluated on eicu" in page.words
     anchors = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
@@ -233,7 +234,7 @@ def test_one_method_one_seed_and_nothing_but_clean(simulated_run, tmp_path):
     lines = (folder / "results.csv").read_text().splitlines()
     kept = [line for line in lines[1:] if ",lightgbm,0,clean," in line]
     (folder / "results.csv").write_text("\n".join([lines[0], *kept]) + "\n")
-    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    page = Page(write_report(RunFolder(folder)).read_text(encoding="utf-8"))
     assert "Robustness" not in page.words
     assert "One training seed (0)" in page.words
     assert "One method with one random seed was evaluated" in page.words
@@ -244,7 +245,7 @@ def test_a_folder_that_is_no_run_is_refused(simulated_run, tmp_path, missing):
     folder = simulated_run.write(tmp_path / "run")
     (folder / missing).unlink()
     with pytest.raises(UserError, match=missing):
-        write_report(folder)
+        write_report(RunFolder(folder))
     assert not (folder / "report.html").exists()
 
 
@@ -253,11 +254,11 @@ def test_a_damaged_run_is_refused_with_its_file(simulated_run, tmp_path):
     results = (folder / "results.csv").read_text()
     (folder / "results.csv").write_text(results.replace("ci_low", "lower", 1))
     with pytest.raises(UserError, match=r"results\.csv.*ci_low"):
-        write_report(folder)
+        write_report(RunFolder(folder))
     (folder / "results.csv").write_text(results)
     (folder / "manifest.json").write_text("{")
     with pytest.raises(UserError, match=r"manifest\.json"):
-        write_report(folder)
+        write_report(RunFolder(folder))
 
 
 def test_a_limited_run_says_how_many_cases_it_used(simulated_run, tmp_path):
@@ -267,17 +268,17 @@ def test_a_limited_run_says_how_many_cases_it_used(simulated_run, tmp_path):
     manifest["data"]["mimic4"]["n_cases"] = used + 1000
     manifest["limit"] = 900
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    page = Page(write_report(RunFolder(folder)).read_text(encoding="utf-8"))
     assert f"Of these, {used:,} cases were used." in page.words
     assert f"{used:,} cases used" in page.words
 
 
 def test_a_method_that_answers_everyone_alike_is_named(simulated_run, tmp_path):
     folder = simulated_run.write(tmp_path / "run")
-    assert "One and the same probability" not in write_report(folder).read_text()
+    assert "One and the same probability" not in write_report(RunFolder(folder)).read_text()
     path = folder / "predictions" / "lightgbm.parquet"
     table = pq.read_table(path)
     column = table.schema.get_field_index("probability")
     pq.write_table(table.set_column(column, "probability", pa.array([0.25] * table.num_rows)), path)
-    page = write_report(folder).read_text()
+    page = write_report(RunFolder(folder)).read_text()
     assert "One and the same probability for every case: lightgbm (0.250)" in page

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eagbench.report.sections.results import CURVES_PER_FIGURE, _parts
+from eagbench.report.sections.severities import CURVES_PER_FIGURE, _parts
 
 
 @pytest.mark.parametrize("n", [0, 1, 8, 9, 15, 16, 24])

@@ -14,6 +14,7 @@ from eagbench.report.figures.estimates import Estimate, looks
 from eagbench.report.figures.subgroups import SubgroupPanel, SubgroupRow, subgroup_forest
 from eagbench.report.html import write_report
 from eagbench.report.text import render
+from eagbench.runs.reader import RunFolder
 from eagbench.runs.schema import COMPARISON_COLUMNS
 
 NAN = float("nan")
@@ -47,7 +48,7 @@ def pictures(page: str) -> list[ElementTree.Element]:
 
 
 def forest_of(folder: Path) -> ElementTree.Element:
-    page = write_report(folder).read_text(encoding="utf-8")
+    page = write_report(RunFolder(folder)).read_text(encoding="utf-8")
     (found,) = [e for e in pictures(page) if "within subgroups" in (e.get("aria-label") or "")]
     return found
 
@@ -72,18 +73,20 @@ def test_the_forest_shows_the_metric_that_is_compared(run_folder: Path, simulate
     (folder / "results.csv").write_bytes((run_folder / "results.csv").read_bytes())
     (folder / "comparisons.csv").write_text(",".join(COMPARISON_COLUMNS) + "\n")
     assert forest_of(folder).get("aria-label") == "AUPRC ↑ within subgroups, one panel per method"
-    captions = re.findall(r"^(\S+) .* within subgroups on unchanged records", render(folder, "md"), re.MULTILINE)
+    captions = re.findall(
+        r"^(\S+) .* within subgroups on unchanged records", render(RunFolder(folder), "md"), re.MULTILINE
+    )
     assert len(captions) == 3  # that metric, AUROC, Brier score
 
 
 def test_its_numbers_are_in_every_format(run_folder: Path) -> None:
-    markdown = render(run_folder, "md")
+    markdown = render(RunFolder(run_folder), "md")
     assert re.search(r"\| sex: female \| 120 / 30 \| 0\.\d{3} \(0\.\d{3}\u20130\.\d{3}\) \|", markdown)
     assert re.search(r"\| icu type: CSRU \| 4 / 0 \| too few \|", markdown)
-    assert "sex: female & 120 / 30" in render(run_folder, "latex")
+    assert "sex: female & 120 / 30" in render(RunFolder(run_folder), "latex")
     found = [
         float(row["value"])
-        for row in csv.DictReader(io.StringIO(render(run_folder, "csv")))
+        for row in csv.DictReader(io.StringIO(render(RunFolder(run_folder), "csv")))
         if (row["method"], row["metric"]) == ("lightgbm", "auroc")
         and row["subgroup"] in ("all", "sex=female") and row["condition"] == "clean"
     ]  # fmt: skip
@@ -91,7 +94,7 @@ def test_its_numbers_are_in_every_format(run_folder: Path) -> None:
 
 
 def test_a_run_without_subgroups_has_no_such_section(simulated_run, tmp_path: Path) -> None:
-    page = write_report(simulated_run.write(tmp_path / "run")).read_text(encoding="utf-8")
+    page = write_report(RunFolder(simulated_run.write(tmp_path / "run"))).read_text(encoding="utf-8")
     assert 'id="subgroups"' not in page
     assert "within subgroups" not in page
 

@@ -10,7 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from eagbench.report.html import write_report
 from eagbench.report.text import render
+from eagbench.runs.reader import RunFolder
+from tests.core.report.test_html import Page
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +22,7 @@ def folder(simulated_run, tmp_path_factory):
 
 
 def test_csv_holds_the_headline_numbers_unrounded(folder):
-    rendered = list(csv.DictReader(io.StringIO(render(folder, "csv"))))
+    rendered = list(csv.DictReader(io.StringIO(render(RunFolder(folder), "csv"))))
     with (folder / "results.csv").open(newline="") as stream:
         means = [row for row in csv.DictReader(stream) if row["seed"] == "mean"]
     assert len(rendered) == len(means)
@@ -34,19 +37,29 @@ def test_csv_holds_the_headline_numbers_unrounded(folder):
 
 
 def test_markdown_tables_are_rectangular_and_stamped(folder):
-    blocks = re.findall(r"(?:^\|.*\n)+", render(folder, "md"), flags=re.MULTILINE)
-    # Clean, two metrics by seed, reliability and citations; three perturbations with two metrics; unparsed answers.
-    assert len(blocks) == 1 + 2 + 2 + 3 * 2 + 1
+    blocks = re.findall(r"(?:^\|.*\n)+", render(RunFolder(folder), "md"), flags=re.MULTILINE)
+    page = write_report(RunFolder(folder)).read_text(encoding="utf-8")
+    assert len(blocks) == page.count("<table")
     for block in blocks:
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(widths) == 1
-    assert render(folder, "md").count("SYNTHETIC DATA.") == len(blocks)
+    assert render(RunFolder(folder), "md").count("SYNTHETIC DATA.") == len(blocks)
     assert re.search(r"\| lightgbm \| 250 / \d+ \| 0\.\d{3} \(0\.\d{3}\u20130\.\d{3}\) \|", blocks[0])
 
 
+def test_page_markdown_and_latex_hold_the_same_sections_in_the_same_order(folder):
+    page = Page(write_report(RunFolder(folder)).read_text(encoding="utf-8"))
+    for format, mark in (("md", r"^## (.*)$"), ("latex", r"^% (.*)$")):
+        titles = [t for t in re.findall(mark, render(RunFolder(folder), format), re.MULTILINE) if "needs" not in t]
+        assert len(titles) > 8
+        places = [page.words.rindex(title) for title in titles]
+        assert places == sorted(places)
+
+
 def test_latex_escapes_and_sets_references_apart(folder):
-    latex = render(folder, "latex")
-    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 12
+    latex = render(RunFolder(folder), "latex")
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}")
+    assert latex.count(r"\begin{tabular}") == len(re.findall(r"^\| ---", render(RunFolder(folder), "md"), re.MULTILINE))
     first = latex[: latex.index(r"\end{table}")]
     assert r"logistic\_regression" in first
     assert re.search(r"\\midrule\noracle & ", first)
@@ -57,9 +70,9 @@ def test_latex_escapes_and_sets_references_apart(folder):
 
 
 def test_the_numbers_of_figures_are_those_of_the_predictions(folder):
-    blocks = re.findall(r"(?:^\|.*\n)+", render(folder, "md"), flags=re.MULTILINE)
+    blocks = re.findall(r"(?:^\|.*\n)+", render(RunFolder(folder), "md"), flags=re.MULTILINE)
     [reliability] = [block for block in blocks if "| Bin |" in block]
-    [citations] = [block for block in blocks if block.startswith("| Feature |")]
+    [citations] = [block for block in blocks if block.startswith("| Feature |") and "| Unit |" not in block]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in reliability.splitlines()[2:]]
     answers = [
         row
@@ -92,7 +105,7 @@ def test_special_characters_in_labels(simulated_run, tmp_path):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     results = (folder / "results.csv").read_text().replace(",logistic_regression,", f",{label},")
     (folder / "results.csv").write_text(results)
-    markdown = render(folder, "md")
+    markdown = render(RunFolder(folder), "md")
     assert r"| a_b\|&lt;i&gt;$\x{y}% |" in markdown
-    assert r"a\_b|\textless{}i\textgreater{}\$\textbackslash{}x\{y\}\%" in render(folder, "latex")
-    assert label in render(folder, "csv")
+    assert r"a\_b|\textless{}i\textgreater{}\$\textbackslash{}x\{y\}\%" in render(RunFolder(folder), "latex")
+    assert label in render(RunFolder(folder), "csv")

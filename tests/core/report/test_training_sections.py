@@ -85,7 +85,7 @@ def run_folder(simulated_run, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def page(run_folder: Path) -> Page:
-    return Page(write_report(run_folder).read_text(encoding="utf-8"))
+    return Page(write_report(RunFolder(run_folder)).read_text(encoding="utf-8"))
 
 
 def section(page: Page, title: str, until: str) -> str:
@@ -149,7 +149,7 @@ def test_clipping_that_acts_everywhere_is_not_called_void(run_folder: Path) -> N
     path = run_folder / "training.parquet"
     rows = [row for row in pq.read_table(path).to_pylist() if row["method"] == "eag_rl"]
     pq.write_table(pa.Table.from_pylist(rows), path)
-    source = write_report(run_folder).read_text()
+    source = write_report(RunFolder(run_folder)).read_text()
     assert "VOID" not in source
     assert "In every method at least 1.0 % of the tokens met the fixed bound" in source
 
@@ -166,7 +166,7 @@ def test_what_the_search_found_is_summed_over_seeds(page: Page) -> None:
 
 
 def test_a_run_without_training_has_none_of_these_sections(simulated_run, tmp_path: Path) -> None:
-    words = Page(write_report(simulated_run.write(tmp_path / "run")).read_text(encoding="utf-8")).words
+    words = Page(write_report(RunFolder(simulated_run.write(tmp_path / "run"))).read_text(encoding="utf-8")).words
     for title in ("Clipping", "What the search found", "Training of"):
         assert title not in words
 
@@ -175,7 +175,7 @@ def test_curves_of_a_kind_that_nobody_knows_are_drawn_as_they_are(simulated_run,
     folder = simulated_run.write(tmp_path / "run")
     rows = curve("concare", 0, "x", "probing", {"<b>odd</b>": [1.0, float("nan"), 3.0]})
     pq.write_table(pa.Table.from_pylist(rows), folder / "training.parquet")
-    source = write_report(folder).read_text(encoding="utf-8")
+    source = write_report(RunFolder(folder)).read_text(encoding="utf-8")
     assert "<b>odd" not in source
     assert "&lt;b&gt;odd&lt;/b&gt;" in source
     assert "nan" not in source[source.index('id="training"') : source.index('id="data"')]

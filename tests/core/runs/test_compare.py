@@ -182,7 +182,7 @@ def test_other_records_under_the_same_ids_are_refused_where_it_matters(
 
 
 def test_alignment_with_different_experts_is_not_compared(tmp_path: Path) -> None:
-    metrics = [{"name": name, "params": {}} for name in ("auroc", "cited_features", "attention_jaccard")]
+    metrics = [{"name": name, "params": {}} for name in ("auroc", "cited_features", "citation_jaccard")]
 
     def run(
         name: str,
@@ -204,14 +204,14 @@ def test_alignment_with_different_experts_is_not_compared(tmp_path: Path) -> Non
 
     same = compare_runs(run("a", "lightgbm"), run("b", {"name": "lightgbm"}))
     assert same.left_out == ()
-    assert {row["metric"] for row in same.rows} == {"auroc", "cited_features", "attention_jaccard"}
+    assert {row["metric"] for row in same.rows} == {"auroc", "cited_features", "citation_jaccard"}
     # The same expert of other seeds, or with another number of features, may give other lists, or the same.
     other = compare_runs(tmp_path / "a", run("c", "lightgbm", 1, lists=lambda seed: ["a"]))
-    assert other.left_out == ("attention_jaccard",)
+    assert other.left_out == ("citation_jaccard",)
     assert {row["metric"] for row in other.rows} == {"auroc", "cited_features"}
     by_seed = run("d", "lightgbm", lists=lambda seed: ["a", "b" if seed else "c"])
     assert compare_runs(by_seed, by_seed).left_out == ()
-    assert compare_runs(tmp_path / "a", by_seed).left_out == ("attention_jaccard",)
+    assert compare_runs(tmp_path / "a", by_seed).left_out == ("citation_jaccard",)
     more = run("e", "logistic_regression", seeds=(0, 1, 2))  # the same lists by every seed
     assert compare_runs(tmp_path / "a", more).left_out == ()
     # Left out for one pair, they are left out: the caption speaks for all rows.
@@ -220,7 +220,7 @@ def test_alignment_with_different_experts_is_not_compared(tmp_path: Path) -> Non
     swapped = [{**row, "teacher_features": ["c"]} for row in table.to_pylist()]
     pq.write_table(pa.Table.from_pylist(swapped, schema=table.schema), two[1] / "predictions" / "other.parquet")
     found = compare_runs(*two)
-    assert found.left_out == ("attention_jaccard",)
+    assert found.left_out == ("citation_jaccard",)
     assert {(row["first"], row["metric"]) for row in found.rows} == {
         (label, metric) for label in ("eag", "other") for metric in ("auroc", "cited_features")
     }
@@ -228,8 +228,8 @@ def test_alignment_with_different_experts_is_not_compared(tmp_path: Path) -> Non
         "compares with lists of features that differ between the runs: 5 features of lightgbm, seeds 0, 1 here, "
         "1 features of lightgbm, seeds 0, 1 there"
     )
-    with pytest.raises(UserError, match=f"'attention_jaccard' {said}"):
-        compare_runs(tmp_path / "a", tmp_path / "c", metric="attention_jaccard")
+    with pytest.raises(UserError, match=f"'citation_jaccard' {said}"):
+        compare_runs(tmp_path / "a", tmp_path / "c", metric="citation_jaccard")
 
 
 def test_attention_is_compared_with_the_same_weights_only(tmp_path: Path) -> None:
@@ -240,12 +240,12 @@ def test_attention_is_compared_with_the_same_weights_only(tmp_path: Path) -> Non
             taught = {"cited_features": ["a"], "teacher_features": ["a", "b"], "teacher_salience": salience}
             return [{**row, **taught, "attention": [("a", 0.5), ("b", 0.5)]} for row in rows]
 
-        metrics = [{"name": name, "params": {}} for name in ("auroc", "attention_mass", "attention_jaccard")]
+        metrics = [{"name": name, "params": {}} for name in ("auroc", "attention_mass", "citation_jaccard")]
         return write_run(tmp_path / name, {"eag": 1.6}, change=weighed, metrics=metrics)
 
     first = run("a", 0.7)
     assert compare_runs(first, run("b", 0.7 + 6e-7)).left_out == ()
-    assert compare_runs(first, run("c", 0.6)).left_out == ("attention_mass", "attention_jaccard")
+    assert compare_runs(first, run("c", 0.6)).left_out == ("attention_mass", "citation_jaccard")
     # Where attention was measured in one run only, the lists decide.
     assert compare_runs(first, run("d", None)).left_out == ()
 

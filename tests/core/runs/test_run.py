@@ -39,7 +39,7 @@ conditions:
   - clean
   - {{name: missing_values, severity: [0.3, 0.6]}}
 seeds: [0, 1]
-metrics: [auroc, auprc, brier, ece, attention_jaccard, unparsed_rate]
+metrics: [auroc, auprc, brier, ece, citation_jaccard, unparsed_rate]
 """
 
 
@@ -81,8 +81,8 @@ def test_the_folder_holds_what_the_contract_names(finished_run) -> None:
     assert {(r["condition"], r["severity"]) for r in rows} == {
         ("clean", ""), ("missing_values", "0.3"), ("missing_values", "0.6"),
     }  # fmt: skip
-    assert {r["status"] for r in rows if r["metric"] != "attention_jaccard"} == {"ok"}
-    assert {r["status"] for r in rows if r["metric"] == "attention_jaccard"} == {"undefined"}  # experts cite nothing
+    assert {r["status"] for r in rows if r["metric"] != "citation_jaccard"} == {"ok"}
+    assert {r["status"] for r in rows if r["metric"] == "citation_jaccard"} == {"undefined"}  # experts cite nothing
     for row in rows:
         if row["status"] == "ok":
             assert float(row["ci_low"]) <= float(row["value"]) <= float(row["ci_high"])
@@ -210,7 +210,9 @@ def test_a_failed_cell_is_named_and_the_rest_is_kept(
     )
     done = cli("run", path, "--out", tmp_path / "out")
     assert done.code == 1
-    assert "failed: logistic_regression, seed 0, clean: expert logistic_regression:" in done.out
+    [line] = [line for line in done.out.splitlines() if line.startswith("failed: ")]
+    assert line.startswith("failed: logistic_regression, seed 0, clean; logistic_regression, seed 0, missing_values")
+    assert " and 3 more cells: expert logistic_regression: " in line
     rows = rows_of(tmp_path / "out")
     assert {r["status"] for r in rows if r["method"] == "logistic_regression"} == {"failed"}
     assert {r["status"] for r in rows if r["method"] == "lightgbm" and r["metric"] == "auroc"} == {"ok"}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
 
-from eagbench.api import STYLES, Cases, Feature, StageRun, UserError, prompt_text
+from eagbench.api import STYLES, Cases, Feature, StageRun, UserError, load_arrays, prompt_text, save_arrays
 from eagbench.prompting.answering import open_policy
 from eagbench_plugins.baselines import hybrid_embedding
 from eagbench_plugins.baselines.expert_output import ExpertOutput, output_of_fitted, output_on_training
@@ -101,8 +101,8 @@ def test_a_signal_planted_in_the_hidden_states_is_found(stages, trained, tmp_pat
     planted[:, 7] += 4 * labels
     (tmp_path / "embedding").mkdir()
     (tmp_path / "head").mkdir()
-    save_file({"embedding": planted}, tmp_path / "embedding" / "embedding.safetensors")
-    (tmp_path / "embedding" / "case_ids.json").write_text((trained["embedding"] / "case_ids.json").read_text())
+    _, about = load_arrays(trained["embedding"] / "embedding.safetensors")
+    save_arrays(tmp_path / "embedding" / "embedding.safetensors", {"embedding": planted}, about)
     inputs = {"training": stages.data, "embedding": tmp_path / "embedding", "salience": stages.salience}
     fit_head(StageRun({}, inputs, 0, tmp_path / "head"))
     head = LogisticHead.load(tmp_path / "head")
@@ -110,18 +110,15 @@ def test_a_signal_planted_in_the_hidden_states_is_found(stages, trained, tmp_pat
 
 
 def test_rows_are_matched_by_case_id(stages, trained, tmp_path: Path) -> None:
-    import json
-
-    source = trained["embedding"]
     (tmp_path / "turned").mkdir()
     (tmp_path / "head").mkdir()
-    embedding = load_file(source / "embedding.safetensors")["embedding"]
-    save_file({"embedding": embedding[::-1].copy()}, tmp_path / "turned" / "embedding.safetensors")
-    ids = json.loads((source / "case_ids.json").read_text())
-    (tmp_path / "turned" / "case_ids.json").write_text(json.dumps(ids[::-1]))
+    arrays, about = load_arrays(trained["embedding"] / "embedding.safetensors")
+    turned, ids = {"embedding": arrays["embedding"][::-1]}, {"case_ids": about["case_ids"][::-1]}
+    save_arrays(tmp_path / "turned" / "embedding.safetensors", turned, ids)
     inputs = {"training": stages.data, "embedding": tmp_path / "turned", "salience": stages.salience}
     fit_head(StageRun({}, inputs, 0, tmp_path / "head"))
-    assert (tmp_path / "head" / "head.json").read_bytes() == (trained["head"] / "head.json").read_bytes()
+    head, expected = (folder / "head.safetensors" for folder in (tmp_path / "head", trained["head"]))
+    assert head.read_bytes() == expected.read_bytes()
 
 
 def test_a_policy_without_hidden_states_is_refused(stages, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def test_a_penalty_that_converges_in_the_folds_alone_gives_way_to_the_next(monke
 
     def on_all(cls: Any, c: float, cases: Any, *rest: Any) -> LogisticHead:
         if c == best and len(cases) == len(columns):
-            raise NotConvergedError("did not converge", where="here", mend="there")
+            raise NotConvergedError("did not converge", where="here", hint="there")
         return whole(cls, c, cases, *rest)
 
     monkeypatch.setattr(LogisticHead, "fit_with", classmethod(on_all))

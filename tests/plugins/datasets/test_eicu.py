@@ -289,7 +289,7 @@ def test_missing_files_and_columns(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such folder"):
         Eicu(EicuParams(root=tmp_path / "nowhere")).files()
     root = write(tmp_path, [{}], lab=[{}])
-    with pytest.raises(UserError, match=r"vitalPeriodic.csv .* is missing"):
+    with pytest.raises(UserError, match=r"there is no 'vitalPeriodic.csv.gz or vitalPeriodic.csv'"):
         Eicu(EicuParams(root=root)).files()
     assert [path.name for path in Eicu(EicuParams(root=root, tables=("lab",))).files()] == ["patient.csv", "lab.csv"]
     text = (root / "lab.csv").read_text().replace("labresultrevisedoffset", "other")

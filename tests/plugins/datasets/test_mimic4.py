@@ -509,7 +509,7 @@ def test_missing_root(tmp_path: Path) -> None:
 
 def test_missing_file(broken: Path, tmp_path: Path) -> None:
     (broken / "icu" / "chartevents.csv.gz").unlink()
-    assert "icu/chartevents.csv.gz is missing" in fail(broken, tmp_path)
+    assert "there is no 'icu/chartevents.csv.gz or icu/chartevents.csv'" in fail(broken, tmp_path)
 
 
 def test_missing_column(broken: Path, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_the_reward_rises(prepared: Prepared, tmp_path: Path) -> None:
     folder = optimised(
         tmp_path / "out",
         prepared.inputs,
-        reward="attention_jaccard",
+        reward="citation_jaccard",
         steps=8,
         cases=8,
         group_size=8,

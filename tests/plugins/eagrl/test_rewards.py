@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from eagbench.api import Case, Trajectory
-from eagbench_plugins.eagrl.rewards.attention_jaccard import AttentionJaccardReward
 from eagbench_plugins.eagrl.rewards.attention_mass import AttentionMassReward
 from eagbench_plugins.eagrl.rewards.brier import BrierReward
+from eagbench_plugins.eagrl.rewards.citation_jaccard import CitationJaccardReward
 from eagbench_plugins.eagrl.rewards.classification import ClassificationReward
 from eagbench_plugins.eagrl.rewards.eag import EAGReward
 from eagbench_plugins.eagrl.rewards.parts import expert_features, jaccard
@@ -102,7 +102,7 @@ def test_brier_and_attention_by_hand() -> None:
     brier = BrierReward(BrierReward.Params())
     assert brier(CASE, 1, trajectory(0.7), None)["total"] == pytest.approx(1 - 0.09)
     assert brier(CASE, 0, trajectory(0.7), None)["total"] == pytest.approx(1 - 0.49)
-    attention = AttentionJaccardReward(AttentionJaccardReward.Params(k=2))
+    attention = CitationJaccardReward(CitationJaccardReward.Params(k=2))
     assert attention(CASE, 0, trajectory(0.7, ("g",)), SALIENCE)["total"] == pytest.approx(0.5)
     assert attention(CASE, 0, trajectory(0.7, None), SALIENCE)["total"] == 0
 
@@ -113,7 +113,7 @@ REWARDS = {
     "attention only": eag(weight=0.0),
     "released_code": eag(preset="released_code"),
     "classification": ClassificationReward(ClassificationReward.Params()),
-    "attention_jaccard": AttentionJaccardReward(AttentionJaccardReward.Params()),
+    "citation_jaccard": CitationJaccardReward(CitationJaccardReward.Params()),
     "brier": BrierReward(BrierReward.Params()),
     "attention_mass": AttentionMassReward(AttentionMassReward.Params()),
     "attention mass only": AttentionMassReward(AttentionMassReward.Params(classification_weight=0.0)),
@@ -166,7 +166,7 @@ def test_brier_is_proper(p: float, q: float) -> None:
     assert expected(p) >= expected(q) - 1e-12
 
 
-@pytest.mark.parametrize("name", ["paper", "attention_jaccard", "attention_mass"])
+@pytest.mark.parametrize("name", ["paper", "citation_jaccard", "attention_mass"])
 def test_a_reward_that_needs_an_expert_says_so_and_never_goes_without(name: str) -> None:
     assert REWARDS[name].traits.needs_salience
     with pytest.raises(ValueError, match="salience"):

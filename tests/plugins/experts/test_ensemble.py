@@ -68,7 +68,7 @@ def test_members_lie_in_folders_of_their_own_and_an_ensemble_may_be_one(data: Tr
     saved.mkdir()
     expert.save(saved)
     written = {str(path.relative_to(saved)) for path in saved.rglob("*") if path.is_file()}
-    assert {"0_lightgbm/lightgbm.txt", "1_ensemble/0_logistic_regression/logistic_regression.json"} <= written
+    assert {"0_lightgbm/lightgbm.txt", "1_ensemble/0_logistic_regression/logistic_regression.safetensors"} <= written
     loaded = Ensemble.load(expert.params, saved)
     np.testing.assert_array_equal(loaded.predict(data.tuning.cases), expert.predict(data.tuning.cases))
 

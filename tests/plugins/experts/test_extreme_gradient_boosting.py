@@ -13,9 +13,9 @@ from eagbench.api import StageRun, TrainingData, UserError
 from eagbench.registry import code_versions
 from eagbench.registry.code_versions import code_version
 from eagbench.registry.third_party import distribution_of
+from eagbench.stats.record_summary import RecordSummary
 from eagbench_plugins.experts.extreme_gradient_boosting import XGBoost
 from eagbench_plugins.experts.gradient_boosting import LightGBM
-from eagbench_plugins.experts.summary import RecordSummary
 
 DRIVERS = {"lactate": 2.0, "urea": -1.5}
 STATISTICS = ("mean", "min", "max", "last", "count")
@@ -103,7 +103,7 @@ def test_without_the_package_the_message_says_how_to_get_it(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "xgboost" else real(name))
     with pytest.raises(UserError, match="not installed") as refused:
         fit(data, tmp_path)
-    assert "pip install" in str(refused.value.mend)
+    assert "pip install" in str(refused.value.hint)
 
 
 def test_the_packages_version_counts_and_is_missed_while_planning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,4 +116,4 @@ def test_the_packages_version_counts_and_is_missed_while_planning(monkeypatch: p
     monkeypatch.setattr(code_versions, "distribution_of", hidden)
     with pytest.raises(UserError, match="the expert 'xgboost' needs xgboost, which is not installed") as refused:
         code_version.__wrapped__(XGBoost.__module__).require("the expert 'xgboost'")
-    assert refused.value.mend == "pip install xgboost"
+    assert refused.value.hint == "pip install xgboost"

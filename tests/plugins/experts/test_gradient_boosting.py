@@ -8,8 +8,8 @@ import pytest
 
 from builders import make_cases, make_training_data
 from eagbench.api import StageRun, TrainingData
+from eagbench.stats.record_summary import RecordSummary
 from eagbench_plugins.experts.gradient_boosting import LightGBM
-from eagbench_plugins.experts.summary import RecordSummary
 
 DRIVERS = {"lactate": 2.0, "urea": -1.5}
 STATISTICS = ("mean", "min", "max", "last", "count")

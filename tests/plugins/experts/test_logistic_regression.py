@@ -11,8 +11,8 @@ from sklearn.preprocessing import StandardScaler
 
 from builders import make_cases, make_training_data
 from eagbench.api import Cases, FloatArray, StageRun, TrainingData, UserError
+from eagbench.stats.record_summary import RecordSummary
 from eagbench_plugins.experts.logistic_regression import LogisticRegression
-from eagbench_plugins.experts.summary import RecordSummary
 
 STATISTICS = ("mean", "min", "max", "last", "count")
 DRIVERS = {"lactate": 2.0, "urea": -1.5}

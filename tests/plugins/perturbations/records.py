@@ -102,6 +102,6 @@ def content(case: Case) -> tuple[object, ...]:
         case.times.tobytes(),
         case.values.tobytes(),
         repr(tuple(case.static.items())),
-        tuple(sorted(case.written.items(), key=lambda item: item[0])),
-        tuple((line.feature, line.values.tobytes(), line.before) for line in case.further),
+        tuple(sorted(case.renderings.items(), key=lambda item: item[0])),
+        tuple((line.feature, line.values.tobytes(), line.before) for line in case.distractors),
     )

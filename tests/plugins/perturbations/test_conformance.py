@@ -81,7 +81,7 @@ CHANGE: dict[str, tuple[st.SearchStrategy[float], Callable[[Case], Case], Measur
     "time_shuffle": (SHARES, marked, lambda a, b: values_changed(a, b) > 0),
     "time_shuffle_before_last": (SHARES, marked_where_measured, lambda a, b: values_changed(a, b) > 0),
     "coarser_sampling": (HOURS, as_it_is, lambda a, b: values_lost(a, b).sum(axis=0)),  # per feature, see docs
-    "distractor_features": (st.integers(0, 20).map(float), as_it_is, lambda a, b: np.array(len(b.further))),
+    "distractor_features": (st.integers(0, 20).map(float), as_it_is, lambda a, b: np.array(len(b.distractors))),
     "feature_synonyms": (SHARES, as_it_is, lambda a, b: np.array([name in b.written for name in a.features])),
     "feature_abbreviations": (SHARES, as_it_is, lambda a, b: np.array([name in b.written for name in a.features])),
     "duplicated_rows": (SHARES, as_it_is, times_added),
@@ -209,7 +209,7 @@ def test_what_only_readers_of_text_meet_changes_no_column(name: str) -> None:
     for seed in range(10):
         case = typical(seed)
         changed = perturbation.apply(case, perturbation.traits.levels[-1], seed)
-        in_columns = replace(changed, written=case.written, further=case.further)
+        in_columns = replace(changed, renderings=case.renderings, distractors=case.distractors)
         if "columns" not in perturbation.traits.applies_to:
             assert content(in_columns) == content(case)
         else:

@@ -34,7 +34,7 @@ def test_distractors_stand_among_the_features_and_are_normal() -> None:
     added = [name for name in shown if name not in NAMES]
     assert len(added) == 5
     assert shown[-5:] != added  # not all of them at the end
-    for line in changed.further:
+    for line in changed.distractors:
         low, high = line.feature.reference
         values = line.values[~np.isnan(line.values)]
         assert 1 <= len(values) <= 3
@@ -44,7 +44,7 @@ def test_distractors_stand_among_the_features_and_are_normal() -> None:
 
 def test_more_distractors_add_to_fewer() -> None:
     case = typical(3)
-    few, many = (fitted("distractor_features").apply(case, n, 8).further for n in (3.0, 10.0))
+    few, many = (fitted("distractor_features").apply(case, n, 8).distractors for n in (3.0, 10.0))
     for a, b in zip(few, many, strict=False):
         assert (a.feature, a.before) == (b.feature, b.before)
         np.testing.assert_array_equal(a.values, b.values)
@@ -52,7 +52,7 @@ def test_more_distractors_add_to_fewer() -> None:
 
 def test_distractors_say_nothing_about_the_patient() -> None:
     other = of_series({name: [1.0, 2.0] for name in NAMES})
-    first, second = (fitted("distractor_features").apply(case, 20.0, 8).further for case in (CASE, other))
+    first, second = (fitted("distractor_features").apply(case, 20.0, 8).distractors for case in (CASE, other))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a.values, b.values)
 
@@ -61,7 +61,7 @@ def test_a_distractor_that_the_cohort_measures_is_left_out() -> None:
     taken = Cases((*FEATURES, DISTRACTORS[0]), ("age", "sex"), cohort_of().task, ())
     perturbation = fitted("distractor_features")
     perturbation.fit(taken)
-    added = {line.feature.name for line in perturbation.apply(CASE, 20.0, 1).further}
+    added = {line.feature.name for line in perturbation.apply(CASE, 20.0, 1).distractors}
     assert added == {f.name for f in DISTRACTORS[1:]}
 
 
@@ -83,7 +83,7 @@ def test_distractors_have_no_bins() -> None:
     changed = fitted("distractor_features").apply(CASE, 20.0, 8)
     text = RecordText(RecordTextParams(values="quantile", periods=1)).fit(cohort_of(CASE))
     units = dict(unit.split("=") for unit in text.render(changed, cohort_of(CASE)).splitlines()[-1].split(" "))
-    for line in changed.further:
+    for line in changed.distractors:
         low, high = line.feature.reference
         assert low is not None
         assert high is not None
@@ -93,7 +93,7 @@ def test_distractors_have_no_bins() -> None:
 
 def test_a_record_of_fewer_features_keeps_its_further_lines() -> None:
     changed = fitted("distractor_features").apply(CASE, 20.0, 8)
-    narrow = Case("a", "a", NAMES[:1], changed.times, changed.values[:, :1], {}, further=changed.further)
+    narrow = Case("a", "a", NAMES[:1], changed.times, changed.values[:, :1], {}, distractors=changed.distractors)
     assert len(names_in_text(narrow)) == 21
 
 

@@ -60,7 +60,7 @@ def test_with_its_label_flags_say_the_same_and_bins_do_not_change() -> None:
 
 def test_without_its_label_the_number_alone_changes() -> None:
     changed = fitted("unit_change_unlabelled").apply(CASE, 1.0, 1)
-    assert changed.written == {}
+    assert changed.renderings == {}
     np.testing.assert_allclose(changed.values[:, NAMES.index("glucose")], [10.0, 5.0], rtol=1e-5)
     np.testing.assert_allclose(changed.values[:, NAMES.index("temperature")], [98.6, 104.0], rtol=1e-5)
     np.testing.assert_array_equal(changed.values[:, NAMES.index("heart_rate")], [80.0, 90.0])

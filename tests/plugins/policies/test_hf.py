@@ -77,4 +77,4 @@ def test_what_is_no_model_is_refused_with_what_where_and_how(tmp_path: Path) -> 
         with pytest.raises(UserError, match=what) as raised:
             _policy(path).content()
         assert str(path) in raised.value.message
-        assert raised.value.mend
+        assert raised.value.hint

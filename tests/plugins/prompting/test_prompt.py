@@ -85,7 +85,7 @@ def test_a_run_with_alignment_beyond_chance_is_verified(
     cli, physionet_root: Path, store_folder: Path, tmp_path: Path
 ) -> None:
     metrics = [
-        "auroc", "attention_jaccard", "cited_features", "alignment_over_constant", "alignment_over_other_patient",
+        "auroc", "citation_jaccard", "cited_features", "alignment_over_constant", "alignment_over_other_patient",
         "attention_mass", "attention_mass_over_other_patient",
     ]  # fmt: skip
     tree = {
@@ -130,7 +130,7 @@ def test_a_run_with_alignment_beyond_chance_is_verified(
     assert findings.passed, findings.problems
 
     # Without the metrics that need it nothing is measured, and without a reference expert nobody could read it.
-    for change in ("metrics=[auroc, attention_jaccard]", "reference_expert=null"):
+    for change in ("metrics=[auroc, citation_jaccard]", "reference_expert=null"):
         planned = make_plan(
             load_benchmark(tmp_path / "b.yaml", sets=[change]), load_registry(), Store.open(tmp_path / "other")
         )

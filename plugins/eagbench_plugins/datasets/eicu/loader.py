@@ -54,7 +54,7 @@ def load_cohort(params: EicuParams, run: StageRun) -> Cohort:
         raise UserError(
             f"data.access says open, but {len(stays)} unit stays are more than eICU's open demo holds",
             where=str(paths[0]),
-            mend="Leave data.access out: eICU-CRD is credentialed and does not leave the machine.",
+            hint="Leave data.access out: eICU-CRD is credentialed and does not leave the machine.",
         )
     cases, exclusions = _cases(stays, minutes, params.min_age)
     found = measurements(events, cases["stay"], places, params.periodic_minutes, words)
@@ -104,7 +104,7 @@ def _check_offered(concepts: tuple[str, ...], offered: set[str], params: EicuPar
         raise UserError(
             f"{', '.join(lacking)} can't be read from {', '.join(params.tables)}",
             where="data.concepts",
-            mend="Name the table that holds it in data.tables, or leave it out.",
+            hint="Name the table that holds it in data.tables, or leave it out.",
         )
 
 
@@ -129,7 +129,7 @@ def _stays(events: pl.LazyFrame, path: str) -> pl.DataFrame:
         raise UserError(
             f"holds a value that can't be read: {str(error).splitlines()[0]}",
             where=path,
-            mend="Ages are numbers or '> 89', offsets are minutes, as in eICU-CRD.",
+            hint="Ages are numbers or '> 89', offsets are minutes, as in eICU-CRD.",
         ) from error
     for name in ("patient", "stay", "admission", "unitvisitnumber", "unitdischargeoffset"):
         if stays[name].null_count():

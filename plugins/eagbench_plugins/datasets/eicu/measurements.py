@@ -88,7 +88,7 @@ def measurements(
             values[part], removed = vocabulary.clean(place.concept, converted, unit=unit or place.unit)
         except UserError as error:
             if count > STRAY_UNITS * of_place[index]:
-                raise UserError(error.what, where=_where(place, hospital), mend=error.mend) from error
+                raise UserError(error.what, where=_where(place, hospital), hint=error.hint) from error
             stray[place.concept] += count
         else:
             implausible[place.concept] += removed

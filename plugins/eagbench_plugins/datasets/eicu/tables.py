@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eagbench.api import UserError
+from eagbench.api import UserError, files_under
 from eagbench_plugins.datasets.csv_header import csv_header
 
 WHERE_FROM = (
@@ -107,7 +107,7 @@ def source_files(root: Path, tables: Sequence[Table]) -> tuple[Path, ...]:
         UserError: The root or a file is missing, is not a CSV file, or lacks a column.
     """
     if not root.is_dir():
-        raise UserError("there is no such folder", where=str(root), mend=WHERE_FROM)
+        raise UserError("there is no such folder", where=str(root), hint=WHERE_FROM)
     return tuple(_checked(root, table) for table in tables)
 
 
@@ -117,15 +117,12 @@ def unreadable(path: Path, error: Exception) -> UserError:
     return UserError(
         f"the file can't be read ({reason})",
         where=str(path),
-        mend="It is damaged or was cut off on its way: compare it with the SHA256SUMS.txt beside it at its origin.",
+        hint="It is damaged or was cut off on its way: compare it with the SHA256SUMS.txt beside it at its origin.",
     )
 
 
 def _checked(root: Path, table: Table) -> Path:
-    candidates = [root / f"{table.file}.gz", root / table.file]
-    path = next((candidate for candidate in candidates if candidate.is_file()), None)
-    if path is None:
-        raise UserError(f"eICU's {table.file} (or {table.file}.gz) is missing", where=str(root), mend=WHERE_FROM)
+    [path] = files_under(root, [(f"{table.file}.gz", table.file)], WHERE_FROM)
     try:
         present = {name.strip().lower() for name in csv_header(path)}
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
@@ -133,5 +130,5 @@ def _checked(root: Path, table: Table) -> Path:
     needed = (*table.columns, *([table.offset] if table.offset else []))
     missing = [name for name in needed if name not in present]
     if missing:
-        raise UserError(f"column {', '.join(missing)} is missing", where=str(path), mend=WHERE_FROM)
+        raise UserError(f"column {', '.join(missing)} is missing", where=str(path), hint=WHERE_FROM)
     return path

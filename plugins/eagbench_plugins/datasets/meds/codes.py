@@ -49,15 +49,15 @@ def read_code_file(path: Path, vocabulary: Vocabulary) -> dict[str, SourceItem]:
         tree: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         entries = TypeAdapter(dict[str, _Entry]).validate_python(tree)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"is no YAML ({str(error).splitlines()[0]})", where=str(path), mend=_EXAMPLE) from error
+        raise UserError(f"is no YAML ({str(error).splitlines()[0]})", where=str(path), hint=_EXAMPLE) from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UserError(f"{key}: {first['msg']}", where=str(path), mend=_EXAMPLE) from error
+        raise UserError(f"{key}: {first['msg']}", where=str(path), hint=_EXAMPLE) from error
     items = {}
     for code, entry in entries.items():
         if entry.concept not in vocabulary.names:
-            raise UserError(f"{code}: the vocabulary has no concept '{entry.concept}'", where=str(path), mend=_EXAMPLE)
+            raise UserError(f"{code}: the vocabulary has no concept '{entry.concept}'", where=str(path), hint=_EXAMPLE)
         unit = entry.unit or unit_in_code(code)
         for named in (unit, None if entry.mixed is None else entry.mixed.unit):
             if named is not None:
@@ -113,4 +113,4 @@ def _check_unit(vocabulary: Vocabulary, concept: str, unit: str, where: str) -> 
     try:
         vocabulary.to_canonical(concept, [], unit)
     except UserError as error:
-        raise UserError(error.what, where=where, mend=error.mend) from error
+        raise UserError(error.what, where=where, hint=error.hint) from error

@@ -64,7 +64,7 @@ def load_cohort(params: MedsParams) -> Cohort:
         raise UserError(
             "no code of the data stands for a concept",
             where=str(params.root),
-            mend="Name in data.codes a YAML file such as `LAB//50931//mg/dL: {concept: glucose}`.",
+            hint="Name in data.codes a YAML file such as `LAB//50931//mg/dL: {concept: glucose}`.",
         )
 
     found = _in_window(data, cases, places, files.shards)
@@ -138,7 +138,7 @@ def _collect(frame: pl.LazyFrame, shards: Sequence[Path]) -> pl.DataFrame:
         raise UserError(
             f"a shard can't be read ({str(error).splitlines()[0]})",
             where=str(shards[0].parent),
-            mend="Write the files again from their source.",
+            hint="Write the files again from their source.",
         ) from error
 
 
@@ -193,13 +193,13 @@ def _canonical(
                 raise UserError(
                     f"{item.concept} is given without a unit; expected {words.concept(item.concept).unit}",
                     where=where,
-                    mend=f"Name it in data.codes: `{item.keys['code']}: {{concept: {item.concept}, unit: ...}}`.",
+                    hint=f"Name it in data.codes: `{item.keys['code']}: {{concept: {item.concept}, unit: ...}}`.",
                 )
             converted = words.from_source(item, raw[part])
             values[part], removed = words.clean(item.concept, converted, where, item.unit)
         except UserError as error:
             if counts[index] > STRAY_UNITS * of_concept[item.concept]:
-                raise UserError(error.what, where=where, mend=error.mend) from error
+                raise UserError(error.what, where=where, hint=error.hint) from error
             stray[item.concept] += counts[index]
         else:
             implausible[item.concept] += removed

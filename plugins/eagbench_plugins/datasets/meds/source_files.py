@@ -13,7 +13,7 @@ import polars as pl
 
 from eagbench.api import UserError
 
-_MEND = "MEDS asks for data/**/*.parquet with subject_id, time, code and numeric_value."
+_HINT = "MEDS asks for data/**/*.parquet with subject_id, time, code and numeric_value."
 _DATA = {"subject_id": "a whole number", "time": "a time without a zone", "code": "text", "numeric_value": "a number"}
 _LABELS = {"subject_id": "a whole number", "prediction_time": "a time without a zone", "boolean_value": "true or false"}
 
@@ -46,19 +46,19 @@ def source_files(root: Path, labels: Path, codes: Path | None) -> SourceFiles:
         UserError: A file or folder is missing.
     """
     if not root.is_dir():
-        raise UserError(f"data root '{root}' is no folder", where="data.root", mend=_MEND)
+        raise UserError(f"data root '{root}' is no folder", where="data.root", hint=_HINT)
     shards = tuple(sorted((root / "data").rglob("*.parquet")))
     if not shards:
-        raise UserError(f"there is no Parquet file in '{root / 'data'}'", where="data.root", mend=_MEND)
+        raise UserError(f"there is no Parquet file in '{root / 'data'}'", where="data.root", hint=_HINT)
     label_files = (labels,) if labels.is_file() else tuple(sorted(labels.rglob("*.parquet")))
     if not label_files:
         raise UserError(
             f"there is no label file at '{labels}'",
             where="data.labels",
-            mend="MEDS' labels are Parquet with subject_id, prediction_time and boolean_value.",
+            hint="MEDS' labels are Parquet with subject_id, prediction_time and boolean_value.",
         )
     if codes is not None and not codes.is_file():
-        raise UserError(f"there is no file '{codes}'", where="data.codes", mend="It maps codes to concepts, in YAML.")
+        raise UserError(f"there is no file '{codes}'", where="data.codes", hint="It maps codes to concepts, in YAML.")
     metadata = root / "metadata" / "codes.parquet"
     return SourceFiles(shards, metadata if metadata.is_file() else None, label_files, codes)
 
@@ -126,7 +126,7 @@ def _schema(path: Path) -> Mapping[str, pl.DataType]:
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"can't be read as Parquet ({reason})", where=str(path), mend="Write the file again from its source."
+            f"can't be read as Parquet ({reason})", where=str(path), hint="Write the file again from its source."
         ) from error
     return schema
 
@@ -134,7 +134,7 @@ def _schema(path: Path) -> Mapping[str, pl.DataType]:
 def _check(path: Path, schema: Mapping[str, pl.DataType], wanted: Mapping[str, str]) -> None:
     for column, kind in wanted.items():
         if column not in schema:
-            raise UserError(f"column '{column}' is missing", where=str(path), mend=_MEND)
+            raise UserError(f"column '{column}' is missing", where=str(path), hint=_HINT)
         found = schema[column]
         fits = {
             "a whole number": found.is_integer(),
@@ -144,4 +144,4 @@ def _check(path: Path, schema: Mapping[str, pl.DataType], wanted: Mapping[str, s
             "true or false": found == pl.Boolean,
         }[kind]
         if not fits:
-            raise UserError(f"column '{column}' must hold {kind}, not {found}", where=str(path), mend=_MEND)
+            raise UserError(f"column '{column}' must hold {kind}, not {found}", where=str(path), hint=_HINT)

@@ -161,5 +161,5 @@ def _typed(
         raise UserError(
             f"MIMIC-IV's {table} holds a value that can't be read: {str(error).splitlines()[0]}",
             where=TABLES[table].file,
-            mend=f"Times are written as 2150-01-31 13:45:00, {', '.join((*numbers, *times, *dates))} as in MIMIC-IV.",
+            hint=f"Times are written as 2150-01-31 13:45:00, {', '.join((*numbers, *times, *dates))} as in MIMIC-IV.",
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
-from eagbench.api import UserError
+from eagbench.api import UserError, files_under
 from eagbench_plugins.datasets.csv_header import csv_header
 from eagbench_plugins.datasets.mimic4.tables import READ_TABLES, Table
 
@@ -25,7 +25,7 @@ def source_files(root: Path) -> tuple[Path, ...]:
         UserError: The root or a file is missing, is not a CSV file, or lacks a column.
     """
     if not root.is_dir():
-        raise UserError("there is no such folder", where=str(root), mend=WHERE_FROM)
+        raise UserError("there is no such folder", where=str(root), hint=WHERE_FROM)
     paths = tuple(_find(root, table) for table in READ_TABLES)
     for table, path in zip(READ_TABLES, paths, strict=True):
         present = {name.strip().lower() for name in _header(path)}
@@ -34,7 +34,7 @@ def source_files(root: Path) -> tuple[Path, ...]:
             raise UserError(
                 f"column {', '.join(missing)} of MIMIC-IV's {table.name} is missing",
                 where=str(path),
-                mend=f"MIMIC-IV v3.1 has {', '.join(table.columns)}. {WHERE_FROM}",
+                hint=f"MIMIC-IV v3.1 has {', '.join(table.columns)}. {WHERE_FROM}",
             )
     return paths
 
@@ -45,15 +45,13 @@ def unreadable(path: Path, error: Exception) -> UserError:
     return UserError(
         f"the file can't be read ({reason})",
         where=str(path),
-        mend="It is damaged or was cut off on its way: compare it with MIMIC-IV's SHA256SUMS.txt and fetch it again.",
+        hint="It is damaged or was cut off on its way: compare it with MIMIC-IV's SHA256SUMS.txt and fetch it again.",
     )
 
 
 def _find(root: Path, table: Table) -> Path:
-    for path in (root / f"{table.file}.gz", root / table.file):
-        if path.is_file():
-            return path
-    raise UserError(f"MIMIC-IV's {table.file}.gz is missing", where=str(root), mend=WHERE_FROM)
+    [path] = files_under(root, [(f"{table.file}.gz", table.file)], WHERE_FROM)
+    return path
 
 
 def _header(path: Path) -> list[str]:

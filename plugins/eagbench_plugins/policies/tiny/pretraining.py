@@ -62,7 +62,7 @@ def _refuse_long_records(tokenizer: Any, drawn: Sequence[FormatExample], max_len
         raise UserError(
             f"a record with its answer takes {longest} tokens, more than max_length {max_length}",
             where="policy tiny",
-            mend="Show less of the record (record_text: periods, values: quantile, instructions: short) or raise "
+            hint="Show less of the record (record_text: periods, values: quantile, instructions: short) or raise "
             "max_length.",
         )
 

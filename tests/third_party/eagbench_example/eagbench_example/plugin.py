@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,11 +14,15 @@ import numpy as np
 from eagbench.api import (
     Case,
     Cases,
+    FloatArray,
     LanguageModel,
+    MetricTraits,
     Register,
     Sampling,
+    ScoredCases,
     SearchResult,
     SearchTask,
+    StageNode,
     StageRun,
     StrictParams,
     TrainingData,
@@ -126,6 +132,73 @@ class Brevity:
         return {"close": close, "price": price, "total": close - price}
 
 
+class TokensPerCase:
+    """A metric: how many tokens a method writes for a case, on average over cases."""
+
+    name: ClassVar[str] = "tokens_per_case"
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        better="lower",
+        label="Tokens",
+        definition="mean number of tokens written for a case",
+        columns=("generated_tokens",),
+        decimals=1,
+        undefined="the method writes no text",
+    )
+
+    class Params(StrictParams):
+        """No parameters."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+        """Weighted mean per row of weights (B, N), shape (B,); NaN where nothing was written."""
+        tokens = scored.columns["generated_tokens"]
+        total = weights.sum(axis=1)
+        if np.isnan(tokens).any():
+            return np.full(len(weights), np.nan)
+        return np.divide(weights @ tokens, total, out=np.full(len(weights), np.nan), where=total > 0)
+
+
+class FreshProcesses:
+    """An executor: each stage in a process that did nothing before and does nothing after."""
+
+    name: ClassVar[str] = "fresh_processes"
+
+    class Params(StrictParams):
+        """Parameters."""
+
+        processes: int = 2
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def execute(
+        self,
+        nodes: Sequence[StageNode],
+        compute: Callable[[StageNode], object],
+        done: Callable[[StageNode, object], bool],
+    ) -> None:
+        """Starts a stage as soon as those that it needs are done and a process is free."""
+        waiting = {node.fingerprint: node for node in nodes}
+        may_go_on: dict[str, bool] = {}
+        running: dict[Future[object], StageNode] = {}
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(self.params.processes, mp_context=context, max_tasks_per_child=1) as pool:
+            while waiting or running:
+                for fingerprint, node in list(waiting.items()):
+                    needed = [may_go_on.get(up.fingerprint) for up in node.upstream()]
+                    if False in needed:
+                        may_go_on[fingerprint] = done(waiting.pop(fingerprint), None)
+                    elif None not in needed:
+                        running[pool.submit(compute, waiting.pop(fingerprint))] = node
+                if running:
+                    finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        node = running.pop(future)
+                        may_go_on[node.fingerprint] = done(node, future.result())
+
+
 @hookimpl
 def register_experts(register: Register) -> None:
     """Adds the expert."""
@@ -142,3 +215,15 @@ def register_searches(register: Register) -> None:
 def register_rewards(register: Register) -> None:
     """Adds the reward."""
     register(Brevity)
+
+
+@hookimpl
+def register_metrics(register: Register) -> None:
+    """Adds the metric."""
+    register(TokensPerCase)
+
+
+@hookimpl
+def register_executors(register: Register) -> None:
+    """Adds the executor."""
+    register(FreshProcesses)

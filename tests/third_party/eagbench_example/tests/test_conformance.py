@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from eagbench_example.plugin import Brevity, OldestDies, TwoSamples
+from eagbench_example.plugin import Brevity, FreshProcesses, OldestDies, TokensPerCase, TwoSamples
 
-from eagbench.testing import ExpertConformance, RewardConformance, SearchConformance
+from eagbench.testing import (
+    ExecutorConformance,
+    ExpertConformance,
+    MetricConformance,
+    RewardConformance,
+    SearchConformance,
+)
 
 
 class TestOldestDies(ExpertConformance):
@@ -18,3 +24,11 @@ class TestTwoSamples(SearchConformance):
 
 class TestBrevity(RewardConformance):
     component = Brevity
+
+
+class TestTokensPerCase(MetricConformance):
+    component = TokensPerCase
+
+
+class TestFreshProcesses(ExecutorConformance):
+    component = FreshProcesses

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from eagbench.api import Cases, FloatArray, IntArray
+from eagbench.contracts.records import Cases, FloatArray, IntArray
 
 Statistic = Literal["mean", "min", "max", "first", "last", "count"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from builders import make_case, make_cases, make_cohort_cases
-from eagbench_plugins.experts.summary import RecordSummary
+from eagbench.stats.record_summary import RecordSummary
 
 NAN = float("nan")
 

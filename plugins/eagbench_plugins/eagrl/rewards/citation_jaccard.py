@@ -1,4 +1,4 @@
-"""`attention_jaccard`: R_att of EAG-RL (arXiv 2508.13579) alone: does the answer cite what the expert attends to?
+"""`citation_jaccard`: R_att of EAG-RL (arXiv 2508.13579) alone: does the answer cite what the expert attends to?
 
 Plain overlap favours a list of the right length over a right answer, and says nothing of the outcome: use it to look at
 alignment by itself. K = 5 among the observed features, as in `eag`.
@@ -15,11 +15,11 @@ from eagbench.api import Case, RewardTraits, StrictParams, Trajectory
 from eagbench_plugins.eagrl.rewards.parts import UNPARSED, expert_features, jaccard
 
 
-class AttentionJaccardReward:
+class CitationJaccardReward:
     """Overlap of the cited features with the expert's top features."""
 
-    name: ClassVar[str] = "attention_jaccard"
-    traits = RewardTraits(needs_salience=True)
+    name: ClassVar[str] = "citation_jaccard"
+    traits = RewardTraits(needs_salience=True, former_names=("attention_jaccard",))
 
     class Params(StrictParams):
         """Size of the expert's list.
@@ -39,7 +39,7 @@ class AttentionJaccardReward:
         """The parts `attention` (0 to 1) and `unparsed` (0 or -1), and their sum `total`."""
         del label
         if salience is None:
-            raise ValueError("the reward attention_jaccard compares with an expert and was given no salience")
+            raise ValueError("the reward citation_jaccard compares with an expert and was given no salience")
         parsed = trajectory.probability is not None
         cited = trajectory.cited_features or ()
         attention = jaccard(cited, expert_features(case, salience, self.params.k)) if parsed else 0.0

@@ -1,0 +1,113 @@
+"""What one number of robustness.csv is, and numbers that are made from single answers on joint resamples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from eagbench.analysis.cells import ConditionKey
+from eagbench.analysis.comparisons import SeedMeans
+from eagbench.contracts.records import FloatArray
+from eagbench.metrics.number_names import UNCORRECTED
+from eagbench.stats.bootstrap import weight_blocks
+from eagbench.stats.rank_agreement import spearman
+from eagbench.stats.weighted import weighted_mean
+
+DEGRADATION, PERCENT = "degradation", "degradation_percent"
+AREA, AREA_DEGRADATION = "area", "area_degradation"
+WORST_CASE, WORST_CASE_DEGRADATION = "worst_case", "worst_case_degradation"
+RANK_AGREEMENT = "rank_agreement"
+CITATION_OVERLAP, CITATION_OVERLAP_OVER_OTHERS = "citation_overlap", "citation_overlap_over_other_patient"
+TEACHER_OVERLAP = "teacher_overlap"
+ATTENTION_LIKENESS, ATTENTION_LIKENESS_OVER_OTHERS = "attention_likeness", "attention_likeness_over_other_patient"
+ALIGNMENT_AND_CHANGE = "alignment_and_change"
+ALL_CONDITIONS, ALL_METHODS = "all", "all"
+
+Means = Mapping[tuple[str, ConditionKey], SeedMeans]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Summary:
+    """One number of robustness.csv with its resamples.
+
+    Attributes:
+        summary: What it is, one of the names above.
+        metric: Of which metric; empty for what is not a metric's.
+        condition: The perturbation, or `all`.
+        severity: Its severity, None for a number over several.
+        method: The method's label, or `all`.
+        value: The number.
+        draws: The number on each resample, shape (B,).
+        calibration: Of which probabilities.
+        baseline: If set, the number is the method's less that of this one.
+        n_conditions: Conditions that it is made of, `clean` among them.
+        n_methods: Methods that it is made of, for what is not one method's.
+    """
+
+    summary: str
+    metric: str
+    condition: str
+    severity: float | None
+    method: str
+    value: float
+    draws: FloatArray
+    calibration: str = UNCORRECTED
+    baseline: str = ""
+    n_conditions: int = 2
+    n_methods: int | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str, float | None, str]:
+        """What the same number of another method has in common with it."""
+        return self.summary, self.metric, self.condition, self.severity, self.calibration
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A summary that is still to be resampled.
+
+    Attributes:
+        summary: All but its value and draws.
+        columns: One array per seed, the mean over which is the number: of shape (N,) to be averaged over cases, or of
+            shape (2, N) to be correlated over them.
+    """
+
+    summary: Summary
+    columns: tuple[FloatArray, ...]
+
+    def on(self, weights: FloatArray) -> FloatArray:
+        """The number for each row of weights (b, N), shape (b,)."""
+        return np.mean([_statistic(column, weights) for column in self.columns], axis=0)
+
+
+def _statistic(column: FloatArray, weights: FloatArray) -> FloatArray:
+    return weighted_mean(column, weights) if column.ndim == 1 else spearman(column[0], column[1], weights)
+
+
+def per_case(
+    summary: str, columns: Sequence[FloatArray], condition: ConditionKey, method: str, metric: str = "", **more: Any
+) -> Job:
+    """Describes a number that is still to be resampled: the mean over cases, or over seeds of a correlation."""
+    empty = np.empty(0)
+    return Job(Summary(summary, metric, *condition, method, float("nan"), empty, **more), tuple(columns))
+
+
+def resampled(jobs: Sequence[Job], means: Means, intervals: Mapping[str, Any]) -> list[Summary]:
+    """Computes summaries with their values and their draws, on the same resamples as all other numbers of the run."""
+    if not jobs:
+        return []
+    answers = next(cell.answers for cell in means.values() if cell.answers)
+    patients = answers[0].scored.patient
+    ones = np.ones((1, len(answers[0].scored.label)))
+    assert patients is not None
+    draws: list[list[FloatArray]] = [[] for _ in jobs]
+    for weights in weight_blocks(patients, int(intervals["resamples"]), int(intervals["seed"])):
+        for job, collected in zip(jobs, draws, strict=True):
+            collected.append(job.on(weights))
+    return [
+        replace(job.summary, value=float(job.on(ones)[0]), draws=np.concatenate(collected))
+        for job, collected in zip(jobs, draws, strict=True)
+    ]

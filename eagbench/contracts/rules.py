@@ -1,0 +1,263 @@
+"""What components must keep to, as checks: the conformance tests and the runner judge by the same.
+
+Each check says which argument or result of which call is wrong. The runner adds whose component it is, fails what is
+made with it and keeps the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eagbench.contracts.answers import Prediction
+from eagbench.contracts.components import SearchResult, SearchTask
+from eagbench.contracts.language_models import Generation, Sampling
+from eagbench.contracts.records import Case, Cases, Cohort, FloatArray
+
+_TOLERANCE = 1e-4  # of weights that sum to 1
+# Pickles, and what may hold one: torch.save, joblib, arrays of objects.
+_FORBIDDEN_FILES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".npy", ".npz", ".ckpt"}
+
+
+class ContractError(Exception):
+    """A component broke its contract: a bug of its plugin.
+
+    Attributes:
+        call: The call in which it did, for example `run`.
+        argument: The argument that it did not keep to, or `result`.
+        problem: What is wrong.
+        owner: Whose component it was; empty until that is known.
+    """
+
+    def __init__(self, call: str, argument: str, problem: str, owner: str = "") -> None:
+        self.call, self.argument, self.problem, self.owner = call, argument, problem, owner
+        whose = f"{owner} breaks its contract in " if owner else ""
+        super().__init__(f"{whose}{call}, {argument}: {problem}")
+
+    def of(self, owner: str) -> ContractError:
+        """Returns the same, naming whose component it was."""
+        return ContractError(self.call, self.argument, self.problem, owner)
+
+
+def _require(condition: object, call: str, argument: str, problem: str) -> None:
+    if not condition:
+        raise ContractError(call, argument, problem)
+
+
+# Files
+
+
+def check_files(folder: Path, call: str = "save") -> None:
+    """Refuses pickles, by their names and by how they begin, and what may hold one.
+
+    Args:
+        folder: What a stage or a component wrote; its `checkpoints` are work in progress and go in the end.
+        call: What wrote it.
+
+    Raises:
+        ContractError: There is such a file.
+    """
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    left = [path for path in files if path.relative_to(folder).parts[0] != "checkpoints"]
+    found = [path.relative_to(folder).as_posix() for path in left if path.suffix in _FORBIDDEN_FILES or _pickled(path)]
+    _require(
+        not found,
+        call,
+        "folder",
+        f"a stage leaves no pickle and no file that may hold one, but {', '.join(found)} (arrays: `save_arrays`)",
+    )
+
+
+def _pickled(path: Path) -> bool:
+    with path.open("rb") as stream:
+        start = stream.read(2)
+    return len(start) == 2 and start[:1] == b"\x80" and start[1:] <= b"\x05"
+
+
+# Data sets and perturbations
+
+
+def check_cohort(cohort: Cohort) -> None:
+    """Checks labels, ids, times and features of a cohort.
+
+    Raises:
+        ContractError: Something does not fit.
+    """
+    cases, call = cohort.cases, "load"
+    _require(len(cohort.labels) == len(cases), call, "result.labels", f"{len(cohort.labels)} for {len(cases)} cases")
+    _require(set(np.unique(cohort.labels)) <= {0, 1}, call, "result.labels", "a label is 0 or 1")
+    _require(len(set(cases.case_ids)) == len(cases), call, "result.cases", "case ids occur more than once")
+    names = set(cases.feature_names)
+    for case in cases:
+        _require(set(case.features) == names, call, "result.cases", f"case {case.case_id} has other features")
+        shape = (len(case.times), len(case.features))
+        found = case.values.shape
+        _require(found == shape, call, "result.cases", f"case {case.case_id} has values of shape {found}, not {shape}")
+        _require((np.diff(case.times) > 0).all(), call, "result.cases", f"times of case {case.case_id} do not rise")
+        late = len(case.times) and case.times[-1] > cases.task.window_hours
+        _require(not late, call, "result.cases", f"case {case.case_id} has times after the window of the task")
+    beside: dict[str, Sequence[Any] | FloatArray] = {**cohort.groups, **cohort.reference_probabilities}
+    for name, values in beside.items():
+        _require(len(values) == len(cases), call, f"result['{name}']", f"{len(values)} values for {len(cases)} cases")
+
+
+def check_perturbed(before: Case, after: Any, severity: float) -> None:
+    """Checks that a perturbed case is a case of the same patient with as many features.
+
+    Raises:
+        ContractError: It is not.
+    """
+    call, argument = "apply", f"severity={severity:g}"
+    _require(isinstance(after, Case), call, "result", f"a Case, not {type(after).__name__}")
+    same = (after.case_id, after.patient_id) == (before.case_id, before.patient_id)
+    _require(same, call, argument, f"case {before.case_id} became {after.case_id} of patient {after.patient_id}")
+    shape = (len(after.times), len(after.features))
+    _require(after.values.shape == shape, call, argument, f"case {after.case_id} has values {after.values.shape}")
+
+
+# Experts
+
+
+def check_probability(probability: FloatArray, n_cases: int) -> None:
+    """Checks an expert's probabilities, shape (N,).
+
+    Raises:
+        ContractError: Another shape, or a value outside of [0, 1].
+    """
+    shape = np.shape(probability)
+    _require(shape == (n_cases,), "predict", "result", f"shape {shape} for {n_cases} cases")
+    inside = (np.asarray(probability) >= 0) & (np.asarray(probability) <= 1)
+    _require(inside.all(), "predict", "result", "a probability is outside of 0 to 1, or undefined")
+
+
+def check_salience(salience: FloatArray, n_cases: int, n_features: int) -> None:
+    """Checks an expert's weights, shape (N, F).
+
+    Raises:
+        ContractError: Another shape, a weight that is negative or undefined, or a sum other than 1.
+    """
+    shape = np.shape(salience)
+    _require(shape == (n_cases, n_features), "salience", "result", f"shape {shape}, not {(n_cases, n_features)}")
+    right = np.isfinite(salience).all() and (np.asarray(salience) >= 0).all()
+    _require(right, "salience", "result", "a weight is negative or undefined")
+    sums = np.asarray(salience).sum(axis=1)
+    _require(np.allclose(sums, 1, atol=_TOLERANCE), "salience", "result", "the weights of a case do not sum to 1")
+
+
+# Policies, searches and rewards
+
+
+def check_generations(prompts: Sequence[str], sampling: Sampling, generations: Sequence[Generation]) -> None:
+    """Checks that a model wrote one text a prompt, within its bound.
+
+    Raises:
+        ContractError: It did not.
+    """
+    n = len(generations)
+    _require(n == len(prompts), "generate", "prompts", f"{n} texts for {len(prompts)} prompts")
+    longest = max((generation.tokens for generation in generations), default=0)
+    bound = f"sampling.max_new_tokens={sampling.max_new_tokens}"
+    _require(longest <= sampling.max_new_tokens, "generate", bound, f"{longest} tokens were written")
+
+
+def check_reward(parts: Any) -> None:
+    """Checks what a reward returned: finite numbers by name, their `total` among them.
+
+    Raises:
+        ContractError: It is something else.
+    """
+    _require(isinstance(parts, Mapping), "__call__", "result", f"a mapping, not {type(parts).__name__}")
+    _require("total" in parts, "__call__", "result", f"it has no total, only {', '.join(map(str, parts))}")
+    wrong = [name for name, value in parts.items() if not _is_number(value)]
+    _require(not wrong, "__call__", "result", f"{', '.join(map(str, wrong))} is no finite number")
+
+
+def check_unparsed_reward(unparsed: float, parsed: float) -> None:
+    """Checks that an unparsed answer gets less than a parsed one about the same case.
+
+    Args:
+        unparsed: The highest total of an answer that could not be read.
+        parsed: The lowest total of one that could.
+
+    Raises:
+        ContractError: It gets as much or more.
+    """
+    problem = f"an answer that could not be read gets {unparsed:g}, one that could {parsed:g}"
+    _require(unparsed < parsed, "__call__", "trajectory", problem)
+
+
+def check_results(tasks: Sequence[SearchTask], results: Sequence[SearchResult], token_budget: int) -> None:
+    """Checks what a search returned: one result a case, trajectories best first, within the budget.
+
+    Raises:
+        ContractError: Something is otherwise.
+    """
+    call = "run"
+    asked, found = [task.case.case_id for task in tasks], [result.case_id for result in results]
+    _require(found == asked, call, "tasks", f"{len(found)} results, not one per case in the order of the tasks")
+    for task, result in zip(tasks, results, strict=True):
+        where = f"case {result.case_id}"
+        n_rewards = len(result.rewards)
+        _require(len(result.trajectories) == n_rewards, call, "result", f"{where} has {n_rewards} rewards")
+        others = {trajectory.case_id for trajectory in result.trajectories} - {result.case_id}
+        _require(not others, call, "result", f"{where} has trajectories of {', '.join(sorted(others))}")
+        for parts in result.rewards:
+            check_reward(parts)
+        totals = [parts["total"] for parts in result.rewards]
+        given = [task.reward(trajectory)["total"] for trajectory in result.trajectories]
+        _require(totals == given, call, "result", f"{where} has rewards that its trajectories do not get")
+        _require(totals == sorted(totals, reverse=True), call, "result", f"{where} does not list its best answer first")
+        spent = result.generated_tokens
+        _require(spent <= token_budget, call, f"token_budget={token_budget}", f"{where} spent {spent} tokens")
+
+
+def check_spent(results: Iterable[SearchResult], written: int) -> None:
+    """Checks that a search counts every token that the model wrote for it.
+
+    Raises:
+        ContractError: It counts more or fewer.
+    """
+    counted = sum(result.generated_tokens for result in results)
+    _require(counted == written, "run", "result", f"{counted} tokens are counted, and {written} were written")
+
+
+# Methods and metrics
+
+
+def check_predictions(cases: Cases, predictions: Sequence[Prediction]) -> None:
+    """Checks that every case has one prediction, in order, and that numbers are such.
+
+    Raises:
+        ContractError: Something is otherwise.
+    """
+    call, n = "predict", len(predictions)
+    in_order = [prediction.case_id for prediction in predictions] == list(cases.case_ids)
+    _require(in_order, call, "cases", f"{len(cases)} were asked about, and the {n} predictions are not theirs in order")
+    for p in predictions:
+        for value in (p.probability, p.prior_corrected):
+            _require(value is None or 0 <= value <= 1, call, "result", f"case {p.case_id}: {value} is no probability")
+        corrected = p.probability is None and p.prior_corrected is not None
+        _require(not corrected, call, "result", f"case {p.case_id}: an unparsed answer was corrected")
+        wrong = [name for name, value in p.extras.items() if not _is_number(value)]
+        _require(not wrong, call, "result", f"case {p.case_id}: {', '.join(wrong)} is no finite number")
+
+
+def check_metric(values: Any, n_rows: int) -> None:
+    """Checks that a metric gave one number a row of weights.
+
+    Raises:
+        ContractError: It gave something else.
+    """
+    array = np.asarray(values)
+    _require(array.shape == (n_rows,), "__call__", "weights", f"{n_rows} rows gave values of shape {array.shape}")
+    is_float = np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)
+    _require(is_float, "__call__", "result", f"values are {array.dtype}")
+    _require(not np.isinf(array).any(), "__call__", "result", "a value is infinite")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)

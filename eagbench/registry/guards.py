@@ -1,0 +1,118 @@
+"""Components that other components call, held to their contracts while they work (`eagbench.contracts.rules`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from eagbench.contracts import rules
+from eagbench.contracts.answers import Trajectory
+from eagbench.contracts.components import Reward, Search, SearchResult, SearchTask
+from eagbench.contracts.language_models import Generation, LanguageModel, Sampling
+from eagbench.contracts.records import Case
+
+
+class GuardedReward:
+    """A reward whose every judgement is checked.
+
+    Args:
+        reward: The reward.
+        owner: Whose it is, for the error.
+    """
+
+    def __init__(self, reward: Reward, owner: str) -> None:
+        self._reward, self._owner = reward, owner
+        # Per case and label: the highest total of an unparsed answer, the lowest of a parsed one.
+        self._bounds: dict[tuple[str, int], tuple[float, float]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reward, name)
+
+    def __call__(
+        self, case: Case, label: int, trajectory: Trajectory, salience: Mapping[str, float] | None
+    ) -> Mapping[str, float]:
+        """Judges a trajectory.
+
+        Raises:
+            ContractError: The reward returned no finite numbers with a total, or as much for an answer that could not
+                be read as for one about the same case that could.
+        """
+        parts = self._reward(case, label, trajectory, salience)
+        try:
+            rules.check_reward(parts)
+            unparsed, parsed = self._bounds.get((case.case_id, label), (-math.inf, math.inf))
+            if trajectory.probability is None:
+                unparsed = max(unparsed, parts["total"])
+            else:
+                parsed = min(parsed, parts["total"])
+            self._bounds[case.case_id, label] = unparsed, parsed
+            rules.check_unparsed_reward(unparsed, parsed)
+        except rules.ContractError as error:
+            raise error.of(self._owner) from error
+        return parts
+
+
+class GuardedSearch:
+    """A search whose results, and whose use of its budget, are checked.
+
+    Args:
+        search: The search.
+        owner: Whose it is, for the error.
+    """
+
+    def __init__(self, search: Search, owner: str) -> None:
+        self._search, self._owner = search, owner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._search, name)
+
+    def run(
+        self,
+        model: LanguageModel,
+        tasks: Sequence[SearchTask],
+        read: Callable[[Case, str, int], Trajectory],
+        token_budget: int,
+        seed: int,
+    ) -> Sequence[SearchResult]:
+        """Searches.
+
+        Raises:
+            ContractError: The search returned something else than one result a task, best first, within its budget.
+        """
+        counted = _CountedModel(model)
+        results = self._search.run(counted, tasks, read, token_budget, seed)
+        try:
+            rules.check_results(tasks, results, token_budget)
+            rules.check_spent(results, counted.tokens)
+        except rules.ContractError as error:
+            raise error.of(self._owner) from error
+        return results
+
+
+class _CountedModel:
+    """A language model that counts what it writes."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+        self.tokens = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def generate(
+        self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
+    ) -> list[Generation]:
+        """Writes as the model does."""
+        generations = self._model.generate(prompts, sampling, seed, written)
+        self.tokens += sum(generation.tokens for generation in generations)
+        return generations
+
+
+def guarded(component: Any, kind: str, owner: str) -> Any:
+    """Holds a component to its contract, if it is of a kind that other components call."""
+    if kind == "reward":
+        return GuardedReward(component, owner)
+    if kind == "search":
+        return GuardedSearch(component, owner)
+    return component

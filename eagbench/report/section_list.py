@@ -1,0 +1,84 @@
+"""The sections of a report: one list in one order, which HTML, Markdown and LaTeX follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from eagbench.report import tables
+from eagbench.report.page.blocks import Section
+from eagbench.report.sections.alignment import alignment
+from eagbench.report.sections.calibration import calibration
+from eagbench.report.sections.comparisons import comparisons
+from eagbench.report.sections.results import citations, missing, performance, unparsed
+from eagbench.report.sections.robustness import losses
+from eagbench.report.sections.setting import cost, data, provenance
+from eagbench.report.sections.severities import robustness
+from eagbench.report.sections.subgroups import subgroups
+from eagbench.report.sections.training import clipping, searches, training
+from eagbench.report.sections.transfer import transfer
+from eagbench.runs.reader import Group, RunFolder
+
+# Across all domains; none of it for a run with one domain.
+OVERVIEW: tuple[Callable[[RunFolder], Section | None], ...] = (transfer,)
+# For every pair of domains, or once for a run with one.
+OF_PAIR: tuple[Callable[[RunFolder, Group], Section | None], ...] = (
+    performance,
+    comparisons,
+    robustness,
+    losses,
+    subgroups,
+    calibration,
+    alignment,
+    citations,
+    unparsed,
+    missing,
+)
+ABOUT_THE_RUN: tuple[Callable[[RunFolder], Section | None], ...] = (
+    training,
+    clipping,
+    searches,
+    data,
+    cost,
+    provenance,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PairSections:
+    """The sections about one pair of domains.
+
+    Attributes:
+        group: The pair.
+        title: What tells it from the others; empty if it is the only one.
+        sections: Its sections.
+    """
+
+    group: Group
+    title: str
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSections:
+    """All sections of a report that have something to say, in order."""
+
+    overview: tuple[Section, ...]
+    of_pairs: tuple[PairSections, ...]
+    about_the_run: tuple[Section, ...]
+
+
+def report_sections(run: RunFolder) -> ReportSections:
+    """Builds every section of a run's report."""
+    return ReportSections(
+        overview=tuple(section for build in OVERVIEW if (section := build(run)) is not None),
+        of_pairs=tuple(
+            PairSections(
+                group,
+                tables.group_title(run, group),
+                tuple(section for build in OF_PAIR if (section := build(run, group)) is not None),
+            )
+            for group in run.groups
+        ),
+        about_the_run=tuple(section for build in ABOUT_THE_RUN if (section := build(run)) is not None),
+    )
