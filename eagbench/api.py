@@ -1,4 +1,4 @@
-"""All that a plugin may import from eagbench. What is not here may change without notice."""
+"""Everything that a plugin may import from eagbench. Anything else may change without notice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one class of error that a user can fix."""
+"""The class of errors that a user can fix."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import warnings
 
 
 class UserError(Exception):
-    """Something in the user's input is wrong: a file, a key, a value, the data.
+    """An error in the user's input: in a file, a key, a value or the data.
 
-    The command line prints the message without a traceback and exits with 2. Everything that is not a
-    `UserError` is a bug in eagbench or in a plugin and keeps its traceback.
+    The command line prints the message without a traceback and exits with code 2. Any other exception is a bug in
+    eagbench or in a plugin and keeps its traceback.
 
     Args:
         what: What is wrong, in one sentence.
-        where: The place the user has to look at (a file and line, a column, a case), if there is one.
+        where: Where the user has to look (a file and line, a column, a case), if there is such a place.
         hint: How to fix it, in one sentence.
         mend: The former name of `hint`, until 0.2.
     """
@@ -30,7 +30,7 @@ class UserError(Exception):
 
     @property
     def message(self) -> str:
-        """The whole message: where, what, how to fix it."""
+        """The full message: where, what and how to fix it."""
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text}\n  {self.hint}" if self.hint else text
 

@@ -1,10 +1,10 @@
-"""How often 95 % intervals hold the truth, by simulation: AUROC and Brier score at 10 % events, and the ECE's bias.
+"""Simulate the coverage of 95 % intervals of AUROC and Brier score at 10 % events, and the bias of the ECE.
 
     python scripts/coverage.py [--cases 200 1000] [--samples 4000] [--resamples 1000] [--event-rate 0.1]
 
-Scores are normal in both classes, 1.2 standard deviations apart, and the probabilities are the true ones. The truth is
-known by formula (AUROC) or by quadrature (Brier). Standard error of a coverage near 95 % with 4,000 samples: 0.35
-points.
+Scores are normal in both classes, 1.2 standard deviations apart, and the probabilities are the true ones. The true
+metric comes from a formula (AUROC) or from quadrature (Brier). With 4,000 samples, the standard error of a coverage
+near 95 % is 0.35 points.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LEVEL = 0.95
 
 
 def main() -> None:
-    """Simulates and prints."""
+    """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, nargs="+", default=[200, 1000])
     parser.add_argument("--samples", type=int, default=4000)
@@ -42,12 +42,12 @@ def main() -> None:
 
 
 def simulate(cases: int, samples: int, resamples: int, event_rate: float) -> dict[str, tuple[float, float]]:
-    """Share of samples whose interval lies above the truth, and below it, by kind of interval.
+    """Simulate the share of samples whose interval is above the truth, and below it, by kind of interval.
 
     Args:
-        cases: Of one sample, each another patient.
-        samples: Samples drawn.
-        resamples: Of the bootstrap.
+        cases: Cases per sample, each a different patient.
+        samples: Number of samples.
+        resamples: Bootstrap resamples per sample.
         event_rate: Probability of the event.
     """
     rng = np.random.default_rng(5)
@@ -79,20 +79,20 @@ def simulate(cases: int, samples: int, resamples: int, event_rate: float) -> dic
 
 
 def draw(rng: np.random.Generator, cases: int, event_rate: float) -> ScoredCases:
-    """A sample with true probabilities."""
+    """Draw a sample with true probabilities."""
     label = (rng.random(cases) < event_rate).astype(int)
     score = rng.normal(size=cases) + SEPARATION * label
     return ScoredCases(true_probability(score, event_rate), label, np.ones(cases, dtype=bool))
 
 
 def true_probability(score: FloatArray, event_rate: float) -> FloatArray:
-    """Bayes' rule for two normal densities, same shape."""
+    """Apply Bayes' rule to two normal densities; same shape."""
     probability: FloatArray = expit(logit(event_rate) + SEPARATION * score - SEPARATION**2 / 2)
     return probability
 
 
 def true_brier(event_rate: float) -> float:
-    """Expected squared error of one case, by quadrature."""
+    """Compute the expected squared error of one case by quadrature."""
     score = np.linspace(-12, 14, 200_001)
     p = true_probability(score, event_rate)
     negative = np.trapezoid(norm.pdf(score) * p**2, score)
@@ -101,7 +101,7 @@ def true_brier(event_rate: float) -> float:
 
 
 def mean_ece(cases: int, event_rate: float, samples: int = 2000) -> float:
-    """The ECE of perfect probabilities, which would be 0 without sampling."""
+    """Compute the mean ECE of perfect probabilities, which would be 0 without sampling."""
     rng = np.random.default_rng(6)
     metric, one = ExpectedCalibrationError(ExpectedCalibrationError.Params()), np.ones((1, cases))
     return float(np.mean([metric(draw(rng, cases, event_rate), one)[0] for _ in range(samples)]))

@@ -1,4 +1,4 @@
-"""Two revisions side by side: a worktree of one, and environments in which each is installed by itself."""
+"""Compare two revisions: check one out as a worktree, and install each in its own environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @contextmanager
 def worktree(revision: str, place: Path) -> Iterator[Path]:
-    """Checks a revision out beside the working tree, and removes it in the end."""
+    """Check out a revision beside the working tree, and remove it at the end."""
     subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(place), revision], cwd=ROOT, check=True)
     try:
         yield place
@@ -24,7 +24,7 @@ def worktree(revision: str, place: Path) -> Iterator[Path]:
 
 
 def environment_of(tree: Path, place: Path) -> Path:
-    """Makes an environment in which `tree` is installed and everything else comes from the one that runs this."""
+    """Make an environment with `tree` installed; everything else comes from the current environment."""
     venv.create(place, with_pip=False)
     packages = Path(sysconfig.get_path("purelib"))
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"

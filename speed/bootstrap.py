@@ -1,9 +1,9 @@
-"""How much faster the bootstrap of AUROC and AUPRC is than scikit-learn called once per resample.
+"""Measure how much faster the bootstrap of AUROC and AUPRC is than calling scikit-learn once per resample.
 
     python speed/bootstrap.py [--cases 2000] [--resamples 1000]
 
 Prints milliseconds per resample for both and their ratio, on the same resamples, and checks that the values agree. The
-comparison calls scikit-learn on `sample_weight`, and on the repeated cases, and takes the faster of the two.
+comparison calls scikit-learn with `sample_weight` and with repeated cases, and takes the faster of the two.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COMPARED = 50  # resamples given to scikit-learn; its cost per resample is const
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--resamples", type=int, default=1000)

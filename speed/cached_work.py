@@ -1,12 +1,11 @@
-"""What work that is already done costs, beside another revision: CPU seconds of commands whose stages
-are all in the store.
+"""Measure the CPU seconds of commands whose stages are all in the store, compared with another revision.
 
     python speed/cached_work.py [--base REVISION] [--rounds 5]
 
-Measured in turns, each side with a store of its own, filled before: `eagbench run` of 466 stages of trees and logistic
-regression (PhysioNet 2012, --limit 300, 43 conditions, five folds), and `eagbench plugins list` beside a program of
-typer that prints a line. User and system time of the whole process, the median of the rounds. Needs the open data
-(../shared/data, or DATA=FOLDER).
+The sides take turns, each with its own store, filled beforehand. The commands are `eagbench run` with 466 stages of
+trees and logistic regression (PhysioNet 2012, --limit 300, 43 conditions, five folds), and `eagbench plugins list`
+compared with a typer program that prints one line. Times are user and system time of the whole process, the median of
+the rounds. Needs the open data (../shared/data, or DATA=FOLDER).
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ app()
 
 
 def cpu_seconds(command: list[str], cwd: Path, env: dict[str, str]) -> float:
-    """Runs a command and returns the CPU seconds that it took, its children included."""
+    """Run a command and return its CPU seconds, including its children."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
     if done.returncode:
@@ -74,7 +73,7 @@ def cpu_seconds(command: list[str], cwd: Path, env: dict[str, str]) -> float:
 
 
 def main() -> None:
-    """Measures both revisions and prints the ratios."""
+    """Measure both revisions and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default="a7a2053", help="the other revision")
     parser.add_argument("--rounds", type=int, default=5)
@@ -87,7 +86,7 @@ def main() -> None:
 
 
 def measure(work: Path, trees: dict[str, Path], data: Path, rounds: int) -> None:
-    """Fills both stores, measures in turns, prints."""
+    """Fill both stores, measure in turns, and print."""
     benchmark = work / "cached_work.yaml"
     benchmark.write_text(BENCHMARK.format(root=data.resolve()))
     (work / "empty.py").write_text(TYPER)

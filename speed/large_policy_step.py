@@ -1,4 +1,4 @@
-"""One step of each training stage of EAG-RL on a random-weights model of a large policy's shape.
+"""Run one step of each training stage of EAG-RL on a model with a large policy's shape and random weights.
 
     python speed/large_policy_step.py --shape qwen2.5-7b          on a GPU
     python speed/large_policy_step.py --shape small --features 8 --periods 1      the same code, half a minute on a CPU
@@ -11,14 +11,14 @@ LoRA and activation checkpointing as benchmarks/eagrl_large.yaml does:
     policy_optimisation   `policy_optimisation_training.train` from the policy that `sft` wrote: --steps generated
                           batches of --texts trajectories, with two passes of two mini-batches over each
 
-and prints one JSON object. Seconds are those of the training loop, without loading and saving; the first step carries
-the warming up of the kernels, so use --steps 3 for a rate. Peak memory is torch.cuda.max_memory_allocated on a GPU and
+and prints one JSON object. Seconds are those of the training loop, without loading and saving; the first step includes
+kernel warm-up, so use --steps 3 for a rate. Peak memory is torch.cuda.max_memory_allocated on a GPU and
 the peak resident size of the whole process so far on a CPU.
 
-What is not the real thing: the weights; the tokenizer, which is the tiny policy's, its vocabulary padded to the shape's
+What is not real: the weights; the tokenizer, which is the tiny policy's, its vocabulary padded to the shape's
 (no tokenizer is downloaded, so a record has another number of tokens); the records, drawn from the reference ranges;
-and the reward. Random weights write nothing that could be read, all real rewards would be the same and all advantages
-zero. Here the reward is a hash of the text, so that a gradient flows through every part.
+and the reward. Random weights write no answer that can be parsed, so all real rewards would be the same and all
+advantages zero. Here the reward is a hash of the text, so that a gradient flows through every part.
 
 Disk: three times the weights (7B: 46 GB) below --work.
 """
@@ -77,7 +77,7 @@ CHAT_TEMPLATE = (
 
 
 class HashReward:
-    """A number in [0, 1] from the text alone; see the module's docstring."""
+    """A reward in [0, 1] that depends on the text alone; see the module's docstring."""
 
     name: ClassVar[str] = "hash"
     Params: ClassVar[type[BaseModel]] = StrictParams
@@ -85,13 +85,13 @@ class HashReward:
     def __call__(
         self, case: Case, label: int, trajectory: Trajectory, salience: Mapping[str, float] | None
     ) -> Mapping[str, float]:
-        """The `total`."""
+        """Hash the text into the `total`."""
         del case, label, salience
         return {"total": int.from_bytes(hashlib.sha256(trajectory.text.encode()).digest()[:4], "big") / 2**32}
 
 
 def draw_cases(n: int, n_features: int, n_times: int = 24) -> Cases:
-    """Cases with values around the reference ranges, hourly over two days, 40 % missing."""
+    """Draw cases with values around the reference ranges, hourly over two days, 40 % missing."""
     table = vocabulary()
     features = tuple(f for f in table.features(table.names) if None not in f.reference)[:n_features]
     low, high = np.array([f.reference for f in features], dtype=float).T
@@ -109,7 +109,7 @@ def draw_cases(n: int, n_features: int, n_times: int = 24) -> Cases:
 
 
 def trajectory_text(case: Case, i: int, words: int) -> str:
-    """A well-formed trajectory of about `words` words."""
+    """Write a well-formed trajectory of about `words` words."""
     observed = case.observed()
     rng = np.random.default_rng([1, i])
     steps = []
@@ -121,13 +121,13 @@ def trajectory_text(case: Case, i: int, words: int) -> str:
 
 
 def save_random_policy(shape: str, texts: Sequence[str], folder: Path, device: str, dtype: str) -> int:
-    """Builds and saves a model with random weights, its tokenizer and chat template.
+    """Build and save a model with random weights, its tokenizer and chat template.
 
     Args:
         shape: Name in `SHAPES`.
-        texts: What the tokenizer is trained on.
-        folder: Where to.
-        device: Where the weights are drawn.
+        texts: Texts to train the tokenizer on.
+        folder: Folder to save to.
+        device: Device on which the weights are drawn.
         dtype: Their precision.
 
     Returns:
@@ -151,7 +151,7 @@ def save_random_policy(shape: str, texts: Sequence[str], folder: Path, device: s
 
 
 def _pad_vocabulary(file: Path, size: int) -> None:
-    """Gives every row of the model's output a token, so that whatever it writes can be decoded.
+    """Give every row of the model's output a token, so that any output can be decoded.
 
     Tags and special tokens, which come after the vocabulary, move to its new end.
     """
@@ -167,14 +167,14 @@ def _pad_vocabulary(file: Path, size: int) -> None:
 
 
 class Clock:
-    """A progress bar that notes when each step ended."""
+    """A progress bar that records when each step ended."""
 
     def __init__(self, cuda: bool) -> None:
         self._cuda = cuda
         self.times: list[float] = []
 
     def __call__[Item](self, items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
-        """Wraps the steps of a training."""
+        """Wrap the steps of a training loop."""
         del label, total
         for item in items:
             self._note()
@@ -187,12 +187,12 @@ class Clock:
         self.times.append(time.perf_counter())
 
     def steps(self) -> list[float]:
-        """Seconds of each step."""
+        """Return the seconds of each step."""
         return np.diff(self.times).tolist()
 
 
 def stage(folder: Path, policy: Path, clock: Clock, cuda: bool, **params: Any) -> StageRun:
-    """What a training stage is given. Starts the count of the memory."""
+    """Make the `StageRun` of a training stage, and reset the peak memory count."""
     gc.collect()
     if cuda:
         torch.cuda.empty_cache()
@@ -202,7 +202,7 @@ def stage(folder: Path, policy: Path, clock: Clock, cuda: bool, **params: Any) -
 
 
 def peak_memory(cuda: bool) -> dict[str, int]:
-    """Peak memory in bytes since the stage began (GPU), or since the process began (CPU)."""
+    """Return the peak memory in bytes since the stage began (GPU) or since the process began (CPU)."""
     if cuda:
         return {"peak_memory_bytes": torch.cuda.max_memory_allocated()}
     unit = 1 if platform.system() == "Darwin" else 1024
@@ -210,9 +210,10 @@ def peak_memory(cuda: bool) -> dict[str, int]:
 
 
 def lost_in_merging(before: Path, after: Path, checkpoints: Path) -> float:
-    """How much of what the adapters learnt is missing from the merged weights, which are rounded to the policy's dtype.
+    """Measure the share of the adapters' update that is missing from the merged weights.
 
-    For the linear weights W of the first layer and their adapters' update U: |W_after - W_before - U| / |U|, Frobenius.
+    It is lost because these are rounded to the policy's dtype. For the linear weights W of the first layer and their
+    adapters' update U: |W_after - W_before - U| / |U|, Frobenius norm.
     """
     from transformers.trainer_utils import get_last_checkpoint
 
@@ -229,7 +230,7 @@ def lost_in_merging(before: Path, after: Path, checkpoints: Path) -> float:
 
 
 def _first_layer(folder: Path) -> dict[str, torch.Tensor]:
-    """Linear weights, or adapters, of the first layer, by their names without `.weight`."""
+    """Read the linear weights, or adapters, of the first layer, by their names without `.weight`."""
     from safetensors import safe_open
 
     found = {}
@@ -242,7 +243,7 @@ def _first_layer(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Builds the policy, runs both stages, and returns what was measured."""
+    """Build the policy, run both stages, and return the measurements."""
     device = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
     cuda = device.startswith("cuda")
     n_cases = args.texts // GROUP_SIZE
@@ -361,7 +362,7 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=list(SHAPES), default="small")
     parser.add_argument("--steps", type=int, default=1, help="steps of Stage I, generated batches of Stage II")

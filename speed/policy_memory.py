@@ -1,4 +1,4 @@
-"""The memory that large policies need, computed from their shapes: nothing is downloaded and no weight is made.
+"""Compute the memory that large policies need from their shapes. Nothing is downloaded and no weight is allocated.
 
     python speed/policy_memory.py [--rank 16] [--texts 64] [--tokens 3072] [shape ...]
 
@@ -42,7 +42,7 @@ HALF = 2
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What one shape needs, in bytes unless told otherwise.
+    """Memory needs of one shape, in bytes unless stated otherwise.
 
     Attributes:
         parameters: Number of parameters.
@@ -58,7 +58,7 @@ class Memory:
 
 
 def memory(shape: str, rank: int) -> Memory:
-    """Counts the parameters of a shape.
+    """Compute the memory needs of a shape.
 
     Args:
         shape: Name in `SHAPES`.
@@ -84,7 +84,7 @@ def memory(shape: str, rank: int) -> Memory:
 
 
 def row(shape: str, rank: int, texts: int, tokens: int) -> list[str]:
-    """One row of the table."""
+    """Format one row of the table."""
     needs = memory(shape, rank)
     weights, lora = HALF * needs.parameters, STATE * needs.adapter_parameters
     gib = [
@@ -102,7 +102,7 @@ def row(shape: str, rank: int, texts: int, tokens: int) -> list[str]:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shapes", nargs="*", metavar="shape", help=", ".join(SHAPES))
     parser.add_argument("--rank", type=int, default=16, help="rank of the adapters")

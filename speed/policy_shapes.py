@@ -7,7 +7,7 @@ Sources: public copies of the models' config.json:
     HuatuoGPT-o1-7B: Qwen2.5-7B is its base (github.com/FreedomIntelligence/HuatuoGPT-o1, README).
     DeepSeek-R1-Distill-Qwen-7B: based on Qwen2.5-Math-7B (its model card); same widths, rope_theta 10,000, untied.
     Llama3-OpenBioLLM-8B: Llama-3-8B is its base, the widths of Llama-3.1-8B with a context of 8,192 and plain rope.
-`small` is no published model: it takes the same way through the code within seconds on a CPU.
+`small` is not a published model. It runs through the same code within seconds on a CPU.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
 
 
 def model_config(name: str) -> Any:
-    """The transformers configuration of a shape."""
+    """Return the transformers configuration of a shape."""
     from transformers import AutoConfig
 
     shape = dict(SHAPES[name])

@@ -1,16 +1,16 @@
-"""What a trial of `eagbench sweep` costs beside one of bare Optuna, with the same storage and a constant objective.
+"""Compare the cost of a trial of `eagbench sweep` and of bare Optuna, with the same storage and a constant objective.
 
     python speed/sweep_overhead.py [--trials 20] [--rounds 3] [--storage journal|sqlite] [--work FOLDER]
 
-Three loops over the same one-value space, with the same sampler, each on a study of its own, in turns:
+Three loops take turns over the same one-value space, with the same sampler, each on its own study:
 
 - bare Optuna: `study.optimize` with an objective that returns a constant;
 - the loop alone: eagbench's claim, lease, seeded sampler and attributes around the same constant;
-- the whole trial: the same with the real objective, a logistic regression on SYNTHETIC records whose stages all lie in
-  the store, so that it is constant too: what is left is planning, looking into the store and reading the score.
+- the whole trial: the same with the real objective, a logistic regression on SYNTHETIC records. Its stages are all in
+  the store, so it is constant too, and what remains is planning, looking up the store and reading the score.
 
-Prints milliseconds per trial (the median of the rounds) and both ratios. What a trial costs depends on how fast the
-disk of FOLDER confirms a write, bare Optuna's most of all.
+Prints milliseconds per trial (the median of the rounds) and both ratios. The cost of a trial depends on how fast
+the disk of FOLDER confirms a write, most of all for bare Optuna.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CONSTANT = 0.5
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
@@ -84,7 +84,7 @@ def _storage(folder: Path, kind: str) -> str:
 
 
 def _bare(folder: Path, trials: int, kind: str) -> float:
-    """Seconds of `study.optimize`."""
+    """Time `study.optimize` in seconds."""
     import optuna
 
     from eagbench.sweep.storage import open_storage
@@ -107,7 +107,7 @@ def _bare(folder: Path, trials: int, kind: str) -> float:
 
 
 def _swept(work: Path, folder: Path, trials: int, kind: str) -> tuple[float, int]:
-    """Seconds of the sweep's loop, and the number of plans that a trial has."""
+    """Time the sweep's loop in seconds, and count the plans of a trial."""
     from eagbench.sweep.loop import work as run_trials
     from eagbench.sweep.session import SweepRequest, open_session
 
@@ -125,7 +125,7 @@ def _swept(work: Path, folder: Path, trials: int, kind: str) -> tuple[float, int
 
 @contextmanager
 def _constant_objective() -> Iterator[None]:
-    """Puts a constant in the place of a trial's stages."""
+    """Replace a trial's stages with a constant."""
     from eagbench.sweep.trial_plan import TrialPlanner
 
     real = TrialPlanner.measure

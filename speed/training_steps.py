@@ -1,10 +1,10 @@
-"""What a training step on the CPU saves where eagbench computes a library's layer in another way, in one run.
+"""Measure the time that a training step on the CPU saves where eagbench replaces a library's layer, in one run.
 
     OMP_NUM_THREADS=1 python speed/training_steps.py
 
-ConCare: PyHealth's layer, which walks through the features, and the same parameters with all features at once.
-Policies: TRL's fused head on every position, as TRL has it without Triton, and on the positions that are scored, as
-Stage I and II have it. Each pair takes its steps (forward and backward) in turns on random input. Prints the median
+ConCare: PyHealth's layer, which loops over the features, and the same parameters with all features at once.
+Policies: TRL's fused head on every position, as in TRL without Triton, and only on the scored positions, as in Stages I
+and II. The steps of each pair (forward and backward) take turns on random input. Prints the median
 milliseconds per step of both, their ratio, and the largest difference between their gradients.
 """
 
@@ -28,7 +28,7 @@ Step = Callable[[], Iterable[Tensor]]  # one forward and backward pass: the grad
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--features", type=int, default=37, help="of ConCare's records")
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def concare_steps(n_features: int, batch: int = 64) -> tuple[Step, Step]:
-    """ConCare's default shape on a batch of records with three static facts."""
+    """Build both steps of ConCare's default shape, on a batch of records with three static facts."""
     from pyhealth.models.concare import ConCareLayer
 
     from eagbench_plugins.experts.concare_layer import ChannelwiseConCareLayer
@@ -72,7 +72,7 @@ def concare_steps(n_features: int, batch: int = 64) -> tuple[Step, Step]:
 
 
 def head_steps(n_prompt: int, n_completion: int, vocabulary: int, batch: int = 16) -> tuple[Step, Step]:
-    """A policy of the default shape of `tiny` on a batch of prompts with completions."""
+    """Build both steps of a policy with the default shape of `tiny`, on a batch of prompts with completions."""
     from transformers import LlamaConfig, LlamaForCausalLM
     from trl.trainer.utils import add_fused_lm_head
 
@@ -108,12 +108,12 @@ def head_steps(n_prompt: int, n_completion: int, vocabulary: int, batch: int = 1
 
 
 def gradients(module: nn.Module) -> list[Tensor]:
-    """Of all parameters that have one."""
+    """Return the gradients of all parameters that have one."""
     return [p.grad.clone() for p in module.parameters() if p.grad is not None]
 
 
 def compare(before: str, after: str, first: Step, second: Step, steps: int) -> None:
-    """Takes the steps in turns and prints what they cost."""
+    """Run the two steps in turns and print their cost."""
     difference = max(float((a - b).abs().max()) for a, b in zip(first(), second(), strict=True))
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(steps):

@@ -1,4 +1,4 @@
-"""The cells of a benchmark's grid: which method, trained where and with which seed, was asked what."""
+"""The cells of a benchmark's grid: each has one method, training seed, condition and pair of domains."""
 
 from __future__ import annotations
 

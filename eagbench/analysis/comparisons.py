@@ -1,9 +1,13 @@
 """Paired differences between the method whose claim is tested and every other one: the rows of comparisons.csv.
 
-Two families of tests. Primary: the benchmark's method against each other method, by the benchmark's metric, on
-unchanged records and on the probabilities as answered; corrected by Holm. Grid: the same pairs for every other metric,
-condition and calibration; corrected by Benjamini and Hochberg. Each is one family over all pairs of domains of a run.
-Beside a difference of AUROCs on independent cases stands DeLong's p-value, as a check of the bootstrap's: it is not
+There are two families of tests, each over all pairs of domains of a run:
+
+- Primary: the benchmark's method against each other method, by the benchmark's metric, on unchanged records and on
+  the probabilities as answered. Corrected by Holm.
+- Grid: the same pairs of methods for every other metric, condition and calibration. Corrected by Benjamini and
+  Hochberg.
+
+A difference of AUROCs on independent cases also has DeLong's p-value, as a check of the bootstrap's. It is not
 corrected and decides nothing. See docs/comparisons.md.
 """
 
@@ -45,7 +49,10 @@ class SeedMeans:
 
 
 def untested(metric: str, where: str, hint: str) -> UserError:
-    """Says that the difference of a metric is no test: it has no better end, or is biased on a finite sample."""
+    """Build the error for a claim by a metric whose differences can't be tested.
+
+    Such a metric has no better end, or is biased on a finite sample.
+    """
     return UserError(
         f"a difference in '{metric}' can't carry a claim: it has no better end, or is biased by how answers scatter",
         where=where,
@@ -54,13 +61,13 @@ def untested(metric: str, where: str, hint: str) -> UserError:
 
 
 def seed_means(seeds: Sequence[Numbers], answers: Sequence[Answered] = ()) -> SeedMeans:
-    """Averages every number that all seeds have.
+    """Average every number that all seeds have.
 
     Variants for unparsed answers are left out: over parsed answers alone, two methods are not seen on the same cases.
 
     Args:
-        seeds: What metrics give for each seed.
-        answers: Each seed's answers, as far as they are at hand.
+        seeds: The metrics' numbers for each seed.
+        answers: Each seed's answers, where available.
     """
     names = [name for name in seeds[0].points if ":" not in name and all(name in seed.points for seed in seeds)]
     return SeedMeans(
@@ -72,7 +79,7 @@ def seed_means(seeds: Sequence[Numbers], answers: Sequence[Answered] = ()) -> Se
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Whose claim is tested, and by which metric.
+    """The method whose claim is tested, and the metric that tests it.
 
     Attributes:
         method: The method's label.
@@ -88,11 +95,11 @@ class Contrast:
     """Two methods under one condition.
 
     Attributes:
-        method: Label of the method that differences are of.
-        baseline: Label of the one that they are taken from.
+        method: Label of the method under test; differences are its numbers minus the baseline's.
+        baseline: Label of the other method.
         condition: The condition of both.
-        mine: Numbers of the first.
-        other: Numbers of the second, on the same resamples.
+        mine: Numbers of the method.
+        other: Numbers of the baseline, on the same resamples.
     """
 
     method: str
@@ -110,20 +117,23 @@ def compare(
     traits: Mapping[str, MetricTraits],
     level: float,
 ) -> list[dict[str, Any]]:
-    """Forms every paired difference in one pair of domains, the primary family first, then the grid, uncorrected.
+    """Compute every paired difference in one pair of domains, uncorrected.
+
+    The primary family comes first, then the grid.
 
     Args:
         claim: Whose claim is tested.
         baselines: Labels of the other methods.
         conditions: The conditions, `clean` first.
-        means: By method and condition; a failed or inapplicable cell is absent and leaves no row.
+        means: By method and condition. A failed or inapplicable cell is absent and gives no row.
         traits: What each metric declares.
         level: Nominal coverage of the intervals.
 
     Returns:
-        A row per difference, the grid by condition, metric and baseline, with the columns of comparisons.csv that say
-        what it is and how large. Numbers are floats, NaN where undefined. A number that either of the two lacks, or
-        that is undefined, leaves no row. `correct_families` adds what depends on all rows of a run.
+        A row per difference, the grid by condition, metric and baseline. Each has the columns of comparisons.csv that
+        say what the difference is and how large. Numbers are floats, NaN where undefined. A number that is undefined,
+        or that either method lacks, gives no row. `correct_families` adds the columns that depend on all rows of a
+        run.
     """
     rows: list[dict[str, Any]] = []
     for condition in conditions:
@@ -145,7 +155,7 @@ def compare(
 def paired_rows(
     contrast: Contrast, metric: str, traits: Mapping[str, MetricTraits], level: float
 ) -> list[dict[str, Any]]:
-    """Forms the differences of two methods, one row per number that is defined for both, uncorrected.
+    """Compute the differences of two methods, one row per number that is defined for both, uncorrected.
 
     Args:
         contrast: The two methods.
@@ -192,7 +202,11 @@ def paired_rows(
 
 
 def _delong(first: SeedMeans, second: SeedMeans, calibration: str) -> DelongTest | None:
-    """DeLong's test of two means over seeds, None where cases are not independent or no answers are at hand."""
+    """Run DeLong's test of two means over seeds.
+
+    Returns:
+        The test; None if cases are not independent or answers are missing.
+    """
     seeds = (*first.answers, *second.answers)
     if not first.answers or not second.answers or not all(seed.patients_are_cases for seed in seeds):
         return None
@@ -206,9 +220,10 @@ def _delong(first: SeedMeans, second: SeedMeans, calibration: str) -> DelongTest
 
 
 def correct_families(rows: Sequence[dict[str, Any]]) -> None:
-    """Adds the corrected p-values, family by family, over all pairs of domains.
+    """Add the corrected p-values, family by family, over all pairs of domains.
 
-    A row of the grid that is a test of the primary family once more has its corrected p-value and counts there alone.
+    A row of the grid may repeat a test of the primary family. It then takes the corrected p-value from there, and
+    does not count in the grid.
     """
     primary, grid = ([row for row in rows if row["family"] == family] for family in (PRIMARY, GRID))
     correct_family(primary, HOLM)

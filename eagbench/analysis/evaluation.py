@@ -1,8 +1,8 @@
 """Metrics on scored answers: point values, resamples, subgroups.
 
-An unparsed answer is scored with the training prevalence, which would let a policy that never answers look well
-calibrated. Beside every metric of the probabilities stand two more numbers: over the parsed cases only, and with each
-unparsed answer counted as confidently wrong.
+An unparsed answer is scored with the training prevalence. That alone would let a policy that never answers look well
+calibrated. So every metric of the probabilities comes with two more numbers: one over the parsed cases only, and one
+that counts each unparsed answer as confidently wrong.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ _EXTRAS = pa.float64()
 
 
 def scored_schema(metrics: Sequence[MetricUse]) -> pa.Schema:
-    """Describes the scored table of a run with these metrics."""
+    """Build the schema of a run's scored table with these metrics."""
     return pa.schema([*SCORED_SCHEMA, *(pa.field(name, _EXTRAS) for name in asked_columns(metrics))])
 
 
 def asked_columns(metrics: Sequence[MetricUse]) -> tuple[str, ...]:
-    """Names the further columns that metrics ask for, once each.
+    """List the extra columns that metrics ask for, once each.
 
     Raises:
-        ValueError: A metric asks for one that every run has under another meaning.
+        ValueError: A metric asks for a column that every run has with another meaning.
     """
     for use in metrics:
         taken = sorted({*use.traits.columns} & {*SCORED_SCHEMA.names})
@@ -73,11 +73,13 @@ def asked_columns(metrics: Sequence[MetricUse]) -> tuple[str, ...]:
 
 
 def scored_cases(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> ScoredCases:
-    """Turns rows of a scored table into arrays. A method cites if any answer has a list; one without counts as empty.
+    """Turn rows of a scored table into arrays.
+
+    A method cites if any of its answers has a list; an answer without one then counts as an empty list.
 
     Args:
         rows: N rows.
-        columns: Names of the further columns that metrics ask for; NaN for an answer without such a number.
+        columns: Names of the extra columns that metrics ask for; NaN for an answer without such a number.
     """
 
     def numbers(column: str) -> FloatArray:
@@ -119,20 +121,20 @@ class Answered:
 
     @property
     def patients_are_cases(self) -> bool:
-        """Whether every case is another patient, so that cases are independent."""
+        """Whether every case has a different patient, so that cases are independent."""
         patients = self.scored.patient
         return patients is None or len(set(patients)) == len(patients)
 
 
 def answered(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> Answered:
-    """Turns rows of a scored table into arrays, sorted by case id, with every calibration that all of them have."""
+    """Turn rows of a scored table into arrays, sorted by case id, with every calibration that all rows have."""
     ordered = sorted(rows, key=lambda row: str(row["case_id"]))
     scored = scored_cases(ordered, columns)
     return Answered(scored, {UNCORRECTED: scored.probability, **_recalibrated(ordered)})
 
 
 def _recalibrated(rows: Sequence[Mapping[str, Any]]) -> dict[str, FloatArray]:
-    """The probabilities of each calibration that all rows have, by its name."""
+    """Collect the probabilities of each calibration that all rows have, by its name."""
     return {
         name: np.array([row[name] for row in rows], dtype=np.float64)
         for name in RECALIBRATIONS
@@ -141,7 +143,7 @@ def _recalibrated(rows: Sequence[Mapping[str, Any]]) -> dict[str, FloatArray]:
 
 
 def _weights(column: Any) -> dict[str, float] | None:
-    """A value of a column of Parquet's type map, which arrives as pairs."""
+    """Turn a value of a Parquet map column, which arrives as pairs, into a dict."""
     return None if column is None else dict(column)
 
 
@@ -151,7 +153,7 @@ class Variant:
 
     Attributes:
         scored: M cases.
-        columns: Which columns of the original weights belong to them: `weights[:, columns]` has shape (B, M).
+        columns: Their columns in the original weights: `weights[:, columns]` has shape (B, M).
     """
 
     scored: ScoredCases
@@ -159,14 +161,14 @@ class Variant:
 
 
 def unparsed_variants(scored: ScoredCases) -> Mapping[str, Variant]:
-    """The two other treatments of unparsed answers, by the suffix of the metric's name (`auroc:parsed_only`).
+    """Build the two other treatments of unparsed answers.
 
     Args:
-        scored: N cases, at least one of them unparsed, else there is nothing to vary.
+        scored: N cases.
 
     Returns:
-        `parsed_only`: the parsed cases. `worst_case`: all cases, an unparsed one with the probability 1 - label.
-        Empty if every answer was parsed.
+        By the suffix of the metric's name (`auroc:parsed_only`). `parsed_only`: the parsed cases. `worst_case`: all
+        cases, an unparsed one with the probability 1 - label. Empty if every answer was parsed.
     """
     if scored.parsed.all():
         return {}
@@ -180,7 +182,7 @@ Function = Callable[[FloatArray], FloatArray]  # from weights (b, N) to values (
 
 
 def metric_functions(metrics: Sequence[MetricUse], scored: ScoredCases) -> dict[str, Function]:
-    """Returns a function for each number: each metric, and each variant of it for unparsed answers."""
+    """Return a function for each number: each metric, and each variant of it for unparsed answers."""
     registry = load_registry()
     functions: dict[str, Function] = {}
     variants = unparsed_variants(scored)
@@ -206,12 +208,12 @@ def _of_variant(name: str, metric: Any, variant: Variant, weights: FloatArray) -
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Numbers:
-    """What metrics give, by qualified name (`brier`, `brier:parsed_only`, `brier@recalibrated`).
+    """The numbers of metrics, by qualified name (`brier`, `brier:parsed_only`, `brier@recalibrated`).
 
     Attributes:
         points: The value of each number on all cases.
         draws: Each number on each resample of the patients, shape (resamples,).
-        failed: Why a metric has no numbers, by its name: its plugin is at fault.
+        failed: Why a metric has no numbers, by its name; the fault is in its plugin.
     """
 
     points: Mapping[str, float]
@@ -220,7 +222,7 @@ class Numbers:
 
 
 def evaluate(rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricUse], intervals: Mapping[str, Any]) -> Numbers:
-    """Computes every metric on all cases and on every resample of the patients; of recalibrated probabilities too.
+    """Compute every metric on all cases and on every resample of the patients, also for recalibrated probabilities.
 
     Args:
         rows: Rows of a scored table.
@@ -235,7 +237,7 @@ def evaluate(rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricUse], in
 
 
 class _Evaluation:
-    """Numbers in the making. A metric that fails, fails alone.
+    """Computes numbers block by block; a metric that fails does not stop the others.
 
     Args:
         functions: A function for each number.
@@ -249,7 +251,7 @@ class _Evaluation:
         self._blocks: dict[str, list[FloatArray]] = {name: [] for name in self._points}
 
     def add(self, weights: FloatArray) -> None:
-        """Computes every number on a block of resamples, shape (b, N)."""
+        """Compute every number on a block of resamples, shape (b, N)."""
         for name, values in self._values(weights).items():
             self._blocks[name].append(values)
 
@@ -266,7 +268,7 @@ class _Evaluation:
         return {name: values for name, values in found.items() if name in self._functions}
 
     def numbers(self) -> Numbers:
-        """The numbers of all blocks."""
+        """Return the numbers of all blocks."""
         return Numbers(
             {name: self._points[name] for name in self._functions},
             {name: np.concatenate(self._blocks[name]) for name in self._functions},
@@ -275,12 +277,12 @@ class _Evaluation:
 
 
 def _plain(name: str) -> str:
-    """The metric that a number is of."""
+    """Return the metric of a number, without variant and calibration."""
     return without_unparsed_variant(metric_and_calibration(name)[0])
 
 
 def _all_functions(rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricUse]) -> dict[str, Function]:
-    """Returns a function for each number under each calibration."""
+    """Return a function for each number under each calibration."""
     scored = scored_cases(rows, asked_columns(metrics))
     functions = metric_functions(metrics, scored)
     of_probability = [use for use in metrics if use.traits.reads_probability]
@@ -292,13 +294,13 @@ def _all_functions(rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricUs
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SubgroupNumbers:
-    """What a subgroup's cases give.
+    """The numbers of a subgroup.
 
     Attributes:
         n_cases: Cases in it.
         n_positive: Events among them.
         n_unparsed: Unparsed answers among them.
-        points: The value of each number; empty for a subgroup that is too small.
+        points: The value of each number; empty if the subgroup is too small.
         draws: Each number on each resample, shape (resamples,), as `points`.
     """
 
@@ -316,17 +318,20 @@ def evaluate_subgroups(
     intervals: Mapping[str, Any],
     minimum: Mapping[str, Any],
 ) -> dict[str, SubgroupNumbers]:
-    """Every number within each subgroup, on the resamples of all patients, of which it takes its part.
+    """Compute every number within each subgroup.
+
+    Patients are resampled over all cases; each subgroup uses its part of every resample.
 
     Args:
         rows: Scored rows of one cell.
-        members: The case ids of each subgroup, others than those of `rows` among them.
+        members: The case ids of each subgroup; they may include cases that are not in `rows`.
         metrics: The metrics.
         intervals: The bootstrap.
-        minimum: `minimum_cases`, and `minimum_positive` for the rarer of the two classes; below, no number is formed.
+        minimum: `minimum_cases`, and `minimum_positive` for the rarer of the two classes. A smaller subgroup gets no
+            numbers.
 
     Returns:
-        By subgroup with at least one case.
+        The numbers of each subgroup that has at least one case.
     """
     found: dict[str, SubgroupNumbers] = {}
     evaluations: dict[str, _Evaluation] = {}

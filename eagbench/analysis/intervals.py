@@ -1,4 +1,4 @@
-"""Which interval a metric gets."""
+"""The interval of a metric."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eagbench.stats.bootstrap import logit_interval, percentile_interval
 def metric_interval(
     metric: str, value: float, draws: FloatArray, intervals: Mapping[str, Any], n_cases: int, n_positive: int
 ) -> tuple[float, float]:
-    """The interval of a metric as the benchmark asks for it.
+    """Compute the interval of a metric as the benchmark asks for it.
 
     Args:
         metric: Its name, with or without a treatment of unparsed answers and a calibration.

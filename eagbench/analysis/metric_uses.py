@@ -1,4 +1,4 @@
-"""The metrics of a run: name, parameters and what each declares, which the manifest keeps for every later reader."""
+"""The metrics of a run: name, parameters and declared traits, as the manifest keeps them for later readers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MetricUse:
 
     @classmethod
     def registered(cls, name: str, params: Mapping[str, Any]) -> MetricUse:
-        """Takes the traits of the installed metric.
+        """Make a use with the traits of the installed metric.
 
         Raises:
             UserError: No metric of that name is installed.
@@ -36,9 +36,10 @@ class MetricUse:
 
     @classmethod
     def recorded(cls, record: Mapping[str, Any]) -> MetricUse:
-        """Reads what `record` wrote; a manifest from before metrics had traits names an installed metric.
+        """Read what `record` wrote.
 
-        The name stays as it was recorded: it is that of the rows in the run folder.
+        In a manifest from before metrics had traits, the traits are those of the installed metric. The name stays as
+        it was recorded, because the rows in the run folder use it.
         """
         traits = record.get("traits")
         if traits is None:
@@ -49,16 +50,16 @@ class MetricUse:
         return cls(record["name"], record["params"], MetricTraits(**listed))
 
     def record(self) -> dict[str, Any]:
-        """Writes the metric as JSON values, for the manifest."""
+        """Return the metric as JSON values, for the manifest."""
         return {"name": self.name, "params": dict(self.params), "traits": asdict(self.traits)}
 
 
 def present_name(name: str) -> str:
-    """Returns what a metric is called now; the name itself for one that is not installed."""
+    """Return the current name of a metric, or the name itself if the metric is not installed."""
     registry = load_registry()
     return registry.get("metric", name).name if registry.has("metric", name) else name
 
 
 def traits_by_name(metrics: Sequence[MetricUse]) -> dict[str, MetricTraits]:
-    """Returns what each metric declares, by its name."""
+    """Return what each metric declares, by its name."""
     return {use.name: use.traits for use in metrics}

@@ -1,9 +1,9 @@
-"""Families of tests: which rows of a table are tests, which of them are one test, and their corrected p-values.
+"""Families of tests: which rows of a table are tests, which rows are the same test, and their corrected p-values.
 
-A table may hold one and the same test many times: under a condition that leaves two methods' answers as they were,
-after a recalibration that keeps their order, as the area below a curve of one severity. Such rows have the same
-resampled differences up to a positive factor, and the same `test`. In a family they count once, so that a large effect
-is not multiplied and does not make unrelated tests look better; each of them has the corrected p-value of their test.
+A table may hold the same test many times: under a condition that leaves two methods' answers unchanged, after a
+recalibration that keeps their order, or as the area below a curve of one severity. Such rows have the same resampled
+differences up to a positive factor, and the same `test`. They count once in a family. So a large effect is not
+multiplied, and does not make unrelated tests look better. Each such row gets the corrected p-value of its test.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ TestKey = tuple[str, str, str]
 
 
 def test_key(row: Mapping[str, Any]) -> TestKey:
-    """What rows of one test have in common: the two methods, and their resampled differences."""
+    """Return what rows of one test have in common: the two methods, and their resampled differences."""
     return row["method"], row.get("baseline", ""), row["test"]
 
 
 def correct_family(
     rows: Sequence[dict[str, Any]], correction: str, elsewhere: Mapping[TestKey, Mapping[str, Any]] | None = None
 ) -> None:
-    """Adds `p_corrected` and `correction` to the rows of one family.
+    """Add `p_corrected` and `correction` to the rows of one family.
 
     Args:
-        rows: With `method`, `test`, `p_value`, and `baseline` where there is one. NaN as a p-value says that a row is
-            no test.
+        rows: With `method`, `test`, `p_value`, and `baseline` where there is one. A row with NaN as its p-value is
+            not a test.
         correction: `holm` or `benjamini_hochberg`.
-        elsewhere: Corrected rows of another family by their test. A row of such a test is counted there and not here.
+        elsewhere: Corrected rows of another family by their test. A row of such a test counts there and not here.
     """
     distinct: dict[TestKey, list[dict[str, Any]]] = {}
     for row in rows:

@@ -1,7 +1,7 @@
 """What perturbations cost each method, and whether methods keep their order: the rows of robustness.csv.
 
-Everything is formed within each joint resample of the patients and only then summarised, so that clean and perturbed
-records, methods and seeds are compared on the same patients. Definitions of every summary: docs/robustness.md.
+Every number is computed within each joint resample of the patients and only then summarised. So clean and perturbed
+records, methods and seeds are compared on the same patients. docs/robustness.md defines every summary.
 """
 
 from __future__ import annotations
@@ -51,20 +51,21 @@ def robustness(
     intervals: Mapping[str, Any],
     tested: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Every summary in one pair of domains, by kind, condition and method, uncorrected.
+    """Compute every summary in one pair of domains, by kind, condition and method, uncorrected.
 
     Args:
-        traits: What each metric declares; one that has no better end does not degrade.
+        traits: What each metric declares. A metric without a better end does not degrade.
         methods: Labels in the benchmark's order.
         conditions: `clean` first.
-        means: By method and condition, with answers; a failed or inapplicable cell is absent and leaves no row.
+        means: By method and condition, with answers. A failed or inapplicable cell is absent and gives no row.
         intervals: `resamples`, `level` and `seed` of the bootstrap, as for the resamples in `means`.
-        tested: Label of the method whose claim is tested, None if none is: its own degradations, and each of them
-            less every other method's.
+        tested: Label of the method whose claim is tested; None if there is no claim. Tests cover its own
+            degradations, and each of them minus every other method's.
 
     Returns:
-        The columns of robustness.csv from `summary` to `undefined_resamples`; numbers are floats, NaN where undefined.
-        An undefined number leaves no row. `correct_degradations` adds what depends on all rows of a run.
+        The columns of robustness.csv from `summary` to `undefined_resamples`. Numbers are floats, NaN where undefined.
+        A row is left out if its value is undefined. `correct_degradations` adds the columns that depend on all rows
+        of a run.
     """
     perturbed = [condition for condition in conditions if condition[0] != CLEAN]
     if not perturbed:
@@ -110,7 +111,7 @@ def _row(summary: Summary, traits: Mapping[str, MetricTraits], level: float, tes
 
 
 def correct_degradations(rows: Sequence[dict[str, Any]]) -> None:
-    """Adds p-values corrected by Benjamini and Hochberg over all tests of the table, whatever their pair of domains."""
+    """Add p-values corrected by Benjamini and Hochberg over all tests of the table, across pairs of domains."""
     correct_family(rows, BENJAMINI_HOCHBERG)
 
 
@@ -120,7 +121,7 @@ def correct_degradations(rows: Sequence[dict[str, Any]]) -> None:
 def _of_metrics(
     traits: Mapping[str, MetricTraits], methods: Sequence[str], perturbed: Sequence[ConditionKey], means: Means
 ) -> Iterator[Summary]:
-    """Degradation, absolute and in per cent of the clean value."""
+    """Compute the degradation of each metric, absolute and in per cent of the clean value."""
     for condition in perturbed:
         for method in methods:
             clean, changed = means.get((method, CLEAN_KEY)), means.get((method, condition))
@@ -156,7 +157,7 @@ def _percent(part: FloatArray, whole: FloatArray) -> FloatArray:
 def _areas(
     traits: Mapping[str, MetricTraits], methods: Sequence[str], perturbed: Sequence[ConditionKey], means: Means
 ) -> Iterator[Summary]:
-    """The mean of a metric over the severity axis, and how much of the clean value that is short."""
+    """Compute the mean of each metric over the severity axis, and how far it falls short of the clean value."""
     for perturbation in dict.fromkeys(name for name, _ in perturbed):
         severities = sorted(s for name, s in perturbed if name == perturbation and s is not None and s > 0)
         if not severities:
@@ -187,21 +188,21 @@ def _areas(
 
 
 def area(values: FloatArray, severities: FloatArray) -> FloatArray:
-    """Area under a curve over severity by the trapezoid rule, divided by the length of the axis.
+    """Compute the area under a curve over severity by the trapezoid rule, divided by the length of the axis.
 
     Args:
         values: The metric at each severity, shape (..., S).
         severities: Rising from 0, shape (S,).
 
     Returns:
-        Shape (...), on the metric's own scale: its mean over a severity drawn evenly from the axis.
+        Shape (...), on the metric's own scale: its mean over a severity drawn uniformly from the axis.
     """
     whole: FloatArray = np.trapezoid(values, severities, axis=-1) / (severities[-1] - severities[0])
     return whole
 
 
 def _differences(found: Sequence[Summary], tested: str) -> Iterator[Summary]:
-    """The tested method's degradation less each other method's."""
+    """Compute the tested method's degradation minus each other method's."""
     compared = [summary for summary in found if summary.summary in {DEGRADATION, AREA_DEGRADATION}]
     mine = {summary.key: summary for summary in compared if summary.method == tested}
     for other in compared:
@@ -213,7 +214,7 @@ def _differences(found: Sequence[Summary], tested: str) -> Iterator[Summary]:
 def _rank_agreements(
     traits: Mapping[str, MetricTraits], methods: Sequence[str], perturbed: Sequence[ConditionKey], means: Means
 ) -> Iterator[Summary]:
-    """Kendall's tau between the order of the methods on clean and on perturbed records."""
+    """Compute Kendall's tau between the order of the methods on clean and on perturbed records."""
     for condition in perturbed:
         for metric, declared in traits.items():
             ranked = []
@@ -243,9 +244,11 @@ def _rank_agreements(
 def _worst_cases(
     methods: Sequence[str], perturbed: Sequence[ConditionKey], means: Means, tested: str | None
 ) -> tuple[list[Job], list[Job]]:
-    """The Brier score if each case met the condition that is worst for it, per method, and the tested one's difference.
+    """Describe the Brier score of each method if every case met the condition that is worst for it.
 
-    A difference is taken over the conditions that both methods have.
+    Returns:
+        The jobs of each method, and those of the tested method's difference to each other one. A difference is taken
+        over the conditions that both methods have.
     """
     jobs, pairs = [], []
     whole: ConditionKey = (ALL_CONDITIONS, None)
@@ -269,7 +272,7 @@ def _worst_cases(
 
 
 def _calibrations(method: str, keys: Sequence[ConditionKey], means: Means) -> list[str]:
-    """The calibrations that a method's answers have for every seed and condition."""
+    """List the calibrations that a method's answers have for every seed and condition."""
     cells = [means.get((method, key)) for key in keys]
     seeds = [seed for cell in cells if cell is not None for seed in cell.answers]
     if any(cell is None for cell in cells) or not seeds:
@@ -280,7 +283,11 @@ def _calibrations(method: str, keys: Sequence[ConditionKey], means: Means) -> li
 def _worst_losses(
     method: str, keys: Sequence[ConditionKey], calibration: str, means: Means
 ) -> tuple[list[FloatArray], list[FloatArray]]:
-    """Per seed: the largest squared error of each case over conditions, and that less the clean one, each (N,)."""
+    """Compute the largest squared error of each case over conditions, and its excess over the clean one.
+
+    Returns:
+        Both per seed, each of shape (N,).
+    """
     worst, lost = [], []
     for seeds in zip(*(means[(method, key)].answers for key in keys), strict=True):
         losses = np.stack([(seed.probability[calibration] - seed.scored.label) ** 2 for seed in seeds])  # (C, N)

@@ -1,7 +1,7 @@
 """The tables of a run: every row of results.csv, comparisons.csv, robustness.csv, domains.csv and gaps.csv.
 
-Made in this one place, from a `ScoredRun`. Rows hold numbers as they are: NaN where a number is undefined, None for an
-empty field.
+All tables are made here, from a `ScoredRun`. Rows hold numbers as they are: NaN where a number is undefined, None for
+an empty field.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class RunTables:
 
 
 def run_tables(run: ScoredRun) -> RunTables:
-    """Makes every table of a run."""
+    """Make every table of a run."""
     assembly = _Assembly(run)
     for method in run.methods:
         assembly.add(method, run.cells(method))
@@ -60,7 +60,7 @@ def run_tables(run: ScoredRun) -> RunTables:
 
 
 class _Assembly:
-    """Tables in the making: rows and means over seeds of the methods that were added."""
+    """Collects the rows of the methods added so far, and their means over seeds."""
 
     def __init__(self, run: ScoredRun) -> None:
         self.run = run
@@ -71,7 +71,7 @@ class _Assembly:
         self._compares = run.claim is not None or len(run.conditions) > 1 or run.shared is not None
 
     def add(self, method: str, cells: Mapping[CellKey, ScoredCell]) -> None:
-        """Takes up the cells of a method."""
+        """Add the cells of a method."""
         for pair in self.run.pairs:
             for condition in self.run.conditions:
                 seeds = {seed: cells[CellKey(method, seed, condition, pair)] for seed in self.run.seeds}
@@ -86,7 +86,10 @@ class _Assembly:
     # results.csv
 
     def results(self) -> Iterator[Row]:
-        """Gives all rows by pair of domains: references, then per method each seed and their mean, clean first."""
+        """Yield the rows of results.csv: first the references, then by pair of domains, method and condition.
+
+        Clean rows come first. Each condition has a row per seed, then their mean.
+        """
         for domain, name, cell in self.run.references:
             keys = {**self.keys(name, CLEAN_KEY, (domain, domain)), "seed": MEAN_SEED}
             # A reference cites nothing and looks nowhere, in no subgroup.
@@ -97,7 +100,7 @@ class _Assembly:
                     yield from self._rows[pair, method, condition]
 
     def keys(self, method: str, condition: ConditionKey, pair: DomainPair) -> Row:
-        """Gives the key columns of a row, without its seed."""
+        """Return the key columns of a row, without its seed."""
         return {
             "benchmark": self.run.benchmark,
             "task": self.run.domains[pair[1]].task,
@@ -111,7 +114,7 @@ class _Assembly:
         }
 
     def _row(self, keys: Row, name: str, value: float, draws: Any, counted: _Counted) -> Row:
-        """Makes one row of results.csv, by the qualified name of its number."""
+        """Make one row of results.csv, by the qualified name of its number."""
         metric, calibration = metric_and_calibration(name)
         low = high = float("nan")
         if draws is not None:
@@ -131,7 +134,7 @@ class _Assembly:
         }
 
     def _empty_rows(self, keys: Row, counted: _Counted) -> list[Row]:
-        """Makes a row for each metric without a number."""
+        """Make a row without a number for each metric."""
         return [self._row(keys, use.name, float("nan"), None, counted) for use in self.run.metrics]
 
     def _counted(self, keys: Row, n_unparsed: int | None, status: str) -> _Counted:
@@ -139,7 +142,7 @@ class _Assembly:
         return _Counted(ALL_CASES, held_out.n_cases, held_out.n_positive, n_unparsed, status)
 
     def _cell_rows(self, keys: Row, cells: Sequence[ScoredCell]) -> list[Row]:
-        """Makes the rows of one seed (or of a reference), or of the mean over seeds.
+        """Make the rows of one seed (or of a reference), or of the mean over seeds.
 
         The intervals of a mean come from resamples of patients that all seeds share; its `n_unparsed` counts the
         unparsed answers of all seeds.
@@ -156,7 +159,7 @@ class _Assembly:
         return [*rows, *self._subgroup_rows(keys, cells)]
 
     def _failed_rows(self, keys: Row, cells: Sequence[ScoredCell], counted: _Counted) -> list[Row]:
-        """Makes a row without a number for each metric that failed in one of the seeds."""
+        """Make a row without a number for each metric that failed in one of the seeds."""
         names = {name for cell in cells for name in cell.numbers.failed}
         failed = replace(counted, status="failed")
         return [self._row(keys, use.name, float("nan"), None, failed) for use in self.run.metrics if use.name in names]
@@ -168,7 +171,7 @@ class _Assembly:
             yield self._row(keys, name, float(np.mean(points)), np.mean(draws, axis=0), counted)
 
     def _not_recalibrated(self, keys: Row, rows: Sequence[Row], n_unparsed: int) -> list[Row]:
-        """Makes rows without a number where recalibration was asked for and not possible; the manifest says why."""
+        """Make rows without a number if recalibration was requested but not possible; the manifest says why."""
         is_method = keys["method"] in self.run.methods
         if not self.run.recalibrated or not is_method or any(row["calibration"] == RECALIBRATED for row in rows):
             return []
@@ -180,7 +183,7 @@ class _Assembly:
         ]
 
     def _subgroup_rows(self, keys: Row, cells: Sequence[ScoredCell]) -> list[Row]:
-        """Makes the rows of each subgroup, of one seed or as a mean over all."""
+        """Make the rows of each subgroup, of one seed or as a mean over all."""
         rows: list[Row] = []
         for subgroup in cells[0].subgroups:
             seeds = [cell.subgroups[subgroup] for cell in cells]
@@ -196,11 +199,11 @@ class _Assembly:
     # The other tables
 
     def differences(self) -> tuple[list[Row], list[Row]]:
-        """Makes the rows of comparisons.csv and of robustness.csv, both from the same means over seeds.
+        """Make the rows of comparisons.csv and of robustness.csv, both from the same means over seeds.
 
-        The first are paired differences between the method whose claim is tested and the others, none if none is; the
-        second what perturbations cost each method, none if every condition is clean. A family of tests spans all pairs
-        of domains.
+        The first are paired differences between the method whose claim is tested and the others; none without a claim.
+        The second say what perturbations cost each method; none if every condition is clean. A family of tests spans
+        all pairs of domains.
         """
         run = self.run
         compared: list[tuple[DomainPair, Row]] = []
@@ -220,7 +223,7 @@ class _Assembly:
         return [self._of_pair(*row) for row in compared], [self._of_pair(*row) for row in perturbed]
 
     def _of_pair(self, pair: DomainPair, row: Mapping[str, Any]) -> Row:
-        """Adds the columns that all rows of a pair of domains share."""
+        """Add the columns that all rows of a pair of domains share."""
         return {**self._pair_keys(pair), **self._counts(pair[1]), **row}
 
     def _counts(self, domain: str) -> Row:
@@ -232,7 +235,7 @@ class _Assembly:
         return {**keys, "domain_train": pair[0], "domain_eval": pair[1]}
 
     def domains(self) -> list[Row]:
-        """Says for each pair of domains what they share, and how far cases and records differ."""
+        """Make a row for each pair of domains: what they share, and how far cases and records differ."""
         assert self.run.shared is not None
         rows = []
         for pair in self.run.pairs:
@@ -243,7 +246,7 @@ class _Assembly:
         return rows
 
     def gaps(self) -> list[Row]:
-        """Says for each method and pair of domains by how much it is worse where it was not trained."""
+        """Make the rows of gaps.csv: how much worse each method is where it was not trained."""
         run = self.run
         means = {(m, *pair): found for (pair, m, c), found in self._means.items() if c == run.conditions[0]}
         holds = {name: domain.holds for name, domain in run.domains.items()}
@@ -253,7 +256,7 @@ class _Assembly:
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """Which cases a number is of, and how it came about."""
+    """The cases behind a number, and its status."""
 
     subgroup: str
     n_cases: int
@@ -267,9 +270,10 @@ def _means(cells: Sequence[ScoredCell]) -> SeedMeans:
 
 
 def mean_names(names: Sequence[Sequence[str]]) -> list[str]:
-    """Names every number that one of the seeds has, in order; a seed without unparsed answers has no variants.
+    """List every number that has a mean over seeds, in order.
 
-    A corrected number has a mean if every seed has it.
+    A seed without unparsed answers has no variants; its plain number then stands in for the variant. A corrected
+    number has a mean if every seed has it.
     """
     seen: dict[str, None] = {}
     for listed in names:
@@ -278,5 +282,8 @@ def mean_names(names: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _or_plain(name: str, available: Any) -> str:
-    """Names the variant, or the plain number to which it is equal, for a seed in which every answer was parsed."""
+    """Return the variant's name, or the plain number's for a seed in which every answer was parsed.
+
+    The two numbers are equal in such a seed.
+    """
     return name if name in available else without_unparsed_variant(name)

@@ -1,6 +1,6 @@
-"""A run as tables are made from it: what was asked, and what every cell of the grid gave.
+"""A run as the tables need it: its settings, and the results of every cell of the grid.
 
-The run's writer makes one from the store, `verify` from a run folder; `run_tables` does not know which.
+The run's writer builds one from the store, `verify` from a run folder. `run_tables` works with either.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from eagbench.analysis.transfer import HeldOutCounts, SharedNames
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredCell:
-    """What one cell of the grid gave.
+    """The results of one cell of the grid.
 
     Attributes:
-        status: `ok`, `failed`, or `not_applicable` where the condition means nothing to the method.
-        n_unparsed: Answers that could not be read; None for a cell without numbers.
+        status: `ok`, `failed`, or `not_applicable` if the condition means nothing to the method.
+        n_unparsed: Number of answers that could not be parsed; None for a cell without numbers.
         numbers: Every metric's value and resamples.
         answered: The answers themselves; None for a cell without numbers.
-        subgroups: The same within each subgroup; empty if none is asked for.
+        subgroups: The same within each subgroup; empty if none was requested.
     """
 
     status: str
@@ -44,7 +44,7 @@ class ScoredDomain:
         facts: Its cohort's `features`, `static_names` and `task`.
         holds: Names of the domains whose cases it holds.
         parts: Its split's parts, with their counts.
-        held_out: Its held-out cases and events, over all folds.
+        held_out: Number of its held-out cases and events, over all folds.
     """
 
     task: str
@@ -56,7 +56,7 @@ class ScoredDomain:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredRun:
-    """Everything that the tables of a run are made from.
+    """The data behind the tables of a run.
 
     Attributes:
         benchmark: The benchmark's name.
@@ -68,14 +68,14 @@ class ScoredRun:
         pairs: Where methods were trained and evaluated, in order.
         metrics: The metrics.
         intervals: The bootstrap: `resamples`, `level`, `seed`, `auroc`.
-        claim: Whose claim is tested; None if none is.
-        recalibrated: Whether recalibrated numbers were asked for.
+        claim: Whose claim is tested; None without a claim.
+        recalibrated: Whether recalibrated numbers were requested.
         shared: What all domains share; None for a run with one domain.
-        shifts: What a classifier told apart, by pair; a pair whose domains share cases, or whose comparison failed, is
-            absent.
-        references: Probabilities that no method made, in order: the domain, their name and what they gave.
-        cells: Gives the cells of one method. It may read them from disk, so that one method's answers are in memory at
-            a time; it is called once per method, in order.
+        shifts: How well a classifier told two domains apart, by pair. A pair is absent if its domains share cases or
+            if the comparison failed.
+        references: Probabilities that no method made, in order: the domain, their name and their results.
+        cells: Returns the cells of one method. It is called once per method, in order. It may read from disk, so that
+            only one method's answers are in memory at a time.
     """
 
     benchmark: str

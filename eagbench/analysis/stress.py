@@ -1,4 +1,4 @@
-"""Citations and attention under stress: do they stay where they were, and do aligned answers change less?"""
+"""Citations and attention under perturbations: do they stay the same, and do aligned answers change less?"""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from eagbench.metrics.attention_mass import excess_over_others, likeness
 
 
 def under_stress(methods: Sequence[str], perturbed: Sequence[ConditionKey], means: Means) -> list[Job]:
-    """Whether citations and attention stay where they were, and whether aligned answers change less."""
+    """Measure whether citations and attention stay the same, and whether aligned answers change less."""
     jobs = []
     for condition in perturbed:
         teacher_done = False
@@ -61,14 +61,18 @@ Lists = tuple[frozenset[str], ...] | None
 
 
 def _overlap(first: Lists, second: Lists) -> FloatArray | None:
-    """Jaccard overlap per case, None if one side has no lists."""
+    """Compute the Jaccard overlap per case; return None if one side has no lists."""
     if first is None or second is None:
         return None
     return overlaps(first, second)
 
 
 def _overlap_over_others(clean: ScoredCases, changed: ScoredCases) -> FloatArray | None:
-    """The overlap with the case's own clean citations, less the mean overlap of other patients' with these."""
+    """Compute how much more the perturbed citations overlap with the case's own clean ones than other patients' do.
+
+    From the overlap with the case's own clean citations, it subtracts the mean overlap of other patients' perturbed
+    citations with these clean ones.
+    """
     own = _overlap(clean.cited, changed.cited)
     if own is None or clean.cited is None or changed.cited is None:
         return None
@@ -77,13 +81,13 @@ def _overlap_over_others(clean: ScoredCases, changed: ScoredCases) -> FloatArray
 
 
 def _attention_likeness(clean: ScoredCases, changed: ScoredCases) -> FloatArray | None:
-    """1 - Jensen-Shannon distance of the two attentions over all features, 0 for a case without one of them."""
+    """Compute 1 - Jensen-Shannon distance of the two attentions over all features; 0 for a case that lacks one."""
     sides = _attentions(clean, changed)
     return None if sides is None else likeness(*sides)
 
 
 def _attention_over_others(clean: ScoredCases, changed: ScoredCases) -> FloatArray | None:
-    """That likeness, less that of other patients' attention on perturbed records to the case's own on clean ones."""
+    """Compute the likeness to the case's own clean attention, minus that of other patients' perturbed attention."""
     sides = _attentions(clean, changed)
     if sides is None:
         return None
@@ -94,7 +98,7 @@ def _attention_over_others(clean: ScoredCases, changed: ScoredCases) -> FloatArr
 
 
 def _attentions(clean: ScoredCases, changed: ScoredCases) -> tuple[FloatArray, FloatArray] | None:
-    """Both attentions over all features that have any, each (N, F); None where one side has none."""
+    """Return both attentions over all features that have any, each (N, F); None if one side has none."""
     if clean.attention is None or changed.attention is None:
         return None
     sides = [[weights or {} for weights in scored.attention or ()] for scored in (clean, changed)]
@@ -104,7 +108,7 @@ def _attentions(clean: ScoredCases, changed: ScoredCases) -> tuple[FloatArray, F
 
 
 def _alignment_and_change(clean: Answered, changed: Answered) -> FloatArray | None:
-    """Per case the clean overlap with the expert's list, and how far the answer moved; shape (2, N)."""
+    """Compute per case the clean overlap with the expert's list, and how far the answer moved; shape (2, N)."""
     alignment = _overlap(clean.scored.cited, clean.scored.reference)
     if alignment is None:
         return None

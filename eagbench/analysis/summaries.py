@@ -1,4 +1,4 @@
-"""What one number of robustness.csv is, and numbers that are made from single answers on joint resamples."""
+"""The numbers of robustness.csv, and how those made from single answers are computed on joint resamples."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class Summary:
     """One number of robustness.csv with its resamples.
 
     Attributes:
-        summary: What it is, one of the names above.
-        metric: Of which metric; empty for what is not a metric's.
+        summary: The kind of number, one of the names above.
+        metric: The metric; empty for a number that no metric gives.
         condition: The perturbation, or `all`.
-        severity: Its severity, None for a number over several.
+        severity: Its severity; None for a number over several.
         method: The method's label, or `all`.
         value: The number.
         draws: The number on each resample, shape (B,).
-        calibration: Of which probabilities.
-        baseline: If set, the number is the method's less that of this one.
-        n_conditions: Conditions that it is made of, `clean` among them.
-        n_methods: Methods that it is made of, for what is not one method's.
+        calibration: The calibration of the probabilities.
+        baseline: If set, the number is the method's minus this other method's.
+        n_conditions: Number of conditions behind it, `clean` included.
+        n_methods: Number of methods behind it; None for a number of one method.
     """
 
     summary: str
@@ -61,25 +61,25 @@ class Summary:
 
     @property
     def key(self) -> tuple[str, str, str, float | None, str]:
-        """What the same number of another method has in common with it."""
+        """Identifies the number across methods: two methods' summaries with the same key are comparable."""
         return self.summary, self.metric, self.condition, self.severity, self.calibration
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """A summary that is still to be resampled.
+    """A summary that has yet to be resampled.
 
     Attributes:
-        summary: All but its value and draws.
-        columns: One array per seed, the mean over which is the number: of shape (N,) to be averaged over cases, or of
-            shape (2, N) to be correlated over them.
+        summary: The summary without its value and draws.
+        columns: One array per seed; the number is the mean over seeds. An array of shape (N,) is averaged over cases,
+            one of shape (2, N) is correlated over them.
     """
 
     summary: Summary
     columns: tuple[FloatArray, ...]
 
     def on(self, weights: FloatArray) -> FloatArray:
-        """The number for each row of weights (b, N), shape (b,)."""
+        """Compute the number for each row of weights (b, N), shape (b,)."""
         return np.mean([_statistic(column, weights) for column in self.columns], axis=0)
 
 
@@ -90,13 +90,13 @@ def _statistic(column: FloatArray, weights: FloatArray) -> FloatArray:
 def per_case(
     summary: str, columns: Sequence[FloatArray], condition: ConditionKey, method: str, metric: str = "", **more: Any
 ) -> Job:
-    """Describes a number that is still to be resampled: the mean over cases, or over seeds of a correlation."""
+    """Describe a number that has yet to be resampled: a mean over cases, or a correlation averaged over seeds."""
     empty = np.empty(0)
     return Job(Summary(summary, metric, *condition, method, float("nan"), empty, **more), tuple(columns))
 
 
 def resampled(jobs: Sequence[Job], means: Means, intervals: Mapping[str, Any]) -> list[Summary]:
-    """Computes summaries with their values and their draws, on the same resamples as all other numbers of the run."""
+    """Compute the values and draws of summaries, on the same resamples as all other numbers of the run."""
     if not jobs:
         return []
     answers = next(cell.answers for cell in means.values() if cell.answers)

@@ -1,4 +1,4 @@
-"""What differs between the domains of a run, and what a change of domain costs: rows of domains.csv and gaps.csv."""
+"""How the domains of a run differ, and what a change of domain costs: the rows of domains.csv and gaps.csv."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class SharedNames(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HeldOutCounts:
-    """Sizes of a domain's held-out part, over all folds."""
+    """Numbers of held-out cases and events in a domain, over all folds."""
 
     n_cases: int
     n_positive: int
 
 
 def held_out_counts(parts: Sequence[Mapping[str, Any]]) -> HeldOutCounts:
-    """Held-out cases of a split (`stages.split.read_parts`)."""
+    """Count the held-out cases of a split, given its parts (`stages.split.read_parts`)."""
     held_out = [part for part in parts if part["part"] == "held_out"]
     return HeldOutCounts(sum(part["n_cases"] for part in held_out), sum(part["n_positive"] for part in held_out))
 
@@ -54,19 +54,19 @@ def domain_row(
     evaluated: HeldOutCounts,
     shift: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """What two domains share and how they differ.
+    """Describe what two domains share and how they differ.
 
     Args:
         train: Facts of the training domain's cohort (`cohort_files.read_facts`).
-        target: The same of the evaluated domain.
+        target: The same for the evaluated domain.
         shared: What all domains of the transfer share.
         training_parts: The parts of the training domain; its first fold counts.
         evaluated: The held-out cases of the evaluated domain.
-        shift: What the stage `covariate_shift` found; None where one domain holds the other's cases.
+        shift: Result of the stage `covariate_shift`; None if one domain holds the other's cases.
 
     Returns:
-        The columns of domains.csv from `task_train` on. Concepts that two domains have and a third one lacks are no
-        shared ones: they stand under `only_train` and `only_eval` alike.
+        The columns of domains.csv from `task_train` on. A concept that a third domain lacks is not shared, even if
+        these two have it: it appears under both `only_train` and `only_eval`.
     """
     kept = frozenset(shared.features)
     only = [[f["name"] for f in facts["features"] if f["name"] not in kept] for facts in (train, target)]
@@ -97,22 +97,24 @@ def gaps(
     traits: Mapping[str, MetricTraits],
     level: float,
 ) -> list[dict[str, Any]]:
-    """In-domain minus out-of-domain value of every metric, on unchanged records.
+    """Compute the in-domain minus the out-of-domain value of every metric, on unchanged records.
 
-    In-domain is the method trained where it is evaluated, and both values are on the same held-out cases (`cases` is
-    `same`), their difference on joint resamples of the patients. Without such a model it is the method trained where
-    it was, on its own domain's held-out cases: other ones, resampled apart (`other`).
+    The in-domain value is that of the method trained in the evaluated domain. Both values are then on the same
+    held-out cases (`cases` is `same`), and their difference on joint resamples of the patients. Without such a model,
+    it is the value of the same trained method on the held-out cases of its own domain. These are other cases,
+    resampled separately (`other`).
 
     Args:
         methods: Labels of the methods.
         pairs: (trained in, evaluated in).
-        holds: For each domain those whose cases it holds.
+        holds: For each domain, the domains whose cases it holds.
         means: Means over seeds by method, training domain and evaluated domain; a failed cell is absent.
         traits: What each metric declares.
         level: Nominal coverage of the intervals.
 
     Returns:
-        A row per method, metric and pair across domains, p-values corrected over all of them by Benjamini and Hochberg.
+        A row per method, metric and pair of different domains. P-values are corrected over all rows by Benjamini and
+        Hochberg.
     """
     rows: list[dict[str, Any]] = []
     for train, target in pairs:
@@ -133,7 +135,7 @@ def gaps(
 def _gaps_of_method(
     found: SeedMeans, other: SeedMeans, reference: str | None, traits: Mapping[str, MetricTraits], level: float
 ) -> Iterator[dict[str, Any]]:
-    """Forms the gap of every metric between a model's value and the in-domain one."""
+    """Compute the gap of every metric between the in-domain value and a model's."""
     same = reference is not None
     for name, value in found.points.items():
         if metric_and_calibration(name)[1] != UNCORRECTED or name not in other.points:
@@ -161,12 +163,18 @@ def _gaps_of_method(
 
 
 def _in_domain(train: str, target: str, holds: Mapping[str, frozenset[str]], trained: Sequence[str]) -> str | None:
-    """Where a model that is at home in the target was trained: one of as many domains as the other, if there is one."""
+    """Find the training domain of an in-domain model for the target.
+
+    A model of as many domains (one or several) as the other is preferred.
+
+    Returns:
+        The training domain; None if no such model exists.
+    """
     at_home = [domain for domain in trained if target in holds[domain]]
     is_pooled = len(holds[train]) > 1
     return min(at_home, key=lambda domain: (len(holds[domain]) > 1) != is_pooled, default=None)
 
 
 def _apart(draws: FloatArray) -> FloatArray:
-    """Resamples in another order: two sets of patients that are drawn with one seed must not be drawn alike."""
+    """Shuffle resamples, so that two sets of patients drawn with the same seed are independent."""
     return draws[np.random.default_rng(_PAIRING_SEED).permutation(len(draws))]

@@ -19,7 +19,7 @@ from eagbench.stages.cohort import read_cohort
 
 
 def list_datasets() -> str:
-    """The data sets, one line each."""
+    """List the data sets, one line each."""
     registry = load_registry()
     lines = []
     for name in registry.names("dataset"):
@@ -29,7 +29,7 @@ def list_datasets() -> str:
 
 
 def describe_dataset(name: str) -> str:
-    """What a data set is and which parameters it takes."""
+    """Describe a data set and the parameters that it takes."""
     component: Any = load_registry().get("dataset", name).component
     lines = [name, "", inspect.getdoc(component) or "", "", "parameters of `data:`"]
     for key, field in component.Params.model_fields.items():
@@ -42,7 +42,7 @@ def describe_dataset(name: str) -> str:
 
 
 def check_dataset(name: str, sets: tuple[str, ...]) -> str:
-    """Loads a data set and says what it found.
+    """Load a data set and summarise what was read.
 
     Raises:
         UserError: A parameter is wrong, or the data can't be read.
@@ -90,7 +90,10 @@ def check_dataset(name: str, sets: tuple[str, ...]) -> str:
 
 
 def schema() -> str:
-    """JSON Schema of a benchmark's YAML; the parameters of each installed component stand under `$components`."""
+    """Return the JSON Schema of a benchmark's YAML.
+
+    The parameters of each installed component are under `$components`.
+    """
     registry = load_registry()
     document = Benchmark.model_json_schema()
     components: dict[str, dict[str, Any]] = {}

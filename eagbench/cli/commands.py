@@ -1,4 +1,4 @@
-"""What `run`, `plan` and `report` do."""
+"""What `run`, `plan`, `report` and `compare` do."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Request:
     seeds: tuple[int, ...] | None = None
 
     def load(self) -> LoadedBenchmark:
-        """The validated benchmark."""
+        """Load and validate the benchmark."""
         return load_benchmark(self.benchmark, sets=self.sets, profile=self.profile, seeds=self.seeds)
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A finished run: where it lies, and what to print."""
+    """A finished run: its folder, the number of failures, and what to print."""
 
     folder: Path
     n_failed: int
@@ -52,10 +52,10 @@ class Finished:
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
-    """`0,1,2` as numbers.
+    """Parse a list of seeds such as `0,1,2`.
 
     Raises:
-        UserError: The text is something else.
+        UserError: The text is not such a list.
     """
     if text is None:
         return None
@@ -66,7 +66,7 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
 
 
 def make_executor(name: str, workers: int | None, options: tuple[str, ...]) -> Executor:
-    """Makes the executor that the user asked for.
+    """Make the executor that the user asked for.
 
     Args:
         name: Its name.
@@ -74,7 +74,7 @@ def make_executor(name: str, workers: int | None, options: tuple[str, ...]) -> E
         options: Its parameters, as `key=value`.
 
     Raises:
-        UserError: There is none of that name, or a parameter does not fit.
+        UserError: No executor has that name, or a parameter does not fit.
     """
     component: Any = load_registry().get("executor", name, where="--executor").component
     source = Source()
@@ -87,10 +87,10 @@ def make_executor(name: str, workers: int | None, options: tuple[str, ...]) -> E
 
 
 def run(request: Request, out: Path | None, executor: Executor, *, fresh: bool, quiet: bool) -> Finished:
-    """Runs a benchmark and writes its run folder and report.
+    """Run a benchmark and write its run folder and report.
 
     Raises:
-        UserError: The benchmark, the data or the output folder is the user's to mend.
+        UserError: The benchmark, the data or the output folder has a problem that the user can fix.
     """
     loaded = request.load()
     name = loaded.benchmark.name
@@ -119,12 +119,12 @@ def run(request: Request, out: Path | None, executor: Executor, *, fresh: bool, 
 
 
 def evaluate(benchmark: Path, limit: int | None, out: Path, quiet: bool) -> str:
-    """Runs a benchmark that a sweep wrote, and returns what is to be printed."""
+    """Run a benchmark that a sweep wrote, and return the text to print."""
     return run(Request(benchmark, limit=limit), out, make_executor("local", None, ()), fresh=False, quiet=quiet).summary
 
 
 def _failures(failed: Sequence[dict[str, Any]]) -> list[str]:
-    """One line a reason, with the cells that it cost."""
+    """Write one line per reason, with the cells that failed for it."""
     by_reason: dict[str, list[dict[str, Any]]] = {}
     for failure in failed:
         of_metric = failure["metric"] is not None
@@ -143,7 +143,7 @@ def _cell_name(failure: dict[str, Any]) -> str:
 
 
 def describe_plan(request: Request) -> str:
-    """The plan as text: every stage, its state in the store, and what it took when it was last computed here."""
+    """Describe the plan: every stage, its state in the store, and how long it took when last computed here."""
     store = Store.open()
     plan = make_plan(request.load(), load_registry(), store, limit=request.limit)
     _say_notes(plan)
@@ -156,7 +156,7 @@ def _say_notes(plan: Plan) -> None:
 
 
 def plan_text(plan: Plan, store: Store) -> str:
-    """Stages by kind and label, and the sum of what is still to do."""
+    """List stages by kind and label, and sum up the time of those still to do."""
     lines = [f"{plan.loaded.benchmark.name}: {len(plan.nodes)} stages, {len(plan.cells)} cells", ""]
     known, unknown = 0.0, 0
     needed = needed_stages(plan, store)
@@ -180,7 +180,7 @@ def plan_text(plan: Plan, store: Store) -> str:
 
 
 def report(folder: Path, format: str) -> str:
-    """Writes the HTML report of a run or a sweep again, or renders its main tables."""
+    """Write the HTML report of a run or a sweep again, or render its main tables."""
     from eagbench.sweep.folder import SWEEP
 
     if (folder / SWEEP).is_file():
@@ -205,7 +205,10 @@ def _report(format: str, write: Callable[[], Path], render: Callable[[Format], s
 def compare(
     first: Path, second: Path, metric: str | None, pairs: tuple[str, ...], conditions: tuple[str, ...], out: Path | None
 ) -> str:
-    """Compares two runs; the table as text, and as a file if one is asked for.
+    """Compare two runs.
+
+    Returns:
+        The table as text. It is also written to `out`, if given.
 
     Raises:
         UserError: The runs can't be compared, or the file can't be written.

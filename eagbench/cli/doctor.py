@@ -20,7 +20,7 @@ from eagbench.registry.plugins import Registry, discover
 
 @dataclass(slots=True)
 class Examination:
-    """Facts, and what is wrong."""
+    """Facts about this machine, and its problems."""
 
     facts: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -31,14 +31,14 @@ class Examination:
         return not self.problems
 
     def text(self) -> str:
-        """For people."""
+        """Format the facts and problems as text."""
         lines = [f"{name:<28} {value}" for name, value in self.facts]
         lines += [f"PROBLEM: {problem}" for problem in self.problems]
         return "\n".join([*lines, "ready" if self.healthy else "not ready"])
 
 
 def examine() -> Examination:
-    """Looks at Python, libraries, device, memory, store, data roots and plugins."""
+    """Examine Python, libraries, device, memory, store, data roots and plugins."""
     import psutil
 
     found = Examination()
@@ -70,7 +70,10 @@ def examine() -> Examination:
 
 
 def _look_at_packages(registry: Registry, found: Examination) -> None:
-    """Names the version of every package that a component depends on, and who misses one that is not installed."""
+    """Add the version of every package that a component depends on.
+
+    A package that is not installed is listed with the components that need it.
+    """
     packages: dict[str, str] = {}
     missed: dict[str, list[str]] = {}
     for item in registry:
@@ -84,7 +87,7 @@ def _look_at_packages(registry: Registry, found: Examination) -> None:
 
 
 def _look_at_data_roots(found: Examination) -> None:
-    """The folders that the suites' environment variables name; a suite that is not run needs none."""
+    """Add the folders that the suites' environment variables name; a suite that is not run needs none."""
     for name, value in sorted(os.environ.items()):
         if value and name.startswith("EAGBENCH_") and name.endswith("_ROOT"):
             # A data set with a generator has a word instead of a folder.

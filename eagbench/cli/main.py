@@ -1,4 +1,4 @@
-"""The command line: arguments in, exit codes out. What the commands do is elsewhere and imported when asked for."""
+"""The command line: arguments in, exit codes out. The commands themselves are elsewhere, imported when needed."""
 
 from __future__ import annotations
 
@@ -228,7 +228,10 @@ def data_check(
 
 
 def main() -> None:
-    """Runs the command line. Exit codes: 0 done, 1 some cells failed, 2 the input is wrong, 70 a bug."""
+    """Run the command line.
+
+    Exit codes: 0 done, 1 some cells failed, 2 the input is wrong, 70 a bug.
+    """
     try:
         app(standalone_mode=True)
     except UserError as error:

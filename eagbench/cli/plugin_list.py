@@ -1,4 +1,4 @@
-"""`eagbench plugins list`: every component, and where it comes from. Imports no plugin where none has changed."""
+"""`eagbench plugins list`: every component, and where it comes from. Imports plugins only if one has changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Owner = tuple[str, str]  # distribution, plugin
 
 
 def list_plugins(kind: str | None) -> str:
-    """Lists components by kind with the package each comes from, then doubled names and broken plugins.
+    """List components by kind with the package each comes from, marking duplicate names, then broken plugins.
 
     Raises:
         UserError: There is no such kind.

@@ -1,4 +1,4 @@
-"""A benchmark as the user writes it: YAML, `--set`, profiles, validated to a frozen model."""
+"""The benchmark as the user writes it (YAML, `--set`, profiles), validated into a frozen model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class Strict(BaseModel):
-    """Unknown keys are refused and values can't be changed."""
+    """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ComponentSpec(Strict):
-    """A component by name, with its parameters: `lightgbm`, or `{name: lightgbm, num_leaves: 7}`."""
+    """A component's name and parameters: `lightgbm`, or `{name: lightgbm, num_leaves: 7}`."""
 
     name: str
     params: dict[str, Any] = Field(default_factory=dict)
@@ -98,9 +98,9 @@ def _split_component(value: Any, own: tuple[str, ...]) -> dict[str, Any]:
 
 
 class SplitSpec(Strict):
-    """How patients are divided: shares, or folds for out-of-fold predictions.
+    """How to split the patients: by shares, or into folds for out-of-fold predictions.
 
-    With `folds`, each fold is held out once; `tuning` is the share of the remaining patients that tunes.
+    With `folds`, each fold is held out once; `tuning` is the share of the remaining patients used for tuning.
     """
 
     train: float | None = Field(default=None, gt=0, lt=1)
@@ -124,8 +124,8 @@ class SplitSpec(Strict):
 class IntervalSpec(Strict):
     """The bootstrap over patients.
 
-    `auroc` chooses the interval of an AUROC: `logit`, normal on the scale of its log odds, keeps its level with few
-    events; `percentile`, as all other metrics have it, does not (docs/metrics.md).
+    `auroc` chooses the interval of an AUROC. `logit`, a normal interval on the log-odds scale, keeps its level with few
+    events. `percentile`, the interval of all other metrics, does not (docs/metrics.md).
     """
 
     resamples: int = Field(default=1000, ge=100)
@@ -135,12 +135,12 @@ class IntervalSpec(Strict):
 
 
 class SubgroupSpec(Strict):
-    """By which facts results on clean records are also given apart, and how many cases that takes.
+    """The subgroups for which results on clean records are also reported, and how many cases each needs.
 
     Attributes:
         by: `sex`, `age` (in bands), or facts that the data set declares, such as `icu_type`.
-        minimum_cases: A subgroup with fewer cases has no numbers.
-        minimum_positive: Nor has one with fewer cases of the rarer class.
+        minimum_cases: A subgroup with fewer cases gets no numbers.
+        minimum_positive: A subgroup with fewer cases of the rarer class gets no numbers either.
         age_bands: Lower edges in years, rising.
     """
 
@@ -164,7 +164,7 @@ class SubgroupSpec(Strict):
 
 
 class ComparisonSpec(Strict):
-    """Whose claim is tested, and by which metric: the method against every other one, on unchanged records."""
+    """The method whose claim is tested, against every other method on unchanged records, and the metric of the test."""
 
     method: str
     metric: str
@@ -174,25 +174,25 @@ EACH, LEAVE_ONE_OUT, ALL = "each", "leave_one_out", "all"
 
 
 class FeatureView(Strict):
-    """What of the records methods see across domains, by what they read."""
+    """The features of the records that methods see across domains, by what they read."""
 
     columns: Literal["shared"] = "shared"
     text: Literal["shared", "all"] = "all"
 
 
 class TransferSpec(Strict):
-    """Where methods are trained and where they are evaluated.
+    """The domains where methods are trained, and where they are evaluated.
 
     Attributes:
-        train: Domains, a model for each; or `each` (every domain), `leave_one_out` (for every evaluated domain a model
-            of all others), `all` (one model of all domains); the latter two divide one data set (`domain_by`).
-        evaluate: Domains on whose held-out cases each of them is evaluated, or `each`.
-        features: Methods that read columns see the concepts that all domains of the transfer share; those that read
-            text may see everything that stands in the record they are given.
-        outcomes: `may_differ` admits domains whose tasks have different names (death in the unit, death in hospital):
-            what is measured is then the change of question as well.
-        units_confirmed: Concepts whose numbers differ between domains as those of two units would, and are in the unit
-            that is said all the same: somebody has looked.
+        train: Domains, with a model for each; or `each` (every domain), `leave_one_out` (for every evaluated domain a
+            model of all others), `all` (one model of all domains). The last two divide one data set (`domain_by`).
+        evaluate: Domains on whose held-out cases each model is evaluated, or `each`.
+        features: Methods that read columns see the concepts that all domains of the transfer share. Methods that read
+            text may see everything in the record they get.
+        outcomes: `may_differ` allows domains whose tasks have different names (death in the unit, death in hospital).
+            The result then also measures the change of question.
+        units_confirmed: Concepts whose numbers differ between domains as if in two units, although somebody has checked
+            that they are in the declared unit.
     """
 
     train: tuple[str, ...] = Field(min_length=1)
@@ -218,8 +218,8 @@ class Benchmark(Strict):
 
     The data are one data set (`data`), which `domain_by` may divide into domains, or several (`domains`).
 
-    `attestation` says in words by what right credentialed records, or numbers from them, may go to the machines that
-    the benchmark names (a policy's server, a tracker). Without it they never do.
+    `attestation` states, in words, the permission to send credentialed records, or numbers from them, to the machines
+    that the benchmark names (a policy's server, a tracker). Without it they are never sent.
     """
 
     name: str

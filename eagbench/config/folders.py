@@ -1,4 +1,4 @@
-"""Where eagbench keeps what it has computed."""
+"""The folder where eagbench keeps its results."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ import platformdirs
 
 
 def default_root() -> Path:
-    """`$EAGBENCH_STORE`, else the user's cache folder."""
+    """Return `$EAGBENCH_STORE` if set, else the user's cache folder."""
     configured = os.environ.get("EAGBENCH_STORE")
     return Path(configured).expanduser() if configured else Path(platformdirs.user_cache_dir("eagbench")) / "store"

@@ -1,4 +1,4 @@
-"""Reads a benchmark from YAML, a profile and `--set`, and says in the user's words what is wrong with it."""
+"""Reads a benchmark from YAML, a profile and `--set`, and reports errors in the user's terms."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from eagbench.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class LoadedBenchmark:
-    """A validated benchmark with the tree it was read from and the place of every value in it."""
+    """A validated benchmark with the tree it was read from, and the place of every value."""
 
     benchmark: Benchmark
     source: Source
     profile: str | None = None
 
     def place(self, *path: str | int) -> str:
-        """Where a value stands in the user's file."""
+        """Locate a value in the user's file."""
         return self.source.place(tuple(path))
 
     def resolved(self) -> dict[str, Any]:
-        """The benchmark as the user could have written it in one file."""
+        """Return the benchmark as the user could have written it in one file."""
         return {key: value for key, value in self.source.tree.items() if key != "profiles"}
 
 
 def load_benchmark(
     path: Path, *, sets: Sequence[str] = (), profile: str | None = None, seeds: Sequence[int] | None = None
 ) -> LoadedBenchmark:
-    """Reads a benchmark, lays the profile on it, then `--set` and `--seeds`, and validates it.
+    """Read a benchmark, apply the profile, then `--set` and `--seeds`, and validate it.
 
     Raises:
-        UserError: Anything in the file, the profile or an assignment is wrong; the message names file and line.
+        UserError: The file, the profile or an assignment has an error; the message names file and line.
     """
     return validate_benchmark(read_benchmark(path, sets=sets, profile=profile, seeds=seeds), profile)
 
@@ -48,7 +48,7 @@ def load_benchmark(
 def read_benchmark(
     path: Path, *, sets: Sequence[str] = (), profile: str | None = None, seeds: Sequence[int] | None = None
 ) -> Source:
-    """As `load_benchmark`, before it is validated: the tree, to which more may be done."""
+    """Read a benchmark like `load_benchmark`, but return the tree before validation, for further changes."""
     source = read_yaml(path)
     if profile is not None:
         profiles = source.tree.get("profiles")
@@ -83,10 +83,10 @@ def _rename_keys(source: Source) -> None:
 
 
 def validate_benchmark(source: Source, profile: str | None = None) -> LoadedBenchmark:
-    """The benchmark that a tree describes.
+    """Validate the benchmark that a tree describes.
 
     Raises:
-        UserError: Anything in the tree is wrong; the message names file and line.
+        UserError: The tree has an error; the message names file and line.
     """
     try:
         benchmark = Benchmark.model_validate(source.tree)
@@ -96,10 +96,10 @@ def validate_benchmark(source: Source, profile: str | None = None) -> LoadedBenc
 
 
 def validate_params(model: type[BaseModel], params: Mapping[str, Any], source: Source, path: KeyPath) -> BaseModel:
-    """Validates a component's parameters.
+    """Validate a component's parameters.
 
     Raises:
-        UserError: A key is unknown or a value does not fit; the message names file, line and the nearest right name.
+        UserError: A key is unknown or a value is invalid; the message names file, line and the nearest valid name.
     """
     try:
         return model.model_validate(dict(params))
@@ -108,7 +108,7 @@ def validate_params(model: type[BaseModel], params: Mapping[str, Any], source: S
 
 
 def validation_error(error: ValidationError, model: type[BaseModel], source: Source, path: KeyPath) -> UserError:
-    """The first of pydantic's complaints, as a person would say it."""
+    """Turn the first of pydantic's complaints into a readable error."""
     first = min(error.errors(include_url=False), key=lambda e: 0 if e["type"] == "extra_forbidden" else 1)
     location = tuple(p for p in first["loc"] if not (isinstance(p, str) and "[" in p))
     written = _as_written(path + location, source)
@@ -130,7 +130,7 @@ def validation_error(error: ValidationError, model: type[BaseModel], source: Sou
 
 
 def _as_written(path: KeyPath, source: Source) -> KeyPath:
-    """Drops what only our models have (`params`, `label`) from a path, so that it leads through the user's tree."""
+    """Drop keys that only our models have (`params`, `label`) from a path, so that it fits the user's tree."""
     here: Any = source.tree
     written: KeyPath = ()
     for part in path:

@@ -1,4 +1,4 @@
-"""The settings of a benchmark that rooms above read: how records are worded, how answers are read."""
+"""Benchmark settings that higher-level packages read: the wording of records and the reading of answers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from eagbench.contracts.components import StrictParams
 
 
 class AnswerMode(StrictParams):
-    """How a probability is read from a policy; declared by the benchmark, the same for every method that prompts.
+    """How to read a probability from a policy; set by the benchmark, the same for every method that prompts.
 
     Attributes:
         mode: `greedy`: the answer of one greedy text. `mean_of_n`: the mean of the parsed answers of `samples` sampled
-            texts. `expectation`: the reasoning is written greedily up to the answer's opening tag, then the declared
-            levels 0.05, 0.10, ... 0.95 are weighed by their probability as the next text; to two decimals.
+            texts. `expectation`: the policy writes its reasoning greedily up to the answer's opening tag. The answer is
+            the mean of the levels 0.05, 0.10, ... 0.95, weighted by their probability as the next text, to two
+            decimals.
         samples: Texts per case in `mean_of_n`.
         temperature: Temperature of these samples.
     """
@@ -27,22 +28,22 @@ class AnswerMode(StrictParams):
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: Any) -> Any:
-        """Lets a benchmark write `answer: expectation`."""
+        """Allow `answer: expectation` in a benchmark."""
         return {"mode": value} if isinstance(value, str) else value
 
 
 class RecordTextParams(StrictParams):
-    """How records and prompts are worded; the same for every method of a comparison.
+    """The wording of records and prompts, the same for every method of a comparison.
 
     Attributes:
-        values: `raw` numbers, numbers `flagged` H, L or N against the reference range, or the `quantile` bin in which
-            a number lies among the training cases.
-        periods: Number of equal parts of the observation window; of each the last value is shown. None shows every
-            recorded time.
+        values: `raw` numbers, numbers `flagged` H, L or N against the reference range, or a number's `quantile` bin
+            among the training cases.
+        periods: Number of equal parts of the observation window; the text shows the last value of each. None shows
+            every recorded time.
         bins: Number of quantile bins.
-        units: Whether the unit stands on a feature's line (raw and flagged).
-        reference_ranges: Whether the reference range does (raw and flagged).
-        instructions: `full` sentences, or the `short` form that names the answer format only, for policies that were
+        units: Whether a feature's line shows the unit (raw and flagged).
+        reference_ranges: Whether a feature's line shows the reference range (raw and flagged).
+        instructions: `full` sentences, or the `short` form, which only names the answer format, for policies that were
             pre-trained on the formats.
     """
 

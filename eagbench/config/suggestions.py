@@ -1,4 +1,4 @@
-"""What a message offers beside a name that nothing has: the nearest right one, and the choices."""
+"""Suggestions in messages about an unknown name: the nearest valid name, and all choices."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterable
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Asks whether a similar name was meant; empty if none is similar."""
+    """Suggest a similar name, as a question; empty if none is similar."""
     near = difflib.get_close_matches(name, list(names), n=1)
     return f"did you mean '{near[0]}'?" if near else ""
 
 
 def choices(name: str, names: Iterable[str], more: str = "") -> str:
-    """Offers the nearest name and lists all of them.
+    """Suggest the nearest name and list all valid names.
 
     Args:
-        name: What was written.
-        names: What could have been, in the order in which they are listed.
-        more: What is said behind the list.
+        name: The name that was written.
+        names: The valid names, in the order of the list.
+        more: Text to add after the list.
     """
     listed = list(names)
     offered = f"choices: {', '.join(listed) or 'none'}"

@@ -1,4 +1,4 @@
-"""YAML that remembers where every value stands, with `extends`, `${VAR:-default}` and `--set`."""
+"""YAML that records the place of every value, with `extends`, `${VAR:-default}` and `--set`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Source:
     """A tree of plain values and the place of each.
 
     Attributes:
-        tree: Mapping as read.
+        tree: The mapping that was read.
         places: `file:line` (or `--set path`) for each path in the tree.
-        notes: What the user should know, for example that a key has another name now.
+        notes: Notes for the user, for example that a key was renamed.
     """
 
     tree: dict[str, Any] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Source:
     notes: list[str] = field(default_factory=list)
 
     def place(self, path: KeyPath) -> str:
-        """Where the value at `path` stands, or its nearest parent."""
+        """Locate the value at `path`, or its nearest parent."""
         for end in range(len(path), -1, -1):
             if path[:end] in self.places:
                 return self.places[path[:end]]
@@ -42,7 +42,7 @@ class Source:
 
 
 def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> Source:
-    """Reads a YAML mapping, the files it extends first; later keys win, lists are replaced whole.
+    """Read a YAML mapping, after the files it extends; later keys win, lists are replaced whole.
 
     Raises:
         UserError: The file is missing, is not YAML, is not a mapping, repeats a key, extends itself, or names an
@@ -96,7 +96,7 @@ def _value(node: yaml.Node, path: KeyPath, file: str, places: dict[KeyPath, str]
                 raise UserError("a key must be plain text", where=key_place)
             key = str(key_node.value)
             if key in mapping:
-                raise UserError(f"the key '{key}' stands here twice", where=key_place)
+                raise UserError(f"the key '{key}' appears here twice", where=key_place)
             places[(*path, key)] = key_place
             mapping[key] = _value(value_node, (*path, key), file, places)
         for value_node in merged:
@@ -121,7 +121,7 @@ def _value(node: yaml.Node, path: KeyPath, file: str, places: dict[KeyPath, str]
 def _merge_anchored(
     mapping: dict[str, Any], node: yaml.Node, path: KeyPath, file: str, places: dict[KeyPath, str]
 ) -> None:
-    """Adds what `<<: *anchor` brings and the mapping itself does not say; of several anchors the first counts more."""
+    """Add the keys of `<<: *anchor` that the mapping itself lacks; with several anchors, the first wins."""
     nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
     for brought in nodes:
         if not isinstance(brought, yaml.MappingNode):
@@ -152,7 +152,7 @@ def _expand(text: str, place: str) -> str:
 
 
 def merge(base: Source, over: Source) -> None:
-    """Lays `over` on `base`: mappings are merged, everything else is replaced."""
+    """Merge `over` into `base`: merge mappings, replace everything else."""
     _merge_mapping(base.tree, over.tree, (), base, over)
     if () in over.places:
         base.places[()] = over.places[()]
@@ -190,15 +190,15 @@ def _copy(value: Any) -> Any:
 
 
 def apply_set(source: Source, assignment: str, flag: str = "--set") -> None:
-    """Carries out one `--set path.to.key=value`. A method, a condition or a list item is addressed by its label.
+    """Apply one `--set path.to.key=value`. The path names a method, a condition or a list item by its label.
 
     Args:
         source: The tree, changed in place.
         assignment: The path and the value.
-        flag: What the user calls it, for messages.
+        flag: The option's name, for messages.
 
     Raises:
-        UserError: There is no `=`, or the path leads through something that is not there.
+        UserError: There is no `=`, or the path leads through something that does not exist.
     """
     dotted, equals, text = assignment.partition("=")
     where = f"{flag} {assignment}"
@@ -212,16 +212,16 @@ def apply_set(source: Source, assignment: str, flag: str = "--set") -> None:
 
 
 def set_value(source: Source, dotted: str, value: Any, where: str) -> None:
-    """Puts a value at a dotted path. A method, a condition or a list item is addressed by its label.
+    """Set the value at a dotted path. The path names a method, a condition or a list item by its label.
 
     Args:
         source: The tree, changed in place.
         dotted: The path.
         value: The value.
-        where: The place of the value from now on, for messages.
+        where: The new place of the value, for messages.
 
     Raises:
-        UserError: The path leads through something that is not there.
+        UserError: The path leads through something that does not exist.
     """
     segments = dotted.split(".")
     here: Any = source.tree
@@ -271,7 +271,7 @@ def _index(items: Sequence[Any], segment: str, where: str) -> int:
 
 
 def item_label(item: Any) -> str:
-    """The label of a list item of the YAML: `as`, else `name`, else the text itself."""
+    """Return the label of a list item of the YAML: `as`, else `name`, else the text itself."""
     if isinstance(item, Mapping):
         return str(item.get("as") or item.get("name") or "")
     return str(item)

@@ -1,1 +1,1 @@
-"""What a plugin author must know: records, answers, stages, components, hooks. Imports `errors` and nothing else."""
+"""All that a plugin author needs to know: records, answers, stages, components, hooks. Imports only `errors`."""

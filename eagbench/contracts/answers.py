@@ -1,4 +1,4 @@
-"""What methods answer and how metrics see it."""
+"""The answers of methods, and the form in which metrics see them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from eagbench.contracts.renamed import renamed_fields
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """A policy's written answer to one case, as text and as read.
+    """A policy's written answer to one case, as text and parsed.
 
     Attributes:
         case_id: The case.
-        text: What the policy wrote, to the letter.
+        text: What the policy wrote, verbatim.
         steps: (subquestion, answer) pairs; empty for styles without them.
         cited_features: Vocabulary names of the features that the answer lists as important, without repeats; None for
             a style that does not ask for them.
         hallucinated_features: Number of listed names that match no feature of the vocabulary.
         probability: The answer, None where it can't be read.
         generated_tokens: Tokens that the policy wrote.
-        attention: The policy's own attention per feature when it answered, over the features that stand in the prompt,
-            summing to 1, empty if none does; None where it was not measured, or no answer was begun.
+        attention: The policy's own attention per feature when it answered, over the features in the prompt. Sums to 1;
+            empty if the prompt has no feature; None if it was not measured, or the policy began no answer.
     """
 
     case_id: str
@@ -50,8 +50,8 @@ class Prediction:
         answer_mode: How the probability was read: `model` for an expert, else `greedy`, `mean_of_n`, `expectation`.
         cited_features: Features the answer lists; None for a method that cites none by construction.
         trajectories: What was written, for methods that write.
-        prior_corrected: The probability, corrected for the prior of what a policy was taught answers on; None for an
-            unparsed answer and where no such prior is known.
+        prior_corrected: The probability, corrected for the prior of the cases on which the policy learned to answer.
+            None for an unparsed answer, and where that prior is unknown.
         extras: Further numbers of the answer by name, for example `generated_tokens` or what it cost. A metric reads
             those that its traits name as `columns`.
     """
@@ -76,9 +76,9 @@ class ScoredCases:
         parsed: Whether the answer could be read.
         cited: The features each answer cites, None for a method that cites none.
         reference: The reference expert's top features among those observed, None without a reference expert.
-        baseline: The frequency baseline: the features that are most often on top in training, the same for every case
-            of a fold; None without a reference expert.
-        patient: The patient of each case; None if every case is another patient.
+        baseline: The frequency baseline: the features that are most often on top in training. It is the same for every
+            case of a fold; None without a reference expert.
+        patient: The patient of each case; None if every case is a different patient.
         attention: The policy's attention per feature of its prompt, None for a case that has none; None if it was not
             measured.
         salience: The reference expert's weight of each feature observed in the case; None if attention was not
@@ -99,7 +99,7 @@ class ScoredCases:
     columns: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def select(self, positions: Sequence[int] | IntArray) -> ScoredCases:
-        """Takes the cases at the given positions, with repeats.
+        """Select the cases at the given positions; a position may repeat.
 
         Args:
             positions: Shape (M,).
@@ -125,7 +125,7 @@ class ScoredCases:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOutLabels:
-    """What only `score` sees: the held-out cases' labels, and what an unparsed answer is scored with.
+    """Labels of the held-out cases, and the probability for unparsed answers. Only `score` sees them.
 
     Attributes:
         label: By case id.

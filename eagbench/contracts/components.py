@@ -1,9 +1,9 @@
-"""What each kind of component must do. One protocol a kind; no base class to inherit from.
+"""What each kind of component must do: one protocol per kind, and no base class to inherit from.
 
-Every component is a class with two class attributes: `name`, under which the YAML asks for it, and `Params`, a
-strict pydantic model (`eagbench.api.StrictParams`) that is validated while planning. The instance is made with
-`Component(params)`; making one must be cheap and must not import torch. What else a component declares about itself
-stands in its attribute `traits` (`eagbench.contracts.traits`), which kinds without a required trait may leave out.
+Every component is a class with two class attributes: `name`, its name in the YAML, and `Params`, a strict pydantic
+model (`eagbench.api.StrictParams`) that is validated while planning. `Component(params)` creates the instance, which
+must be cheap and must not import torch. A component declares anything else about itself in its attribute `traits`
+(`eagbench.contracts.traits`). Kinds without a required trait may leave it out.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from eagbench.contracts.traits import MethodTraits, MetricTraits, PerturbationTr
 
 
 class StrictParams(BaseModel):
-    """Base of every component's `Params`: unknown keys and wrong types are refused, values can't be changed."""
+    """Base of every component's `Params`: refuses unknown keys and wrong types; its values can't be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
 
 
 class Component(Protocol):
-    """What all kinds share."""
+    """Attributes that all kinds of component share."""
 
     name: ClassVar[str]
     Params: ClassVar[type[BaseModel]]
@@ -41,7 +41,7 @@ class Dataset(Protocol):
     """Reads a source into a cohort of cases.
 
     The `cohort` stage calls it. The loader converts units to the vocabulary's, removes implausible values, counts
-    what it leaves out, and raises `UserError` for what the user can mend.
+    what it leaves out, and raises `UserError` for anything the user can fix.
     """
 
     name: ClassVar[str]
@@ -50,11 +50,11 @@ class Dataset(Protocol):
     def __init__(self, params: Any) -> None: ...
 
     def access(self) -> Access:
-        """Whether the records are open, synthetic or credentialed."""
+        """Tell whether the records are open, synthetic or credentialed."""
         ...
 
     def files(self) -> Sequence[Path]:
-        """Lists the files that `load` reads; their content enters the fingerprint. Empty if it generates its source.
+        """List the files that `load` reads; their content enters the fingerprint. Empty if it generates its source.
 
         Raises:
             UserError: The root or one of its files is missing.
@@ -62,22 +62,22 @@ class Dataset(Protocol):
         ...
 
     def load(self, run: StageRun) -> Cohort:
-        """Reads the cohort from its files, or from `run.inputs["source"]`, the folder that `generate` wrote."""
+        """Read the cohort from its files, or from `run.inputs["source"]`, the folder that `generate` wrote."""
         ...
 
 
 @runtime_checkable
 class SourceGenerator(Protocol):
-    """A data set that writes its own source files, for parameters with which `files` lists none."""
+    """A data set that writes its own source files when `files` lists none for its parameters."""
 
     def generate(self, run: StageRun) -> None:
-        """Writes the source files into `run.out`."""
+        """Write the source files into `run.out`."""
         ...
 
 
 @runtime_checkable
 class Expert(Protocol):
-    """A supervised model of the record: a probability and a weight per feature for each case.
+    """A supervised model of the record: gives each case a probability and a weight per feature.
 
     Lifecycle: `fit` once, `save`, then `load` in other processes, `predict` and `salience` there.
     """
@@ -88,24 +88,24 @@ class Expert(Protocol):
     def __init__(self, params: Any) -> None: ...
 
     def fit(self, data: TrainingData, run: StageRun) -> None:
-        """Fits on `data.train`; `data.tuning` may serve early stopping and nothing else. Seeded by `run.seed`."""
+        """Fit on `data.train`; use `data.tuning` for early stopping only. Seeded by `run.seed`."""
         ...
 
     def predict(self, cases: Cases) -> FloatArray:
-        """Probability of the outcome. Shape (N,), in [0, 1]. A feature that training did not have is passed over."""
+        """Predict the outcome's probability, shape (N,), in [0, 1]. Features that training did not have are ignored."""
         ...
 
     def salience(self, cases: Cases) -> FloatArray:
-        """Weight per feature, non-negative, summing to 1 per case. Shape (N, F) in `cases.features` order."""
+        """Compute non-negative weights per feature, summing to 1 per case. Shape (N, F), in `cases.features` order."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Writes all that `load` needs, without pickle."""
+        """Write all that `load` needs, without pickle."""
         ...
 
     @classmethod
     def load(cls, params: Any, folder: Path) -> Expert:
-        """The fitted expert that `save` wrote."""
+        """Load the fitted expert that `save` wrote."""
         ...
 
 
@@ -113,8 +113,8 @@ class Expert(Protocol):
 class Policy(Protocol):
     """A language model that reads a case as text.
 
-    `prepare` writes a model folder once (building and pre-training it, or pointing to one on disk); `open` loads
-    that folder. It never sees a label or a held-out case.
+    `prepare` writes a model folder once: it builds and pre-trains a model, or points to one on disk. `open` loads that
+    folder. A policy never sees a label or a held-out case.
     """
 
     name: ClassVar[str]
@@ -123,7 +123,7 @@ class Policy(Protocol):
     def __init__(self, params: Any) -> None: ...
 
     def content(self) -> str | None:
-        """Hash of outside files that the policy reads (a local model folder), None if there are none.
+        """Hash the outside files that the policy reads (a local model folder); None if there are none.
 
         Raises:
             UserError: The files are missing or are not a model.
@@ -131,23 +131,23 @@ class Policy(Protocol):
         ...
 
     def prepare(self, cases: Cases, record_text: Any, run: StageRun) -> None:
-        """Writes the model folder into `run.out`.
+        """Write the model folder into `run.out`.
 
         Args:
             cases: Training cases, unlabelled.
-            record_text: The fitted `RecordText` by which cases become text.
+            record_text: The fitted `RecordText` that turns cases into text.
             run: Folder, seed, progress.
         """
         ...
 
     def open(self, folder: Path) -> LanguageModel:
-        """Opens a model folder: that of `prepare`, or one that training wrote."""
+        """Open a model folder, written by `prepare` or by training."""
         ...
 
 
 @runtime_checkable
 class Reward(Protocol):
-    """A number for a trajectory, given the label and the expert's salience of its case."""
+    """Scores a trajectory, given the label and the expert's salience of its case."""
 
     name: ClassVar[str]
     Params: ClassVar[type[BaseModel]]
@@ -157,30 +157,30 @@ class Reward(Protocol):
     def __call__(
         self, case: Case, label: int, trajectory: Trajectory, salience: Mapping[str, float] | None
     ) -> Mapping[str, float]:
-        """The named parts and their weighted `total`. An unparsed answer gets less than the worst parsed one.
+        """Return the named parts and their weighted `total`. An unparsed answer gets less than the worst parsed one.
 
         Args:
             case: A training case.
             label: Its label.
             trajectory: What the policy wrote.
             salience: The cross-fitted expert's weight per feature that it reads, None if the method has no expert.
-                Across domains an expert reads what all share, and the case may hold more.
+                Across domains an expert reads only the features that all domains share; the case may hold more.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SearchTask:
-    """One case to search for: what to write to, and how a finished trajectory is judged.
+    """One case to search: the prompt to answer, and the reward that judges a finished trajectory.
 
     Attributes:
         case: The training case.
         prompt: The text the policy continues.
         reward: Gives a trajectory's named parts and their `total`.
         stop: Strings that end an answer.
-        max_new_tokens: Bound on the tokens of one whole answer.
+        max_new_tokens: Maximum number of tokens in one whole answer.
         salience: The cross-fitted expert's weight per feature that it reads, None if the method has no expert. Across
-            domains an expert reads what all share, and the case may hold more.
+            domains an expert reads only the features that all domains share; the case may hold more.
     """
 
     case: Case
@@ -193,14 +193,14 @@ class SearchTask:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Trajectories with their rewards, best first, and the tokens they took.
+    """Trajectories with their rewards, best first, and the tokens they cost.
 
     Attributes:
         case_id: The case.
         trajectories: All finished trajectories.
         rewards: For each trajectory the reward's named parts, `total` among them.
         generated_tokens: Every token written, rejected ones included.
-        tree: JSON value that shows how the search went, for `eagbench show`; None for a search without a tree.
+        tree: The course of the search as a JSON value, kept beside the trajectories; None for a search without a tree.
     """
 
     case_id: str
@@ -212,10 +212,10 @@ class SearchResult:
 
 @runtime_checkable
 class Search(Protocol):
-    """Looks for trajectories of high reward on training cases, within a token budget per case.
+    """Searches training cases for trajectories of high reward, within a token budget per case.
 
-    It has to be a function of its arguments and of what the model writes, and of nothing else: an interrupted search is
-    continued by running it again on a journal of what the model wrote.
+    Its result must depend only on its arguments and on what the model writes. An interrupted search continues by
+    running again on a journal of what the model wrote.
     """
 
     name: ClassVar[str]
@@ -231,13 +231,13 @@ class Search(Protocol):
         token_budget: int,
         seed: int,
     ) -> list[SearchResult]:
-        """Searches for every task, batching over them.
+        """Search for every task, in batches over tasks.
 
         Args:
             model: The policy, opened.
             tasks: The cases.
             read: `read(case, text, tokens) -> Trajectory`, the style's strict reader.
-            token_budget: Tokens that may be written per case.
+            token_budget: Maximum number of tokens to write per case.
             seed: Seed of the sampling.
         """
         ...
@@ -245,7 +245,7 @@ class Search(Protocol):
 
 @runtime_checkable
 class Method(Protocol):
-    """What a benchmark compares. It owns its training stages; the core owns prediction's grid and scoring."""
+    """What a benchmark compares. A method owns its training stages; the core owns the prediction grid and scoring."""
 
     name: ClassVar[str]
     Params: ClassVar[type[BaseModel]]
@@ -254,11 +254,11 @@ class Method(Protocol):
     def __init__(self, params: Any) -> None: ...
 
     def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
-        """Declares the stages whose folders `predict` needs, by name. Called once per fold and seed, while planning."""
+        """Declare the stages whose folders `predict` needs, by name. Called once per fold and seed, while planning."""
         ...
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
-        """Predicts unlabelled cases; `run.inputs` holds the folders that `stages` declared."""
+        """Predict unlabelled cases; `run.inputs` holds the folders that `stages` declared."""
         ...
 
 
@@ -273,23 +273,24 @@ class Perturbation(Protocol):
     def __init__(self, params: Any) -> None: ...
 
     def check_severity(self, severity: float) -> None:
-        """Raises `ValueError` with the permitted range if the severity makes no sense."""
+        """Check the severity; raise `ValueError` with the permitted range if it makes no sense."""
         ...
 
     def fit(self, cases: Cases) -> None:
-        """Learns what it needs from unlabelled training cases."""
+        """Learn what the change needs from unlabelled training cases."""
         ...
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The changed case; the input is left untouched. Severity 0 changes nothing; the same seed at a higher severity
-        changes at least what a lower one does.
+        """Return the changed case; the input stays as it is.
+
+        Severity 0 changes nothing. With the same seed, a higher severity changes at least what a lower one does.
         """
         ...
 
 
 @runtime_checkable
 class Metric(Protocol):
-    """A number per set of scored cases, computed for many resamples at once."""
+    """Computes a number from scored cases, for many resamples at once."""
 
     name: ClassVar[str]
     Params: ClassVar[type[BaseModel]]
@@ -298,7 +299,7 @@ class Metric(Protocol):
     def __init__(self, params: Any) -> None: ...
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """The metric for each row of weights.
+        """Compute the metric for each row of weights.
 
         Args:
             scored: N cases.
@@ -312,7 +313,7 @@ class Metric(Protocol):
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Hears of numbers while stages run (TensorBoard, W&B, MLflow)."""
+    """Receives numbers while stages run (TensorBoard, W&B, MLflow)."""
 
     name: ClassVar[str]
     Params: ClassVar[type[BaseModel]]
@@ -320,24 +321,24 @@ class Tracker(Protocol):
     def __init__(self, params: Any) -> None: ...
 
     def start(self, run_name: str, folder: Path) -> None:
-        """Called once before the first stage."""
+        """Start tracking; called once before the first stage."""
         ...
 
     def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Called with numbers of a stage."""
+        """Record numbers of a stage."""
         ...
 
     def finish(self) -> None:
-        """Called once after the last stage."""
+        """Finish tracking; called once after the last stage."""
         ...
 
 
 @runtime_checkable
 class Executor(Protocol):
-    """Where stages are computed: in this process, in others, on a cluster.
+    """Computes stages: in this process, in others, or on a cluster.
 
-    Every executor leaves the same bytes: it orders and places the work and has no part in it. Its parameters are given
-    on the command line (`--executor-option key=value`); one called `workers` takes `--workers`.
+    Every executor leaves the same bytes: it only decides when and where the work runs. Its parameters come from the
+    command line (`--executor-option key=value`); `--workers` sets a parameter called `workers`.
     """
 
     name: ClassVar[str]
@@ -351,13 +352,14 @@ class Executor(Protocol):
         compute: Callable[[StageNode], object],
         done: Callable[[StageNode, object], bool],
     ) -> None:
-        """Computes every stage after those that it needs.
+        """Compute every stage, each after the stages it needs.
 
         Args:
-            nodes: The stages, each after those it needs (`StageNode.upstream`).
-            compute: Does one stage, or finds it done, and returns its outcome. It can be pickled, may be called in
-                another process with the same store, and never raises for what a stage does wrong.
-            done: Is told of each outcome, in this process. Returns whether stages that need this one may go on; if
-                not, they are passed to `done` with the outcome None and are not computed. What it raises ends the run.
+            nodes: The stages, each listed after the stages it needs (`StageNode.upstream`).
+            compute: Computes one stage, or finds it done, and returns its outcome. It can be pickled and may be called
+                in another process with the same store. It never raises for an error of the stage.
+            done: Called with each outcome, in this process. Returns whether stages that need this one may go on. If
+                not, they are not computed, and `done` gets them with the outcome None. An exception from it ends the
+                run.
         """
         ...

@@ -1,11 +1,11 @@
-"""One hook per kind of component. A plugin module implements those it needs and is named by an entry point.
+"""One hook per kind of component. A plugin module implements the hooks it needs; an entry point names the module.
 
     [project.entry-points.eagbench]
     my_package = "my_package.plugin"
 
-Every hook is called once, when a command first needs components of any kind. It receives `register`, to be called
-with each component class. Modules that implement hooks must be cheap to import: torch, transformers, trl and pyhealth
-are imported inside functions or in modules that are loaded late.
+Every hook is called once, when a command first needs components of any kind. It gets `register` and calls it with each
+component class. Modules that implement hooks must be cheap to import: import torch, transformers, trl and pyhealth
+inside functions, or in modules that load late.
 """
 
 from __future__ import annotations
@@ -22,49 +22,49 @@ Register = Callable[[type], None]
 
 @hookspec
 def register_datasets(register: Register) -> None:
-    """Called when components are loaded; register each `Dataset` class (YAML: `data: {name: ...}`)."""
+    """Register each `Dataset` class (YAML: `data: {name: ...}`)."""
 
 
 @hookspec
 def register_experts(register: Register) -> None:
-    """Called when components are loaded; register each `Expert` class (YAML: `reference_expert`, or as a method)."""
+    """Register each `Expert` class (YAML: `reference_expert`, or as a method)."""
 
 
 @hookspec
 def register_policies(register: Register) -> None:
-    """Called when components are loaded; register each `Policy` class (YAML: `policy: {name: ...}`)."""
+    """Register each `Policy` class (YAML: `policy: {name: ...}`)."""
 
 
 @hookspec
 def register_searches(register: Register) -> None:
-    """Called when components are loaded; register each `Search` class (YAML: `search:` of a method)."""
+    """Register each `Search` class (YAML: `search:` of a method)."""
 
 
 @hookspec
 def register_rewards(register: Register) -> None:
-    """Called when components are loaded; register each `Reward` class (YAML: `reward:` of a method)."""
+    """Register each `Reward` class (YAML: `reward:` of a method)."""
 
 
 @hookspec
 def register_methods(register: Register) -> None:
-    """Called when components are loaded; register each `Method` class (YAML: `methods:`)."""
+    """Register each `Method` class (YAML: `methods:`)."""
 
 
 @hookspec
 def register_perturbations(register: Register) -> None:
-    """Called when components are loaded; register each `Perturbation` class (YAML: `conditions:`)."""
+    """Register each `Perturbation` class (YAML: `conditions:`)."""
 
 
 @hookspec
 def register_metrics(register: Register) -> None:
-    """Called when components are loaded; register each `Metric` class (YAML: `metrics:`)."""
+    """Register each `Metric` class (YAML: `metrics:`)."""
 
 
 @hookspec
 def register_trackers(register: Register) -> None:
-    """Called when components are loaded; register each `Tracker` class (YAML: `trackers:`)."""
+    """Register each `Tracker` class (YAML: `trackers:`)."""
 
 
 @hookspec
 def register_executors(register: Register) -> None:
-    """Called when components are loaded; register each `Executor` class (`eagbench run --executor NAME`)."""
+    """Register each `Executor` class (`eagbench run --executor NAME`)."""

@@ -1,4 +1,4 @@
-"""What an opened policy can do. One protocol an ability; a policy's model follows those that it has."""
+"""What an opened policy can do: one protocol per ability. A policy's model implements those of its abilities."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Sampling:
     """How a language model writes.
 
     Attributes:
-        max_new_tokens: Upper bound on tokens written.
+        max_new_tokens: Maximum number of tokens to write.
         temperature: 0 is greedy.
-        top_p: Nucleus.
-        stop: Strings after which writing ends; they stay in the text.
+        top_p: Probability mass of the nucleus.
+        stop: Strings that end the writing; they stay in the text.
     """
 
     max_new_tokens: int
@@ -31,7 +31,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A text that a language model wrote, and how many tokens it took."""
+    """A text that a language model wrote, and its number of tokens."""
 
     text: str
     tokens: int
@@ -39,18 +39,18 @@ class Generation:
 
 @runtime_checkable
 class LanguageModel(Protocol):
-    """An opened policy. Prompts are plain text; a chat template, if there is one, is the model's own business."""
+    """An opened policy. Prompts are plain text; the model applies its own chat template, if it has one."""
 
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
     ) -> list[Generation]:
-        """One text per prompt, batched. The same prompts and seed give the same texts, whatever the batch size.
+        """Write one text per prompt, batched. The same prompts and seed give the same texts, whatever the batch size.
 
         Args:
-            prompts: What is asked.
+            prompts: The prompts.
             sampling: How to write.
             seed: Seed of the draws.
-            written: For each prompt the beginning of the answer that is to be continued; what is returned begins
+            written: For each prompt the beginning of the answer, which the model continues. The returned text starts
                 after it.
         """
         ...
@@ -58,7 +58,7 @@ class LanguageModel(Protocol):
     def continuation_probabilities(
         self, prompts: Sequence[str], written: Sequence[str], candidates: Sequence[str]
     ) -> FloatArray:
-        """Probability of each candidate as the next text after prompt + written, normalised over candidates.
+        """Compute each candidate's probability as the next text after prompt + written, normalised over candidates.
 
         Returns:
             Shape (len(prompts), len(candidates)), rows summing to 1.
@@ -68,7 +68,7 @@ class LanguageModel(Protocol):
 
 @runtime_checkable
 class AttentionProbe(Protocol):
-    """A language model that can say where it looks: a policy whose attention is to be measured."""
+    """A language model that gives its attention, so that a policy's attention can be measured."""
 
     def attention_to(
         self,
@@ -78,37 +78,37 @@ class AttentionProbe(Protocol):
         spans: Sequence[Sequence[tuple[int, int]]],
         layers: float = 0.5,
     ) -> list[list[float]]:
-        """The attention that parts of each prompt get while the model answers.
+        """Measure the attention that parts of each prompt get while the model answers.
 
-        Measured at the positions from which the answer's tokens are predicted (the end of `written`, and all of the
-        answer but its last token), with the model as it is now, without gradient. The same numbers whatever the batch
-        size, but for rounding.
+        Measured at the positions that predict the answer's tokens: the end of `written`, and all of the answer but its
+        last token. Uses the model's current weights, without gradient. The batch size changes the numbers by rounding
+        only.
 
         Args:
-            prompts: What is asked.
+            prompts: The prompts.
             written: For each prompt what the model wrote before its answer.
-            answers: For each prompt the answer's own text, tokenised by itself; empty where it was not written.
+            answers: For each prompt the answer's own text, tokenised by itself; empty if there is none.
             spans: For each prompt the parts to measure, as first and last-plus-one character of the prompt.
-            layers: Share of the layers over which the mean is taken, counted from the last.
+            layers: Share of the layers to average over, counted from the last.
 
         Returns:
             For each prompt and part the attention weight per token: the mean over positions, heads and layers of the
             sum over the part's tokens, divided by their number. Not normalised.
 
         Raises:
-            UserError: The model does not give its attention.
+            UserError: The model can't give its attention.
         """
         ...
 
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """A language model that can turn a text into a vector: a frozen policy whose representation another model reads."""
+    """A language model that turns a text into a vector: a frozen policy whose representation another model reads."""
 
     def encode(self, prompts: Sequence[str]) -> FloatArray:
-        """The last layer's hidden state of each prompt, its mean over the tokens that the model reads.
+        """Compute each prompt's last hidden state, averaged over the tokens that the model reads.
 
-        Without gradient. The same numbers whatever the batch size, but for rounding.
+        Without gradient. The batch size changes the numbers by rounding only.
 
         Returns:
             Shape (len(prompts), D), float32.
@@ -118,7 +118,7 @@ class TextEncoder(Protocol):
 
 @runtime_checkable
 class TrainableLanguageModel(LanguageModel, Protocol):
-    """A language model whose weights are here, as transformers' objects: what a training stage needs.
+    """A language model with local weights, as transformers objects: what a training stage needs.
 
     Attributes:
         model: A transformers causal language model.
@@ -129,5 +129,5 @@ class TrainableLanguageModel(LanguageModel, Protocol):
     tokenizer: Any
 
     def as_input(self, prompt: str) -> str:
-        """The text that the model really reads: the prompt in the model's chat template, if it has one."""
+        """Return the text that the model really reads: the prompt in the model's chat template, if it has one."""
         ...

@@ -1,4 +1,4 @@
-"""What a method is given to declare its stages with."""
+"""The object through which a method declares its stages."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class MethodPlan(Protocol):
         ...
 
     def component(self, kind: str, spec: str | Mapping[str, Any], key: str) -> ComponentUse:
-        """Validates a component that the method was given in its parameters.
+        """Validate a component that the method got in its parameters.
 
         Args:
             kind: For example `search`.
             spec: A name, or a mapping with `name` and parameters.
-            key: The parameter of the method that holds it, for error messages.
+            key: The method's parameter that holds it, for error messages.
 
         Raises:
             UserError: The component is unknown, or a parameter does not fit.
@@ -45,30 +45,30 @@ class MethodPlan(Protocol):
         ...
 
     def expert(self, use: ComponentUse) -> StageNode:
-        """Declares the stage that fits an expert on this fold's training part, on what readers of columns may see.
+        """Declare the stage that fits an expert on this fold's training part, on the features column readers may see.
 
-        Asked about cases with further features, the expert finds its own by name.
+        If cases have further features, the expert finds its own by name.
         """
         ...
 
     def cross_fitted_salience(self, use: ComponentUse, folds: int = 5) -> StageNode:
-        """Declares the stage that gives each training case the salience of an expert not trained on its patient.
+        """Declare the stage that gives each training case the salience of an expert not trained on its patient.
 
-        The weights are of the features that methods which read columns may see: in a benchmark across domains those
-        that all share, which may be fewer than stand in the method's own training cases.
+        The weights cover the features that column-reading methods may see. In a benchmark across domains these are the
+        features that all domains share, which may be fewer than the method's own training cases have.
         """
         ...
 
     def record_text(self) -> StageNode:
-        """Declares the stage that fits how records become text; all methods share it."""
+        """Declare the stage that fits how records become text; all methods share it."""
         ...
 
     def policy(self) -> StageNode:
-        """Declares the stage that prepares the benchmark's base policy.
+        """Declare the stage that prepares the benchmark's base policy.
 
         Raises:
-            UserError: The benchmark names no policy, one that would send credentialed records to another machine, or
-                one that does not give the attention that a metric needs.
+            UserError: The benchmark names no policy, or its policy would send credentialed records to another machine,
+                or does not give the attention that a metric needs.
         """
         ...
 
@@ -82,14 +82,14 @@ class MethodPlan(Protocol):
         *,
         component: ComponentUse | None = None,
     ) -> StageNode:
-        """Declares a stage of the method's own.
+        """Declare a stage of the method's own.
 
         Args:
             kind: What it makes, for example `trajectories` or `sft`.
-            label: For people.
+            label: Name for display.
             function: A module-level function that takes a `StageRun`.
             params: JSON values.
             inputs: Training data, unlabelled cases, or other stages.
-            component: The component that does the work, if it is one component's.
+            component: The component that does the work, if there is one.
         """
         ...

@@ -1,6 +1,6 @@
-"""What flows between the stages: frozen, without behaviour beyond reading.
+"""Data that flows between the stages: frozen, and read-only.
 
-Labels and cases are different objects on purpose. `Cases` carry no label, `LabelledCases` exist only for training and
+Labels and cases are separate objects on purpose. `Cases` carry no label, `LabelledCases` exist only for training and
 tuning, and only the `score` stage sees the labels of held-out cases.
 """
 
@@ -28,11 +28,11 @@ class Feature:
     """A clinical variable that varies over time.
 
     Attributes:
-        name: The concept's name, in snake_case, the key in every record.
-        label: What a clinician calls it, for text and tables.
+        name: The concept's name, in snake_case; the key in every record.
+        label: The clinician's name for it, for text and tables.
         unit: The unit of every value in the record ("1" for a pure number or score).
-        plausible: Lowest and highest value that can be real in a living patient; values outside are removed.
-        reference: Lower and upper reference limit in adults, None where there is no such limit.
+        plausible: Lowest and highest possible value in a living patient; values outside are removed.
+        reference: Lower and upper reference limit in adults; None for a missing limit.
         synonyms: Other names under which an answer may cite the feature.
         loinc: A representative LOINC code, None where there is none.
     """
@@ -52,8 +52,8 @@ class Task:
 
     Attributes:
         name: For example `in_hospital_mortality`.
-        outcome: The event in words, as it stands in a prompt ("die before leaving the hospital").
-        role: Who the reader of a prompt is ("an intensive care physician").
+        outcome: The event in words, as a prompt writes it ("die before leaving the hospital").
+        role: The role that a prompt gives its reader ("an intensive care physician").
         window_hours: Length of the observation window in hours.
     """
 
@@ -65,12 +65,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """How the text of one record writes a feature, where that differs from the cohort's description.
+    """How the text of one record writes a feature, if that differs from the cohort's description.
 
     Attributes:
         name: The name on its line.
         unit: The unit on its line.
-        factor: With `offset` makes the written number from the record's: `factor * value + offset`.
+        factor: Together with `offset` gives the written number: `factor * value + offset`.
         offset: See `factor`.
     """
 
@@ -82,12 +82,12 @@ class Rendering:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Distractor:
-    """Measurements that only the text of one record holds: no feature of the cohort, so no column of any model.
+    """Measurements that appear only in one record's text: not a feature of the cohort, so not a column of any model.
 
     Attributes:
         feature: What is measured.
         values: Its values at the record's times, NaN where nothing was measured. Shape (T,), float32, read-only.
-        before: Position among the record's features of the one that it stands before; F for the end.
+        before: Position of the record's feature that follows it in the text; F for the end.
     """
 
     feature: Feature
@@ -106,15 +106,15 @@ class Case:
     Attributes:
         case_id: Unique in its cohort.
         patient_id: The patient; several cases may share one.
-        features: Names of the columns of `values`, in the order in which the record lists them. Length F.
+        features: Names of the columns of `values`, in the record's order. Length F.
         times: Hours since the start of the observation window, increasing; a perturbed record may hold a time twice.
             Shape (T,), float64, read-only.
         values: Measurements in the features' units, NaN where nothing was measured. Shape (T, F), float32, read-only.
         static: Facts that do not change: `age` in years, `sex` (1 male, 0 female), and what the data set adds; NaN
             where unknown.
-        renderings: Features that this record's text writes in another way than the cohort's description says; their
-            values stay in the cohort's units. Only perturbations set it.
-        distractors: Lines that only this record's text has. Only perturbations set it.
+        renderings: Features that this record's text writes differently from the cohort's description. Their values
+            stay in the cohort's units. Only perturbations set it.
+        distractors: Lines that appear only in this record's text. Only perturbations set it.
     """
 
     case_id: str
@@ -136,7 +136,7 @@ class Case:
         self.values.setflags(write=False)
 
     def values_in_order(self, names: Sequence[str]) -> FloatArray:
-        """The values with columns in the order of `names`; a feature that the record lacks is NaN.
+        """Return the values with columns in the order of `names`; a feature that the record lacks is NaN.
 
         Returns:
             Shape (T, len(names)), float32.
@@ -151,20 +151,20 @@ class Case:
         return out
 
     def observed(self) -> tuple[str, ...]:
-        """Names of the features with at least one value, in the record's order."""
+        """Name the features with at least one value, in the record's order."""
         seen = ~np.isnan(self.values).all(axis=0) if len(self.times) else np.zeros(len(self.features), bool)
         return tuple(name for name, is_seen in zip(self.features, seen, strict=True) if is_seen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cases(Sequence[Case]):
-    """Cases without labels: all that `predict` is ever given.
+    """Cases without labels: all that `predict` ever gets.
 
     Attributes:
-        features: The cohort's features in their canonical order, which is the order of every salience array.
+        features: The cohort's features in canonical order, the order of every salience array.
         static_names: The static facts every case has and every method reads, in canonical order. A case may hold
-            others, which only those read who know their name (a score that came with the data).
-        task: What is asked.
+            others, such as a score that came with the data. Only code that knows their name reads them.
+        task: The question.
         items: The cases.
     """
 
@@ -189,11 +189,11 @@ class Cases(Sequence[Case]):
         return tuple(case.patient_id for case in self.items)
 
     def with_items(self, items: Sequence[Case]) -> Cases:
-        """The same description with other cases."""
+        """Return the same description with other cases."""
         return Cases(self.features, self.static_names, self.task, tuple(items))
 
     def select(self, indices: Sequence[int] | IntArray) -> Cases:
-        """The cases at the given positions."""
+        """Select the cases at the given positions."""
         return self.with_items([self.items[int(i)] for i in indices])
 
     def __len__(self) -> int:
@@ -208,7 +208,7 @@ class Cases(Sequence[Case]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledCases:
-    """Cases with their labels, 0 or 1, shape (N,). Only training stages are given these."""
+    """Cases with their labels, 0 or 1, shape (N,). Only training stages get these."""
 
     cases: Cases
     labels: IntArray
@@ -221,7 +221,7 @@ class LabelledCases:
         return len(self.labels)
 
     def select(self, indices: Sequence[int] | IntArray) -> LabelledCases:
-        """The cases and labels at the given positions."""
+        """Select the cases and labels at the given positions."""
         return LabelledCases(self.cases.select(indices), self.labels[np.asarray(indices, dtype=int)])
 
     @property
@@ -232,7 +232,7 @@ class LabelledCases:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingData:
-    """What a training stage may see: training and tuning cases, with labels. Never a held-out case."""
+    """Training and tuning cases with labels: what a training stage may see. Never a held-out case."""
 
     train: LabelledCases
     tuning: LabelledCases
@@ -240,17 +240,17 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a cohort comes from.
+    """The origin of a cohort.
 
     Attributes:
         source: Name of the data set.
         access: open, synthetic or credentialed.
-        citation: Whom a reader of results has to cite, with the licence.
-        patient_is_stay: True where the source has no patient id, so that a stay stands for a patient.
+        citation: The source that users of the results must cite, with the licence.
+        patient_is_stay: True if the source has no patient id, so that each stay counts as a patient.
         n_patients_read: Patients in the source before any exclusion.
-        exclusions: (reason, number of cases), in the order in which they were applied.
-        implausible: Values removed per feature because they lay outside the plausible range.
-        notes: What a reader must know about how cases were made.
+        exclusions: (reason, number of cases), in the order applied.
+        implausible: Number of values per feature removed for being outside the plausible range.
+        notes: What users must know about how the cases were made.
     """
 
     source: str
@@ -265,14 +265,14 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cohort:
-    """What a data set's loader returns, and what the `cohort` stage stores.
+    """The cases of a data set: what its loader returns and the `cohort` stage stores.
 
     Attributes:
         cases: All cases of the task.
         labels: 0 or 1 per case, shape (N,).
-        provenance: Where they come from and what was left out.
+        provenance: Their origin, and what was left out.
         groups: Named partitions of the cases (for example `icu_type`), each with one value per case.
-        reference_probabilities: Probabilities that no method made, one per case, scored beside the methods: the
+        reference_probabilities: Probabilities from outside the methods, one per case, scored like them: the
             generator's own (`oracle`), or a clinical score.
     """
 

@@ -1,4 +1,4 @@
-"""Names that have changed: the old one works for one release and says what it is called now."""
+"""Support for renamed names: the old one works for one release, with a warning that gives the new one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ UNTIL = "0.2"
 
 
 def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
-    """Warns whoever uses an old name."""
+    """Warn that an old name was used, and give the new one."""
     warnings.warn(f"{old} is called {new}; the old name ends with eagbench {UNTIL}", DeprecationWarning, stacklevel)
 
 
 def renamed_fields(**names: str) -> Callable[[Any], Any]:
-    """Lets a dataclass be made and read by the former names of its fields.
+    """Decorate a dataclass so that the former names of its fields still work, to create and to read it.
 
     Args:
         names: Former name = present name.

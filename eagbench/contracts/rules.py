@@ -1,7 +1,7 @@
-"""What components must keep to, as checks: the conformance tests and the runner judge by the same.
+"""The contracts of components as checks, which the conformance tests and the runner share.
 
-Each check says which argument or result of which call is wrong. The runner adds whose component it is, fails what is
-made with it and keeps the rest.
+Each check says which argument or result of which call is wrong. The runner adds the component's owner, fails every
+stage that uses the component, and keeps the rest.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class ContractError(Exception):
     """A component broke its contract: a bug of its plugin.
 
     Attributes:
-        call: The call in which it did, for example `run`.
-        argument: The argument that it did not keep to, or `result`.
+        call: The call that broke it, for example `run`.
+        argument: The argument whose rule it broke, or `result`.
         problem: What is wrong.
-        owner: Whose component it was; empty until that is known.
+        owner: The component and its plugin; empty until they are known.
     """
 
     def __init__(self, call: str, argument: str, problem: str, owner: str = "") -> None:
@@ -39,7 +39,7 @@ class ContractError(Exception):
         super().__init__(f"{whose}{call}, {argument}: {problem}")
 
     def of(self, owner: str) -> ContractError:
-        """Returns the same, naming whose component it was."""
+        """Return the same error with the component's owner."""
         return ContractError(self.call, self.argument, self.problem, owner)
 
 
@@ -52,14 +52,14 @@ def _require(condition: object, call: str, argument: str, problem: str) -> None:
 
 
 def check_files(folder: Path, call: str = "save") -> None:
-    """Refuses pickles, by their names and by how they begin, and what may hold one.
+    """Refuse pickles, recognised by name or first bytes, and files that may hold one.
 
     Args:
-        folder: What a stage or a component wrote; its `checkpoints` are work in progress and go in the end.
-        call: What wrote it.
+        folder: What a stage or a component wrote; its `checkpoints` are work in progress and are removed in the end.
+        call: The call that wrote it.
 
     Raises:
-        ContractError: There is such a file.
+        ContractError: The folder holds such a file.
     """
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     left = [path for path in files if path.relative_to(folder).parts[0] != "checkpoints"]
@@ -82,7 +82,7 @@ def _pickled(path: Path) -> bool:
 
 
 def check_cohort(cohort: Cohort) -> None:
-    """Checks labels, ids, times and features of a cohort.
+    """Check labels, ids, times and features of a cohort.
 
     Raises:
         ContractError: Something does not fit.
@@ -106,7 +106,7 @@ def check_cohort(cohort: Cohort) -> None:
 
 
 def check_perturbed(before: Case, after: Any, severity: float) -> None:
-    """Checks that a perturbed case is a case of the same patient with as many features.
+    """Check that a perturbed case has the same patient and as many features.
 
     Raises:
         ContractError: It is not.
@@ -123,10 +123,10 @@ def check_perturbed(before: Case, after: Any, severity: float) -> None:
 
 
 def check_probability(probability: FloatArray, n_cases: int) -> None:
-    """Checks an expert's probabilities, shape (N,).
+    """Check an expert's probabilities, shape (N,).
 
     Raises:
-        ContractError: Another shape, or a value outside of [0, 1].
+        ContractError: The shape is wrong, or a value is outside of [0, 1].
     """
     shape = np.shape(probability)
     _require(shape == (n_cases,), "predict", "result", f"shape {shape} for {n_cases} cases")
@@ -135,10 +135,10 @@ def check_probability(probability: FloatArray, n_cases: int) -> None:
 
 
 def check_salience(salience: FloatArray, n_cases: int, n_features: int) -> None:
-    """Checks an expert's weights, shape (N, F).
+    """Check an expert's weights, shape (N, F).
 
     Raises:
-        ContractError: Another shape, a weight that is negative or undefined, or a sum other than 1.
+        ContractError: The shape is wrong, a weight is negative or undefined, or a sum is not 1.
     """
     shape = np.shape(salience)
     _require(shape == (n_cases, n_features), "salience", "result", f"shape {shape}, not {(n_cases, n_features)}")
@@ -152,7 +152,7 @@ def check_salience(salience: FloatArray, n_cases: int, n_features: int) -> None:
 
 
 def check_generations(prompts: Sequence[str], sampling: Sampling, generations: Sequence[Generation]) -> None:
-    """Checks that a model wrote one text a prompt, within its bound.
+    """Check that a model wrote one text per prompt, within the token limit.
 
     Raises:
         ContractError: It did not.
@@ -165,36 +165,36 @@ def check_generations(prompts: Sequence[str], sampling: Sampling, generations: S
 
 
 def check_reward(parts: Any) -> None:
-    """Checks what a reward returned: finite numbers by name, their `total` among them.
+    """Check that a reward returned finite numbers by name, with a `total` among them.
 
     Raises:
-        ContractError: It is something else.
+        ContractError: It returned something else.
     """
     _require(isinstance(parts, Mapping), "__call__", "result", f"a mapping, not {type(parts).__name__}")
     _require("total" in parts, "__call__", "result", f"it has no total, only {', '.join(map(str, parts))}")
     wrong = [name for name, value in parts.items() if not _is_number(value)]
-    _require(not wrong, "__call__", "result", f"{', '.join(map(str, wrong))} is no finite number")
+    _require(not wrong, "__call__", "result", f"{', '.join(map(str, wrong))} is not a finite number")
 
 
 def check_unparsed_reward(unparsed: float, parsed: float) -> None:
-    """Checks that an unparsed answer gets less than a parsed one about the same case.
+    """Check that an unparsed answer gets less reward than a parsed one for the same case.
 
     Args:
         unparsed: The highest total of an answer that could not be read.
-        parsed: The lowest total of one that could.
+        parsed: The lowest total of an answer that could be read.
 
     Raises:
-        ContractError: It gets as much or more.
+        ContractError: The unparsed answer gets as much or more.
     """
     problem = f"an answer that could not be read gets {unparsed:g}, one that could {parsed:g}"
     _require(unparsed < parsed, "__call__", "trajectory", problem)
 
 
 def check_results(tasks: Sequence[SearchTask], results: Sequence[SearchResult], token_budget: int) -> None:
-    """Checks what a search returned: one result a case, trajectories best first, within the budget.
+    """Check that a search returned one result per case, trajectories best first, within the budget.
 
     Raises:
-        ContractError: Something is otherwise.
+        ContractError: One of these does not hold.
     """
     call = "run"
     asked, found = [task.case.case_id for task in tasks], [result.case_id for result in results]
@@ -216,7 +216,7 @@ def check_results(tasks: Sequence[SearchTask], results: Sequence[SearchResult], 
 
 
 def check_spent(results: Iterable[SearchResult], written: int) -> None:
-    """Checks that a search counts every token that the model wrote for it.
+    """Check that a search counts every token that the model wrote for it.
 
     Raises:
         ContractError: It counts more or fewer.
@@ -229,25 +229,27 @@ def check_spent(results: Iterable[SearchResult], written: int) -> None:
 
 
 def check_predictions(cases: Cases, predictions: Sequence[Prediction]) -> None:
-    """Checks that every case has one prediction, in order, and that numbers are such.
+    """Check that every case has one prediction, in order, with valid probabilities and finite extras.
 
     Raises:
-        ContractError: Something is otherwise.
+        ContractError: One of these does not hold.
     """
     call, n = "predict", len(predictions)
     in_order = [prediction.case_id for prediction in predictions] == list(cases.case_ids)
     _require(in_order, call, "cases", f"{len(cases)} were asked about, and the {n} predictions are not theirs in order")
     for p in predictions:
         for value in (p.probability, p.prior_corrected):
-            _require(value is None or 0 <= value <= 1, call, "result", f"case {p.case_id}: {value} is no probability")
+            _require(
+                value is None or 0 <= value <= 1, call, "result", f"case {p.case_id}: {value} is not a probability"
+            )
         corrected = p.probability is None and p.prior_corrected is not None
         _require(not corrected, call, "result", f"case {p.case_id}: an unparsed answer was corrected")
         wrong = [name for name, value in p.extras.items() if not _is_number(value)]
-        _require(not wrong, call, "result", f"case {p.case_id}: {', '.join(wrong)} is no finite number")
+        _require(not wrong, call, "result", f"case {p.case_id}: {', '.join(wrong)} is not a finite number")
 
 
 def check_metric(values: Any, n_rows: int) -> None:
-    """Checks that a metric gave one number a row of weights.
+    """Check that a metric gave one number per row of weights.
 
     Raises:
         ContractError: It gave something else.

@@ -1,4 +1,4 @@
-"""What components leave in their folders, without pickle: arrays, scikit-learn models; and files that users give."""
+"""Saves and loads components without pickle, as arrays or scikit-learn models; finds the files of data sets."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], about: Mapping[str, Any] | None = None) -> None:
-    """Writes arrays by name as safetensors, every number to the bit; equal arrays give equal bytes.
+    """Write arrays by name as safetensors, bit for bit; equal arrays give equal bytes.
 
     Args:
         path: The file, for example `folder / "model.safetensors"`.
         arrays: Numbers or booleans of any shape.
-        about: JSON values that `load_arrays` returns beside them: names, sizes.
+        about: JSON values that `load_arrays` returns with them: names, sizes.
     """
     from safetensors.numpy import save_file
 
@@ -37,7 +37,7 @@ def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], about: Mappi
 
 
 def load_arrays(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """Reads what `save_arrays` wrote: the arrays by name, and what it said about them."""
+    """Read what `save_arrays` wrote: the arrays by name, and the JSON values about them."""
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
@@ -46,14 +46,14 @@ def load_arrays(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]
 
 
 def save_estimator(path: Path, estimator: Any) -> None:
-    """Writes a fitted scikit-learn estimator or pipeline with skops; equal estimators give equal bytes.
+    """Write a fitted scikit-learn estimator or pipeline with skops; equal estimators give equal bytes.
 
     Args:
         path: The file, for example `folder / "model.skops"`.
-        estimator: Made of scikit-learn, SciPy and NumPy alone.
+        estimator: Consists of scikit-learn, SciPy and NumPy objects only.
 
     Raises:
-        TypeError: It holds something else.
+        TypeError: It holds other objects.
     """
     import skops.io
 
@@ -63,10 +63,10 @@ def save_estimator(path: Path, estimator: Any) -> None:
 
 
 def load_estimator(path: Path) -> Any:
-    """Reads what `save_estimator` wrote.
+    """Read what `save_estimator` wrote.
 
     Raises:
-        TypeError: The file holds something else than scikit-learn, SciPy and NumPy.
+        TypeError: The file holds objects other than those of scikit-learn, SciPy and NumPy.
     """
     import skops.io
 
@@ -85,7 +85,7 @@ def _refuse_untrusted(data: bytes) -> list[str]:
 
 
 def _without_addresses(data: bytes) -> bytes:
-    """Numbers parts by their order: skops calls them by their addresses in memory, and notes the time."""
+    """Replace the memory addresses that skops writes by running numbers, and drop the time it records."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
     schema = contents.pop("schema.json").decode()
@@ -107,18 +107,18 @@ def _without_addresses(data: bytes) -> bytes:
 
 
 def files_under(root: Path, names: Sequence[str | tuple[str, ...]], hint: str) -> tuple[Path, ...]:
-    """Finds the files of a data set below its root.
+    """Find the files of a data set below its root.
 
     Args:
-        root: What the user gave as `data.root`.
-        names: Paths below it; of a tuple the first one that is there.
-        hint: Where the data come from, and which folder is meant.
+        root: The user's `data.root`.
+        names: Paths below it; a tuple stands for the first of its paths that exists.
+        hint: Where to get the data, and which folder to give.
 
     Raises:
-        UserError: The root is no folder, or a file is missing.
+        UserError: The root is not a folder, or a file is missing.
     """
     if not root.is_dir():
-        raise UserError(f"data root '{root}' is no folder", where="data.root", hint=hint)
+        raise UserError(f"data root '{root}' is not a folder", where="data.root", hint=hint)
     found = []
     for name in names:
         choices = (name,) if isinstance(name, str) else name

@@ -1,8 +1,8 @@
 """A stage: a pure function of parameters, inputs and seed, named by its fingerprint.
 
-A stage never opens another stage's folder by guessing. It declares inputs, and the runner hands it what they stand
-for: labelled training data, unlabelled cases, or the folder of an upstream stage. Held-out labels can't be declared as
-an input of anything but `score`.
+A stage never guesses another stage's folder. It declares inputs, and the runner passes it the data behind them:
+labelled training data, unlabelled cases, or the folder of an upstream stage. Only `score` can declare held-out labels
+as an input.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 
 def content_hash(value: Any) -> str:
-    """SHA-256 of a JSON value, independent of the order of keys."""
+    """Hash a JSON value with SHA-256, independent of the order of keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -31,7 +31,7 @@ class ComponentUse:
         name: The name it is registered under.
         params: Its validated parameters, as JSON values, defaults included.
         code: Version of the code behind it (see `registry.code_version`).
-        locations: Parameters that say where something lies and not what it is. Its content's hash stands for them.
+        locations: Parameters that give a path only. The hash of the content at that path replaces them.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class ComponentUse:
     locations: Mapping[str, Any] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
-        """What of it enters a fingerprint."""
+        """Return the values that enter a fingerprint."""
         return {"kind": self.kind, "name": self.name, "params": dict(self.params), "code": self.code}
 
 
@@ -54,7 +54,7 @@ class Condition:
     perturbation: ComponentUse | None = None
 
     def identity(self) -> dict[str, Any]:
-        """What of it enters a fingerprint."""
+        """Return the values that enter a fingerprint."""
         use = None if self.perturbation is None else self.perturbation.identity()
         return {"severity": self.severity, "perturbation": use}
 
@@ -66,7 +66,7 @@ CLEAN = Condition("clean")
 class TrainingInput:
     """Training and tuning cases of one fold, with labels. Arrives as `TrainingData`.
 
-    With `concepts`, a `shared_concepts` stage, the records hold only what that stage lists.
+    With `concepts`, a `shared_concepts` stage, the records hold only the concepts that stage lists.
     """
 
     split: StageNode
@@ -74,11 +74,11 @@ class TrainingInput:
     concepts: StageNode | None = None
 
     def identity(self) -> list[Any]:
-        """What of it enters a fingerprint."""
+        """Return the values that enter a fingerprint."""
         return ["training", self.split.fingerprint, self.fold, *_fingerprints(self.concepts)]
 
     def upstream(self) -> tuple[StageNode, ...]:
-        """The stages whose folders it is read from."""
+        """List the stages whose folders this input is read from."""
         return (self.split, *_given(self.concepts))
 
 
@@ -87,7 +87,7 @@ class CasesInput:
     """Cases of one part of one fold, without labels, under a condition. Arrives as `Cases`.
 
     Held-out cases may enter prediction stages only; the plan refuses them elsewhere. With `concepts`, a
-    `shared_concepts` stage, the records hold only what that stage lists.
+    `shared_concepts` stage, the records hold only the concepts that stage lists.
     """
 
     split: StageNode
@@ -97,27 +97,27 @@ class CasesInput:
     concepts: StageNode | None = None
 
     def identity(self) -> list[Any]:
-        """What of it enters a fingerprint."""
+        """Return the values that enter a fingerprint."""
         declared = ["cases", self.split.fingerprint, self.fold, self.part, self.condition.identity()]
         return [*declared, *_fingerprints(self.concepts)]
 
     def upstream(self) -> tuple[StageNode, ...]:
-        """The stages whose folders it is read from."""
+        """List the stages whose folders this input is read from."""
         return (self.split, *_given(self.concepts))
 
 
 @dataclass(frozen=True, slots=True)
 class StageOutput:
-    """The folder that another stage wrote. Arrives as a `Path`, to be read only."""
+    """The folder that another stage wrote. Arrives as a `Path`; read only."""
 
     stage: StageNode
 
     def identity(self) -> list[Any]:
-        """What of it enters a fingerprint."""
+        """Return the values that enter a fingerprint."""
         return ["stage", self.stage.fingerprint]
 
     def upstream(self) -> tuple[StageNode, ...]:
-        """The stages whose folders it is read from."""
+        """List the stages whose folders this input is read from."""
         return (self.stage,)
 
 
@@ -128,31 +128,31 @@ class StageOutputs:
     stages: tuple[StageNode, ...]
 
     def identity(self) -> list[Any]:
-        """What of it enters a fingerprint."""
+        """Return the values that enter a fingerprint."""
         return ["stages", *(stage.fingerprint for stage in self.stages)]
 
     def upstream(self) -> tuple[StageNode, ...]:
-        """The stages whose folders it is read from."""
+        """List the stages whose folders this input is read from."""
         return self.stages
 
 
 @dataclass(frozen=True, slots=True)
 class LabelsInput:
-    """Labels of all held-out cases, by case id, with each fold's training prevalence. Only `score` may have it.
+    """Labels of all held-out cases, by case id, with each fold's training prevalence. Only `score` may declare it.
 
-    Arrives as `HeldOutLabels`. The prevalence is that of the split that trained the method, `trained_on`, where it is
-    another one than that of the evaluated cases.
+    Arrives as `HeldOutLabels`. If the method was trained on another split than that of the evaluated cases,
+    `trained_on`, the prevalence is that of the training split.
     """
 
     split: StageNode
     trained_on: StageNode | None = None
 
     def identity(self) -> list[Any]:
-        """What of it enters a fingerprint."""
+        """Return the values that enter a fingerprint."""
         return ["labels", self.split.fingerprint, *_fingerprints(self.trained_on)]
 
     def upstream(self) -> tuple[StageNode, ...]:
-        """The stages whose folders it is read from."""
+        """List the stages whose folders this input is read from."""
         return (self.split, *_given(self.trained_on))
 
 
@@ -174,13 +174,13 @@ class StageNode:
 
     Attributes:
         kind: `cohort`, `split`, `expert`, `salience`, `policy`, `trajectories`, `sft`, `predict`, `score`, ...
-        label: How people tell it from others of its kind; not part of the fingerprint.
-        function: Where the work is done, `module:name`; it takes a `StageRun` and returns nothing.
+        label: Display name that tells it from others of its kind; not part of the fingerprint.
+        function: The function that does the work, `module:name`; it takes a `StageRun` and returns nothing.
         params: JSON values.
         inputs: Named inputs.
         seed: Seed of training, search or sampling; None for a stage that draws nothing.
         code: Version of the function's code; the plan fills it in.
-        component: The component that does the work, if the stage is one component's.
+        component: The component that does the work, if there is one.
         content: Hash of outside content that the stage reads (the data set's files), if any.
     """
 
@@ -196,7 +196,7 @@ class StageNode:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over all that determines the stage's output."""
+        """SHA-256 of everything that determines the stage's output."""
         return content_hash(
             {
                 "kind": self.kind,
@@ -211,27 +211,27 @@ class StageNode:
         )
 
     def upstream(self) -> tuple[StageNode, ...]:
-        """The stages that must be complete before this one."""
+        """List the stages that must be complete before this one."""
         return tuple(node for value in self.inputs.values() for node in value.upstream())
 
 
 def no_progress[Item](items: Iterable[Item], label: str, total: int | None = None) -> Iterable[Item]:
-    """Progress that shows nothing."""
+    """Return the items as they are, without showing progress."""
     del label, total
     return items
 
 
 @dataclass(slots=True)
 class StageRun:
-    """What a stage's function is given.
+    """The argument of a stage's function.
 
     Attributes:
         params: The node's parameters.
-        inputs: For each declared input what it stands for: `TrainingData`, `Cases`, `Path`, or a tuple of paths.
+        inputs: For each declared input its value: `TrainingData`, `Cases`, `Path`, or a tuple of paths.
         seed: The node's seed (0 if it has none).
         out: Folder to write into. It survives a kill, so a long stage may find its own earlier work in `checkpoints`.
-        component: The component's instance, for a stage that is one component's.
-        component_params: The validated parameters it was made with.
+        component: The instance of the node's component, if there is one.
+        component_params: The validated parameters of that instance.
         progress: Wraps an iterable with a progress bar: `run.progress(batches, "fit", total)`.
         costs: Amounts to add to costs.csv, by name (for example `generated_tokens`).
     """
@@ -253,12 +253,12 @@ class StageRun:
         return folder
 
     def add_cost(self, name: str, amount: float) -> None:
-        """Adds to an amount in costs.csv."""
+        """Add to an amount in costs.csv."""
         self.costs[name] = self.costs.get(name, 0.0) + amount
 
 
 def closure(nodes: Sequence[StageNode]) -> list[StageNode]:
-    """The given stages and all that they need."""
+    """Return the given stages and all stages they need."""
     found: dict[str, StageNode] = {}
     waiting = list(nodes)
     while waiting:

@@ -1,14 +1,14 @@
-"""What a component declares about itself: one dataclass a kind, validated when the component is registered.
+"""What a component declares about itself: one dataclass per kind, validated when the component is registered.
 
-A component declares its traits in an attribute `traits`, of the class where they are the same for all parameters, as a
-property where they are not::
+A component declares its traits in an attribute `traits`: a class attribute if they are the same for all parameters, a
+property if they are not::
 
     class TokensPerCase:
         name = "tokens_per_case"
         traits = MetricTraits(label="Tokens", better="lower", columns=("generated_tokens",))
 
-A misspelt trait is an error of Python's own, and no trait is read that is not declared here. Planning, the manifest of
-a run and the report read them: what a third party's metric declares is treated as what a built-in one does.
+Python itself raises an error for a misspelt trait, and eagbench reads no trait that is not declared here. Planning, the
+manifest of a run and the report read them. A third party's metric is treated like a built-in one.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Traits:
     """What every kind may declare.
 
     Attributes:
-        former_names: Names under which a YAML asked for the component before; they still work, with a note.
-        parts: Parameters that list other components, with the kind of these (`{"members": "expert"}`): they are
-            validated while planning, and their code counts with the component's own.
+        former_names: Former names of the component in a YAML; they still work, with a note.
+        parts: Parameters that list other components, with the kind of each (`{"members": "expert"}`). Those are
+            validated while planning, and their code counts as part of the component's own.
     """
 
     former_names: tuple[str, ...] = ()
@@ -54,9 +54,10 @@ class DatasetTraits(Traits):
     """What a data set declares.
 
     Attributes:
-        groups: The facts of `Cohort.groups` by which a benchmark may divide the cases (`domain_by`), with their values.
-        hospitals: Where the patients were treated, or the generator with its seed that made them up. Two data sets
-            that share one are not taken into one transfer, because they may share patients; nor is one that says None.
+        groups: The facts of `Cohort.groups` that may divide the cases into domains (`domain_by`), with their values.
+        hospitals: Where the patients were treated, or the generator and seed that made them up. Two data sets that
+            share one can't be in the same transfer, because they may share patients. A data set with None can't be in a
+            transfer at all.
     """
 
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -73,8 +74,9 @@ class PolicyTraits(Traits):
     """What a policy declares.
 
     Attributes:
-        leaves_machine: Its prompts go to another machine: it is refused for credentialed data unless attested.
-        gives_attention: Its model is an `AttentionProbe`; one without is refused where a metric needs its attention.
+        leaves_machine: Its prompts go to another machine, so it is refused for credentialed data unless attested.
+        gives_attention: Its model is an `AttentionProbe`. Without it, a benchmark with a metric that needs attention is
+            refused.
     """
 
     leaves_machine: bool = False
@@ -86,7 +88,7 @@ class SearchTraits(Traits):
     """What a search declares.
 
     Attributes:
-        needs_salience: It can't do without an expert.
+        needs_salience: It needs an expert.
         needs_steps: It needs the style `question_decomposition`, which has steps.
     """
 
@@ -99,8 +101,8 @@ class RewardTraits(Traits):
     """What a reward declares.
 
     Attributes:
-        needs_salience: It can't do without an expert; a benchmark that uses it without one is refused while planning.
-        needs_attention: The policy's own attention is measured for every answer that it judges.
+        needs_salience: It needs an expert; a benchmark that uses it without one is refused while planning.
+        needs_attention: It needs the policy's own attention, measured for every answer that it judges.
     """
 
     needs_salience: bool = False
@@ -112,7 +114,7 @@ class MethodTraits(Traits):
     """What a method declares.
 
     Attributes:
-        reads: What it reads of a record. A condition that means nothing for such readers is `not_applicable`.
+        reads: What it reads of a record. A condition that has no effect for such readers is `not_applicable`.
     """
 
     reads: Reads
@@ -127,10 +129,10 @@ class PerturbationTraits(Traits):
     """What a perturbation declares.
 
     Attributes:
-        levels: The severities that levels 1 to 5 stand for, rising.
-        severity_unit: What a severity counts ("share of the times", "hours"), for figures.
-        applies_to: For which readers it means something; the grid marks the other cells `not_applicable`.
-        draws_like: Name of another perturbation whose seeds this one gets, so that both change the same part of a case
+        levels: The severities of levels 1 to 5, rising.
+        severity_unit: The unit of a severity ("share of the times", "hours"), for figures.
+        applies_to: The readers that it affects; the grid marks the other cells `not_applicable`.
+        draws_like: Name of another perturbation whose seeds this one uses, so that both change the same part of a case
             and can be compared.
     """
 
@@ -152,24 +154,25 @@ class MetricTraits(Traits):
     """What a metric declares.
 
     Attributes:
-        better: Which end is better. With an end it has an arrow, a loss under perturbations and a paired test.
-        label: What a reader calls it; its name in words if empty.
-        definition: What it is in one clause, for a caption; empty for one that every reader knows.
-        reads_probability: It is a function of the probabilities. Where answers were unparsed it is also reported over
-            the parsed cases only and for the worst case, and for corrected and recalibrated probabilities.
-        biased: It is biased on a finite sample: differences are shown and not tested, since of two methods without a
-            fault, the one whose answers scatter more would be found worse.
-        needs_attention: The policies' own attention is measured at prediction.
-        needs_reference_expert: It compares with the reference expert: two runs are not compared in it if they have
-            different ones.
-        columns: What it reads in `ScoredCases.columns`, by the names that methods give in `Prediction.extras`.
-        no_skill: What a method without skill gets.
+        better: Which direction is better. With one, the metric has an arrow, a loss under perturbations and a paired
+            test.
+        label: Display name; if empty, its name in words.
+        definition: Its definition in one clause, for a caption; empty if every reader knows it.
+        reads_probability: It is a function of the probabilities. If answers were unparsed, it is also reported over the
+            parsed cases only and for the worst case. It is also reported for corrected and recalibrated probabilities.
+        biased: It is biased on a finite sample, so differences are shown but not tested. A test would favour, among two
+            faultless methods, the one whose answers scatter less.
+        needs_attention: It needs the policies' own attention, measured at prediction.
+        needs_reference_expert: It compares with the reference expert. It is not compared between runs with different
+            reference experts.
+        columns: The columns it reads in `ScoredCases.columns`, by the names that methods give in `Prediction.extras`.
+        no_skill: The value of a method without skill.
         is_share: It is printed as a percentage.
-        decimals: It is printed with so many, if it is no share.
-        table: The table of the report that it stands in.
-        depends_on_scale: Answers in the same order may differ in it, as in the Brier score: the calibration tables show
-            it as answered, corrected and recalibrated.
-        curve: The report follows it over the severities of each perturbation.
+        decimals: Number of decimals printed, if it is not a share.
+        table: The report table that shows it.
+        depends_on_scale: It may differ between answers that rank cases alike, as the Brier score does. The calibration
+            tables show it as answered, corrected and recalibrated.
+        curve: The report plots it over the severities of each perturbation.
         undefined: Why it may be undefined, for the table of missing cells.
     """
 
@@ -200,19 +203,19 @@ class MetricTraits(Traits):
 
     @property
     def is_tested(self) -> bool:
-        """Whether a difference is a test: the metric has a better end, and is not biased on a finite sample."""
+        """Whether differences are tested: the metric has a better direction and is not biased on a finite sample."""
         return self.better != "neither" and not self.biased
 
     @property
     def is_plotted(self) -> bool:
-        """Whether it stands in the forest plot: it is followed, or a function of the probabilities."""
+        """Whether it is in the forest plot: it has a curve, or is a function of the probabilities."""
         return self.table == "main" and (self.curve or self.reads_probability)
 
     def without_skill(self, event_rate: float | None) -> float | None:
-        """Returns what a method without skill gets; None if that is not known.
+        """Return the value of a method without skill; None if unknown.
 
         Args:
-            event_rate: The share of events among the cases; None if there is no one share.
+            event_rate: The share of events among the cases; None if it is not a single share.
         """
         if self.no_skill is None or isinstance(self.no_skill, int | float):
             return self.no_skill
@@ -222,7 +225,7 @@ class MetricTraits(Traits):
 
     @property
     def sign(self) -> int:
-        """1 if more is better, -1 if less is, 0 if neither end is."""
+        """1 if higher is better, -1 if lower is, 0 if neither is."""
         return {"higher": 1, "lower": -1}.get(self.better, 0)
 
 
@@ -231,7 +234,7 @@ class TrackerTraits(Traits):
     """What a tracker declares.
 
     Attributes:
-        leaves_machine: Numbers go to another machine: it is refused for credentialed data unless attested.
+        leaves_machine: Numbers go to another machine, so it is refused for credentialed data unless attested.
     """
 
     leaves_machine: bool = False
@@ -242,7 +245,7 @@ class ExecutorTraits(Traits):
     """What an executor declares.
 
     Attributes:
-        draws_progress: Stages run in this process one after the other, so that one of them may draw a progress bar.
+        draws_progress: Stages run in this process one after the other, so each may draw a progress bar.
     """
 
     draws_progress: bool = False
@@ -257,17 +260,17 @@ _AS_CLASS_ATTRIBUTES = frozenset(
 
 
 def traits_of[Declared: Traits](component: Any, kind: type[Declared]) -> Declared:
-    """Reads what a component declares about itself.
+    """Read the traits that a component declares.
 
     Args:
-        component: An instance, or the class where traits are the same for all parameters.
+        component: An instance, or the class if its traits are the same for all parameters.
         kind: The dataclass of its kind, for example `RewardTraits`.
 
     Returns:
         Its `traits`; the kind's defaults for a component without any.
 
     Raises:
-        TypeError: Its `traits` are those of another kind, or it lacks one that its kind requires.
+        TypeError: Its `traits` belong to another kind, or lack one that its kind requires.
     """
     found = getattr(component, "traits", None)
     if isinstance(found, kind):

@@ -1,1 +1,1 @@
-"""Carries out a plan: the store, the runner, executors, progress and trackers."""
+"""Carry out a plan: the store, the runner, executors, progress and trackers."""

@@ -1,4 +1,4 @@
-"""What a person sees while stages run: bars with the remaining time on a terminal, plain lines elsewhere."""
+"""Show progress while stages run: bars with the remaining time on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Item = TypeVar("Item")
 
 
 class Reporter:
-    """Says on stderr what happens. On a terminal long stages have a bar; elsewhere there is one line per stage."""
+    """Report progress on stderr: on a terminal long stages get a bar, elsewhere each stage gets one line."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self.console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Print one line."""
         if not self.quiet:
             self.console.print(text, markup=False)
 
     def progress(self, items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
-        """The items, with a bar on a terminal."""
+        """Yield the items, with a progress bar on a terminal."""
         if self.quiet or not self.console.is_terminal:
             yield from items
             return

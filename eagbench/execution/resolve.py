@@ -1,4 +1,4 @@
-"""What a stage's declared inputs stand for. Here, and only here, held-out labels are separated from all the rest."""
+"""Resolve a stage's declared inputs. Only here are held-out labels separated from everything else."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from eagbench.stages.cohort_files import labels_of, read_cases, read_labels, rea
 from eagbench.stages.shared_concepts import SharedConcepts
 from eagbench.stages.split import patient_set_hash, read_assignment, read_parts
 
-# Where a stage's files lie: `Store.folder`.
+# The folder of a stage's files: `Store.folder`.
 FolderOf = Callable[[StageNode], Path]
 
 
 def resolve(node: StageNode, folder_of: FolderOf) -> dict[str, Any]:
-    """Returns for each input of a stage what it stands for."""
+    """Return the value of each input of a stage: folders, cases, training data or labels."""
     return {name: _resolve(value, folder_of) for name, value in node.inputs.items()}
 
 
 def training_patients(node: StageNode, folder_of: FolderOf) -> dict[str, str]:
-    """Hashes the patient set behind each input of a stage that shows it patients."""
+    """Hash the patient set behind each input that shows a stage patients."""
     seen: dict[str, str] = {}
     for name, value in node.inputs.items():
         if isinstance(value, TrainingInput):
@@ -71,7 +71,7 @@ def _resolve(value: Any, folder_of: FolderOf) -> Any:
     if value.condition.perturbation is not None:
         seed = int(value.split.params["seed"])
         cases = _perturbed(cases, _part(cohort, split, value.fold, "train"), *_key(value.condition), seed)
-    # After the perturbation: who reads the shared concepts meets the same changed record as who reads all of it.
+    # After the perturbation, so that methods reading only the shared concepts meet the same changed record as the rest.
     return cases if concepts is None else concepts.restrict(cases)
 
 
@@ -109,20 +109,20 @@ def _held_out_labels(cohort: Path, split: Path, trained_on: Path) -> HeldOutLabe
 
 
 def _key(condition: Condition) -> tuple[str, str, float]:
-    """A perturbation's name, its parameters as JSON, and the severity."""
+    """Return a perturbation's name, its parameters as JSON, and the severity."""
     use = condition.perturbation
     assert use is not None
     assert condition.severity is not None
     return use.name, json.dumps(dict(use.params), sort_keys=True), condition.severity
 
 
-# A teacher and a method, or two methods, often ask for the same records one after the other; all of them, every
-# condition and fold, would not fit into memory.
+# A teacher and a method, or two methods, often need the same records one after the other; the records of every
+# condition and fold would not fit into memory.
 @functools.lru_cache(maxsize=8)
 def _perturbed(cases: Cases, training: Cases, name: str, params: str, severity: float, seed: int) -> Cases:
     perturbation = _fitted(training, name, params)
-    # The seed of a case depends on what is drawn and not on its severity or parameters, so that a higher severity adds
-    # to what a lower one did and two settings differ by the setting; nor on the method or its seed, so that all methods
+    # A case's seed depends on what is drawn, not on its severity or parameters: a higher severity adds to what a lower
+    # one did, and two settings differ by the setting alone. Nor does it depend on the method or its seed: all methods
     # meet the same records.
     stem = content_hash([seed, traits_of(perturbation, PerturbationTraits).draws_like or name])
     changed = []
@@ -142,5 +142,5 @@ def _fitted(training: Cases, name: str, params: str) -> Perturbation:
 
 
 def case_seed(stem: str, case_id: str) -> int:
-    """A seed of 32 bits for one case."""
+    """Return a 32-bit seed for one case."""
     return int.from_bytes(hashlib.sha256(f"{stem}:{case_id}".encode()).digest()[:4], "big")

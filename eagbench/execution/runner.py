@@ -1,4 +1,4 @@
-"""Carries out a plan: reuses what the store holds, computes the rest, keeps what succeeds when something fails."""
+"""Carry out a plan: reuse what the store holds, compute the rest, and keep what succeeds when something fails."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Outcome:
     """How a stage ended.
 
     Attributes:
-        status: `computed`, `reused`, `failed`, `skipped` because a stage before it failed, or `not_needed`: the store
-            holds all that was made from it, and not the stage itself.
-        seconds: Time spent now.
-        facts: The stage's manifest, for a finished one.
+        status: `computed`, `reused`, `failed`, `skipped` because a stage before it failed, or `not_needed` because the
+            store already holds everything made from it, though not the stage itself.
+        seconds: Time spent in this run.
+        facts: The stage's manifest, if it finished.
         reason: Why it failed, in one line.
         details: The traceback.
-        error: The user's error, if that is what it was.
+        error: The exception, if the user can fix it.
     """
 
     status: str
@@ -64,29 +64,29 @@ class Outcome:
 
 
 class SharedStageError(Exception):
-    """A stage that every cell needs failed for a reason that is not the user's: a bug. Carries its traceback."""
+    """A stage that every cell needs failed because of a bug, not a mistake of the user. Carries its traceback."""
 
 
 @dataclass(slots=True)
 class RunResult:
-    """Outcomes by fingerprint, and the log's lines."""
+    """Outcomes by fingerprint, and the lines of the log."""
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def outcome(self, node: StageNode) -> Outcome:
-        """How a stage ended."""
+        """Return how a stage ended."""
         return self.outcomes[node.fingerprint]
 
     def cell_status(self, cell: Cell) -> str:
-        """`ok`, `failed`, or `not_applicable` where a cell's condition means nothing to its method."""
+        """Return `ok`, `failed`, or `not_applicable` where a cell's condition does not apply to its method."""
         if cell.score is None:
             return "not_applicable"
         return "ok" if self.outcome(cell.score).is_finished else "failed"
 
 
 def unheard(node: StageNode, outcome: Outcome) -> None:
-    """Nobody follows the run."""
+    """Ignore an outcome: nobody follows the run."""
     del node, outcome
 
 
@@ -99,21 +99,21 @@ def run_plan(
     executor: Executor | None = None,
     settled: Callable[[StageNode, Outcome], None] = unheard,
 ) -> RunResult:
-    """Computes every stage of a plan that the store does not hold and that is needed.
+    """Compute every stage of a plan that is needed and that the store does not hold.
 
     A failed stage fails the cells that need it; the others go on.
 
     Args:
         plan: The plan.
-        store: Where its stages lie.
-        reporter: Says what happens.
+        store: Holds its stages.
+        reporter: Reports progress.
         fresh: Compute every stage anew.
-        executor: Who computes the stages; this process if None.
+        executor: Computes the stages; None for this process.
         settled: Called in this process with every stage that is done.
 
     Raises:
-        UserError: The data can't be loaded or divided, which is the user's to mend.
-        SharedStageError: The same, for a reason that is a bug.
+        UserError: The data can't be loaded or divided, and the user can fix it.
+        SharedStageError: The same, but because of a bug.
     """
     follower = _Outcomes(plan, reporter, settled)
     chosen = executor or Local(Local.Params())
@@ -128,7 +128,7 @@ def run_plan(
 
 
 class _Outcomes:
-    """Gathers outcomes, logs them, says them, and ends the run where a stage failed that every cell needs."""
+    """Gather outcomes, log and report them, and end the run when a stage that every cell needs fails."""
 
     def __init__(self, plan: Plan, reporter: Reporter, settled: Callable[[StageNode, Outcome], None]) -> None:
         self.result = RunResult()
@@ -136,11 +136,11 @@ class _Outcomes:
         self._reporter, self._settled = reporter, settled
 
     def done(self, node: StageNode, outcome: object) -> bool:
-        """Takes up an outcome; returns whether the stages that need this one may go on.
+        """Record an outcome, and return whether the stages that need this one may go on.
 
         Raises:
             UserError: A stage that every cell needs failed, and the user can fix it.
-            SharedStageError: The same, for a reason that is a bug.
+            SharedStageError: The same, but because of a bug.
         """
         final = outcome if isinstance(outcome, Outcome) else Outcome("skipped", reason="a stage before it failed")
         self.result.outcomes[node.fingerprint] = final
@@ -175,10 +175,10 @@ def _log_entry(node: StageNode, outcome: Outcome) -> dict[str, Any]:
 
 
 def needed_stages(plan: Plan, store: Store) -> frozenset[str]:
-    """Fingerprints of the stages that the run folder is written from, and of those that unfinished ones need.
+    """Return fingerprints of the stages that the run folder is written from, and of those that unfinished ones need.
 
-    What a finished stage was made from need not lie in the store any more: prediction goes on from a trained policy
-    when the experts, searches and salience behind it are gone.
+    The inputs of a finished stage need not be in the store any more: prediction goes on from a trained policy when the
+    experts, searches and salience behind it are gone.
     """
     needed: set[str] = set()
     for node in reversed(plan.nodes):  # each after all that need it
@@ -198,7 +198,7 @@ def _settle(
     answers_since: float,
     progress: Callable[..., Any],
 ) -> Outcome:
-    """Does a stage, finds it done, or leaves it out."""
+    """Compute a stage, reuse it, or leave it out."""
     if node.fingerprint not in needed and not store.is_complete(node):
         return Outcome("not_needed")
     return compute_stage(node, store, fresh=fresh, answers_since=answers_since, progress=progress)
@@ -207,17 +207,17 @@ def _settle(
 def compute_stage(
     node: StageNode, store: Store, *, fresh: bool, progress: Callable[..., Any], answers_since: float = 0.0
 ) -> Outcome:
-    """Does one stage, or finds it done. Never raises for what the stage does wrong: that is its outcome.
+    """Compute one stage, or reuse it if finished. Turn any error of the stage into its outcome instead of raising it.
 
     Args:
         node: The stage.
-        store: Where it lies.
+        store: Holds its folder.
         fresh: Compute it anew.
         progress: Wraps an iterable with a progress bar.
-        answers_since: Servers' answers from before this time (seconds since 1970) are asked for again.
+        answers_since: Ask servers again for answers from before this time (seconds since 1970).
     """
     started = time.monotonic()
-    # A finished stage is never touched again, unless everything is computed anew: no lock is needed to read it.
+    # A finished stage never changes, unless everything is computed anew: reading it needs no lock.
     if store.is_complete(node) and not fresh:
         return Outcome("reused", facts=store.manifest(node))
     with store.lock(node):
@@ -231,7 +231,7 @@ def compute_stage(
         except Exception as error:  # noqa: BLE001 - whatever a stage raises fails its cells and is reported with its traceback
             user_error = error if isinstance(error, UserError) else None
             if isinstance(error, UserError | ContractError):
-                store.discard(node)  # nothing of this attempt is of use
+                store.discard(node)  # nothing of this attempt is useful
             return Outcome(
                 "failed",
                 seconds=time.monotonic() - started,
@@ -276,18 +276,21 @@ def _call(
 
 
 def _answerable(node: StageNode) -> AbstractContextManager[None]:
-    """A contract that is broken in a stage is the stage's component's, unless another one is named."""
+    """Blame a contract broken in a stage on the stage's component, unless another one is named."""
     return nullcontext() if node.component is None else answerable(node.component.kind, node.component.name)
 
 
 def _reason(error: Exception) -> str:
-    """Why a stage failed, in one line."""
+    """Say in one line why a stage failed."""
     if isinstance(error, UserError):
         return error.message
     return str(error) if isinstance(error, ContractError) else traceback.format_exception_only(error)[-1].strip()
 
 
 def peak_memory_mb() -> float:
-    """Largest resident size this process has had, in MB. It never falls, so a later stage shows an earlier peak."""
+    """Return the peak resident size of this process so far, in MB.
+
+    It never falls, so a later stage may show the peak of an earlier one.
+    """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)

@@ -1,10 +1,10 @@
 """The content-addressed store: one folder per finished stage, named by its fingerprint.
 
-    <root>/<kind>/<fingerprint>/            a finished stage; its manifest.json was written last
-    <root>/<kind>/<fingerprint>.partial/    work in progress, kept over a kill
-    <root>/<kind>/<fingerprint>.lock        held by the process that works on it
+    <root>/<kind>/<fingerprint>/            a finished stage; its manifest.json is written last
+    <root>/<kind>/<fingerprint>.partial/    work in progress, which survives a kill
+    <root>/<kind>/<fingerprint>.lock        held by the process working on it
 
-The manifest's presence means complete, and nothing else does. A finished stage holds no pickle.
+A stage is complete if and only if its manifest exists. A finished stage contains no pickle.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Store:
 
     @classmethod
     def open(cls, root: Path | None = None) -> Store:
-        """Opens (and makes) the store.
+        """Open the store, making its folder if need be.
 
         Raises:
             UserError: The folder can't be written.
@@ -59,33 +59,33 @@ class Store:
         return cls(folder)
 
     def folder(self, node: StageNode) -> Path:
-        """Where the finished stage lies, or will lie."""
+        """Return the folder of the finished stage, whether or not it exists yet."""
         return self.root / node.kind / node.fingerprint
 
     def partial(self, node: StageNode) -> Path:
-        """Where its work in progress lies."""
+        """Return the folder of the stage's work in progress."""
         return self.root / node.kind / f"{node.fingerprint}.partial"
 
     def is_complete(self, node: StageNode) -> bool:
-        """Whether the stage is finished."""
+        """Say whether the stage is finished."""
         return (self.folder(node) / MANIFEST).is_file()
 
     def manifest(self, node: StageNode) -> dict[str, Any]:
-        """The finished stage's manifest."""
+        """Return the finished stage's manifest."""
         manifest: dict[str, Any] = json.loads((self.folder(node) / MANIFEST).read_text())
         return manifest
 
     @contextlib.contextmanager
     def lock(self, node: StageNode) -> Iterator[None]:
-        """Holds the stage, so that two processes never work on the same one; the second waits for the first."""
+        """Lock the stage, so that two processes never work on the same one; the second waits for the first."""
         path = self.root / node.kind / f"{node.fingerprint}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The operating system lets go of this lock when its holder dies, so a kill leaves nothing to clear.
+        # The operating system releases this lock when its holder dies, so a kill leaves nothing to clean up.
         with FileLock(path):
             yield
 
     def begin(self, node: StageNode, *, anew: bool) -> Path:
-        """The folder to work in: that of an interrupted attempt, unless `anew`."""
+        """Return the folder to work in, with the files of an interrupted attempt unless `anew`."""
         partial = self.partial(node)
         if anew:
             shutil.rmtree(partial, ignore_errors=True)
@@ -93,11 +93,11 @@ class Store:
         return partial
 
     def discard(self, node: StageNode) -> None:
-        """Removes work in progress that must not be taken up again."""
+        """Remove work in progress that must not be resumed."""
         shutil.rmtree(self.partial(node), ignore_errors=True)
 
     def commit(self, node: StageNode, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Finishes a stage: checkpoints go, the folder gets its name, the manifest comes last."""
+        """Finish a stage: remove its checkpoints, give the folder its final name, and write the manifest last."""
         partial, folder = self.partial(node), self.folder(node)
         shutil.rmtree(partial / "checkpoints", ignore_errors=True)
         files = sorted(p for p in partial.rglob("*") if p.is_file())
@@ -122,7 +122,7 @@ class Store:
         return manifest
 
     def seconds_of(self, kind: str, label: str) -> float | None:
-        """What the last stage of this kind and label took here, to estimate the next one."""
+        """Return how long the last stage of this kind and label took here, to estimate the next one."""
         newest: tuple[float, float] | None = None
         for path in (self.root / kind).glob(f"*/{MANIFEST}"):
             manifest = json.loads(path.read_text())
@@ -131,7 +131,7 @@ class Store:
         return None if newest is None else newest[1]
 
     def content_hash(self, files: list[Path]) -> str:
-        """Hash over the content of files; each file's own hash is remembered by path, size and mtime."""
+        """Hash the content of files, remembering each file's own hash by path, size and mtime."""
         digest = hashlib.sha256()
         for file in sorted(files):
             stat = file.stat()
@@ -143,19 +143,19 @@ class Store:
                 value = file_hash(file)
                 cached.parent.mkdir(parents=True, exist_ok=True)
                 write_text(cached, value)
-            # The name counts, the folder it lies in does not: moved data is the same data.
+            # The name counts but its folder does not: moved data is the same data.
             digest.update(f"{file.name}:{value}\n".encode())
         return digest.hexdigest()
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees either nothing or all of it."""
+    """Write a file so that a reader sees either nothing or all of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

@@ -1,7 +1,7 @@
-"""Trackers: who hears of numbers while a run goes on, and the rule that credentialed data stay on the machine.
+"""Forward training curves to trackers, and block those that would send credentialed data away.
 
-What the trackers of a run have heard is noted in `trackers/heard.json` of its run folder, so that a run that was killed
-and taken up again, in any process, says nothing twice. Each tracker has a folder of its own beside it.
+`trackers/heard.json` in the run folder records what the trackers have received, so that a run that was killed and
+resumed, in any process, sends nothing twice. Each tracker has its own folder beside that file.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from eagbench.planning.attestation import refuse_unattested
 from eagbench.planning.plan import Plan
 from eagbench.registry.plugins import load_registry
 
-TRACKERS = "trackers"  # in the run folder: what trackers that write to this machine keep
-POLL_SECONDS = 2.0  # between two looks
+TRACKERS = "trackers"  # in the run folder: the files of trackers that write to this machine
+POLL_SECONDS = 2.0  # between two looks at the store
 _STAGES = "stages"
 
 Settled = Callable[[StageNode, Outcome], None]
@@ -33,16 +33,16 @@ Settled = Callable[[StageNode, Outcome], None]
 
 @contextmanager
 def tracked(plan: Plan, store: Store, folder: Path, *, fresh: bool) -> Iterator[Settled]:
-    """Starts the benchmark's trackers, tells them of curves while the run goes on, and finishes them in any case.
+    """Start the benchmark's trackers, send them curves while the run goes on, and finish them in any case.
 
     Args:
-        plan: The plan to be run.
+        plan: The plan to run.
         store: Where its stages work.
         folder: The run folder.
-        fresh: Whether what an earlier run into this folder left behind is to be forgotten.
+        fresh: Whether to forget what an earlier run left in this folder.
 
     Yields:
-        What to call with every stage that is done.
+        The function to call with every stage that is done.
 
     Raises:
         UserError: A tracker would send numbers of credentialed records off the machine, or can't be started.
@@ -69,7 +69,7 @@ def tracked(plan: Plan, store: Store, folder: Path, *, fresh: bool) -> Iterator[
 
 
 def make_trackers(plan: Plan) -> list[Any]:
-    """The benchmark's trackers, not yet started.
+    """Create the benchmark's trackers without starting them.
 
     Raises:
         UserError: A tracker would send numbers of credentialed records off the machine.
@@ -84,18 +84,18 @@ def make_trackers(plan: Plan) -> list[Any]:
 
 
 class Follower:
-    """Reads the curves of stages that are not done yet from the store and passes new lines on.
+    """Read the curves of unfinished stages from the store and pass new lines on.
 
-    It looks into the store and not into the stages, so it does not matter which process or machine computes them. The
-    trackers are called by one thread at a time. An error in one of them ends the run when the next stage is done.
+    It watches the store, not the stages, so it does not matter which process or machine computes them. Trackers are
+    called by one thread at a time. An error in one of them ends the run when the next stage is done.
 
     Args:
         nodes: The stages, in the plan's order.
-        names: What each is called, by fingerprint.
+        names: The name of each for trackers, by fingerprint.
         store: Where they work.
-        trackers: Who is told; started.
-        record: The file that notes what they have heard.
-        fresh: Whether work in progress from before this run is to be passed over, because it will be discarded.
+        trackers: The started trackers.
+        record: The file that notes what they have received.
+        fresh: Whether to skip work in progress from before this run, because it will be discarded.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Follower:
         self._names, self._store, self._trackers, self._record = names, store, trackers, record
         self._not_before = time.time_ns() if fresh else 0
         self._seen: dict[Path, tuple[int, int]] = {}
-        # Per stage and file: the last step that was passed on.
+        # Per stage and file: the last step passed on.
         self._heard: dict[str, int] = json.loads(record.read_text()) if record.is_file() else {}
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._error: Exception | None = None
@@ -130,7 +130,7 @@ class Follower:
             raise self._error
 
     def settled(self, node: StageNode, outcome: Outcome) -> None:
-        """Passes on what is left of a stage that is done, also of one that was found in the store."""
+        """Pass on the rest of a stage that is done, including one found in the store."""
         if self._error is not None:
             raise self._error
         with self._lock:
@@ -160,13 +160,13 @@ class Follower:
                     continue
                 points = list(read_points(path))
             except FileNotFoundError:
-                continue  # not written yet, or the folder has just got its final name: `settled` reads it there
+                continue  # not written yet, or the folder has just been given its final name: `settled` reads it there
             self._seen[path] = state
             key = f"{node.fingerprint}/{name}"
             for point in points:
                 if point.step <= self._heard.get(key, -1):
                     continue
-                # Noted first: a kill in between costs this line, and never tells one twice.
+                # Note it first: a kill in between loses this line, but no line is ever sent twice.
                 self._heard[key] = point.step
                 write_text(self._record, json.dumps(self._heard, indent=1, sort_keys=True))
                 self._tell(self._names[node.fingerprint], point.step, point.values)

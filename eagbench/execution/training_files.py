@@ -1,9 +1,9 @@
-"""What a stage that trains or searches may leave about it, found by the names of its files.
+"""Files in which a stage that trains or searches may describe its work, recognised by name.
 
-    curves.jsonl, training.jsonl    one JSON object a line, with a whole number `step` that rises and numbers by name
+    curves.jsonl, training.jsonl    one JSON object a line, with a rising whole number `step` and numbers by name
     summary.json, selected.json     one JSON object: what was found, or learnt from
 
-Curves may be written, or rewritten whole, while the stage runs; who follows them reads finished lines only.
+A stage may append to its curves, or rewrite them whole, while it runs; followers read finished lines only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SUMMARIES = ("summary.json", "selected.json")
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A stage that a method's predictions come from, for one seed and fold. Several methods may use the same stage."""
+    """A stage behind a method's predictions, for one seed and fold. Several methods may use the same stage."""
 
     method: str
     seed: int
@@ -34,16 +34,16 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One line of a curve: a step and the numbers of it."""
+    """One line of a curve: a step and its numbers."""
 
     step: int
     values: Mapping[str, float]
 
 
 def uses(plan: Plan) -> tuple[Use, ...]:
-    """The stages behind each method's predictions, by method, seed and fold, each after those it needs."""
+    """Return the stages behind each method's predictions, by method, seed and fold, each after those it needs."""
     order = {node.fingerprint: i for i, node in enumerate(plan.nodes)}
-    # A method that is evaluated in several domains was trained once.
+    # A method evaluated in several domains is trained once.
     found: dict[tuple[str, int, int, str], Use] = {}
     for cell in plan.cells:
         if cell.condition is not plan.conditions[0]:
@@ -57,9 +57,9 @@ def uses(plan: Plan) -> tuple[Use, ...]:
 
 
 def stage_names(plan: Plan) -> dict[str, str]:
-    """What each stage is called where its numbers are followed, by fingerprint.
+    """Name each stage for those who follow its numbers, by fingerprint.
 
-    `kind/label, seed s`; where stages would share a name, the methods that use them follow, and their fold; and where
+    The name is `kind/label, seed s`. Where stages would share it, the methods that use them follow, and their fold; if
     that does not tell them apart either, the beginning of the fingerprint.
     """
     plain = {
@@ -87,10 +87,10 @@ def _where_shared(names: Mapping[str, str], told_apart: Callable[[str, str], str
 
 
 def read_points(path: Path) -> Iterator[Point]:
-    """The finished lines of a curve, as far as they are written.
+    """Yield the finished lines of a curve, as far as they are written.
 
     Raises:
-        ValueError: A line is no JSON object, or has no whole number `step`; that is a bug in the stage that wrote it.
+        ValueError: A line is not a JSON object, or has no whole number `step`: a bug in the stage that wrote it.
     """
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         if not line.endswith("\n"):

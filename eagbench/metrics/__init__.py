@@ -1,1 +1,1 @@
-"""The core's metrics: one module per family, registered by `eagbench.metrics.plugin`."""
+"""The built-in metrics: one module per family. They come in through the hook in `eagbench.metrics.plugin`."""

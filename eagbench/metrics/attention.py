@@ -1,7 +1,7 @@
-"""Whether a policy cites the features that the reference expert attends to, and whether it does so beyond chance.
+"""Measures whether a policy cites the features that the reference expert attends to, and does so beyond chance.
 
-An overlap means nothing alone: a long list scores, and so does one that is the same for everybody. Beside
-`citation_jaccard` stand the number cited and the excess over two lists that took no look at the case.
+An overlap alone means nothing: a long list scores, and so does a list that is the same for every patient. So further
+metrics accompany `citation_jaccard`: the number cited, and the excess over two lists that ignore the case.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNDEFINED = "the method cites no features, or the benchmark has no reference exp
 
 
 def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
-    """Size of the intersection over size of the union; 0 if both are empty."""
+    """Compute the Jaccard index, intersection size over union size; 0 if both are empty."""
     union = len(first | second)
     return len(first & second) / union if union else 0.0
 
@@ -29,7 +29,7 @@ def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
 class CitationJaccard(MeanOverCases):
     """Mean over cases of the Jaccard overlap between cited features and the expert's top features.
 
-    Source: R_att of EAG-RL (Fang et al., AAAI 2026). NaN for a method that cites nothing by construction and in a
+    Source: R_att of EAG-RL (Fang et al., AAAI 2026). NaN for a method that cites nothing by construction, and in a
     benchmark without a reference expert. A case whose answer could not be read cites nothing and scores 0.
     """
 
@@ -45,7 +45,7 @@ class CitationJaccard(MeanOverCases):
     )
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
-        """Overlap, shape (N,)."""
+        """Compute each case's overlap, shape (N,)."""
         if scored.cited is None or scored.reference is None:
             return None
         return overlaps(scored.cited, scored.reference)
@@ -60,7 +60,7 @@ class CitedFeatures(MeanOverCases):
     )
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
-        """Number cited, shape (N,)."""
+        """Count the features that each case's answer cites, shape (N,)."""
         if scored.cited is None:
             return None
         return np.array([len(cited) for cited in scored.cited], dtype=np.float64)
@@ -69,8 +69,8 @@ class CitedFeatures(MeanOverCases):
 class AlignmentOverConstant(MeanOverCases):
     """Mean over cases of the overlap of the cited features with the expert's, less that of the constant list.
 
-    The constant list holds the features that are most often on top in training (`stages.salience.constant_list`); it
-    is as long as the expert's and the same for every case. NaN as for `citation_jaccard`.
+    The constant list holds the features that are most often on top in training (`stages.salience.constant_list`). It is
+    as long as the expert's list, and the same for every case. NaN as for `citation_jaccard`.
     """
 
     name: ClassVar[str] = "alignment_over_constant"
@@ -86,7 +86,7 @@ class AlignmentOverConstant(MeanOverCases):
     )
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
-        """Excess, shape (N,)."""
+        """Compute each case's excess overlap, shape (N,)."""
         if scored.cited is None or scored.reference is None or scored.baseline is None:
             return None
         return overlaps(scored.cited, scored.reference) - overlaps(scored.baseline, scored.reference)
@@ -96,8 +96,9 @@ class AlignmentOverOtherPatient(MeanOverCases):
     """Mean over cases of the overlap of the cited features with the expert's, less that of other patients' citations.
 
     For case i: J(cited_i, expert_i) - mean over all cases j of other patients of J(cited_j, expert_i). It is 0 for a
-    method that cites the same list for everybody. All others are taken, none is drawn; in a resample of the patients
-    the second term stays what it is in the sample. NaN as for `citation_jaccard`, and where there is one patient only.
+    method that cites the same list for every patient. The mean is over all others, without sampling. When patients are
+    resampled, the second term keeps its value from the full sample. NaN as for `citation_jaccard`, and with only one
+    patient.
     """
 
     name: ClassVar[str] = "alignment_over_other_patient"
@@ -113,7 +114,7 @@ class AlignmentOverOtherPatient(MeanOverCases):
     )
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
-        """Excess, shape (N,)."""
+        """Compute each case's excess overlap, shape (N,)."""
         if scored.cited is None or scored.reference is None:
             return None
         excess = overlaps(scored.cited, scored.reference) - overlap_of_others(scored.cited, scored.reference, scored)
@@ -123,14 +124,14 @@ class AlignmentOverOtherPatient(MeanOverCases):
 
 
 def overlaps(first: Sequence[frozenset[str]], second: Sequence[frozenset[str]]) -> FloatArray:
-    """Jaccard overlap per case, shape (N,)."""
+    """Compute the Jaccard overlap per case, shape (N,)."""
     return np.array([jaccard(a, b) for a, b in zip(first, second, strict=True)], dtype=np.float64)
 
 
 def overlap_of_others(
     cited: Sequence[frozenset[str]], teacher: Sequence[frozenset[str]], scored: ScoredCases
 ) -> FloatArray:
-    """For each case the mean overlap of its expert's list with the citations of other patients' cases, shape (N,)."""
+    """Average, per case, the overlap of its expert's list with the citations of other patients' cases, shape (N,)."""
     names = sorted(frozenset().union(*cited, *teacher))
     lists = np.array([[name in listed for name in names] for listed in cited], dtype=np.float64)  # (N, F)
     tops = np.array([[name in listed for name in names] for listed in teacher], dtype=np.float64)  # (N, F)
@@ -148,7 +149,7 @@ def overlap_of_others(
 
 
 def patient_codes(scored: ScoredCases) -> IntArray:
-    """A number per case that cases of one patient share, shape (N,)."""
+    """Return a number per case that cases of one patient share, shape (N,)."""
     if scored.patient is None:
         return np.arange(len(scored.label))
     codes: IntArray = np.unique(np.asarray(scored.patient, dtype=str), return_inverse=True)[1]

@@ -1,9 +1,9 @@
-"""Whether a policy looks at the features that the reference expert attends to: its attention, not its citations.
+"""Measures whether a policy attends to the features that the reference expert attends to, whatever it cites.
 
-Two distributions over features are compared by 1 minus their Jensen-Shannon distance with logarithms to base 2 (Lin,
-IEEE Transactions on Information Theory 1991; its root is a metric: Endres and Schindelin, 2003), from 0 (no feature in
-common) to 1 (equal). Both are restricted to the features observed in the case and normalised again, since attention to
-a feature without a value has no counterpart.
+The similarity of two distributions over features is 1 minus their Jensen-Shannon distance with logarithms to base 2,
+from 0 (no feature in common) to 1 (equal). The distance is the square root of the divergence (Lin, IEEE Transactions on
+Information Theory 1991); the root is a metric (Endres and Schindelin, 2003). Both distributions are restricted to the
+features observed in the case and normalised again, because attention to a feature without a value has no counterpart.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ UNDEFINED = "the attention was not measured (no text read, no answer readable), 
 
 
 class AttentionMass(MeanOverCases):
-    """Mean over cases of the likeness of the policy's attention to the reference expert's salience.
+    """Mean over cases of the similarity of the policy's attention to the reference expert's salience.
 
-    NaN for a method whose attention was not measured (an expert, for one) and without a reference expert. A case
-    without an answer has no attention, and scores 0.
+    NaN for a method whose attention was not measured (for example an expert), and without a reference expert. A case
+    without an answer has no attention and scores 0.
     """
 
     name: ClassVar[str] = "attention_mass"
@@ -42,7 +42,7 @@ class AttentionMass(MeanOverCases):
     )
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
-        """Likeness, shape (N,)."""
+        """Compute each case's similarity, shape (N,)."""
         if scored.attention is None or scored.salience is None:
             return None
         weighed = _Weighed.of(scored)
@@ -50,14 +50,15 @@ class AttentionMass(MeanOverCases):
 
 
 class AttentionMassOverOtherPatient(MeanOverCases):
-    """Mean over cases of the same likeness, less that of the attention on other patients' records.
+    """Mean over cases of the same similarity, less that of the attention on other patients' records.
 
-    For case i, the mean over all cases j of other patients of L(attention_i, salience_i) - L(attention_j, salience_i),
-    both restricted to the features observed in i and in j: a policy reads what is observed off the text, and would
-    otherwise earn an excess for attending to every feature alike. It is 0 for a policy whose attention does not differ
-    between patients. Cases without an answer have no attention: they are nobody's comparison, and their own excess is
-    0. All others are taken, none is drawn; in a resample of the patients the comparison stays what it is in the sample.
-    NaN as for `attention_mass`, and where there is one patient only.
+    For case i, the mean over all cases j of other patients of L(attention_i, salience_i) - L(attention_j, salience_i).
+    L is the similarity (`likeness`), restricted to the features observed in both i and j. Without this restriction, a
+    policy that attends to every feature alike would earn an excess, because it sees in the text which are observed.
+    The metric is 0 for a policy whose attention does not differ between patients. Cases without an answer have no
+    attention: no case is compared with them, and their own excess is 0. The mean is over all others, without sampling.
+    When patients are resampled, the comparison keeps its value from the full sample. NaN as for `attention_mass`, and
+    with only one patient.
     """
 
     name: ClassVar[str] = "attention_mass_over_other_patient"
@@ -74,7 +75,7 @@ class AttentionMassOverOtherPatient(MeanOverCases):
     )
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
-        """Excess, shape (N,)."""
+        """Compute each case's excess similarity, shape (N,)."""
         if scored.attention is None or scored.salience is None:
             return None
         weighed = _Weighed.of(scored)
@@ -87,7 +88,7 @@ class _Weighed:
     """Attention and salience as arrays over all features that occur.
 
     Attributes:
-        policy: Attention, 0 where there is none. Shape (N, F).
+        policy: Attention, 0 for features without any. Shape (N, F).
         expert: Salience of the observed features. Shape (N, F).
         observed: Which features are observed. Shape (N, F), 0 or 1.
     """
@@ -110,14 +111,14 @@ class _Weighed:
 
 
 def likeness(first: FloatArray, second: FloatArray) -> FloatArray:
-    """1 minus the Jensen-Shannon distance (base 2) of distributions along the last axis.
+    """Compute 1 minus the Jensen-Shannon distance (base 2) of distributions along the last axis.
 
     Args:
         first: Non-negative weights, (..., F), normalised here.
-        second: The same, of a shape that broadcasts with `first`.
+        second: Likewise, with a shape that broadcasts with `first`.
 
     Returns:
-        Shape (...), in [0, 1]; 0 where one of the two has no weight at all.
+        Shape (...), in [0, 1]; 0 if either has no weight at all.
     """
     p, q = (weights / np.maximum(weights.sum(axis=-1, keepdims=True), _TINY) for weights in (first, second))
     middle = (p + q) / 2
@@ -131,7 +132,7 @@ _TINY = np.finfo(np.float64).tiny
 
 
 def _information(p: FloatArray) -> FloatArray:
-    """Sum of p log2 p along the last axis, 0 log 0 being 0."""
+    """Sum p log2 p along the last axis, with 0 log 0 = 0."""
     information: FloatArray = np.einsum("...f,...f->...", p, np.log2(np.maximum(p, _TINY)))
     return information
 
@@ -139,20 +140,21 @@ def _information(p: FloatArray) -> FloatArray:
 def excess_over_others(
     own: FloatArray, target: FloatArray, shown: FloatArray, measured: BoolArray, patient: IntArray
 ) -> FloatArray:
-    """Likeness of each case's weights to its target, less that of other patients' weights to the same target.
+    """Compute how similar each case's weights are to its target, less the same for other patients' weights.
 
-    Both likenesses are restricted to the features that are shown in either case: what is shown is no merit.
+    Both similarities are restricted to the features that are shown in both cases: a policy earns nothing for features
+    merely being shown.
 
     Args:
         own: Weights of each case, shape (N, F).
-        target: What they are compared with, shape (N, F).
-        shown: Which features a case's weights can lie on, 0 or 1, shape (N, F).
-        measured: Which cases have weights, shape (N,); the others are nobody's comparison.
+        target: The weights to compare with, shape (N, F).
+        shown: Which features a case's weights can cover, 0 or 1, shape (N, F).
+        measured: Which cases have weights, shape (N,); the others are not compared with any case.
         patient: A number per case that cases of one patient share, shape (N,).
 
     Returns:
-        For case i the mean over all cases j of other patients of L(own_i, target_i) - L(own_j, target_i), shape (N,); 0
-        for a case that was not measured, NaN with one patient only.
+        For case i the mean over all cases j of other patients of L(own_i, target_i) - L(own_j, target_i), with L the
+        similarity (`likeness`). Shape (N,); 0 for a case that was not measured, NaN with only one patient.
     """
     if len(np.unique(patient)) < 2:
         return np.full(len(patient), np.nan)
@@ -177,9 +179,9 @@ def _w_log_w(weights: FloatArray) -> FloatArray:
 
 
 def _pair_likeness(first: FloatArray, second: FloatArray) -> FloatArray:
-    """`likeness` of weights w that come with their w log2 w, shape (2, M, F), to some eight digits; shape (M,).
+    """Compute `likeness` of weights w stacked with their w log2 w, shape (2, M, F), to about eight digits; shape (M,).
 
-    The information of w / s is sum(w log2 w) / s - log2 s, so that only the middle needs a logarithm for each pair.
+    The information of w / s is sum(w log2 w) / s - log2 s, so only the midpoint needs logarithms for each pair.
     """
     totals = [np.maximum(weights[0].sum(axis=-1), _TINY) for weights in (first, second)]
     middle = sum(weights[0] / (2 * total[:, None]) for weights, total in zip((first, second), totals, strict=True))

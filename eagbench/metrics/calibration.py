@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: Brier score and its parts, ECE, calibration slope and intercept."""
+"""Calibration of probabilities: Brier score and its components, ECE, calibration slope and intercept."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Brier(ParameterlessMetric):
     )
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """Brier score per row of weights (B, N), shape (B,)."""
+        """Compute the Brier score per row of weights (B, N), shape (B,)."""
         return weighted_mean((scored.probability - scored.label) ** 2, weights)
 
 
 def bin_of(probability: FloatArray, bins: int) -> IntArray:
-    """The equal-width bin of each probability: bin k is [k/bins, (k+1)/bins), the last one also holds 1.
+    """Find the equal-width bin of each probability: bin k is [k/bins, (k+1)/bins), and the last one also holds 1.
 
     Args:
         probability: Shape (N,), in [0, 1].
@@ -54,8 +54,8 @@ def bin_of(probability: FloatArray, bins: int) -> IntArray:
 class ExpectedCalibrationError:
     """Gap between mean probability and event rate, averaged over bins of the probability.
 
-    sum over bins of (n_bin / n) * |mean(y in bin) - mean(p in bin)|, empty bins counting 0. Source: Naeini, Cooper and
-    Hauskrecht, AAAI 2015, with the equal-width bins of Guo et al., ICML 2017, except that our bins are closed on the
+    Sum over bins of (n_bin / n) * |mean(y in bin) - mean(p in bin)|; empty bins count 0. Source: Naeini, Cooper and
+    Hauskrecht, AAAI 2015, with the equal-width bins of Guo et al., ICML 2017. Unlike theirs, our bins are closed on the
     left (see `bin_of`). The estimate is biased upwards: a perfectly calibrated model does not score 0 on a finite
     sample (docs/metrics.md).
     """
@@ -74,7 +74,7 @@ class ExpectedCalibrationError:
         self.params = params
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """ECE per row of weights (B, N), shape (B,)."""
+        """Compute the ECE per row of weights (B, N), shape (B,)."""
         gap = np.zeros((len(scored.label), self.params.bins))  # (N, M)
         case = np.arange(len(scored.label))
         gap[case, bin_of(scored.probability, self.params.bins)] = scored.label - scored.probability
@@ -89,8 +89,8 @@ class _Bins:
 
     Attributes:
         count: Weight of the cases.
-        events: Weight of those with the event.
-        predicted: Sum of their probabilities.
+        events: Weight of the cases with the event.
+        predicted: Weighted sum of the cases' probabilities.
     """
 
     count: FloatArray
@@ -131,7 +131,7 @@ class BrierReliability:
         self.params = params
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """Reliability per row of weights (B, N), shape (B,)."""
+        """Compute the reliability per row of weights (B, N), shape (B,)."""
         bins = _Bins.of(scored, weights, self.params.bins)
         gap = bins.predicted - bins.events
         squared = np.divide(gap**2, bins.count, out=np.zeros_like(gap), where=bins.count > 0)
@@ -141,7 +141,7 @@ class BrierReliability:
 class BrierResolution:
     """Resolution of the binned Brier score: sum over bins of n_k/n (mean y of the bin - mean y)^2. Higher is better.
 
-    Source: Murphy 1973. Biased upwards: bins without any skill scatter around the event rate, and seem to resolve.
+    Source: Murphy 1973. Biased upwards: even bins without skill scatter around the event rate, and so seem to resolve.
     """
 
     name: ClassVar[str] = "brier_resolution"
@@ -160,7 +160,7 @@ class BrierResolution:
         self.params = params
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """Resolution per row of weights (B, N), shape (B,)."""
+        """Compute the resolution per row of weights (B, N), shape (B,)."""
         bins = _Bins.of(scored, weights, self.params.bins)
         total = weights.sum(axis=1, dtype=np.float64)
         base = ratio(bins.events.sum(axis=1), total)  # (B,)
@@ -178,16 +178,16 @@ class BrierUncertainty(ParameterlessMetric):
     )
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """Uncertainty per row of weights (B, N), shape (B,)."""
+        """Compute the uncertainty per row of weights (B, N), shape (B,)."""
         rate = weighted_mean(scored.label.astype(np.float64), weights)
         return rate * (1 - rate)
 
 
 class CalibrationSlope(ParameterlessMetric):
-    """Slope b of the logistic regression logit P(y = 1) = a + b logit(p): 1 is right, below 1 means too extreme.
+    """Slope b of the logistic regression logit P(y = 1) = a + b logit(p): 1 is ideal, below 1 means too extreme.
 
     Source: Cox, Biometrika 1958; Van Calster et al., Journal of Clinical Epidemiology 2016 ("weak calibration").
-    Probabilities are kept 1e-6 away from 0 and 1. NaN where no finite estimate exists: one class only, equal
+    Probabilities are kept 1e-6 away from 0 and 1. NaN if no finite estimate exists: only one class, equal
     probabilities, or probabilities that separate the classes.
     """
 
@@ -202,15 +202,15 @@ class CalibrationSlope(ParameterlessMetric):
     )
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """Slope per row of weights (B, N), shape (B,)."""
+        """Compute the slope per row of weights (B, N), shape (B,)."""
         x = log_odds(scored.probability)
         return by_row_chunks(lambda rows: fit_line(x, scored.label, rows)[1], weights)
 
 
 class CalibrationIntercept(ParameterlessMetric):
-    """Calibration in the large: a of logit P(y = 1) = a + logit(p). 0 is right, above 0 means predicted too low.
+    """Calibration in the large: a of logit P(y = 1) = a + logit(p). 0 is ideal, above 0 means predictions are too low.
 
-    Source: Cox 1958, with the slope held at 1 (Van Calster et al. 2016, "mean calibration"). NaN for one class only.
+    Source: Cox 1958, with the slope held at 1 (Van Calster et al. 2016, "mean calibration"). NaN with only one class.
     """
 
     name: ClassVar[str] = "calibration_intercept"
@@ -224,6 +224,6 @@ class CalibrationIntercept(ParameterlessMetric):
     )
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """Intercept per row of weights (B, N), shape (B,)."""
+        """Compute the intercept per row of weights (B, N), shape (B,)."""
         x = log_odds(scored.probability)
         return by_row_chunks(lambda rows: fit_intercept(x, scored.label, rows), weights)

@@ -1,6 +1,6 @@
 """How well probabilities rank cases with the outcome above cases without it: AUROC and AUPRC.
 
-Both need only three sums per distinct probability of a positive case, so the cases are sorted into these groups once
+Both need only three sums per distinct probability of a positive case. So the cases are sorted into these groups once,
 and each resample costs one sparse product, without a sort. Row b of the result equals scikit-learn's number on the
 sample in which case n is repeated `weights[b, n]` times, ties included.
 """
@@ -40,7 +40,7 @@ class _GroupSums:
 
 
 class _Groups:
-    """Which cases enter which sum, as one sparse matrix (3G, N) of zeros and ones."""
+    """The cases that enter each sum, as one sparse matrix (3G, N) of zeros and ones."""
 
     def __init__(self, scored: ScoredCases) -> None:
         is_positive = scored.label == 1
@@ -56,7 +56,7 @@ class _Groups:
         self.matrix = sparse.csr_array((np.ones(len(case)), (row, case)), shape=shape)
 
     def sums(self, weights: FloatArray) -> _GroupSums:
-        """The sums for weights (b, N)."""
+        """Compute the sums for weights (b, N)."""
         total = weights.sum(axis=1, dtype=np.float64)  # (b,)
         per_block = (self.matrix @ weights.T).reshape(3, self.count, len(weights))  # (3, G, b)
         positive, tied, between = per_block
@@ -71,14 +71,14 @@ class Auroc(ParameterlessMetric):
     """Area under the receiver operating characteristic: P(score of a positive > score of a negative), ties 1/2.
 
     Source: Hanley and McNeil, Radiology 1982, equation 1 (the Mann-Whitney form). Equal to scikit-learn's
-    `roc_auc_score`. NaN where a row of weights holds only one class.
+    `roc_auc_score`. NaN if a row of weights holds only one class.
     """
 
     name: ClassVar[str] = "auroc"
     traits: ClassVar[MetricTraits] = MetricTraits(label="AUROC", better="higher", reads_probability=True, no_skill=0.5)
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """AUROC per row of weights (B, N), shape (B,)."""
+        """Compute the AUROC per row of weights (B, N), shape (B,)."""
         groups = _Groups(scored)
 
         def statistic(rows: FloatArray) -> FloatArray:
@@ -94,7 +94,7 @@ class Auprc(ParameterlessMetric):
     """Area under the precision-recall curve as average precision, sum over thresholds of (R_k - R_{k-1}) P_k.
 
     No interpolation: linear interpolation between points of the curve is too optimistic (Davis and Goadrich, ICML
-    2006). Equal to scikit-learn's `average_precision_score`. NaN where a row of weights holds only one class (where
+    2006). Equal to scikit-learn's `average_precision_score`. NaN if a row of weights holds only one class (where
     scikit-learn gives 0 or 1).
     """
 
@@ -104,7 +104,7 @@ class Auprc(ParameterlessMetric):
     )
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """AUPRC per row of weights (B, N), shape (B,)."""
+        """Compute the AUPRC per row of weights (B, N), shape (B,)."""
         groups = _Groups(scored)
 
         def statistic(rows: FloatArray) -> FloatArray:

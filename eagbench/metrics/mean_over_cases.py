@@ -1,4 +1,4 @@
-"""Metrics that are the mean over cases of a number per case which is not cheap to come by."""
+"""Metrics that average a costly number per case."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from eagbench.stats.weighted import weighted_mean
 
 
 class MeanOverCases(ParameterlessMetric):
-    """A metric of citations or attention: `per_case` says what is averaged.
+    """A metric of citations or attention: the mean over cases of `per_case`.
 
-    A metric is called for the point value and again for each block of resamples; the numbers per case are the same, and
-    are computed once.
+    A metric is called for the point value and again for each block of resamples. The numbers per case stay the same, so
+    they are computed once.
     """
 
     def __init__(self, params: ParameterlessMetric.Params) -> None:
@@ -24,10 +24,10 @@ class MeanOverCases(ParameterlessMetric):
         self._of_case = lru_cache(maxsize=1)(self.per_case)
 
     def per_case(self, scored: ScoredCases) -> FloatArray | None:
-        """The number of each case, shape (N,); None where the metric is undefined."""
+        """Compute the number of each case, shape (N,); None if the metric is undefined."""
         raise NotImplementedError
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """Mean per row of weights (B, N), shape (B,); NaN where undefined."""
+        """Compute the mean per row of weights (B, N), shape (B,); NaN if undefined."""
         values = self._of_case(scored)
         return np.full(len(weights), np.nan) if values is None else weighted_mean(values, weights)

@@ -1,4 +1,4 @@
-"""A metric that takes no parameters."""
+"""Base class of metrics without parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from eagbench.contracts.components import StrictParams
 
 
 class ParameterlessMetric:
-    """What metrics without parameters have in common."""
+    """Base class of metrics without parameters."""
 
     class Params(StrictParams):
         """No parameters."""

@@ -25,7 +25,7 @@ from eagbench.metrics.unparsed import UnparsedRate
 
 @hookimpl
 def register_metrics(register: Register) -> None:
-    """Registers every metric of the core."""
+    """Register every metric of the core."""
     for metric in (
         Auroc,
         Auprc,

@@ -1,4 +1,4 @@
-"""How many answers could not be read."""
+"""The share of answers that could not be read."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ class UnparsedRate(ParameterlessMetric):
     traits: ClassVar[MetricTraits] = MetricTraits(label="Unparsed", better="lower", is_share=True, curve=False)
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-        """Share of unparsed answers per row of weights (B, N), shape (B,)."""
+        """Compute the share of unparsed answers per row of weights (B, N), shape (B,)."""
         return weighted_mean(1.0 - scored.parsed, weights)

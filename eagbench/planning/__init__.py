@@ -1,1 +1,1 @@
-"""From a benchmark to its plan: every stage and cell, before anything runs."""
+"""Turn a benchmark into its plan: every stage and cell, before anything runs."""

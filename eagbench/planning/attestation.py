@@ -1,4 +1,4 @@
-"""The rule that credentialed data, and what comes from them, stay on this machine."""
+"""The rule that credentialed data, and everything derived from them, stay on this machine."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from eagbench.errors import UserError
 
 
 def refuse_unattested(loaded: LoadedBenchmark, what: str, *path: str | int) -> None:
-    """Keeps what comes from credentialed data on this machine, unless the benchmark says by what right it may leave.
+    """Refuse to send what derives from credentialed data off this machine unless the benchmark attests the right to.
 
     Args:
         loaded: The benchmark.
-        what: Who sends what.
-        path: Where that component stands in the benchmark.
+        what: The sender and what it sends, as the message begins.
+        path: The component's key path in the benchmark.
 
     Raises:
         UserError: The benchmark carries no attestation.

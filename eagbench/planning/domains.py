@@ -1,4 +1,4 @@
-"""Where methods are trained and where they are evaluated: the domains of a benchmark and their pairs."""
+"""The domains of a benchmark and their pairs: where methods are trained and where they are evaluated."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Domain:
     """Cases on which methods are trained or evaluated.
 
     Attributes:
-        name: As it stands in results; a synthetic one says so.
+        name: Its name in results; a synthetic one says so.
         data: The name of its data set in the manifest.
         cohort: The stage that loads its data set.
         split: The stage that divides its patients.
-        access: Access policy of its data.
-        holds: Names of the domains whose cases it holds: its own, or several for a pooled one.
+        access: The access policy of its data.
+        holds: Names of the domains whose cases it contains: its own, or several for a pooled one.
         hospitals: Where its patients were treated, in lower case; None if its data set does not say.
     """
 
@@ -33,12 +33,12 @@ class Domain:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Trained in one domain, evaluated in one.
+    """A domain to train in and a domain to evaluate in.
 
     Attributes:
         train: Where methods are trained.
         evaluate: Where they are evaluated.
-        shift: The stage that compares their records; None where one holds the other's cases.
+        shift: The stage that compares their records; None where the two have cases in common.
     """
 
     train: Domain
@@ -52,8 +52,8 @@ class Transfer:
 
     Attributes:
         domains: Every domain, the evaluated ones first.
-        pairs: Every training domain with every evaluated one, as the benchmark asks.
-        columns: The stage that restricts what methods see that read columns; None for the whole record.
+        pairs: The training and evaluation domains that the benchmark pairs.
+        columns: The stage that restricts what methods that read columns see; None for the whole record.
         text: The same for methods that read text.
         shared: The stage that lists what the domains share; None for a benchmark with one domain.
     """
@@ -65,7 +65,7 @@ class Transfer:
     shared: StageNode | None = None
 
     def concepts(self, reads: Reads) -> StageNode | None:
-        """What restricts the records of a method."""
+        """Return the stage that restricts the records of a method, None for whole records."""
         return self.columns if reads == "columns" else self.text
 
     @property
@@ -95,5 +95,5 @@ class Transfer:
 
     @property
     def is_crossed(self) -> bool:
-        """Whether there is more than the one domain that a benchmark with `data` alone has."""
+        """Whether the benchmark has domains to transfer between, not just the one of a benchmark with `data` alone."""
         return self.shared is not None

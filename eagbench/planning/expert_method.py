@@ -1,4 +1,4 @@
-"""An expert as a method under its own name: the expert's stage, and the core's `predict` by expert."""
+"""An expert as a method under its own name: its stage, then the core's `predict` by expert."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eagbench.contracts.traits import MethodTraits
 
 
 class ExpertMethod:
-    """Declares the one stage an expert needs."""
+    """Declare the one stage that an expert needs."""
 
     traits: ClassVar[MethodTraits] = MethodTraits(reads="columns")
 
@@ -19,5 +19,5 @@ class ExpertMethod:
         self._use = use
 
     def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
-        """The fitted expert."""
+        """Declare the stage that fits the expert."""
         return {"expert": plan.expert(self._use)}

@@ -1,4 +1,4 @@
-"""The cells of a benchmark's grid, with the stages that each of them needs."""
+"""The cells of a benchmark's grid and the stages each one needs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from eagbench.planning.plan import Cell, FoldStages
 
 @dataclass(frozen=True, slots=True)
 class PlannedCondition:
-    """A condition, and for whom it means something."""
+    """A condition, and the kinds of methods it applies to."""
 
     condition: Condition
     applies_to: frozenset[Reads]
@@ -43,15 +43,15 @@ class PlannedCondition:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Lays out cells.
+    """Lay out cells.
 
     Attributes:
-        domains: What all methods share.
+        domains: The stages that all methods share.
         folds: Number of folds.
         conditions: The conditions, clean first.
         metrics: The metrics' components.
-        attention_metrics: Names of those that need the policy's own attention.
-        reference_expert: The expert whose features the alignment metrics use, None without one.
+        attention_metrics: Names of the metrics that need the policy's own attention.
+        reference_expert: The expert whose features the alignment metrics use; None without one.
     """
 
     domains: DomainStages
@@ -62,7 +62,7 @@ class Grid:
     reference_expert: ComponentUse | None
 
     def cells(self, method: PlannedMethod, instance: Any, seed: int, domain: Domain) -> Iterator[Cell]:
-        """Lays out the cells of a method trained in one domain: once trained, it is evaluated wherever it is asked."""
+        """Lay out the cells of a method trained in one domain: train once, evaluate in every domain paired with it."""
         plans = (
             StagesOfMethod(self.domains, domain, method, k, seed, self.attention_metrics) for k in range(self.folds)
         )
@@ -76,7 +76,7 @@ class Grid:
                 yield from (trained.cell(pair, condition) for condition in self.conditions)
 
     def references(self) -> tuple[StageNode, ...]:
-        """Declares, for each evaluated domain, the stage that scores probabilities that came with the data."""
+        """Declare, for each evaluated domain, the stage that scores the probabilities that came with the data."""
         transfer = self.domains.transfer
         return tuple(
             self.domains.graph.add(
@@ -92,7 +92,7 @@ class Grid:
         )
 
     def subgroups(self, domain: Domain) -> StageNode | None:
-        """Declares the stage that says which cases are reported apart; None if the benchmark names no facts."""
+        """Declare the stage that assigns cases to subgroups, reported separately; return None if there are none."""
         graph = self.domains.graph
         spec = graph.benchmark.subgroups
         if spec is None:
@@ -102,12 +102,12 @@ class Grid:
         return graph.add(StageNode("subgroups", domain.data, "eagbench.stages.subgroups:assign", params, cohort))
 
     def subgroups_input(self, domain: Domain) -> dict[str, Input]:
-        """Returns that stage as an input, none without it."""
+        """Return the subgroups stage as an input, or no input if there is none."""
         stage = self.subgroups(domain)
         return {} if stage is None else {"subgroups": StageOutput(stage)}
 
     def score_params(self, *, in_subgroups: bool) -> dict[str, Any]:
-        """Returns the parameters of a stage that scores."""
+        """Return the parameters of a scoring stage."""
         benchmark = self.domains.graph.benchmark
         spec = benchmark.subgroups
         minimum = (
@@ -131,7 +131,7 @@ class _Trained:
         method: The method.
         seed: The seed.
         domain: Where it is trained.
-        stages: For each fold the stages whose folders its `predict` needs.
+        stages: For each fold, the stages whose folders its `predict` needs.
     """
 
     grid: Grid
@@ -141,7 +141,7 @@ class _Trained:
     stages: Sequence[Mapping[str, StageNode]]
 
     def cell(self, pair: Pair, planned: PlannedCondition) -> Cell:
-        """Lays out one cell."""
+        """Lay out one cell."""
         condition = planned.condition
         names = pair.train.name, pair.evaluate.name
         key = CellKey(self.method.label, self.seed, (condition.name, condition.severity), names)
@@ -187,7 +187,7 @@ class _Trained:
         is_expert = self.method.use.kind == "expert"
         params = {
             "answer": self.grid.domains.graph.benchmark.answer.model_dump(mode="json"),
-            # The attention to tuning cases is read by nobody.
+            # Nothing reads the attention to tuning cases.
             "attention": bool(self.grid.attention_metrics) and cases.part == "held_out",
         }
         inputs: dict[str, Input] = {name: StageOutput(stage) for name, stage in self.stages[fold].items()}
@@ -241,7 +241,7 @@ class _Trained:
         )
 
     def _recalibration(self, fold: int) -> StageNode:
-        """Declares the curve that is fitted on the method's answers to tuning cases of the domain that trained it."""
+        """Declare the curve fitted on the method's answers to tuning cases of the domain it was trained in."""
         domains, reads = self.grid.domains, self.method.reads
         tuning = domains.tuning_cases(self.domain, fold, reads)
         label = domains.trained_in(f"{self.method.label}, tuning cases", self.domain)
@@ -263,7 +263,7 @@ class _Trained:
 
 
 def _refuse_foreign_cases(node: StageNode, method: str, domain: Domain) -> None:
-    """Refuses a method whose stages see held-out cases, or cases of another domain than that which trains it."""
+    """Refuse a method whose stages see held-out cases, or cases of a domain other than the one it is trained in."""
     for stage in closure([node]):
         for value in stage.inputs.values():
             if isinstance(value, LabelsInput) or (isinstance(value, CasesInput) and value.part == "held_out"):

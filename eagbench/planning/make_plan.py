@@ -1,4 +1,4 @@
-"""From a benchmark to its plan: every stage with its fingerprint, every cell of the grid, before anything runs."""
+"""Turn a benchmark into its plan: every stage with its fingerprint and every cell of the grid, before anything runs."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def make_plan(
     limit: int | None = None,
     split: PatientSplit | None = None,
 ) -> Plan:
-    """Validates every component and lays out all stages and cells.
+    """Validate every component and lay out all stages and cells.
 
     Args:
         loaded: The benchmark.
         registry: The components.
-        contents: Who hashes the files of data sets, the store.
-        limit: Patients to take before the split, None for all.
-        split: Who divides the patients; None is the benchmark's own split.
+        contents: Hashes the files of data sets; usually the store.
+        limit: Patients to take before the split; None for all.
+        split: How to divide the patients; None for the benchmark's own split.
 
     Raises:
-        UserError: A component is unknown, a parameter does not fit, data or a local model is missing.
+        UserError: A component is unknown, a parameter does not fit, or data or a local model are missing.
     """
     graph, benchmark = StageGraph(loaded, registry), loaded.benchmark
     division = split or BenchmarkSplit(benchmark.split, limit)
@@ -56,7 +56,7 @@ def make_plan(
         folds=division.folds,
         conditions=_conditions(graph),
         metrics=metrics,
-        # Without an expert to compare with, nothing reads the attention, and its measurement is not paid for.
+        # Without an expert to compare with, nothing reads the attention: save the cost of measuring it.
         attention_metrics=_attention_metrics(graph, metrics) if reference is not None else [],
         reference_expert=reference,
     )
@@ -89,15 +89,18 @@ def make_plan(
 
 
 def _asked(transfer: Transfer, references: Sequence[StageNode], cells: Sequence[Cell]) -> list[StageNode]:
-    """Lists the stages that a run is there for; all others are there for these."""
+    """List the stages that a run exists to compute; all others only serve these."""
     shifts = [pair.shift for pair in transfer.pairs if pair.shift is not None]
-    # A domain in which nothing is evaluated is checked with the others, before anything is trained.
+    # Check domains in which nothing is evaluated with the others, before anything is trained.
     splits = [domain.split for domain in transfer.domains]
     return [*references, *splits, *shifts, *(cell.score for cell in cells if cell.score is not None)]
 
 
 def _trackers(graph: StageGraph) -> tuple[ComponentUse, ...]:
-    """Validates the trackers. They compute nothing: no fingerprint holds their code, and each misses what it lacks."""
+    """Validate the trackers and return their components, with an empty code version.
+
+    Trackers compute nothing, so no fingerprint includes their code; each one reports for itself what it lacks.
+    """
     found = []
     for i, spec in enumerate(graph.benchmark.trackers):
         _, params = graph.validated("tracker", spec.name, spec.params, ("trackers", i))
@@ -113,7 +116,7 @@ def _metrics(graph: StageGraph) -> tuple[ComponentUse, ...]:
 
 
 def _claim(graph: StageGraph) -> ComparisonSpec | None:
-    """The claim that is tested, by the present name of its metric."""
+    """Return the claim to test, with its metric under its present name."""
     spec = graph.benchmark.comparisons
     if spec is None:
         return None
@@ -128,7 +131,7 @@ def _claim(graph: StageGraph) -> ComparisonSpec | None:
 
 
 def _attention_metrics(graph: StageGraph, metrics: Sequence[ComponentUse]) -> list[str]:
-    """Names the metrics that need the policies' own attention."""
+    """Name the metrics that need the policies' own attention."""
     declared = ((use.name, graph.registry.get("metric", use.name).component) for use in metrics)
     return [name for name, component in declared if traits_of(component, MetricTraits).needs_attention]
 
@@ -162,7 +165,7 @@ def _conditions(graph: StageGraph) -> list[PlannedCondition]:
 
 
 def _method(graph: StageGraph, index: int) -> tuple[PlannedMethod, Any]:
-    """Plans a method of the benchmark, or an expert under its own name; returns its instance beside it."""
+    """Plan a method of the benchmark, or an expert under its own name, and return it with its instance."""
     spec = graph.benchmark.methods[index]
     path: KeyPath = ("methods", index)
     has_method, has_expert = (graph.registry.has(kind, spec.name) for kind in ("method", "expert"))

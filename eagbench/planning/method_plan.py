@@ -1,4 +1,4 @@
-"""What a method is given to declare its stages with: `eagbench.contracts.method_plan` for one domain, fold and seed."""
+"""The stages that a method can declare: `eagbench.contracts.method_plan` for one domain, fold and seed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PlannedMethod:
         label: Its label.
         use: The component.
         reads: What it reads of a record.
-        path: Where it stands in the benchmark.
+        path: Its key path in the benchmark.
     """
 
     label: str
@@ -35,10 +35,10 @@ class PlannedMethod:
 
 @dataclass(frozen=True, slots=True)
 class StagesOfMethod:
-    """Declares the stages of one method in one domain, for one fold and one seed.
+    """Declare the stages of one method in one domain, for one fold and one seed.
 
     Attributes:
-        domains: What all methods share.
+        domains: The stages that all methods share.
         domain: Where the method is trained.
         method: The method.
         fold: The fold.
@@ -64,15 +64,15 @@ class StagesOfMethod:
         return self.domains.training_cases(self.domain, self.fold, self.method.reads)
 
     def component(self, kind: str, spec: str | Mapping[str, Any], key: str) -> ComponentUse:
-        """Validates a component that the method was given in its parameters."""
+        """Validate a component named in the method's parameters."""
         return self.domains.graph.named(kind, spec, (*self.method.path, key))
 
     def expert(self, use: ComponentUse) -> StageNode:
-        """Declares the stage that fits an expert on this fold's training part."""
+        """Declare the stage that fits an expert on this fold's training part."""
         return self.domains.expert(use, self.domain, self.fold, self.seed)
 
     def cross_fitted_salience(self, use: ComponentUse, folds: int = 5) -> StageNode:
-        """Declares the stage that gives each training case the salience of an expert not trained on its patient."""
+        """Declare the stage that gives each training case the salience of an expert not trained on its patient."""
         return self._add(
             StageNode(
                 "salience",
@@ -86,7 +86,7 @@ class StagesOfMethod:
         )
 
     def record_text(self) -> StageNode:
-        """Declares the stage that fits how records become text."""
+        """Declare the stage that fits how records are written as text."""
         return self._add(
             StageNode(
                 "record_text",
@@ -98,7 +98,7 @@ class StagesOfMethod:
         )
 
     def policy(self) -> StageNode:
-        """Declares the stage that prepares the benchmark's base policy."""
+        """Declare the stage that prepares the benchmark's base policy."""
         graph = self.domains.graph
         spec = graph.benchmark.policy
         if spec is None:
@@ -144,7 +144,7 @@ class StagesOfMethod:
         *,
         component: ComponentUse | None = None,
     ) -> StageNode:
-        """Declares a stage of the method's own."""
+        """Declare one of the method's own stages."""
         module, name = function.__module__, function.__qualname__
         return self._add(
             StageNode(

@@ -1,4 +1,4 @@
-"""Who divides the patients of a plan: the benchmark itself, or a sweep that divides its training part again."""
+"""Ways to divide the patients of a plan: the benchmark's own split, or a sweep that divides its training part again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eagbench.contracts.stages import StageNode, StageOutput
 
 
 class PatientSplit(Protocol):
-    """Who divides the patients of a plan.
+    """A way to divide the patients of a plan.
 
     Attributes:
         folds: Number of folds.
@@ -21,7 +21,10 @@ class PatientSplit(Protocol):
         """Number of folds."""
 
     def stage(self, cohort: StageNode, label: str) -> StageNode:
-        """The stage that divides a cohort's patients; its first input is the cohort, and its params hold a `seed`."""
+        """Return the stage that divides a cohort's patients.
+
+        Its first input is the cohort, and its params contain a `seed`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class BenchmarkSplit:
 
     Attributes:
         spec: Shares, or folds.
-        limit: Patients to take before the split, None for all.
+        limit: Patients to take before the split; None for all.
     """
 
     spec: SplitSpec
@@ -42,7 +45,7 @@ class BenchmarkSplit:
         return self.spec.folds or 1
 
     def stage(self, cohort: StageNode, label: str) -> StageNode:
-        """The stage that divides a cohort's patients."""
+        """Return the stage that divides a cohort's patients."""
         params = {**self.spec.model_dump(mode="json"), "limit": self.limit}
         inputs = {"cohort": StageOutput(cohort)}
         return StageNode("split", label, "eagbench.stages.split:assign", params, inputs)

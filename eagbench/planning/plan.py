@@ -1,4 +1,4 @@
-"""A plan as data: the grid's cells and the stages behind them. It can be printed before anything runs."""
+"""A plan as data: the cells of the grid and the stages behind them, printable before anything runs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from eagbench.planning.method_plan import PlannedMethod
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldStages:
-    """The stages of one fold that a cell's score is made from.
+    """The stages of one fold from which a cell is scored.
 
     Attributes:
         predict: Answers to held-out cases.
         reference_salience: The reference expert's weights on the same cases; None without a reference expert.
-        frequency_baseline: The features most often on top in training; None without a reference expert.
-        recalibration: The curve fitted on the method's answers to tuning cases; None if none is asked for.
+        frequency_baseline: The features that most often rank top in training; None without a reference expert.
+        recalibration: The curve fitted on the method's answers to tuning cases; None if the benchmark wants none.
     """
 
     predict: StageNode
@@ -32,14 +32,14 @@ class FoldStages:
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One method, seed, condition and pair of domains of the grid.
+    """One cell of the grid: a method, seed, condition and pair of domains.
 
     Attributes:
-        key: What tells it from the others.
+        key: Identifies it among the cells.
         condition: Clean, or a perturbation at a severity.
         pair: Where the method was trained and where it is evaluated.
-        score: The stage that gives its numbers; None where the condition means nothing for this kind of method.
-        folds: The stages that `score` reads, by fold; empty where there is no such stage.
+        score: The stage that computes its numbers; None where the condition does not apply to this kind of method.
+        folds: The stages that `score` reads, by fold; empty where `score` is None.
     """
 
     key: CellKey
@@ -64,20 +64,20 @@ class Plan:
     """What a run will do.
 
     Attributes:
-        loaded: The benchmark and where each value of it stands.
-        limit: Patients to take before the split, None for all.
+        loaded: The benchmark, and the place in its files of each value.
+        limit: Patients to take before the split; None for all.
         transfer: The domains, and where methods are trained and evaluated.
-        references: For each evaluated domain, in order, the stage that scores probabilities that came with the data.
-        subgroups: For each evaluated domain, in order, the stage that says which cases are reported apart; empty if the
-            benchmark names no facts.
+        references: For each evaluated domain, in order, the stage that scores probabilities that came with its data.
+        subgroups: For each evaluated domain, in order, the stage that assigns cases to subgroups; empty if the
+            benchmark names no facts to divide them by.
         methods: The methods in the benchmark's order.
         conditions: The conditions in order, clean first.
         cells: The grid.
         metrics: The metrics' components.
         trackers: The trackers' components.
         nodes: Every stage, each after those it needs.
-        packages: The third-party distributions that its numbers depend on, with their versions.
-        notes: What the user should know, for example that a component has another name now.
+        packages: Third-party distributions that its numbers depend on, with their versions.
+        notes: Things to tell the user, for example that a component has been renamed.
     """
 
     loaded: LoadedBenchmark
@@ -101,11 +101,11 @@ class Plan:
 
     @property
     def is_synthetic(self) -> bool:
-        """Whether numbers come from generated records, in one domain at least."""
+        """Whether any of its numbers come from generated records: true if at least one domain is synthetic."""
         return any(domain.access == "synthetic" for domain in self.transfer.domains)
 
     def shared(self) -> frozenset[str]:
-        """Names, by fingerprint, the stages that every cell needs: if one of these fails there is no run."""
+        """Return the fingerprints of the stages that every cell needs: if one of them fails, there is no run."""
         transfer = self.transfer
         stages = [*self.references, *(domain.split for domain in transfer.domains)]
         if transfer.shared is not None:

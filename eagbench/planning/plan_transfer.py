@@ -1,4 +1,4 @@
-"""Lays out the domains of a benchmark and their pairs."""
+"""Lay out the domains of a benchmark and their pairs."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from eagbench.planning.stage_graph import StageGraph
 
 
 class ContentHashes(Protocol):
-    """Who knows the hash of what lies in files; the store does, and remembers it."""
+    """Hash the content of files; the store does this, and remembers the hashes."""
 
     def content_hash(self, files: list[Path]) -> str:
-        """Hashes the content of files."""
+        """Hash the content of files."""
 
 
 def plan_transfer(graph: StageGraph, split: PatientSplit, contents: ContentHashes) -> Transfer:
-    """Lays out the domains and their pairs.
+    """Lay out the domains and their pairs.
 
     Args:
         graph: The plan's stages.
-        split: Who divides the patients.
-        contents: Who hashes the files of data sets.
+        split: How to divide the patients.
+        contents: Hashes the files of data sets.
 
     Raises:
         UserError: A domain is unknown, its data are missing, or two domains may share patients.
@@ -46,7 +46,7 @@ def plan_transfer(graph: StageGraph, split: PatientSplit, contents: ContentHashe
 
 
 def domain_name(name: str, access: str) -> str:
-    """Names a domain in results; a synthetic one says so wherever its numbers appear."""
+    """Name a domain in results, marking a synthetic one wherever its numbers appear."""
     return f"{name} (SYNTHETIC)" if access == "synthetic" else name
 
 
@@ -57,7 +57,7 @@ class _DataSets:
     contents: ContentHashes
 
     def domain(self, name: str | None) -> Domain:
-        """Makes the domain of a whole data set: that of `data` for no name."""
+        """Make the domain of a whole data set: the one under `domains` with this name, or that of `data` if None."""
         benchmark = self.graph.benchmark
         spec = benchmark.data if name is None else benchmark.domains[name]
         assert spec is not None
@@ -70,7 +70,7 @@ class _DataSets:
         return Domain(shown, shown, cohort, split, access, frozenset({shown}), hospitals)
 
     def _cohort(self, spec: ComponentSpec, path: KeyPath) -> tuple[StageNode, Any]:
-        """Declares the stage that loads a data set; returns the data set's component beside it."""
+        """Declare the stage that loads a data set, and return it with the data set's component."""
         registered, params = self.graph.validated("dataset", spec.name, spec.params, path)
         dataset: Any = registered.component(params)
         files = list(dataset.files())
@@ -123,7 +123,7 @@ def _of_one_data_set(data_sets: _DataSets) -> Transfer:
     pairs: list[tuple[Domain, Domain]] = []
     for word in spec.train:
         if word == LEAVE_ONE_OUT:
-            # A model of all domains but one is evaluated on that one.
+            # Train on all domains but one, evaluate on that one.
             for target in evaluate:
                 rest = tuple(n for n in names if domain_name(n, whole.access) not in target.holds)
                 pairs.append((domain(rest, f"all but {next(n for n in names if n not in rest)}"), target))
@@ -132,13 +132,13 @@ def _of_one_data_set(data_sets: _DataSets) -> Transfer:
         else:
             for name in _each((word,), names):
                 pairs.extend((domain((name,), name), target) for target in evaluate)
-    # What tells the domains apart would tell a model where it is; nobody sees it.
+    # Hide the fact that divides the domains from every method: it would tell a model which domain it is in.
     shared = _shared(graph, [whole], (fact,))
     return _transfer(graph, list(dict.fromkeys(pairs)), shared, shared)
 
 
 def _values_of(graph: StageGraph, fact: str) -> list[str]:
-    """Returns the values of a fact by which the benchmark's data set can be divided."""
+    """Return the values of a fact by which the benchmark's data set can be divided."""
     data = graph.benchmark.data
     assert data is not None
     registered, params = graph.validated("dataset", data.name, data.params, ("data",))
@@ -153,7 +153,7 @@ def _values_of(graph: StageGraph, fact: str) -> list[str]:
 
 
 def _check_words(graph: StageGraph, fact: str, names: Sequence[str]) -> None:
-    """Refuses a domain to train or evaluate in that is no value of the fact."""
+    """Refuse a training or evaluation domain that is not a value of the fact."""
     spec = graph.benchmark.transfer
     assert spec is not None
     for key, listed, words in (
@@ -170,7 +170,7 @@ def _check_words(graph: StageGraph, fact: str, names: Sequence[str]) -> None:
 
 
 def _part_of(graph: StageGraph, whole: Domain, fact: str, values: tuple[str, ...], label: str) -> Domain:
-    """Makes the domain of the cases of a data set whose fact has one of the values."""
+    """Make the domain of the cases of a data set whose fact has one of the values."""
     select = graph.add(
         StageNode(
             "domain",
@@ -215,7 +215,7 @@ def _transfer(
 def _shift(graph: StageGraph, train: Domain, target: Domain, shared: StageNode) -> StageNode | None:
     if train.holds & target.holds:
         return None
-    # One comparison for both directions.
+    # Sort the two, so that both directions share one comparison.
     first, second = sorted((train, target), key=lambda domain: domain.name)
     inputs: dict[str, Input] = {
         name: CasesInput(domain.split, 0, "train", concepts=shared)
@@ -234,7 +234,7 @@ def _shift(graph: StageGraph, train: Domain, target: Domain, shared: StageNode) 
 
 
 def _refuse_shared_patients(graph: StageGraph, domains: Sequence[Domain]) -> None:
-    """Refuses domains that may share patients, who could be trained on in one and held out in another."""
+    """Refuse domains that may share patients: one could be trained on in one domain and held out in another."""
     for i, first in enumerate(domains):
         for second in domains[i + 1 :]:
             if first.cohort.content is not None and first.cohort.content == second.cohort.content:

@@ -1,4 +1,4 @@
-"""The stages and components of a plan under way: each stage once, each component validated and with its version."""
+"""The stages and components of a plan in the making: each stage once, each component validated and versioned."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from eagbench.errors import UserError
 from eagbench.registry.code_versions import CodeVersion, code_version
 from eagbench.registry.plugins import Registered, Registry
 
-# Turns declared inputs into cases, labels and perturbed records before a stage's function is called.
+# This module turns declared inputs into cases, labels and perturbed records before a stage's function is called.
 _RESOLVES_INPUTS = "eagbench.execution.resolve"
 
 
 class StageGraph:
-    """Makes the components and stages of one plan.
+    """Make the components and stages of one plan.
 
     Args:
         loaded: The benchmark.
         registry: The installed components.
 
     Attributes:
-        packages: The third-party distributions that the plan's numbers depend on so far, with their versions.
-        notes: What the user should know, for example that a component has another name now; each once.
+        packages: Third-party distributions that the plan's numbers depend on so far, with their versions.
+        notes: Things to tell the user, for example that a component has been renamed; each once.
     """
 
     def __init__(self, loaded: LoadedBenchmark, registry: Registry) -> None:
@@ -46,11 +46,11 @@ class StageGraph:
         return self.loaded.benchmark
 
     def place(self, path: KeyPath) -> str:
-        """Says where a value stands in the user's file."""
+        """Say where in the user's file a value is."""
         return self.loaded.source.place(path)
 
     def validated(self, kind: str, name: str, params: Mapping[str, Any], path: KeyPath) -> tuple[Registered, BaseModel]:
-        """Looks a component up and validates its parameters.
+        """Look up a component and validate its parameters.
 
         Raises:
             UserError: The component is unknown, or a parameter does not fit.
@@ -60,10 +60,10 @@ class StageGraph:
         return registered, validate_params(model, params, self.loaded.source, path)
 
     def found(self, kind: str, name: str, path: KeyPath) -> Registered:
-        """Looks a component up, and notes if it has another name now.
+        """Look up a component, and note if it has been renamed.
 
         Raises:
-            UserError: There is none of that name.
+            UserError: No component has that name.
         """
         registered = self.registry.get(kind, name, where=self.place(path))
         if registered.name != name:
@@ -73,11 +73,11 @@ class StageGraph:
     def use(
         self, kind: str, name: str, params: Mapping[str, Any], path: KeyPath, *, content: bool = False
     ) -> ComponentUse:
-        """Validates a component's parameters and notes the version of its code.
+        """Validate a component's parameters and record the version of its code.
 
-        With `content`, parameters that are paths are kept apart: the hash of what lies there stands for them. A
-        component that is made of others says so in its traits (`parts`): they are validated as well, and their code
-        counts with its own.
+        With `content`, parameters that are paths are kept apart: the hash of the files there represents them in the
+        fingerprint. A component made of others declares them in its traits (`parts`): they are validated too, and their
+        code counts with its own.
         """
         registered, model = self.validated(kind, name, params, path)
         values = model.model_dump(mode="json")
@@ -98,7 +98,7 @@ class StageGraph:
         )
 
     def named(self, kind: str, spec: str | Mapping[str, Any], path: KeyPath) -> ComponentUse:
-        """Validates a component given as its name, or as a mapping with `name` and parameters."""
+        """Validate a component given as its name, or as a mapping with `name` and parameters."""
         mapping = {"name": spec} if isinstance(spec, str) else dict(spec)
         name = mapping.pop("name", None)
         if not isinstance(name, str):
@@ -106,7 +106,7 @@ class StageGraph:
         return self.use(kind, name, mapping, path)
 
     def add(self, node: StageNode) -> StageNode:
-        """Adds a stage, with the version of the code behind it; returns the same object for the same fingerprint.
+        """Add a stage with the version of the code behind it, and return the same object for the same fingerprint.
 
         Raises:
             UserError: Its code needs a package that is not installed.

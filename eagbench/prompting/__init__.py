@@ -1,1 +1,1 @@
-"""How a case becomes text, what a policy is asked to write, and how its answer is read."""
+"""Rendering cases as text, prompting policies and parsing their answers."""

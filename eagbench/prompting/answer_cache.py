@@ -1,9 +1,9 @@
-"""What was asked of a server and what it answered: kept in the store, so that a run taken up again asks nothing twice.
+"""A cache of requests to a server and their answers. It is in the store, so that a resumed run repeats no request.
 
     <store>/responses/<first two digits>/<hash of the request>.json
 
-One file per request, written whole or not at all, so that several processes may share the folder. The request itself
-(a patient's record stands in it) is not stored, only its hash.
+There is one file per request. Each is written atomically, so several processes may share the folder. The request
+contains a patient's record, so only its hash is stored.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ FOLDER = "responses"
 
 
 class ResponseCache:
-    """Answers by request.
+    """A cache of answers by request.
 
     Args:
-        root: Where the answers lie.
-        not_before: Answers from before this time (seconds since 1970) are not used: `--fresh` asks anew.
+        root: Folder of the answers.
+        not_before: Ignore answers from before this time (seconds since 1970), so that `--fresh` sends requests again.
 
     Attributes:
-        costs: What the answers cost beyond the tokens that a method counts, by name; added to its stage's costs.
+        costs: Costs of the answers, by name, beyond the tokens that a method counts. They are added to the stage's
+            costs.
     """
 
     def __init__(self, root: Path, not_before: float = 0.0) -> None:
@@ -42,15 +43,16 @@ class ResponseCache:
 
     @staticmethod
     def key(request: Mapping[str, Any]) -> str:
-        """Names a request.
+        """Hash a request.
 
         Args:
-            request: JSON values: all that decides the answer (server, model, parameters, prompt, seed and sample).
+            request: JSON values: everything that determines the answer (server, model, parameters, prompt, seed and
+                sample).
         """
         return content_hash(dict(request))
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """The answer to a request, None if there is none yet."""
+        """Return the answer to a request, or None if there is none from `not_before` on."""
         try:
             stored = json.loads(self._path(key).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -59,7 +61,7 @@ class ResponseCache:
         return answer if stored["time"] >= self.not_before else None
 
     def put(self, key: str, answer: Mapping[str, Any]) -> None:
-        """Keeps an answer; safe from several threads and processes."""
+        """Store an answer; safe across threads and processes."""
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
@@ -67,11 +69,11 @@ class ResponseCache:
         temporary.replace(path)
 
     def forget(self, key: str) -> None:
-        """Removes an answer that turned out to be of no use."""
+        """Delete an answer that turned out to be useless."""
         self._path(key).unlink(missing_ok=True)
 
     def add_cost(self, name: str, amount: float) -> None:
-        """Adds to `costs`."""
+        """Add an amount to `costs`."""
         with self._lock:
             self.costs[name] = self.costs.get(name, 0.0) + amount
 
@@ -84,7 +86,10 @@ _current: ContextVar[ResponseCache | None] = ContextVar("response_cache", defaul
 
 @contextlib.contextmanager
 def answering_from(cache: ResponseCache) -> Iterator[None]:
-    """What `response_cache` returns within, in this thread: the runner names the cache of each stage."""
+    """Make `response_cache` return this cache inside the context, in this thread.
+
+    The runner uses it to set the cache of each stage.
+    """
     token = _current.set(cache)
     try:
         yield
@@ -93,5 +98,5 @@ def answering_from(cache: ResponseCache) -> Iterator[None]:
 
 
 def response_cache() -> ResponseCache:
-    """The cache of the stage that runs, else that of the user's store."""
+    """Return the cache of the running stage, or else that of the user's store."""
     return _current.get() or ResponseCache(default_root() / FOLDER)

@@ -1,4 +1,4 @@
-"""From an opened policy and cases to predictions: the one way for every method that prompts."""
+"""Predictions of an opened policy for cases. Every method that prompts uses these functions."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _CHUNK = 256
 
 
 def open_policy(folder: Path) -> LanguageModel:
-    """Opens the model in a policy folder, by the component that its `policy.json` names.
+    """Open the model in a policy folder with the component that its `policy.json` names.
 
     Args:
-        folder: Holds `policy.json` (`{"name": ..., "params": ...}`) and what the policy's `prepare`, or a training
+        folder: Contains `policy.json` (`{"name": ..., "params": ...}`) and what the policy's `prepare`, or a training
             stage, wrote.
     """
     from eagbench.registry.plugins import load_registry
@@ -47,17 +47,17 @@ def open_policy(folder: Path) -> LanguageModel:
 
 
 def answer_with_policy(cases: Cases, run: StageRun, style: Style, max_new_tokens: int) -> list[Prediction]:
-    """What a method's `predict` does whose policy answers alone: no expert, no label.
+    """Make the predictions of a method whose policy answers alone, without an expert or labels.
 
     Args:
         cases: N cases, unlabelled.
-        run: Its inputs hold the folders `policy` and `record_text`, its parameters the benchmark's `answer`,
-            and whether the policy's `attention` is to be measured. The tokens written are added to its costs.
-        style: The format asked for.
-        max_new_tokens: Bound on the tokens of one text.
+        run: Its inputs contain the folders `policy` and `record_text`. Its parameters contain the benchmark's `answer`
+            and `attention`: whether to measure the policy's attention. The generated tokens are added to its costs.
+        style: The answer format.
+        max_new_tokens: Maximum number of new tokens per text.
 
     Returns:
-        N predictions in the order of the cases; with `prior_corrected` if the policy was taught answers.
+        N predictions in the order of the cases, with `prior_corrected` if the policy was trained on answers.
     """
     model = open_policy(run.inputs["policy"])
     record_text = RecordText.load(run.inputs["record_text"])
@@ -93,20 +93,21 @@ def answer_cases(
     max_new_tokens: int,
     progress: Callable[..., Iterable[Any]] = no_progress,
 ) -> list[Prediction]:
-    """Asks a policy about every case and reads its answers.
+    """Ask a policy about every case and parse its answers.
 
     Args:
         model: The opened policy.
         cases: N cases, unlabelled.
         record_text: The fitted record text.
-        style: The format asked for.
-        answer: How the probability is read.
-        seed: Seed of sampling (`mean_of_n`).
-        max_new_tokens: Bound on the tokens of one text.
+        style: The answer format.
+        answer: How to get the probability.
+        seed: Sampling seed (`mean_of_n`).
+        max_new_tokens: Maximum number of new tokens per text.
         progress: Wraps the loop with a progress bar.
 
     Returns:
-        N predictions in the order of the cases, each with its trajectories; probability None where nothing was parsed.
+        N predictions in the order of the cases, each with its trajectories. The probability is None if no answer could
+        be parsed.
     """
     return answer_prompts(
         model,
@@ -131,7 +132,10 @@ def answer_prompts(
     max_new_tokens: int,
     progress: Callable[..., Iterable[Any]] = no_progress,
 ) -> list[Prediction]:
-    """As `answer_cases`, for methods that write their own prompts (few-shot, an expert's output in the prompt)."""
+    """Ask a policy about every case with the method's own prompts, and parse its answers as `answer_cases` does.
+
+    Examples are few-shot prompts, or prompts with an expert's output.
+    """
     ask = {"greedy": _greedy, "mean_of_n": _mean_of_n, "expectation": _expectation}[answer.mode]
     question = _Question(model, style, answer, FeatureVocabulary(cases.features), seed, max_new_tokens)
     starts = range(0, len(cases), _CHUNK)
@@ -144,7 +148,7 @@ def answer_prompts(
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """How the cases of one call are asked and their answers read."""
+    """The settings with which one call asks about its cases and parses their answers."""
 
     model: LanguageModel
     style: Style
@@ -154,7 +158,7 @@ class _Question:
     max_new_tokens: int
 
     def write(self, prompts: Sequence[str], temperature: float, stop: str) -> list[Generation]:
-        """Lets the model write, and holds it to its contract."""
+        """Generate texts with the model, and check that they follow its contract."""
         sampling = Sampling(self.max_new_tokens, temperature=temperature, stop=(stop,))
         texts = self.model.generate(prompts, sampling, self.seed)
         try:
@@ -165,7 +169,7 @@ class _Question:
         return texts
 
     def read(self, case: Case, text: Generation) -> Trajectory:
-        """Reads an answer strictly."""
+        """Parse an answer strictly."""
         return read_answer(self.style, case, text.text, text.tokens, self.vocabulary)
 
 
@@ -208,7 +212,10 @@ def _expectation(question: _Question, cases: Sequence[Case], prompts: Sequence[s
 
 
 def _prediction(answer: AnswerMode, probability: float | None, trajectories: Sequence[Trajectory]) -> Prediction:
-    """Of several texts the first one's citations stand for the case, since a mean of lists means nothing."""
+    """Make the prediction of a case from its texts.
+
+    The cited features are those of the first text, because a mean of lists is meaningless.
+    """
     return Prediction(
         case_id=trajectories[0].case_id,
         probability=probability,

@@ -1,8 +1,8 @@
-"""Reading and writing answers. Reading is strict and never raises: what can't be read has no probability.
+"""Parsing and writing answers. Parsing is strict and never raises: an answer that can't be parsed has no probability.
 
 A probability is a plain decimal from 0 to 1 between the style's answer tags: `0.35`, `.35`, `1`. Percentages (`35`,
-`35%`), words, exponents, several answers, and an answer whose closing tag is missing (it may have been cut short) are
-unparsed. Tags count in their exact spelling.
+`35%`), words, exponents, several answers, and an answer without its closing tag (it may have been cut short) are
+unparsed. Tags must be spelt exactly.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ class FeatureVocabulary:
                 self._others[other] = None if other in self._others else feature.name
 
     def match(self, text: str) -> str | None:
-        """The feature that a text names, None if it names none."""
+        """Return the feature that a text names, or None if it names none."""
         folded = _folded(text)
         return self._names.get(folded) or self._others.get(folded)
 
 
 def read_answer(style: Style, case: Case, text: str, tokens: int, vocabulary: FeatureVocabulary) -> Trajectory:
-    """Reads what a policy wrote.
+    """Parse a policy's answer.
 
     Args:
-        style: The format that was asked for.
+        style: The answer format.
         case: The case.
-        text: The text, to the letter.
-        tokens: Number of tokens written.
+        text: The text, exactly as it was generated.
+        tokens: Number of generated tokens.
         vocabulary: Names of the features.
     """
     sections = _sections(style, text)
@@ -72,7 +72,7 @@ def write_answer(
     probability: float,
     question: str,
 ) -> str:
-    """A well-formed answer, which `read_answer` reads back.
+    """Write a well-formed answer that `read_answer` can parse.
 
     Args:
         style: The format.
@@ -91,15 +91,15 @@ def write_answer(
 
 
 def probability_text(probability: float) -> str:
-    """A probability in two decimals, or in as many as it takes to be read back unchanged."""
+    """Format a probability with two decimals, or with as many as it takes to read it back unchanged."""
     text = f"{probability:.2f}"
     return text if float(text) == probability else np.format_float_positional(probability)
 
 
 def text_up_to_answer(style: Style, text: str) -> str | None:
-    """The text to the end of its answer's opening tag, None if no answer was begun.
+    """Return the text up to the end of the answer's opening tag, or None if no answer was begun.
 
-    A tag inside reasoning that was not closed does not begin an answer.
+    A tag inside unclosed reasoning does not begin an answer.
     """
     start = _reasoning_end(style, text)
     position = -1 if start is None else text.find(style.answer_open, start)
@@ -107,13 +107,13 @@ def text_up_to_answer(style: Style, text: str) -> str | None:
 
 
 def answer_text(style: Style, text: str) -> str | None:
-    """What was written after the answer's opening tag, up to the closing one; None if no answer was begun."""
+    """Return the text after the answer's opening tag, up to the closing one, or None if no answer was begun."""
     begun = text_up_to_answer(style, text)
     return None if begun is None else text[len(begun) :].partition(style.answer_close)[0]
 
 
 def _reasoning_end(style: Style, text: str) -> int | None:
-    """Where the text after `<think>` ... `</think>` begins; None if the reasoning was not closed."""
+    """Find where the text after `<think>` ... `</think>` begins; return None if the reasoning was not closed."""
     if style.name != "think_answer":
         return 0
     close = text.rfind("</think>")
@@ -123,7 +123,7 @@ def _reasoning_end(style: Style, text: str) -> int | None:
 
 
 def _sections(style: Style, text: str) -> list[tuple[str, str, bool]]:
-    """(opening tag, text up to the next tag, whether that is its own closing tag) in order."""
+    """Split a text into (opening tag, text up to the next tag, whether that is the matching closing tag) in order."""
     start = _reasoning_end(style, text)
     if start is None:
         return []
@@ -151,7 +151,7 @@ def _probability(style: Style, sections: Sequence[tuple[str, str, bool]]) -> flo
 
 
 def _steps(sections: Sequence[tuple[str, str, bool]]) -> tuple[tuple[str, str], ...]:
-    """A subquestion counts with the answer that directly follows it."""
+    """Collect the subquestions that are directly followed by an answer, with that answer."""
     return tuple(
         (subquestion, answer)
         for (first, subquestion, _), (second, answer, _) in pairwise(sections)

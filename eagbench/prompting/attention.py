@@ -1,4 +1,4 @@
-"""What a policy looks at when it answers: its own attention over the features of the record, not what it cites."""
+"""A policy's own attention over the features of a record when it answers, as opposed to the features it cites."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _CHUNK = 256
 
 
 def attention_probe(model: LanguageModel) -> AttentionProbe:
-    """The model, if its attention can be measured.
+    """Return the model if its attention can be measured.
 
     Raises:
-        UserError: It can't.
+        UserError: Its attention can't be measured.
     """
     if not isinstance(model, AttentionProbe):
         raise UserError(
@@ -41,18 +41,18 @@ def measure_attention(
     texts: Sequence[str],
     style: Style,
 ) -> list[dict[str, float] | None]:
-    """The model's attention per feature at the moment of its answers.
+    """Measure the model's attention to each feature at the moment of its answers.
 
     Args:
         model: The policy.
         prompts: N prompts.
-        spans: For each prompt where each feature's text stands in it.
-        texts: For each prompt what was written, to the letter.
-        style: The format.
+        spans: For each prompt, the span of each feature's text in it.
+        texts: For each prompt, the generated text, exactly as it was written.
+        style: The answer format.
 
     Returns:
-        For each prompt the attention per token of each feature, normalised to sum 1 over the features that stand in
-        the prompt, empty if none does; None where no answer was begun.
+        For each prompt, the attention per token of each feature, normalised to sum to 1 over the features in the
+        prompt; empty if the prompt has no feature; None if no answer was begun.
     """
     begun = [text_up_to_answer(style, text) for text in texts]
     asked = [i for i, text in enumerate(begun) if text is not None]
@@ -79,18 +79,18 @@ def with_attention(
     style: Style,
     progress: Callable[..., Iterable[Any]] = no_progress,
 ) -> list[Prediction]:
-    """The predictions with the policy's attention on the first trajectory of each.
+    """Add the policy's attention to the first trajectory of each prediction.
 
     Args:
         predictions: N predictions by this model, each with its trajectories, in the order of the cases.
         model: The opened policy.
-        cases: The cases that it was asked about with `prompt_text`.
+        cases: The cases of the predictions. Their prompts are those of `prompt_text`.
         record_text: The fitted record text.
-        style: The format.
+        style: The answer format.
         progress: Wraps the loop with a progress bar.
 
     Raises:
-        UserError: The policy does not give its attention.
+        UserError: The policy does not expose its attention.
     """
     probe = attention_probe(model)
     result: list[Prediction] = []

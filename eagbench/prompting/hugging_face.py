@@ -1,4 +1,4 @@
-"""The one place where transformers is imported quietly: nothing but results goes to the terminal."""
+"""The only place that imports transformers quietly, so that only results appear in the terminal."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def quiet_transformers() -> Any:
-    """Imports transformers with its progress bars and warnings off.
+    """Import transformers with its progress bars and warnings off.
 
-    Tokenizers stay single-threaded: stages run beside each other, and forked workers would warn.
+    Tokenizers stay single-threaded, because stages run in parallel and forked workers would warn.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import transformers

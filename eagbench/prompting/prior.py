@@ -1,14 +1,15 @@
-"""The share of positive cases that a policy learnt from, and what its answers are with that share put right.
+"""Prior correction: a policy's answers, adjusted to the share of positive cases in the population.
 
-A policy that was taught answers on balanced or selected cases answers as if the outcome were as common as it was there.
-Its answers are corrected by Bayes' rule: the odds are divided by the prior odds of what was learnt from and multiplied
-by those of the population (Saerens, Latinne and Decaestecker, Neural Computation 2002, equation 2.4; Elkan, IJCAI 2001,
-theorem 2). With r = population / learnt and s = (1 - population) / (1 - learnt),
+A policy that was trained on balanced or selected cases answers as if the outcome were as common as among them. Bayes'
+rule corrects its answers: the odds are divided by the prior odds of the training examples and multiplied by those of
+the population (Saerens, Latinne and Decaestecker, Neural Computation 2002, equation 2.4; Elkan, IJCAI 2001, theorem 2).
+With r = population / learnt and s = (1 - population) / (1 - learnt),
 
     p' = p r / (p r + (1 - p) s).
 
-It is exact if the policy's answers were the posterior under the prior it learnt from, and if records look alike within
-each class in both. It mends no other miscalibration, and it never changes the order of a policy's answers.
+The correction is exact under two conditions: the policy's answers were the posterior under the prior it learnt from,
+and records have the same distribution within each class in both populations. It fixes no other miscalibration, and it
+never changes the order of a policy's answers.
 """
 
 from __future__ import annotations
@@ -30,22 +31,22 @@ class LearntPrior:
     """Two shares of positive cases.
 
     Attributes:
-        learnt: Among what the answers were learnt from, repeats counted.
-        population: Among all training cases of the fold, before any selection or balancing.
+        learnt: Share among the examples that the policy was trained on, repeats counted.
+        population: Share among all training cases of the fold, before any selection or balancing.
     """
 
     learnt: float
     population: float
 
     def corrected(self, probability: float) -> float | None:
-        """The answer as it would be under the population's prior.
+        """Correct an answer to the population's prior.
 
         Args:
             probability: The policy's answer, in [0, 1].
 
         Returns:
-            In [0, 1]; 0 stays 0 and 1 stays 1. None if one class only was learnt from: its odds are infinite or 0, and
-            nothing leads back from there.
+            In [0, 1]; 0 stays 0 and 1 stays 1. None if the policy was trained on one class only: its prior odds are
+            then infinite or 0, and no correction exists.
         """
         if not 0 < self.learnt < 1:
             return None
@@ -55,11 +56,13 @@ class LearntPrior:
 
 
 def write_prior(folder: Path, learnt_labels: Sequence[int] | IntArray, training_labels: IntArray) -> None:
-    """Writes `prior.json` into a policy folder. Every stage that teaches answers does; the last one counts.
+    """Write `prior.json` into a policy folder.
+
+    Every stage that trains on answers writes it, and the last one counts.
 
     Args:
         folder: The policy folder.
-        learnt_labels: Label of each example that was learnt from, repeats included, at least one.
+        learnt_labels: Label of each example that the policy was trained on, repeats included, at least one.
         training_labels: Labels of all training cases of the fold, (N,).
     """
     prior = LearntPrior(float(np.mean(learnt_labels)), float(np.mean(training_labels)))
@@ -67,6 +70,6 @@ def write_prior(folder: Path, learnt_labels: Sequence[int] | IntArray, training_
 
 
 def read_prior(folder: Path) -> LearntPrior | None:
-    """What `write_prior` wrote; None for a policy that was taught no answers."""
+    """Read what `write_prior` wrote; return None for a policy that was not trained on answers."""
     path = folder / _FILE
     return LearntPrior(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None

@@ -25,7 +25,7 @@ Span = tuple[int, int]
 
 
 class RecordText:
-    """Turns cases into text. Quantile edges are fitted on unlabelled training cases; the other forms need no fit.
+    """Renders cases as text. Quantile edges are fitted on unlabelled training cases; the other forms need no fit.
 
     Args:
         params: The wording.
@@ -37,7 +37,7 @@ class RecordText:
         self._edges = {name: tuple(values) for name, values in (edges or {}).items()}
 
     def fit(self, cases: Cases) -> RecordText:
-        """Sets the quantile edges from the values that the text would show.
+        """Fit the quantile edges to the values that the text would show.
 
         Args:
             cases: Training cases, unlabelled.
@@ -65,18 +65,18 @@ class RecordText:
         return self
 
     def save(self, folder: Path) -> None:
-        """Writes parameters and edges as JSON into `folder`."""
+        """Write the parameters and edges as JSON into `folder`."""
         state = {"params": self.params.model_dump(mode="json"), "edges": self._edges}
         (folder / _FILE).write_text(json.dumps(state, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> RecordText:
-        """What `save` wrote."""
+        """Load what `save` wrote."""
         state = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         return cls(RecordTextParams.model_validate(state["params"]), state["edges"])
 
     def render(self, case: Case, cases: Cases) -> str:
-        """The record as text.
+        """Render the record of a case as text.
 
         Args:
             case: The case; its features are written in its own order.
@@ -85,7 +85,10 @@ class RecordText:
         return self.render_with_spans(case, cases)[0]
 
     def render_with_spans(self, case: Case, cases: Cases) -> tuple[str, dict[str, Span]]:
-        """As `render`, and where each feature's text (its name, its values and what describes them) stands in it."""
+        """Render the record as `render` does, and also return the span of each feature's text.
+
+        A span covers the feature's name, its values and their description.
+        """
         if self.params.values == "quantile":
             separator = " "
             text = self._quantile_legend(cases) + " ".join(self._static_units(case, cases))
@@ -101,15 +104,18 @@ class RecordText:
         return text, spans
 
     def feature_texts(self, case: Case, cases: Cases) -> dict[str, str]:
-        """The text of each feature, in the case's order.
+        """Return the text of each feature, in the case's order.
 
-        In the quantile form a feature without a value (or unknown to the training cases) has no entry: the form is
-        meant to be short, and what is not listed was not measured. The other forms write NaN.
+        In the quantile form, a feature without a value (or unknown to the training cases) has no entry. The form is
+        meant to be short, and a feature that is not listed was not measured. The other forms write NaN.
         """
         return {name: text for name, text in self._feature_lines(case, cases) if name is not None}
 
     def _feature_lines(self, case: Case, cases: Cases) -> list[tuple[str | None, str]]:
-        """Each feature's name and text in the case's order, and in their places the further lines, without a name."""
+        """Return each feature's name and text in the case's order.
+
+        Distractors are lines without a name, each in its place.
+        """
         times, shown = self._shown(case.values, case.times, cases)  # (P,), (P, F)
         described = {feature.name: feature for feature in cases.features}
         lines: list[tuple[str | None, str]] = []
@@ -138,7 +144,7 @@ class RecordText:
         return self._line(line.feature, shown[:, 0])
 
     def _shown(self, values: FloatArray, times: FloatArray, cases: Cases) -> tuple[FloatArray, FloatArray]:
-        """Times and values that the text shows.
+        """Select the times and values that the text shows.
 
         Returns:
             Times in hours, shape (P,), the ends of the periods; values, shape (P, F).
@@ -231,7 +237,10 @@ def _sex(case: Case) -> str:
 
 
 def _number(value: float) -> str:
-    """Four significant digits without an exponent (values are float32, whose further digits are noise)."""
+    """Format a number with four significant digits, without an exponent.
+
+    Values are float32, so further digits are noise.
+    """
     if np.isnan(value):
         return "NaN"
     return np.format_float_positional(float(value), precision=4, unique=False, fractional=False, trim="-")

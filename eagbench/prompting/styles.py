@@ -1,4 +1,4 @@
-"""The three ways in which a policy is asked to answer, and the prompt that asks.
+"""The three answer formats, and the prompts that ask for them.
 
 `question_decomposition` is the policy question decomposition (PQD) of EAG-RL (arXiv 2508.13579), with its tags;
 `vanilla` and `think_answer` are the paper's baselines.
@@ -21,14 +21,14 @@ ANSWER_LEVELS: tuple[str, ...] = tuple(f"{percent / 100:.2f}" for percent in ran
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """A format of answers.
+    """An answer format.
 
     Attributes:
         name: The name in the YAML.
         instruction: What the prompt says about the format.
         tags: Every tag of the format, opening tags before closing ones.
-        answer_open: The tag after which the probability stands.
-        answer_close: The tag that ends it. An answer without it may have been cut short and can't be read.
+        answer_open: The tag before the probability.
+        answer_close: The tag after the probability. An answer without it may have been cut short and can't be parsed.
         cites_features: Whether the answer lists the features it found important.
     """
 
@@ -93,15 +93,15 @@ STYLES: dict[str, Style] = {
 
 
 def question(task: Task) -> str:
-    """What is asked of every case of a task."""
+    """Write the question about every case of a task."""
     return f"How likely is it that this patient will {task.outcome}?"
 
 
 def prompt_text(style: Style, case: Case, cases: Cases, record_text: RecordText) -> str:
-    """The whole prompt for one case: role, record, question, format.
+    """Write the full prompt for one case: role, record, question, format.
 
     Args:
-        style: The format asked for.
+        style: The answer format.
         case: The case.
         cases: Cases of the same cohort, for the description of task and features.
         record_text: The fitted record text; its `instructions` say how much the prompt explains.
@@ -110,7 +110,7 @@ def prompt_text(style: Style, case: Case, cases: Cases, record_text: RecordText)
 
 
 def prompt_with_spans(style: Style, case: Case, cases: Cases, record_text: RecordText) -> tuple[str, dict[str, Span]]:
-    """As `prompt_text`, and where each feature's text stands in the prompt."""
+    """Write the prompt as `prompt_text` does, and also return the span of each feature's text in it."""
     record, spans = record_text.render_with_spans(case, cases)
     prompt = compose_prompt(style, record, cases.task, record_text.params.instructions)
     offset = prompt.index(record)
@@ -118,7 +118,10 @@ def prompt_with_spans(style: Style, case: Case, cases: Cases, record_text: Recor
 
 
 def compose_prompt(style: Style, record: str, task: Task, instructions: Literal["full", "short"]) -> str:
-    """The prompt around a rendered record, ending with a line break after which the policy writes."""
+    """Write the prompt around a rendered record.
+
+    It ends with a line break, and the policy writes after that.
+    """
     if instructions == "short":
         return f"{record}\n{question(task)}\nFormat: {style.name}\n"
     return (

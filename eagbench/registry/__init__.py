@@ -1,1 +1,1 @@
-"""Which components are installed, and in which version of the code."""
+"""The installed components and the version of their code."""

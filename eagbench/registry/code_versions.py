@@ -1,8 +1,9 @@
-"""What of the code, the libraries and the machine changes numbers: it is part of every stage's fingerprint.
+"""The version of the code, libraries and machine behind a result: part of every stage's fingerprint.
 
-The version of a function or component is a hash over all code that its module imports (`import_closure`): of eagbench
-and of its own package as syntax trees without comments and docstrings, beside every file that is not Python in their
-packages; of third parties as their versions. What has PyTorch in it depends on the device as well.
+The version of a function or component is a hash over all code that its module imports (`import_closure`). Code of
+eagbench and of the component's own package enters as syntax trees without comments and docstrings, together with every
+non-Python file in these packages. Third-party code enters as versions. Code that uses PyTorch also depends on the
+device.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ class CodeVersion:
     """The version of the code behind a function or component.
 
     Attributes:
-        version: The name of the package that it stands in, and a hash.
+        version: The name of its package, and a hash.
         packages: The third-party distributions it depends on, with their versions.
-        absent: Packages that it can't do without and that are not installed.
+        absent: Required packages that are not installed.
     """
 
     version: str
@@ -35,10 +36,10 @@ class CodeVersion:
     absent: tuple[str, ...]
 
     def require(self, who: str, where: str | None = None) -> CodeVersion:
-        """Returns itself.
+        """Return this version if its required packages are installed.
 
         Raises:
-            UserError: A package that it can't do without is not installed.
+            UserError: A required package is not installed.
         """
         if self.absent:
             raise UserError(
@@ -51,13 +52,13 @@ class CodeVersion:
 
 @functools.cache
 def code_version(*modules: str) -> CodeVersion:
-    """Finds the version of the code that stands in modules.
+    """Find the version of the code in modules.
 
     Args:
-        modules: Full names; the first is that of the function or component itself.
+        modules: Full names; the first is the module of the function or component itself.
 
     Raises:
-        ModuleNotFoundError: There is no such module.
+        ModuleNotFoundError: A module does not exist.
     """
     name = f"version {' '.join(modules)}"
     facts = kept_code().get(name)
@@ -72,7 +73,7 @@ def code_version(*modules: str) -> CodeVersion:
 
 
 def _find(modules: tuple[str, ...]) -> tuple[dict[str, Any], frozenset[str]]:
-    """Follows the imports of modules; returns what was found, and the files that it was found in."""
+    """Follow the imports of modules; return the version, and the files it was found in."""
     closures = [import_closure(module) for module in modules]
     required = frozenset().union(*(closure.required for closure in closures))
     optional = frozenset().union(*(closure.optional for closure in closures)) - required
@@ -93,5 +94,5 @@ def _places(packages: Iterable[str]) -> dict[str, str | None]:
 
 
 def _absent(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names the packages that are not installed now, whatever was so when the facts were found."""
+    """Name the packages that are not installed now, whatever was installed when the facts were found."""
     return tuple(package for package in facts["required"] if distribution_of(package) is None)

@@ -1,4 +1,4 @@
-"""The machine that numbers come from, as far as it changes them."""
+"""The properties of the machine that can change results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 @functools.cache
 def device() -> str:
-    """Names the device that PyTorch computes on: a GPU's name, or `cpu`."""
+    """Name the device that PyTorch computes on: a GPU's name, or `cpu`."""
     if sys.platform == "linux" and not any(Path(path).exists() for path in _ACCELERATORS):
         return "cpu"
     import torch
@@ -22,5 +22,5 @@ def device() -> str:
 
 
 def machine() -> dict[str, str]:
-    """Returns Python's version, as far as it changes syntax and arithmetic, and the type of processor."""
+    """Return the processor type and the part of Python's version that can change syntax and arithmetic."""
     return {"python": ".".join(platform.python_version_tuple()[:2]), "machine": platform.machine()}

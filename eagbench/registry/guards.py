@@ -1,4 +1,4 @@
-"""Components that other components call, held to their contracts while they work (`eagbench.contracts.rules`)."""
+"""Checks the contracts of components that other components call, while they work (`eagbench.contracts.rules`)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from eagbench.contracts.records import Case
 
 
 class GuardedReward:
-    """A reward whose every judgement is checked.
+    """A reward that checks each of its judgements against the contract.
 
     Args:
         reward: The reward.
-        owner: Whose it is, for the error.
+        owner: The component and its plugin, for the error.
     """
 
     def __init__(self, reward: Reward, owner: str) -> None:
@@ -32,11 +32,11 @@ class GuardedReward:
     def __call__(
         self, case: Case, label: int, trajectory: Trajectory, salience: Mapping[str, float] | None
     ) -> Mapping[str, float]:
-        """Judges a trajectory.
+        """Judge a trajectory.
 
         Raises:
-            ContractError: The reward returned no finite numbers with a total, or as much for an answer that could not
-                be read as for one about the same case that could.
+            ContractError: The reward did not return finite numbers with a total, or gave an answer that could not be
+                read as much as one for the same case that could.
         """
         parts = self._reward(case, label, trajectory, salience)
         try:
@@ -54,11 +54,11 @@ class GuardedReward:
 
 
 class GuardedSearch:
-    """A search whose results, and whose use of its budget, are checked.
+    """A search that checks its results and token budget against the contract.
 
     Args:
         search: The search.
-        owner: Whose it is, for the error.
+        owner: The component and its plugin, for the error.
     """
 
     def __init__(self, search: Search, owner: str) -> None:
@@ -75,10 +75,10 @@ class GuardedSearch:
         token_budget: int,
         seed: int,
     ) -> Sequence[SearchResult]:
-        """Searches.
+        """Search for every task.
 
         Raises:
-            ContractError: The search returned something else than one result a task, best first, within its budget.
+            ContractError: The search did not return one result per task, best first, within its budget.
         """
         counted = _CountedModel(model)
         results = self._search.run(counted, tasks, read, token_budget, seed)
@@ -91,7 +91,7 @@ class GuardedSearch:
 
 
 class _CountedModel:
-    """A language model that counts what it writes."""
+    """A language model that counts the tokens it writes."""
 
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
@@ -103,14 +103,14 @@ class _CountedModel:
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
     ) -> list[Generation]:
-        """Writes as the model does."""
+        """Write with the wrapped model, and count the tokens."""
         generations = self._model.generate(prompts, sampling, seed, written)
         self.tokens += sum(generation.tokens for generation in generations)
         return generations
 
 
 def guarded(component: Any, kind: str, owner: str) -> Any:
-    """Holds a component to its contract, if it is of a kind that other components call."""
+    """Wrap a component in contract checks, if other components call its kind."""
     if kind == "reward":
         return GuardedReward(component, owner)
     if kind == "search":

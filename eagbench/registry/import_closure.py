@@ -1,7 +1,7 @@
-"""All code that a module imports, over the modules of its own package and of eagbench, and what it imports of others.
+"""Finds all code that a module imports: modules of its own package and of eagbench, and packages of third parties.
 
-A name imported from `eagbench.api` leads to the module that defines it, so that a component depends on what it uses
-and not on everything that plugins may use.
+A name imported from `eagbench.api` leads to the module that defines it, so that a component depends only on what it
+uses and not on everything that plugins may use.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _EAGBENCH = ("eagbench", "eagbench_plugins")
 
 @dataclass(frozen=True, slots=True)
 class ImportClosure:
-    """What a module's numbers come from.
+    """The code and files that determine a module's results.
 
     Attributes:
-        digests: Hash of every own module by its name, and of every other file in their packages by its place there.
-        required: Third-party packages, by the name of their import.
-        optional: Those that the code does without if they are absent.
-        files: What was read for it, and the folders that were looked into.
-        packages: The top-level packages that own modules are from.
+        digests: Hash of every own module by its name, and of every other file in their packages by its path there.
+        required: Third-party packages, by import name.
+        optional: Third-party packages that the code can do without.
+        files: The files that were read, and the folders that were searched.
+        packages: The top-level packages of the own modules.
     """
 
     digests: dict[str, str]
@@ -44,19 +44,19 @@ class ImportClosure:
 
 @functools.cache
 def kept_code() -> Kept:
-    """Opens what is kept of source files and of the code behind components."""
+    """Open the cache about source files and the code behind components."""
     return Kept("code")
 
 
 @functools.cache
 def import_closure(module: str) -> ImportClosure:
-    """Follows what a module imports.
+    """Follow the imports of a module.
 
     Args:
         module: Its full name.
 
     Raises:
-        ModuleNotFoundError: There is no such module.
+        ModuleNotFoundError: The module does not exist.
     """
     own = {module.partition(".")[0], *_EAGBENCH}
     if _file_of(module) is None:
@@ -97,7 +97,7 @@ def _parents(name: str) -> Iterator[str]:
 
 
 def _targets(entry: Import) -> list[str]:
-    """The own modules that an import leads to."""
+    """List the own modules that an import leads to."""
     if entry.name is None:
         return [entry.module]
     if entry.module == API:
@@ -150,7 +150,7 @@ class _OtherFiles:
 
 @functools.cache
 def _other_files(name: str, file: Path) -> _OtherFiles:
-    """Hashes every file that is not Python in a module's package: tables, templates, lists of concepts."""
+    """Hash every non-Python file in a module's package: tables, templates, lists of concepts."""
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     if not package:
         return _OtherFiles({}, frozenset())  # a module by itself, beside others that are none of its business
@@ -172,7 +172,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 @functools.cache
 def _file_of(module: str) -> Path | None:
-    """The file of an own module, found without importing it; None if there is none."""
+    """Find the file of an own module without importing it; None if it has none."""
     top, *rest = module.split(".")
     found = _locations(top)
     if not rest:
@@ -193,7 +193,7 @@ def _first_file(folders: list[Path], name: str) -> Path | None:
 
 @functools.cache
 def _locations(top: str) -> list[Path]:
-    """The folders of a top-level package, or the file of a top-level module."""
+    """List the folders of a top-level package, or the file of a top-level module."""
     spec = importlib.util.find_spec(top)
     if spec is None:
         return []
@@ -204,5 +204,5 @@ def _locations(top: str) -> list[Path]:
 
 @functools.cache
 def _is_local(top: str) -> bool:
-    """Whether a package belongs to no distribution: a module beside the user's own, whose source is hashed."""
+    """Tell whether a package belongs to no distribution: a module next to the user's own, whose source is hashed."""
     return distribution_of(top) is None and importlib.util.find_spec(top) is not None

@@ -1,7 +1,6 @@
-"""What was found out about files, kept in the user's cache folder while the files stay as they are.
+"""A cache of facts about files, in the user's cache folder; a fact is valid until one of its files changes.
 
-This module imports little, for it runs before every command. A cache that can't be read or written costs time and
-nothing else.
+This module imports little, because it runs before every command. A cache that can't be read or written only costs time.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ Stamp = list[int]
 
 
 def stamp(path: str) -> Stamp | None:
-    """Returns what changes with a file or with the entries of a folder: size, times, inode. None if it is not there."""
+    """Return values that change with a file or a folder's entries: size, times, inode. None if it does not exist."""
     try:
         status = os.stat(path)  # noqa: PTH116 - some hundred of them before every command
     except OSError:
@@ -36,14 +35,14 @@ def stamp(path: str) -> Stamp | None:
 
 
 def are_settled(stamps: Iterable[Stamp | None]) -> bool:
-    """Whether nothing changed just now, so that a later change will show."""
+    """Tell whether no file changed just now; only then is a later change sure to show in its stamp."""
     newest = max((max(found[1:3]) for found in stamps if found is not None), default=0)
     return time.time() - newest / 1e9 > _SETTLED_SECONDS
 
 
 @functools.cache
 def installed() -> str:
-    """Hashes which distributions are installed, and when each was."""
+    """Hash the list of installed distributions, with the time of each installation."""
     found = []
     for folder in dict.fromkeys(sys.path):
         with suppress(OSError):
@@ -54,16 +53,16 @@ def installed() -> str:
 
 
 def place(package: str) -> str | None:
-    """Says where a top-level package comes from, without importing it."""
+    """Find where a top-level package comes from, without importing it."""
     spec = importlib.util.find_spec(package)
     return None if spec is None else spec.origin
 
 
 class Kept:
-    """Facts by name, each with the stamps of the files that it was found in.
+    """Facts by name, each with the stamps of the files it was found in.
 
     Args:
-        name: Of the cache file.
+        name: Name of the cache file.
     """
 
     def __init__(self, name: str) -> None:
@@ -76,21 +75,21 @@ class Kept:
             self._facts = dict(json.loads(self._path.read_text(encoding="utf-8")))
 
     def get(self, name: str) -> Any:
-        """Returns a fact; None if it is not known, or a file that it was found in has changed."""
+        """Return a fact; None if it is unknown, or one of its files has changed."""
         found = self._facts.get(name)
         if found is None or any(self._stamp(path) != known for path, known in found[0].items()):
             return None
         return found[1]
 
     def put(self, name: str, files: Iterable[str], fact: Any) -> None:
-        """Keeps a fact, unless one of its files changed just now."""
+        """Keep a fact, unless one of its files changed just now."""
         stamps = {file: self._stamp(file) for file in files}
         if are_settled(stamps.values()):
             self._facts[name] = [stamps, fact]
             self._is_changed = True
 
     def of_files(self, name: str, files: Iterable[str], find: Callable[[], Any]) -> Any:
-        """Returns a fact about files, found again if one of them has changed."""
+        """Return a fact about files; find it again if one of them has changed."""
         found = self.get(name)
         if found is None:
             found = find()
@@ -98,14 +97,14 @@ class Kept:
         return found
 
     def save(self) -> None:
-        """Writes what is new."""
+        """Write the cache file if a fact is new."""
         if self._is_changed:
             self._is_changed = False
             write(self._path, self._facts)
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a cache file; it appears whole."""
+    """Write a cache file atomically."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as stream:

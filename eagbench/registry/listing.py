@@ -1,8 +1,8 @@
-"""What the installed plugins register, kept between processes, so that no command imports a plugin it does not use.
+"""Caches what the installed plugins register, so that no command imports a plugin it does not use.
 
-What was found is kept in the user's cache folder, and believed while the same distributions are installed, the plugins'
-packages come from the same places, and no file that was imported for it has changed. This module imports little, for
-it runs before every command.
+The cache is in the user's cache folder. It is valid while the same distributions are installed, the plugins' packages
+come from the same places, and no file that was imported for it has changed. This module imports little, because it runs
+before every command.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A registered component, as far as it is known without importing it.
+    """What is known of a registered component without importing it.
 
     Attributes:
         kind: `dataset`, `expert`, ...
         name: Its name.
-        former_names: Names under which a YAML asked for it before.
-        module: Where its class stands.
-        qualname: The class's name there.
+        former_names: Its former names in a YAML.
+        module: The module of its class.
+        qualname: The class's name in that module.
         plugin: The entry point it came from.
         distribution: The distribution of this entry point.
     """
@@ -42,7 +42,7 @@ class Listed:
 
 
 def read_listing() -> list[Listed] | None:
-    """Returns what was registered when it was last looked at; None if that may have changed."""
+    """Return the cached listing; None if it may have changed."""
     kept = Kept("plugins").get("components")
     if kept is None or kept["installed"] != installed() or any(place(top) != at for top, at in kept["places"]):
         return None
@@ -50,11 +50,11 @@ def read_listing() -> list[Listed] | None:
 
 
 def write_listing(components: Sequence[Listed], packages: Iterable[str]) -> None:
-    """Keeps what plugins register.
+    """Write what plugins register to the cache.
 
     Args:
-        components: All of them, each importable by its module and name.
-        packages: Top-level packages whose modules were imported for it.
+        components: All registered components, each importable by its module and name.
+        packages: Top-level packages whose modules were imported to find them.
     """
     tops = sorted(packages)
     files = {file for name, file in _imported_files() if name.partition(".")[0] in tops}

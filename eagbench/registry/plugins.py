@@ -1,4 +1,4 @@
-"""Entry points to components: each plugin is loaded alone, and what is broken or doubled is named, never skipped."""
+"""Finds components through entry points: loads each plugin alone, and always reports broken or duplicate ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GROUP = "eagbench"  # of entry points
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of component: the hook that registers it, the protocol its classes follow, what it may declare."""
+    """A kind of component: the hook that registers it, the protocol its classes follow, the traits it may declare."""
 
     hook: str
     protocol: type
@@ -58,8 +58,8 @@ class Registered:
         name: Its name.
         plugin: The entry point it came from.
         distribution: The distribution of this entry point.
-        find: Returns its class; imports it if need be.
-        former_names: Names under which a YAML asked for it before.
+        find: Returns its class, and imports it if necessary.
+        former_names: Its former names in a YAML.
     """
 
     kind: str
@@ -74,7 +74,7 @@ class Registered:
         """Its class.
 
         Raises:
-            UserError: The module of its plugin can't be imported any more.
+            UserError: The module of its plugin can no longer be imported.
         """
         return self.find()
 
@@ -91,7 +91,7 @@ class BrokenPlugin:
 
 @dataclass(frozen=True)
 class Registry:
-    """All components, by kind and name. A doubled name holds all its claimants."""
+    """All components, by kind and name. A duplicate name holds every component that claims it."""
 
     components: Mapping[tuple[str, str], tuple[Registered, ...]]
     broken: tuple[BrokenPlugin, ...]
@@ -101,18 +101,19 @@ class Registry:
             yield from claimants
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """Names registered under a kind, sorted."""
+        """List the names registered under a kind, sorted."""
         return tuple(sorted(name for k, name in self.components if k == kind))
 
     def has(self, kind: str, name: str) -> bool:
-        """Whether the kind has a component of that name, or former name."""
+        """Tell whether the kind has a component of that name, or former name."""
         return (kind, name) in self.components or (kind, name) in self._formerly
 
     def get(self, kind: str, name: str, *, where: str | None = None) -> Registered:
-        """Finds the component of that kind and name, or former name.
+        """Find the component of that kind and name, or former name.
 
         Raises:
-            UserError: There is none (the nearest name and broken plugins are named), or two plugins claim it.
+            UserError: No component has the name (the message gives the nearest name and broken plugins), or two
+                plugins claim it.
         """
         claimants = self.components.get((kind, name)) or self._formerly.get((kind, name), ())
         if not claimants:
@@ -135,7 +136,7 @@ class Registry:
         return found
 
     def unknown(self, what: str, kinds: tuple[str, ...], name: str, where: str | None) -> UserError:
-        """The error for a name that none of the kinds has."""
+        """Make the error for a name that none of the kinds has."""
         names = sorted({n for kind in kinds for n in self.names(kind)})
         return UserError(f"there is no {what} called '{name}'", where=where, hint=self._suggestion(names, name))
 
@@ -151,19 +152,19 @@ class Registry:
         return "; ".join(parts)
 
     def create(self, kind: str, name: str, params: Mapping[str, Any]) -> Any:
-        """An instance of a component, from parameters that were validated before."""
+        """Create a component from parameters that were validated before."""
         component: Any = self.get(kind, name).component
         return component(self.params(kind, name, params))
 
     def params(self, kind: str, name: str, params: Mapping[str, Any]) -> BaseModel:
-        """A component's parameters as its model."""
+        """Read a component's parameters as its `Params` model."""
         model: type[BaseModel] = self.get(kind, name).component.Params  # type: ignore[attr-defined]
         return model.model_validate(dict(params))
 
 
 @functools.cache
 def load_registry() -> Registry:
-    """Finds every component of the `eagbench` entry-point group; a class is imported when it is asked for."""
+    """Find every component of the `eagbench` entry-point group; import a class only when it is used."""
     listed = read_listing()
     if listed is not None:
         return _registry([_lazily(entry) for entry in listed], ())
@@ -174,7 +175,7 @@ def load_registry() -> Registry:
 
 
 def discover() -> Registry:
-    """Loads every plugin of the `eagbench` entry-point group, each alone.
+    """Load every plugin of the `eagbench` entry-point group, each alone.
 
     A plugin that fails to import, has a misspelt hook, or registers something that is not a component is reported in
     `broken` and contributes nothing.
@@ -217,7 +218,7 @@ def _components_of(entry_point: importlib.metadata.EntryPoint, distribution: str
 
 
 def registered(kind: str, component: Any, plugin: str, distribution: str) -> Registered:
-    """Describes a component class that is at hand."""
+    """Describe a component class that is already imported."""
     is_said = not isinstance(getattr(component, "traits", None), property)
     former = traits.traits_of(component, KINDS[kind].traits).former_names if is_said else ()
     return Registered(kind, component.name, plugin, distribution, lambda: component, former)
@@ -243,7 +244,7 @@ def _lazily(entry: Listed) -> Registered:
 
 
 def _keep(registry: Registry) -> None:
-    """Keeps what was found for other processes, if every class can be imported by its name."""
+    """Cache the components for other processes, if every class can be imported by its name."""
     listed = []
     packages = {entry.module.partition(".")[0] for entry in importlib.metadata.entry_points(group=GROUP)}
     for item in registry:
@@ -260,11 +261,11 @@ def _keep(registry: Registry) -> None:
 
 
 def check_component(component: Any, kind: str) -> None:
-    """Refuses what is no component of a kind.
+    """Check that an object is a component of a kind.
 
     Raises:
-        TypeError: It is no class, has no name or strict `Params`, lacks something of the protocol (named), or declares
-            traits that are not of its kind.
+        TypeError: It is not a class, has no name or strict `Params`, lacks a member of the protocol (the message names
+            it), or declares traits of another kind.
     """
     if not inspect.isclass(component):
         raise TypeError(f"register takes a {kind} class, got {component!r}")
@@ -291,19 +292,19 @@ def check_component(component: Any, kind: str) -> None:
 
 
 def create_component(identity: Mapping[str, Any]) -> Any:
-    """Makes the component that a `ComponentUse.identity()` describes, for a stage whose parameters name one.
+    """Create the component that a `ComponentUse.identity()` describes, for a stage whose parameters name one.
 
-    A search and a reward are held to their contracts while they work.
+    A search or a reward is checked against its contract while it works.
 
     Args:
-        identity: `kind`, `name` and validated `params`; its `code` is there for the fingerprint only.
+        identity: `kind`, `name` and validated `params`; its `code` matters for the fingerprint only.
     """
     kind, name = identity["kind"], identity["name"]
     return guarded(load_registry().create(kind, name, identity["params"]), kind, owner(kind, name))
 
 
 def owner(kind: str, name: str) -> str:
-    """Says whose component it is: kind, name, distribution, plugin and hook."""
+    """Describe a component's owner: kind, name, distribution, plugin and hook."""
     registered = load_registry().get(kind, name)
     hook = KINDS[kind].hook
     return f"the {kind} '{name}' of {registered.distribution} (plugin {registered.plugin}, {hook})"
@@ -311,7 +312,7 @@ def owner(kind: str, name: str) -> str:
 
 @contextmanager
 def answerable(kind: str, name: str) -> Iterator[None]:
-    """Says of a contract that is broken inside whose component broke it."""
+    """Add the component's owner to a `ContractError` raised inside."""
     try:
         yield
     except ContractError as error:

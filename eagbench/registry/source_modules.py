@@ -1,7 +1,7 @@
-"""What a source file says: a hash of its code without comments and docstrings, and what it imports.
+"""Parses a source file: a hash of its code without comments and docstrings, and its imports.
 
-Late imports count as those at the top, since they run when a number is computed; what stands under TYPE_CHECKING does
-not.
+Late imports count like those at the top, because they run when a number is computed. Imports under TYPE_CHECKING do not
+count.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Import:
 
     Attributes:
         module: The module's full name.
-        name: What is imported from it; None for the module itself, and for all of it.
-        optional: The code goes on without it: it stands in a `try` that catches ImportError.
+        name: The name imported from it; None for the module itself, and for `import *`.
+        optional: The code can do without it: the import is in a `try` that catches ImportError.
     """
 
     module: str
@@ -31,11 +31,11 @@ class Import:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a source file says.
+    """The hash and imports of a source file.
 
     Attributes:
         digest: Hash of its syntax tree.
-        imports: What it imports, in order.
+        imports: Its imports, in order.
     """
 
     digest: str
@@ -43,11 +43,11 @@ class Source:
 
 
 def parse(text: str, package: str) -> Source:
-    """Reads a module's source.
+    """Parse a module's source.
 
     Args:
         text: The source.
-        package: The package that its relative imports start from.
+        package: The package where its relative imports start.
     """
     tree = ast.parse(text)
     imports = tuple(dict.fromkeys(_imports(tree.body, package, optional=False)))
@@ -67,7 +67,7 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _reads_docstrings(tree: ast.Module) -> bool:
-    """Whether the module looks at docstrings, which are then part of what it does."""
+    """Tell whether the module reads docstrings, which are then part of its behaviour."""
     names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     return bool(names & {"__doc__", "getdoc"})
@@ -94,7 +94,7 @@ def _imports(statements: Sequence[ast.stmt], package: str, *, optional: bool) ->
 
 
 def _inner(statement: ast.stmt) -> Iterator[ast.stmt]:
-    """The statements within a compound one."""
+    """List the statements within a compound statement."""
     for value in ast.iter_child_nodes(statement):
         if isinstance(value, ast.stmt):
             yield value

@@ -1,4 +1,4 @@
-"""Which distribution an imported package comes from, and the versions of those that numbers depend on."""
+"""Finds the distributions of imported packages, and the versions of those that can change results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ALIASES = {
 
 @functools.cache
 def distribution_of(package: str) -> str | None:
-    """Names the installed distribution that a package is imported from; None if it belongs to none."""
+    """Name the installed distribution of an imported package; None if it belongs to none."""
     for name in dict.fromkeys((package, _ALIASES.get(package, package))):
         try:
             importlib.metadata.distribution(name)
@@ -39,15 +39,15 @@ def _distributions() -> dict[str, list[str]]:
 
 
 def distribution_to_install(package: str) -> str:
-    """Names what to install for an absent package, as far as it can be told."""
+    """Name the distribution to install for an absent package, if known; else the package itself."""
     return _ALIASES.get(package, package)
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Returns the version of every distribution that packages come from, with the numeric ones that these require.
+    """Return the versions of the packages' distributions, and of the numeric ones that these require.
 
     Args:
-        packages: Installed packages, by the name of their import.
+        packages: Installed packages, by import name.
     """
     named = {_normalised(name) for package in packages if (name := distribution_of(package)) is not None}
     found = named.union(*(_numeric_behind(name) for name in named))
@@ -72,7 +72,7 @@ def _numeric_behind(distribution: str) -> frozenset[str]:
 
 @functools.cache
 def _required(distribution: str) -> tuple[str, ...]:
-    """The installed distributions that one requires, without its extras."""
+    """List the installed distributions that a distribution requires, without its extras."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:

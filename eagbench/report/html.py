@@ -1,4 +1,4 @@
-"""Writes report.html: one file that opens offline, made from a run folder and nothing else."""
+"""Write report.html: one file that opens offline, made from a run folder and nothing else."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from eagbench.runs.reader import RunFolder
 
 
 def write_report(run: RunFolder) -> Path:
-    """Writes the report of a run beside its results.
+    """Write the report of a run beside its results.
 
     Returns:
-        Where it is: `report.html` in the run folder.
+        Its path: `report.html` in the run folder.
     """
     page = Page(
         name=run.manifest["name"],
@@ -36,7 +36,7 @@ def write_report(run: RunFolder) -> Path:
 
 
 def _sections(run: RunFolder) -> list[Section]:
-    """The sections in one list: those of pairs folded away where an overview comes first, else named by their pair."""
+    """List all sections; those of pairs are folded away if an overview comes first, else named by their pair."""
     found = report_sections(run)
     if found.overview:
         of_pairs = [by_pair([(pair.group, pair.sections) for pair in found.of_pairs])]

@@ -21,10 +21,10 @@ FORMATS = (".csv", ".md", ".html")
 
 
 def check_format(path: Path) -> None:
-    """Refuses a file of a kind that is not written.
+    """Refuse a file format that can't be written.
 
     Raises:
-        UserError: The suffix is another one.
+        UserError: The suffix is not one of `FORMATS`.
     """
     if path.suffix not in FORMATS:
         raise UserError(
@@ -33,7 +33,7 @@ def check_format(path: Path) -> None:
 
 
 def table(comparison: Comparison) -> Table:
-    """The differences in the primary metric, a line per pair of methods, domains and condition."""
+    """Tabulate the differences in the primary metric, one line per pair of methods, domains and condition."""
     rows = [row for row in comparison.rows if row["metric"] == comparison.metric and row["calibration"] == UNCORRECTED]
     domains = {(row["task"], row["domain_train"], row["domain_eval"]) for row in rows}
     first = rows[0] if rows else comparison.rows[0]
@@ -86,10 +86,10 @@ def _line(row: dict[str, Any], decimals: int, *, several_domains: bool) -> Line:
 
 
 def render(comparison: Comparison, suffix: str) -> str:
-    """The comparison as text.
+    """Render the comparison as text.
 
     Args:
-        comparison: What was found.
+        comparison: The differences found.
         suffix: `.csv` (every difference, unrounded), `.md` or `.html` (the table of the primary metric).
     """
     opening = "SYNTHETIC DATA." if comparison.is_synthetic else ""

@@ -19,9 +19,9 @@ from eagbench.report.sections.training import clipping, searches, training
 from eagbench.report.sections.transfer import transfer
 from eagbench.runs.reader import Group, RunFolder
 
-# Across all domains; none of it for a run with one domain.
+# Across all domains; absent from a run with one domain.
 OVERVIEW: tuple[Callable[[RunFolder], Section | None], ...] = (transfer,)
-# For every pair of domains, or once for a run with one.
+# For every pair of domains, or once for a run with one domain.
 OF_PAIR: tuple[Callable[[RunFolder, Group], Section | None], ...] = (
     performance,
     comparisons,
@@ -50,7 +50,7 @@ class PairSections:
 
     Attributes:
         group: The pair.
-        title: What tells it from the others; empty if it is the only one.
+        title: Identifies it among the pairs; empty if it is the only one.
         sections: Its sections.
     """
 
@@ -69,7 +69,7 @@ class ReportSections:
 
 
 def report_sections(run: RunFolder) -> ReportSections:
-    """Builds every section of a run's report."""
+    """Build every section of a run's report."""
     return ReportSections(
         overview=tuple(section for build in OVERVIEW if (section := build(run)) is not None),
         of_pairs=tuple(

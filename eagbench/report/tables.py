@@ -1,4 +1,4 @@
-"""The report's tables: what stands in them, and how they are written as Markdown, LaTeX and CSV."""
+"""The report's tables: their contents, and how they are written as Markdown, LaTeX and CSV."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Format = Literal["md", "latex", "csv"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A table's cell: what it says, and beside it an interval or the like."""
+    """A cell of a table: its text, with a note such as an interval beside it."""
 
     text: str
     note: str = ""
@@ -27,7 +27,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A table's row; a reference is set apart from the methods."""
+    """A row of a table; references are set apart from the methods."""
 
     name: str
     entries: tuple[Entry, ...]
@@ -36,7 +36,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with its caption. `columns` has a heading for the name and one for each entry."""
+    """A table with its caption. `columns` has a heading for the name and one per entry."""
 
     caption: str
     columns: tuple[str, ...]
@@ -45,39 +45,39 @@ class Table:
 
 
 def label(run: RunFolder, metric: str) -> str:
-    """Returns what a reader calls one of a run's numbers."""
+    """Return the label that readers see for one of a run's numbers."""
     return wording.metric_label(metric, run.declared(metric))
 
 
 def heading(run: RunFolder, metric: str) -> str:
-    """Returns a number's label with an arrow towards its better end."""
+    """Return a number's label with an arrow towards its better end."""
     return wording.metric_heading(metric, run.declared(metric))
 
 
 def metrics_of(run: RunFolder, table: MetricTable) -> list[str]:
-    """Lists the run's metrics that stand in a table of the report."""
+    """List the run's metrics that belong in a table of the report."""
     return [metric for metric in run.metrics if run.declared(metric).table == table]
 
 
 def scale_metrics(run: RunFolder) -> list[str]:
-    """Lists the run's metrics that change when answers are corrected or recalibrated, of the main table."""
+    """List the run's main-table metrics that change when answers are corrected or recalibrated."""
     return [metric for metric in metrics_of(run, "main") if run.declared(metric).depends_on_scale]
 
 
 def definitions(run: RunFolder, metrics: Sequence[str]) -> str:
-    """Says what metrics are that not every reader knows, in sentences; empty if there is none."""
+    """Explain in sentences the metrics that not every reader knows; return nothing if there are none."""
     found = ((label(run, metric), run.declared(metric).definition) for metric in metrics)
     return "".join(f" {name}: {text}." for name, text in found if text)
 
 
 def event_rate(rows: Sequence[ResultRow]) -> float | None:
-    """Returns the share of events among the cases, None if rows differ in it."""
+    """Return the share of events among the cases, or None if rows differ in it."""
     rates = {row.n_positive / row.n_cases for row in rows if row.n_cases}
     return rates.pop() if len(rates) == 1 else None
 
 
 def without_skill(run: RunFolder, metrics: Sequence[str], rate: float | None) -> str:
-    """Says what a prediction without skill gets, as a sentence; empty if that is not known of any metric."""
+    """Say in a sentence what a prediction without skill scores; return nothing if no metric has a known value."""
     said = []
     for metric in metrics:
         traits = run.declared(metric)
@@ -92,25 +92,25 @@ _NO_SKILL = {"event_rate": " (the event rate)", "event_variance": " (always pred
 
 
 def entry(run: RunFolder, row: ResultRow | None) -> Entry:
-    """A result as a cell: the number with its interval, or why there is none."""
+    """Format a result as a cell: the number with its interval, or why there is none."""
     if row is None:
         return Entry(wording.EN_DASH, quiet=True)
     if row.status == "ok" and not math.isnan(row.value):
         traits = run.declared(row.metric)
         return Entry(wording.number(row.value, traits), wording.interval(row, traits))
     if run.declared(row.metric).undefined and row.status == "undefined":
-        return Entry(wording.EN_DASH, quiet=True)  # by construction, as the table of missing cells says
+        return Entry(wording.EN_DASH, quiet=True)  # by construction; the table of missing cells explains it
     return Entry("n/a" if row.status == "not_applicable" else row.status.replace("ok", "undefined"), quiet=True)
 
 
 def interval_words(run: RunFolder) -> str:
-    """What the intervals of a run's results are."""
+    """Describe the intervals of a run's results."""
     is_logit = run.manifest["intervals"].get("auroc") == "logit"
     return percentile_words(run) + (", of AUROC one that is normal on the scale of its log odds" if is_logit else "")
 
 
 def percentile_words(run: RunFolder) -> str:
-    """What the intervals of a run's differences and shares are."""
+    """Describe the intervals of a run's differences and shares."""
     intervals = run.manifest["intervals"]
     return (
         f"{100 * run.level:g} % percentile bootstrap interval over patients "
@@ -119,13 +119,13 @@ def percentile_words(run: RunFolder) -> str:
 
 
 def seeds_words(run: RunFolder) -> str:
-    """Whether values are means over seeds."""
+    """Say whether values are means over seeds."""
     seeds = len(run.manifest["seeds"])
     return f"Mean over {seeds} training seeds" if seeds > 1 else f"One training seed ({run.manifest['seeds'][0]})"
 
 
 def stamp(run: RunFolder) -> str:
-    """What every caption must say first; empty for a full run on real data."""
+    """Return the words that must open every caption; empty for a full run on real data."""
     words = []
     if run.synthetic:
         words.append("SYNTHETIC DATA.")
@@ -137,7 +137,7 @@ def stamp(run: RunFolder) -> str:
 
 
 def counts_words(rows: Sequence[ResultRow]) -> str:
-    """Cases and events, if all rows share them."""
+    """State the number of cases and events, if all rows share them."""
     seen = {(row.n_cases, row.n_positive) for row in rows if row.n_cases}
     if len(seen) != 1:
         return "Numbers of cases differ between rows and stand in the table."
@@ -149,7 +149,7 @@ def counts_words(rows: Sequence[ResultRow]) -> str:
 
 
 def main_table(run: RunFolder, group: Group) -> Table:
-    """Methods and references by metrics, on unchanged records."""
+    """Tabulate methods and references by metrics, on unchanged records."""
     cells = run.headline(group)
     metrics = [m for m in metrics_of(run, "main") if any(key[1] == CLEAN and key[3] == m for key in cells)]
     lines: list[Line] = []
@@ -165,13 +165,13 @@ def main_table(run: RunFolder, group: Group) -> Table:
     caption = (
         f"Performance on unchanged records. {seeds_words(run)}, with the {interval_words(run)}. {counts_words(used)}"
         f"{definitions(run, metrics)} Arrows point to the better end.{without_skill(run, metrics, event_rate(used))}"
-        " Overlapping or separate intervals are no test of a difference."
+        " Overlapping or separate intervals are not a test of a difference."
     )
     return Table(caption, ("Method", "n / events", *headings), tuple(lines))
 
 
 def robustness_table(run: RunFolder, group: Group, perturbation: str, metric: str) -> Table:
-    """One metric over the severities of one perturbation."""
+    """Tabulate one metric over the severities of one perturbation."""
     cells = run.headline(group)
     severities = run.perturbations[perturbation]
     lines: list[Line] = []
@@ -194,10 +194,10 @@ def robustness_table(run: RunFolder, group: Group, perturbation: str, metric: st
 
 
 def unparsed_table(run: RunFolder, group: Group, conditions: Sequence[tuple[str, float | None]]) -> Table | None:
-    """The followed metrics of probabilities with unparsed answers filled in, left out, and counted as wrong.
+    """Tabulate the followed metrics with unparsed answers filled in, left out, and counted as wrong.
 
     Returns:
-        A row per method and condition with unparsed answers; None if there is none.
+        A row per method and condition with unparsed answers; None if there are none.
     """
     cells = run.headline(group)
     lines: list[Line] = []
@@ -231,7 +231,7 @@ def unparsed_table(run: RunFolder, group: Group, conditions: Sequence[tuple[str,
 
 
 def seed_table(run: RunFolder, group: Group, metric: str) -> Table | None:
-    """One metric for each seed on unchanged records; None for a run with one seed."""
+    """Tabulate one metric for each seed on unchanged records; return None for a run with one seed."""
     by_seed = run.by_seed(group, metric)
     seeds = [str(seed) for seed in run.manifest["seeds"]]
     if len(seeds) < 2 or not by_seed:
@@ -254,7 +254,7 @@ def seed_table(run: RunFolder, group: Group, metric: str) -> Table | None:
 
 
 def group_title(run: RunFolder, group: Group) -> str:
-    """What tells a group from the others of its run; empty if there is only one."""
+    """Say what distinguishes a group from the others of its run; return nothing if there is only one."""
     if len(run.groups) == 1:
         return ""
     where = (
@@ -271,16 +271,16 @@ def group_title(run: RunFolder, group: Group) -> str:
 
 
 def curve_metrics(run: RunFolder) -> tuple[str, ...]:
-    """Lists the metrics followed over severities: those that declare so, or the run's first if none does."""
+    """List the metrics followed over severities: those that declare so, or the run's first if none does."""
     chosen = tuple(metric for metric in run.metrics if run.declared(metric).curve)
     return chosen or run.metrics[:1]
 
 
 def markdown(table: Table, opening: str) -> str:
-    """A table in Markdown, its caption before it, behind an opening that says what must be said first."""
+    """Write a table in Markdown, after its caption, which starts with an opening that must come first."""
 
     def safe(content: str) -> str:
-        # HTML inside Markdown is live in most viewers, and a bar would end the cell.
+        # Most viewers render HTML inside Markdown, and a bar would end the cell.
         return content.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "\\|")
 
     rows = [[line.name, *(f"{e.text} ({e.note})" if e.note else e.text for e in line.entries)] for line in table.lines]
@@ -299,7 +299,7 @@ _LATEX = {
 
 
 def latex(table: Table, opening: str) -> str:
-    """A table in LaTeX, with what its caption says first."""
+    """Write a table in LaTeX, with an opening that must come first in its caption."""
 
     def safe(content: str) -> str:
         return "".join(_LATEX.get(character, character) for character in content)

@@ -16,13 +16,13 @@ from eagbench.runs.reader import Cell, Group, ResultRow, RunFolder
 
 
 def render(run: RunFolder, format: Format) -> str:
-    """Renders the tables of a run.
+    """Render the tables of a run.
 
     Args:
         run: The run.
-        format: `md` or `latex`: every table of the page, and the numbers of its figures, section by section. `csv`: the
-            results as one table in long form, unrounded; the run folder holds the other numbers as CSV, but for
-            reliability's bins and the shares of citations, which are computed from its predictions.
+        format: `md` or `latex` for every table of the page and the numbers of its figures, section by section. `csv`
+            for the results as one table in long form, unrounded; the run folder has the other numbers as CSV, except
+            reliability bins and shares of citations, which are computed from its predictions.
     """
     if format == "csv":
         return _csv(run)
@@ -34,7 +34,7 @@ def render(run: RunFolder, format: Format) -> str:
 
 
 def _blocks(run: RunFolder, format: Format, pair: str, section: Section) -> list[str]:
-    """The heading of a section and its tables; nothing for one without."""
+    """Render the heading of a section and its tables; return nothing for a section without tables."""
     tables = list(_tables(section.blocks))
     if not tables:
         return []
@@ -53,12 +53,12 @@ def _tables(blocks: Sequence[Block]) -> Iterator[Table]:
 
 
 def _opening(run: RunFolder, pair: str) -> str:
-    """What every caption says first."""
+    """Return the words that open every caption."""
     return " ".join(part for part in (stamp(run), _sentence(pair)) if part)
 
 
 def headline(run: RunFolder) -> str:
-    """Renders the tables for unchanged records alone, as Markdown: what `eagbench run` prints at its end."""
+    """Render only the tables for unchanged records, as Markdown: `eagbench run` prints them at its end."""
     blocks = []
     if is_crossed(run):
         matrix = matrix_table(run, curve_metrics(run)[0])

@@ -1,4 +1,4 @@
-"""How names, numbers and intervals are written, the same in every format."""
+"""Write names, numbers and intervals the same way in every format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 
 
 def metric_label(metric: str, traits: MetricTraits) -> str:
-    """Returns what a reader calls a number; `auroc:parsed_only` is "AUROC, parsed only"."""
+    """Return the label that readers see for a number; `auroc:parsed_only` is "AUROC, parsed only"."""
     variant, calibration = metric_and_calibration(metric)
     name, _, treatment = variant.partition(":")
     named = [traits.label or words(name)]
@@ -28,22 +28,22 @@ def metric_label(metric: str, traits: MetricTraits) -> str:
 
 
 def metric_heading(metric: str, traits: MetricTraits) -> str:
-    """Returns the label with an arrow towards the better end, where the metric has one."""
+    """Return the label with an arrow towards the better end, if the metric has one."""
     return metric_label(metric, traits) + _ARROWS[traits.better]
 
 
 def loss(traits: MetricTraits, before: float, after: float) -> float:
-    """Returns by how much a metric got worse; NaN for one without a better end."""
+    """Return by how much a metric got worse; NaN for one without a better end."""
     return traits.sign * (before - after) if traits.sign else math.nan
 
 
 def words(name: str) -> str:
-    """A snake_case name as words."""
+    """Turn a snake_case name into words."""
     return name.replace("_", " ")
 
 
 def number(value: float, traits: MetricTraits | None = None) -> str:
-    """Writes a value: with three decimals, or as its metric has it (more or fewer, or as a percentage)."""
+    """Write a value with three decimals, or as its metric prefers (more or fewer, or as a percentage)."""
     if math.isnan(value):
         return "undefined"
     if traits is not None and traits.is_share:
@@ -53,7 +53,7 @@ def number(value: float, traits: MetricTraits | None = None) -> str:
 
 
 def interval(row: ResultRow, traits: MetricTraits) -> str:
-    """Writes the interval as low, en dash, high ("to" beside a minus sign, not the dash); empty if undefined."""
+    """Write an interval as low, en dash, high ("to" instead of the dash beside a minus sign); empty if undefined."""
     if math.isnan(row.ci_low) or math.isnan(row.ci_high):
         return ""
     low = number(row.ci_low, traits).removesuffix(" %")
@@ -61,27 +61,27 @@ def interval(row: ResultRow, traits: MetricTraits) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage with one decimal."""
+    """Write a share as a percentage with one decimal."""
     return f"{100 * share:.1f} %"
 
 
 def count(value: int) -> str:
-    """A count with separated thousands."""
+    """Write a count with thousands separators."""
     return f"{value:,}"
 
 
 def amount(severity: float | None) -> str:
-    """A severity as short as it can be written."""
+    """Write a severity as briefly as possible."""
     return "" if severity is None else f"{severity:g}"
 
 
 def condition_label(name: str, severity: float | None) -> str:
-    """A condition with its severity."""
+    """Write a condition with its severity."""
     return name if severity is None else f"{name} {amount(severity)}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes or hours."""
+    """Write a duration in seconds, minutes or hours."""
     if math.isnan(seconds):
         return ""
     if seconds < 60:
@@ -95,15 +95,15 @@ _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", 
 
 
 def in_words(n: int, singular: str) -> str:
-    """A count with its noun in running text: "one seed", "six methods", "12 methods"."""
+    """Write a count with its noun for running text: "one seed", "six methods", "12 methods"."""
     return f"{_SMALL[n] if n < len(_SMALL) else count(n)} {singular if n == 1 else singular + 's'}"
 
 
 def several(n: int, singular: str) -> str:
-    """A count with its noun: "1 seed", "3 seeds"."""
+    """Write a count with its noun: "1 seed", "3 seeds"."""
     return f"{count(n)} {singular if n == 1 else singular + 's'}"
 
 
 def enumeration(items: list[str]) -> str:
-    """The items as in a sentence: "a, b and c"."""
+    """List the items as in a sentence: "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""

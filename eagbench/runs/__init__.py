@@ -1,1 +1,1 @@
-"""The run folder: what it holds, how it is written, read, verified and compared."""
+"""The run folder: its contents, and how it is written, read, verified and compared."""

@@ -1,7 +1,8 @@
-"""What two runs must agree in for a difference between them to be one between their methods; a refusal with the reason.
+"""Check that two runs differ in their methods only, and refuse to compare them, with the reason, if they don't.
 
-The cases with their labels and patients, the records and what a condition makes of them, and for the alignment metrics
-the expert's lists that answers are compared with. Every `check_*` raises `UserError` for what differs.
+They must agree in the cases with their labels and patients, in the records and what a condition makes of them, and, for
+the alignment metrics, in the expert's lists that answers are compared with. Every `check_*` raises `UserError` for
+what differs.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from eagbench.errors import UserError
 from eagbench.runs.compared_run import Answers, ComparedRun
 from eagbench.runs.predictions import Place, Seeds
 
-_ROUNDED = 1e-4  # of weights that sum to 1
+_ROUNDED = 1e-4  # tolerance for weights that sum to 1
 
 
 def check_settings(first: ComparedRun, second: ComparedRun) -> None:
-    """What must be equal for numbers to be taken on joint resamples."""
+    """Check that the interval settings are equal, so that both runs' numbers use the same resamples."""
     drawn = ("resamples", "level", "seed")
     mine, theirs = ({key: run.manifest["intervals"][key] for key in drawn} for run in (first, second))
     if mine != theirs:
@@ -30,10 +31,10 @@ def check_settings(first: ComparedRun, second: ComparedRun) -> None:
 
 
 def shared_metrics(first: ComparedRun, second: ComparedRun) -> list[MetricUse]:
-    """Lists the metrics that both runs have.
+    """List the metrics that both runs have.
 
     Raises:
-        UserError: One has other parameters in the two.
+        UserError: The two runs give a metric different parameters.
     """
     theirs = {use.name: use for use in second.metrics}
     shared = [use for use in first.metrics if use.name in theirs]
@@ -48,7 +49,7 @@ def shared_metrics(first: ComparedRun, second: ComparedRun) -> list[MetricUse]:
 
 
 def check_places(labels: tuple[str, str], answers: Sequence[Answers]) -> None:
-    """Refuses other domains and other conditions."""
+    """Refuse different tasks, domains or conditions."""
     for what, of, hint in (
         ("tasks and domains", 0, "compare runs on the same data"),
         ("conditions", 1, "name the shared ones: --condition clean"),
@@ -65,7 +66,7 @@ def check_places(labels: tuple[str, str], answers: Sequence[Answers]) -> None:
 
 
 def check_records(runs: tuple[ComparedRun, ComparedRun], labels: tuple[str, str], answers: Answers) -> None:
-    """Refuses cases whose records are others, and those that meet another change under a condition of the same name."""
+    """Refuse cases with different records, and conditions of the same name that change the records differently."""
     is_perturbed = any(run.perturbation(condition) for run in runs for _, condition in answers)
     for domain in dict.fromkeys(setting[2] for setting, _ in answers):
         mine, theirs = (run.data(domain) for run in runs)
@@ -98,7 +99,7 @@ def check_records(runs: tuple[ComparedRun, ComparedRun], labels: tuple[str, str]
 
 
 def _check_draws(domain: str, runs: tuple[ComparedRun, ComparedRun], labels: tuple[str, str]) -> None:
-    """Refuses records of other features, among which a perturbation draws, and other cases on which it is fitted."""
+    """Refuse records with different features, which perturbations draw among, or fitted on different training cases."""
     mine, theirs = ([f["name"] for f in run.data(domain).get("features", [])] for run in runs)
     hint = "compare the records as they are: --condition clean"
     if mine != theirs:
@@ -118,7 +119,7 @@ def _check_draws(domain: str, runs: tuple[ComparedRun, ComparedRun], labels: tup
 
 
 def check_cases(labels: tuple[str, str], place: Place, mine: Seeds, theirs: Seeds) -> None:
-    """Refuses other cases, other patients of them and other labels, and says how many there are."""
+    """Refuse different cases, or the same cases with different patients or labels, and say how many differ."""
     sides = [{row["case_id"]: row for row in next(iter(seeds.values()))} for seeds in (mine, theirs)]
     where = f"{methods_words(labels)}, {_named(place[1])}"
     only = [set(sides[i]) - set(sides[1 - i]) for i in (0, 1)]
@@ -140,9 +141,9 @@ def check_cases(labels: tuple[str, str], place: Place, mine: Seeds, theirs: Seed
 
 
 def is_same_yardstick(mine: Seeds, theirs: Seeds) -> bool:
-    """Whether the answers of both runs are compared with the same lists, and weights where both measured attention.
+    """Say whether both runs compare answers with the same lists, and the same weights where both measured attention.
 
-    The reference expert is trained with a run's seeds, so that other seeds may be another yardstick, or the same.
+    The reference expert is trained with a run's seeds, so different seeds may give a different yardstick or the same.
     """
     sides = list(mine.values()), list(theirs.values())
     return all(any(_equal(one, other) for other in sides[1 - i]) for i in (0, 1) for one in sides[i])
@@ -155,14 +156,14 @@ def _equal(mine: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]
         if one["teacher_salience"] is None or other["teacher_salience"] is None:
             continue
         weights, others = dict(one["teacher_salience"]), dict(other["teacher_salience"])
-        # Another processor may change a weight's last digits.
+        # A different processor may change a weight's last digits.
         if weights.keys() != others.keys() or any(abs(weights[name] - others[name]) > _ROUNDED for name in weights):
             return False
     return True
 
 
 def methods_words(labels: tuple[str, str]) -> str:
-    """The compared methods, named once where both are called the same."""
+    """Name the compared methods, once if both have the same label."""
     return labels[0] if labels[0] == labels[1] else f"{labels[0]} and {labels[1]}"
 
 
@@ -175,7 +176,7 @@ def _named(parts: Any) -> str:
 
 
 def _alone[Item](mine: Collection[Item], theirs: Collection[Item]) -> Iterator[tuple[list[Item], str]]:
-    """What one side has and the other has not, and words for which side it is; nothing for a side without any."""
+    """Yield the items that only one side has, with words for which side it is; skip a side that has none."""
     for first, second, where in ((mine, theirs, "in the first run alone"), (theirs, mine, "in the second alone")):
         only = [item for item in first if item not in second]
         if only:

@@ -1,7 +1,7 @@
 """`eagbench compare`: paired differences between two runs on the same cases, from their run folders alone.
 
-Nothing is read from a store: both runs' metrics are computed again from predictions/*.parquet, on resamples of the
-patients that both share. What the runs must agree in is in `agreement`.
+It reads nothing from a store: it recomputes both runs' metrics from predictions/*.parquet, on the same resamples of the
+shared patients. `agreement` checks what the runs must have in common.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class Comparison:
     """Differences between two runs.
 
     Attributes:
-        first: The run whose methods the differences are of.
-        second: The run that they are taken from.
+        first: The run whose methods are compared.
+        second: The run they are compared with; its numbers are subtracted.
         metric: The metric of the primary family.
         traits: What each metric of both runs declares.
         level: Nominal coverage of the intervals.
         is_synthetic: Whether one of the runs is on generated records.
-        left_out: Metrics of both runs that are not compared, because for one pair of methods at least they measure the
+        left_out: Metrics of both runs that are not compared, because for at least one pair of methods they measure the
             distance to different lists of features.
         rows: One per difference, with the columns `COLUMNS`, the primary family first.
     """
@@ -75,19 +75,19 @@ class Comparison:
 def compare_runs(
     first: Path, second: Path, *, metric: str | None = None, pairs: Sequence[str] = (), conditions: Sequence[str] = ()
 ) -> Comparison:
-    """Paired differences, first run less second.
+    """Compute paired differences, first run minus second.
 
     Args:
         first: A run folder.
         second: Another, on the same cases.
-        metric: The metric of the primary family; that of the first run's own comparisons, or the first one that both
-            have and that can be tested, if None.
-        pairs: Which methods to compare, `first_label=second_label`; every label that both have, if empty.
-        conditions: Names of the conditions to compare; all, if empty.
+        metric: The metric of the primary family; if None, that of the first run's own comparisons, or the first
+            testable metric that both have.
+        pairs: The methods to compare, as `first_label=second_label`; if empty, every label that both have.
+        conditions: Names of the conditions to compare; if empty, all.
 
     Raises:
-        UserError: A folder is no run folder; nothing can be paired; cases, labels, conditions or metrics differ; or
-            the primary metric is left out or can't carry a test.
+        UserError: A folder is not a run folder; nothing can be paired; cases, labels, conditions or metrics differ; or
+            the primary metric is left out or can't be tested.
     """
     runs = ComparedRun.read(first), ComparedRun.read(second)
     check_settings(*runs)
@@ -138,7 +138,7 @@ def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _primary_metric(runs: Runs, metrics: Sequence[MetricUse], asked: str | None) -> str:
     tested = [use for use in metrics if use.traits.is_tested]
-    # Whether alignment can be compared shows in the predictions only.
+    # Only the predictions show whether alignment can be compared, so its metrics come last.
     testable = [use.name for use in sorted(tested, key=lambda use: use.traits.needs_reference_expert)]
     where = f"{runs[0].folder}, {runs[1].folder}" if asked is None else "--metric"
     hint = (
@@ -173,7 +173,7 @@ def _refuse_left_out(
 
 
 def _pairs(runs: Runs, asked: Sequence[str]) -> list[tuple[str, str]]:
-    """The methods to compare, as labels in the first and the second run."""
+    """Return the methods to compare, as labels in the first and the second run."""
     if not asked:
         shared = [(label, label) for label in runs[0].labels if label in runs[1].labels]
         if not shared:
@@ -201,7 +201,7 @@ def _pairs(runs: Runs, asked: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _only(answers: Answers, conditions: Sequence[str]) -> Answers:
-    """Those under the named conditions, all if none is named."""
+    """Keep the answers under the named conditions, or all if none is named."""
     missing = [name for name in conditions if name not in {key[0] for _, key in answers}]
     if missing:
         names = sorted({key[0] for _, key in answers})

@@ -1,4 +1,4 @@
-"""What the run folder holds as the stages left it: trajectories, subgroups, tuning answers, training, who was where."""
+"""Copy stage outputs into the run folder: trajectories, subgroups, tuning answers, training, patients by part."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from eagbench.stages.split import read_assignment
 
 
 def patients(stored: StoredRun) -> pa.Table:
-    """Says who was in which part of which domain."""
+    """Return the patients in each part of each domain."""
     tables = []
     for domain in stored.plan.transfer.domains:
         table = read_assignment(stored.store.folder(domain.split))
@@ -29,7 +29,7 @@ def patients(stored: StoredRun) -> pa.Table:
 
 
 def copy_trajectories(stored: StoredRun, method: str, folder: Path) -> None:
-    """Copies what a method wrote, one JSON object a line."""
+    """Copy what a method wrote, one JSON object a line."""
     lines: list[str] = []
     for cell in stored.plan.cells:
         if cell.method != method or stored.result.cell_status(cell) != "ok":
@@ -42,7 +42,7 @@ def copy_trajectories(stored: StoredRun, method: str, folder: Path) -> None:
             "severity": cell.condition.severity,
         }
         for stages in cell.folds:
-            # Not by splitlines, which also breaks at characters that JSON leaves as they are.
+            # Don't use splitlines, which also breaks at characters that JSON leaves unescaped.
             with (stored.store.folder(stages.predict) / "trajectories.jsonl").open(encoding="utf-8") as stream:
                 lines.extend(json.dumps({**keys, **json.loads(line)}, ensure_ascii=False) for line in stream)
     if lines:
@@ -50,7 +50,7 @@ def copy_trajectories(stored: StoredRun, method: str, folder: Path) -> None:
 
 
 def copy_subgroups(stored: StoredRun, folder: Path) -> None:
-    """Copies which held-out cases of which evaluated domain are in which subgroups."""
+    """Copy the subgroups of each evaluated domain's held-out cases."""
     (folder / SUBGROUPS).unlink(missing_ok=True)
     plan = stored.plan
     if not plan.subgroups:
@@ -67,7 +67,7 @@ def copy_subgroups(stored: StoredRun, folder: Path) -> None:
 
 
 def copy_tuning(stored: StoredRun, folder: Path) -> None:
-    """Copies the answers to tuning cases on which recalibrations were fitted."""
+    """Copy the answers to tuning cases on which recalibrations were fitted."""
     (folder / TUNING_PREDICTIONS).unlink(missing_ok=True)
     tables = []
     for keys, stage in stored.recalibrations():
@@ -80,7 +80,7 @@ def copy_tuning(stored: StoredRun, folder: Path) -> None:
 
 
 def copy_training(stored: StoredRun, folder: Path) -> None:
-    """Copies what the stages behind each method's predictions left about their training: curves and summaries."""
+    """Copy the training curves and summaries left by the stages behind each method's predictions."""
     columns: dict[str, list[Any]] = {name: [] for name in TRAINING_COLUMNS}
     lines: list[str] = []
     for use in uses(stored.plan):
@@ -96,7 +96,7 @@ def copy_training(stored: StoredRun, folder: Path) -> None:
             if path.is_file():
                 content = json.loads(path.read_text(encoding="utf-8"))
                 lines.append(json.dumps({**keys, "file": path.name, "content": content}, ensure_ascii=False))
-    # An earlier run into this folder may have had methods that train.
+    # An earlier run into this folder may have had methods that train: remove their files.
     (folder / TRAINING).unlink(missing_ok=True)
     (folder / TRAINING_SUMMARIES).unlink(missing_ok=True)
     if columns["value"]:

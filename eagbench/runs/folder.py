@@ -1,4 +1,4 @@
-"""The output folder of a run, checked before any work."""
+"""Check the output folder of a run before any work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eagbench.runs.schema import (
 
 
 def check_out(folder: Path, benchmark: str) -> None:
-    """Refuses an output folder before any work: one that can't be written, or that holds something else.
+    """Refuse, before any work, an output folder that can't be written or holds something else.
 
     Raises:
         UserError: The folder is a file, is not writable, holds another benchmark's run, or other files.
@@ -27,7 +27,7 @@ def check_out(folder: Path, benchmark: str) -> None:
         raise UserError(
             "the output folder can't be written", where=str(folder), hint="choose another --out, or change its rights"
         )
-    # A run that was killed before its end has left at most what its trackers wrote.
+    # A run killed before its end has left at most what its trackers wrote.
     if not folder.exists() or all(path.name == TRACKERS for path in folder.iterdir()):
         return
     if not (folder / "manifest.json").is_file():
@@ -44,7 +44,7 @@ def check_out(folder: Path, benchmark: str) -> None:
 
 
 def _can_write(folder: Path) -> bool:
-    # Tried, not asked: os.access tells a superuser that a read-only file system can be written.
+    # Try it: os.access tells a superuser that a read-only file system can be written.
     probe = folder / f".eagbench-{os.getpid()}"
     try:
         probe.touch()

@@ -1,4 +1,4 @@
-"""The manifest of a run folder: what was asked, with what, on what, by which code, and what came of each stage."""
+"""The manifest of a run folder: benchmark, settings, data, code, and the outcome of each stage."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from eagbench.stages.split import read_parts
 
 
 def make_manifest(stored: StoredRun, folder: Path) -> dict[str, Any]:
-    """Gathers everything a reader needs to judge the run and to repeat it.
+    """Gather everything a reader needs to judge and repeat the run.
 
     Args:
         stored: The run.
-        folder: The run folder; all its other files are written.
+        folder: The run folder, in which all other files are already written.
     """
     plan, store = stored.plan, stored.store
     loaded, benchmark = plan.loaded, plan.loaded.benchmark
@@ -82,7 +82,7 @@ def make_manifest(stored: StoredRun, folder: Path) -> dict[str, Any]:
 
 
 def _asked(stored: StoredRun) -> dict[str, Any]:
-    """What was compared, under which conditions, by which metrics."""
+    """Return what was compared, under which conditions, by which metrics."""
     benchmark = stored.plan.loaded.benchmark
     return {
         "methods": [
@@ -99,7 +99,7 @@ def _asked(stored: StoredRun) -> dict[str, Any]:
 
 
 def _failed(stored: StoredRun) -> list[dict[str, Any]]:
-    """The cells that failed, with the stage that is to blame, and the metrics that failed in others."""
+    """List the failed cells with the stage to blame, and the metrics that failed in other cells."""
     found = []
     for cell in stored.plan.cells:
         if cell.score is None:
@@ -123,7 +123,7 @@ def _failed(stored: StoredRun) -> list[dict[str, Any]]:
 
 
 def _file_hashes(folder: Path) -> dict[str, str]:
-    """The hash of every table; not of the log, the report, and what trackers keep."""
+    """Hash every table, but not the log, the report, or what trackers keep."""
     return {
         path.relative_to(folder).as_posix(): file_hash(path)
         for path in sorted(folder.rglob("*"))
@@ -142,7 +142,7 @@ def _cause(node: StageNode, result: RunResult) -> tuple[StageNode, Outcome]:
 
 
 def _transfer(plan: Plan, store: Store) -> dict[str, Any]:
-    """The domains and their pairs; the split of each is what stages name their patients by."""
+    """Describe the domains and their pairs; stages identify their patients by a domain's split."""
     transfer = plan.transfer
     shared = None
     if transfer.shared is not None:
@@ -198,7 +198,7 @@ def _stage(node: StageNode, outcome: Outcome) -> dict[str, Any]:
 
 
 def _shown(value: Input) -> dict[str, Any]:
-    """What an input shows a stage: `verify` proves from it that nobody was trained on whom it is asked about."""
+    """Say what an input shows a stage; from this `verify` proves that no patient was both trained on and predicted."""
     match value:
         case StageOutput(stage):
             return {"shows": "stages", "stages": [stage.fingerprint]}
@@ -213,7 +213,7 @@ def _shown(value: Input) -> dict[str, Any]:
 
 
 def _condition(condition: Condition, seed: int) -> dict[str, Any]:
-    """A condition: what determines its draws, the first line of its documentation, what its severity counts."""
+    """Describe a condition: what determines its draws, its first documentation line, and what its severity counts."""
     facts: dict[str, Any] = {"name": condition.name, "severity": condition.severity}
     use = condition.perturbation
     if use is None:
@@ -236,11 +236,11 @@ def _condition(condition: Condition, seed: int) -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Reads the commit of eagbench's own source and whether it has uncommitted changes.
+    """Read the commit of eagbench's own source and whether it has uncommitted changes.
 
     Returns:
-        None where the source lies in no repository, or in one that does not hold it (an environment inside another
-        project's checkout).
+        The commit and `dirty`, or None if the source is in no repository, or in one that does not track it (an
+        environment inside another project's checkout).
     """
     source = Path(eagbench.__file__)
 
@@ -256,7 +256,7 @@ def git_state() -> dict[str, Any] | None:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores, memory and device."""
+    """Describe the processor, cores, memory and device."""
     return {
         "machine": platform.machine(),
         "system": platform.system(),

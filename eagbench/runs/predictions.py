@@ -1,4 +1,4 @@
-"""The answers that a run folder holds, by cell, and what metrics give on them."""
+"""The answers in a run folder, by cell, with the numbers its metrics need."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from eagbench.analysis.cells import ConditionKey
 from eagbench.stages.parquet_files import read_parquet
 
-# Task, and domains trained and evaluated in; then the condition.
+# A setting is a task with the domains of training and evaluation; a place adds the condition.
 SETTING = ("task", "domain_train", "domain_eval")
 Setting = tuple[str, ...]
 Place = tuple[Setting, ConditionKey]
@@ -20,12 +20,12 @@ Seeds = Mapping[str, Rows]
 
 
 def has_predictions(folder: Path, method: str) -> bool:
-    """Whether a method left predictions."""
+    """Say whether a method left predictions."""
     return predictions_path(folder, method).is_file()
 
 
 def read_predictions(folder: Path, method: str) -> dict[Place, dict[str, Rows]]:
-    """Reads a method's (or a reference's) scored rows by place and seed, in the order of case ids."""
+    """Read a method's (or a reference's) scored rows by place and seed, in the order of case ids."""
     found: dict[Place, dict[str, Rows]] = {}
     for row in read_parquet(predictions_path(folder, method)).to_pylist():
         place = tuple(row[key] for key in SETTING), (row["condition"], row["severity"])
@@ -37,12 +37,12 @@ def read_predictions(folder: Path, method: str) -> dict[Place, dict[str, Rows]]:
 
 
 def predictions_path(folder: Path, method: str) -> Path:
-    """Returns where a method's answers lie."""
+    """Return the path of a method's answers."""
     return folder / "predictions" / f"{method}.parquet"
 
 
 def read_members(folder: Path, file: str, domain: str) -> Sequence[Mapping[str, Any]]:
-    """Reads which cases of an evaluated domain are in which subgroups."""
+    """Read the subgroups of an evaluated domain's cases."""
     rows: Sequence[Mapping[str, Any]] = pq.read_table(
         folder / file, filters=[("domain_eval", "==", domain)]
     ).to_pylist()

@@ -1,4 +1,4 @@
-"""Reads what a run left behind, as far as a report needs it."""
+"""Read what a report needs from a run folder."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _HINT = "give the folder of a finished run (what `eagbench run --out` wrote)"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Group:
-    """What rows must share to stand in one table: the question, the cases, and how they are calibrated."""
+    """What rows must share to appear in one table: the question, the cases and their calibration."""
 
     benchmark: str
     task: str
@@ -71,7 +71,7 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRow:
-    """One difference of comparisons.csv; a number is NaN where the cell is empty."""
+    """One difference of comparisons.csv; numbers are NaN where the cell is empty."""
 
     task: str
     domain_train: str
@@ -99,7 +99,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True, slots=True)
 class RobustnessRow:
-    """One number of robustness.csv; a number is NaN where the cell is empty."""
+    """One number of robustness.csv; numbers are NaN where the cell is empty."""
 
     task: str
     domain_train: str
@@ -136,7 +136,7 @@ class CostRow:
 class Answers:
     """Predictions of one method under one condition, pooled over seeds; all arrays have one entry per answer (N,).
 
-    `recalibrated` is None if not all of them were recalibrated.
+    `recalibrated` is None unless all of them were recalibrated.
     """
 
     patient_id: tuple[str, ...]
@@ -158,7 +158,7 @@ class RunFolder:
         path: The folder.
 
     Raises:
-        UserError: A file is missing or is not what a run writes.
+        UserError: A file is missing, or does not have the columns that a run writes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -169,7 +169,7 @@ class RunFolder:
 
     @cached_property
     def comparisons(self) -> tuple[ComparisonRow, ...]:
-        """The paired differences; none if the benchmark tests no method's claim."""
+        """Return the paired differences; none if the benchmark tests no method's claim."""
         if self.manifest.get("comparisons") is None:
             return ()
         return tuple(
@@ -178,7 +178,7 @@ class RunFolder:
 
     @cached_property
     def robustness(self) -> tuple[RobustnessRow, ...]:
-        """What perturbations cost; nothing in a run folder from before there was such a file."""
+        """Return the costs of perturbations; nothing for older run folders, which lack the file."""
         path = self.path / "robustness.csv"
         if not path.is_file():
             return ()
@@ -186,12 +186,12 @@ class RunFolder:
 
     @cached_property
     def domains(self) -> tuple[Mapping[str, str], ...]:
-        """The rows of domains.csv, which a run across domains has."""
+        """Return the rows of domains.csv, which a run across domains has."""
         return tuple(_records(self.path / DOMAINS, DOMAIN_COLUMNS))
 
     @cached_property
     def gaps(self) -> tuple[Mapping[str, str], ...]:
-        """The rows of gaps.csv, which a run across domains has."""
+        """Return the rows of gaps.csv, which a run across domains has."""
         return tuple(_records(self.path / GAPS, GAP_COLUMNS))
 
     @property
@@ -201,37 +201,37 @@ class RunFolder:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The groups of probabilities as answered on all cases, in order of their first appearance."""
+        """Return the groups of uncorrected probabilities on all cases, in order of first appearance."""
         return tuple(g for g in self.all_groups if g.calibration == UNCORRECTED and g.subgroup == ALL_CASES)
 
     @cached_property
     def all_groups(self) -> tuple[Group, ...]:
-        """All groups, corrected probabilities and subgroups included, in order of their first appearance."""
+        """Return all groups, including corrected probabilities and subgroups, in order of first appearance."""
         return tuple(dict.fromkeys(row.group for row in self.results))
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
-        """Labels of the compared methods, in the benchmark's order."""
+        """Return labels of the compared methods, in the benchmark's order."""
         return tuple(str(method["label"]) for method in self.manifest["methods"])
 
     @cached_property
     def references(self) -> tuple[str, ...]:
-        """Scored probabilities that no method made, for example the generator's own."""
+        """Return the names of scored probabilities that no method made, for example the generator's own."""
         return tuple(dict.fromkeys(row.method for row in self.results if row.method not in self.methods))
 
     @property
     def reference_expert(self) -> str | None:
-        """Name of the expert whose features the alignment metrics use, as the benchmark says it; None without one."""
+        """Name of the expert whose features the alignment metrics use, as in the benchmark; None without one."""
         return reference_expert(self.manifest)
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the metrics without the variants for unparsed answers, in the order of results.csv."""
+        """Return names of the metrics without the variants for unparsed answers, in the order of results.csv."""
         return tuple(dict.fromkeys(row.metric for row in self.results if ":" not in row.metric))
 
     @cached_property
     def perturbations(self) -> Mapping[str, tuple[float | None, ...]]:
-        """Severities of each condition but `clean`, rising, in the benchmark's order."""
+        """Return the rising severities of each condition but `clean`, in the benchmark's order."""
         seen: dict[str, set[float | None]] = {}
         ordered = [*self.manifest["conditions"], *({"name": r.condition, "severity": r.severity} for r in self.results)]
         for condition in ordered:
@@ -240,7 +240,7 @@ class RunFolder:
         return {name: tuple(sorted(s, key=lambda v: -1.0 if v is None else v)) for name, s in seen.items()}
 
     def severity_unit(self, perturbation: str) -> str:
-        """What the severity of a perturbation counts ("share of the times"); empty where it does not say."""
+        """Say what the severity of a perturbation counts ("share of the times"); empty if unknown."""
         for condition in self.manifest["conditions"]:
             if condition["name"] == perturbation and condition["severity_unit"]:
                 return str(condition["severity_unit"])
@@ -251,13 +251,13 @@ class RunFolder:
         return traits_by_name([MetricUse.recorded(record) for record in self.manifest["metrics"]])
 
     def declared(self, number: str) -> MetricTraits:
-        """Returns what the metric of a number declares.
+        """Return what the metric of a number declares.
 
         Args:
             number: A metric's name, possibly with the variant for unparsed answers (`auroc:parsed_only`).
 
         Raises:
-            UserError: A run folder from before metrics had traits, with a metric that is not installed.
+            UserError: The run folder predates metric traits, and the metric is not installed.
         """
         return self._traits[without_unparsed_variant(number)]
 
@@ -267,7 +267,7 @@ class RunFolder:
         return float(self.manifest["intervals"]["level"])
 
     def headline(self, group: Group) -> Mapping[Cell, ResultRow]:
-        """The row of each cell that stands for all seeds: the mean over seeds, or the only seed."""
+        """Return the row that represents all seeds for each cell: the mean over seeds, or the only seed."""
         return self._headlines[group]
 
     @cached_property
@@ -288,7 +288,7 @@ class RunFolder:
         return chosen
 
     def by_seed(self, group: Group, metric: str) -> Mapping[str, Mapping[str, ResultRow]]:
-        """Rows of single seeds under `clean`, by method and seed."""
+        """Return rows of single seeds under `clean`, by method and seed."""
         out: dict[str, dict[str, ResultRow]] = {}
         for row in self.results:
             if (row.group, row.metric, row.condition) == (group, metric, CLEAN) and row.seed != MEAN_SEED:
@@ -296,7 +296,7 @@ class RunFolder:
         return out
 
     def answers(self, group: Group, method: str) -> Answers | None:
-        """Returns the predictions on unchanged records behind a table's row; None where the run left none."""
+        """Return the predictions on unchanged records behind a table's row; None if the run left none."""
         if method not in self._answers:
             self._answers[method] = self._read_answers(method)
         return self._answers[method].get((group.task, group.domain_train, group.domain_eval, group.split))
@@ -306,7 +306,7 @@ class RunFolder:
         return {}
 
     def _read_answers(self, method: str) -> Mapping[tuple[str, ...], Answers]:
-        """Reads a method's file, once, by task, domains and split."""
+        """Read a method's file once, by task, domains and split."""
         if not has_predictions(self.path, method):
             return {}
         columns = ["patient_id", "probability", "label", "parsed", "cited_features", "teacher_features"]
@@ -347,7 +347,7 @@ def _records(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
 
 
 def _row[Row](kind: type[Row], record: Mapping[str, str]) -> Row:
-    """A record as a row: each attribute is the cell of its name, read by the attribute's type."""
+    """Convert a record to a row: each attribute is the cell of its name, parsed by the attribute's type."""
     return kind(**{name: _cell(hint, name, record) for name, hint in _ATTRIBUTES[kind].items()})
 
 
@@ -355,7 +355,7 @@ def _cell(hint: Any, name: str, record: Mapping[str, str]) -> Any:
     return _row(Group, record) if hint is Group else _READ[hint](record[name])
 
 
-# Once for all: looking up what annotations mean takes longer than reading the cells of a row.
+# Look annotations up once: it takes longer than reading the cells of a row.
 _ATTRIBUTES: Mapping[Any, Mapping[str, Any]] = {
     kind: get_type_hints(kind) for kind in (Group, ResultRow, ComparisonRow, RobustnessRow, CostRow)
 }
@@ -370,7 +370,7 @@ def _number_or_none(value: Any) -> float | None:
 
 
 def _count(text: str) -> int:
-    # Counts of a mean over seeds may be written as floats, and those of a failed cell are empty.
+    # Counts of a mean over seeds may be floats, and those of a failed cell are empty.
     return round(float(text)) if text else 0
 
 

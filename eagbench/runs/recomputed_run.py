@@ -1,4 +1,4 @@
-"""A run as its tables are made from it, computed again from the answers in a run folder. Nothing comes from a store."""
+"""A run recomputed from the answers in a run folder, to make its tables again. Nothing comes from a store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from eagbench.runs.schema import SUBGROUPS
 from eagbench.stages.shared_concepts import SharedConcepts
 from eagbench.stages.subgroups import members
 
-# Computes a number from rows in another way than its metric does; None where there is no other way.
+# Computes a number from rows independently of its metric; None where there is no other way.
 SecondOpinion = Callable[[str, Rows, Sequence[MetricUse]], float | None]
 
 
@@ -29,9 +29,9 @@ class RecomputedRun:
     """The run of a folder.
 
     Attributes:
-        folder: Where it lies.
+        folder: The run folder.
         manifest: Its manifest.
-        second_opinion: What point values are taken from where it has any; intervals are always the metrics' own.
+        second_opinion: The source of point values where it has one; intervals are always the metrics' own.
     """
 
     folder: Path
@@ -40,21 +40,21 @@ class RecomputedRun:
 
     @cached_property
     def metrics(self) -> tuple[MetricUse, ...]:
-        """The metrics."""
+        """Return the metrics."""
         return tuple(MetricUse.recorded(record) for record in self.manifest["metrics"])
 
     @cached_property
     def conditions(self) -> tuple[ConditionKey, ...]:
-        """The conditions, clean first."""
+        """Return the conditions, clean first."""
         return tuple((condition["name"], condition["severity"]) for condition in self.manifest["conditions"])
 
     @cached_property
     def pairs(self) -> tuple[DomainPair, ...]:
-        """Where methods were trained and evaluated, in order."""
+        """Return where methods were trained and evaluated, in order."""
         return tuple((train, target) for train, target in self.manifest["transfer"]["pairs"])
 
     def scored(self) -> ScoredRun:
-        """Makes the run that tables are made from."""
+        """Return the scored run from which tables are made."""
         manifest = self.manifest
         shared, claim = manifest["transfer"]["shared"], manifest["comparisons"]
         return ScoredRun(
@@ -83,7 +83,7 @@ class RecomputedRun:
         return ScoredDomain(facts["task"]["name"], facts, frozenset(domain["holds"]), parts, held_out_counts(parts))
 
     def cells(self, method: str) -> dict[CellKey, ScoredCell]:
-        """Computes the cells of a method again."""
+        """Recompute the cells of a method."""
         found = {} if not has_predictions(self.folder, method) else read_predictions(self.folder, method)
         rows = {(place[0][1:], place[1], seed): mine for place, seeds in found.items() for seed, mine in seeds.items()}
         cells = {}
@@ -96,7 +96,7 @@ class RecomputedRun:
         return cells
 
     def _status(self, key: CellKey) -> str:
-        """Says why a cell has no answers; `missing` where the manifest gives no reason."""
+        """Say why a cell has no answers; `missing` if the manifest gives no reason."""
         reads = next(m["reads"] for m in self.manifest["methods"] if m["label"] == key.method)
         [condition] = [c for c in self.manifest["conditions"] if (c["name"], c["severity"]) == key.condition]
         if reads not in condition["applies_to"]:

@@ -1,4 +1,4 @@
-"""What a run folder holds: the names that its writer, its readers and `verify` share (docs/design.md)."""
+"""The contents of a run folder: the names shared by its writer, its readers and `verify` (docs/design.md)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from eagbench.errors import UserError
 
-# Of the manifest. 2: what inputs show is said in words, metrics say what they declare. Before there was no such key.
+# Manifest format. 2: says in words what inputs show, and what metrics declare. Earlier manifests lack this key.
 FORMAT = 2
 
 RESULT_COLUMNS = (
@@ -28,7 +28,7 @@ ROBUSTNESS_COLUMNS = (
     "test", "p_corrected", "correction", "n_conditions", "n_methods", "n_cases", "n_positive", "n_seeds",
     "undefined_resamples",
 )  # fmt: skip
-# Present in a run across domains only: one row per pair of domains, and one per method, metric and such pair.
+# Only in a run across domains: one row per pair of domains, and one per method, metric and such pair.
 DOMAINS = "domains.csv"
 DOMAIN_COLUMNS = (
     "benchmark", "task", "domain_train", "domain_eval", "task_train", "n_shared", "n_only_train", "n_only_eval",
@@ -42,17 +42,17 @@ GAP_COLUMNS = (
     "correction", "undefined_resamples", "n_cases", "n_positive", "n_seeds",
 )  # fmt: skip
 COST_COLUMNS = ("stage", "kind", "label", "seed", "seconds", "peak_memory_mb", "generated_tokens", "status")
-# What asking a server took, where one was asked; a run folder of an earlier version lacks these.
+# The cost of server requests, if there were any; run folders of earlier versions lack these.
 ASKED_COLUMNS = ("prompt_tokens", "completion_tokens", "requests", "answers_from_cache")
 KEY_COLUMNS = RESULT_COLUMNS[:9]
-# One row per number of a curve that a stage behind a method's predictions left; `stage` is its fingerprint.
+# One row per number in a curve left by a stage behind a method's predictions; `stage` is its fingerprint.
 TRAINING_COLUMNS = ("method", "seed", "fold", "kind", "label", "stage", "step", "name", "value")
 TRAINING = "training.parquet"
-# One line per object that such a stage left about what it found: the first six keys, and `file` and `content`.
+# One line per object in which such a stage summed up what it found: the first six keys, `file` and `content`.
 TRAINING_SUMMARIES = "training_summaries.jsonl"
-# Which held-out cases are reported apart: a row per evaluated domain, case and fact. There if subgroups were asked for.
+# The subgroups of held-out cases: a row per evaluated domain, case and fact. Only if the benchmark wants subgroups.
 SUBGROUPS = "subgroups.parquet"
-# Each method's answers to tuning cases, on which its recalibration was fitted. There if recalibration was asked for.
+# Each method's answers to tuning cases, on which its recalibration was fitted. Only if the benchmark recalibrates.
 TUNING_PREDICTIONS = "tuning_predictions.parquet"
 
 _HINT = "give the folder of a finished run (what `eagbench run` named at its end)"
@@ -60,10 +60,10 @@ _NEEDED = ("name", "methods", "metrics", "conditions", "data", "intervals", "see
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a run folder.
+    """Read the manifest of a run folder.
 
     Raises:
-        UserError: The folder is no run folder, or its manifest is damaged.
+        UserError: The folder is not a run folder, or its manifest is damaged.
     """
     path = folder / "manifest.json"
     try:
@@ -79,6 +79,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def reference_expert(manifest: Mapping[str, Any]) -> str | None:
-    """Name of the expert whose features the alignment metrics use, as the benchmark says it; None without one."""
+    """Name the expert whose features the alignment metrics use, as in the benchmark; None without one."""
     spec = manifest.get("benchmark", {}).get("reference_expert")
     return spec.get("name") if isinstance(spec, dict) else spec

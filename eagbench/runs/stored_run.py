@@ -1,4 +1,4 @@
-"""A run as its tables are made from it, read from the store."""
+"""A run read from the store, so that its tables can be made."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from eagbench.stages.split import read_parts
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """Probabilities that no method made, of one domain's held-out cases.
+    """Probabilities that no method made, for one domain's held-out cases.
 
     Attributes:
         domain: The domain's name.
-        name: What they are called, for example `oracle`.
-        cell: What they give.
+        name: Their name, for example `oracle`.
+        cell: Their numbers.
         table: The scored table.
     """
 
@@ -44,14 +44,14 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredRun:
-    """What a run left in the store; every file is read once.
+    """The files that a run left in the store, each read once.
 
     Attributes:
-        plan: What was to be done.
-        result: What was done.
-        store: Where it lies.
+        plan: The run's plan.
+        result: The outcome of its stages.
+        store: The store.
         metrics: The metrics.
-        failed_metrics: Why metrics have no numbers, by cell; known of the cells that were read.
+        failed_metrics: Why metrics have no numbers, by cell; filled in as cells are read.
     """
 
     plan: Plan
@@ -62,11 +62,11 @@ class StoredRun:
 
     @classmethod
     def of(cls, plan: Plan, result: RunResult, store: Store) -> StoredRun:
-        """Takes up a finished run."""
+        """Wrap a finished run."""
         return cls(plan, result, store, tuple(MetricUse.registered(use.name, use.params) for use in plan.metrics))
 
     def references(self) -> list[Reference]:
-        """Reads the probabilities that came with the data, by domain and name."""
+        """Read the probabilities that came with the data, by domain and name."""
         found = []
         for domain, node in zip(self.plan.transfer.evaluated, self.plan.references, strict=True):
             for folder in sorted(path for path in self.store.folder(node).iterdir() if path.is_dir()):
@@ -74,7 +74,7 @@ class StoredRun:
         return found
 
     def cells(self, method: str) -> dict[CellKey, tuple[ScoredCell, pa.Table | None]]:
-        """Reads the cells of a method in the plan's order, each with its scored table if it has one."""
+        """Read the cells of a method in the plan's order, each with its scored table if it has one."""
         return {cell.key: self._cell(cell) for cell in self.plan.cells if cell.method == method}
 
     def _cell(self, cell: Cell) -> tuple[ScoredCell, pa.Table | None]:
@@ -87,11 +87,11 @@ class StoredRun:
         return found, table
 
     def scored(self, references: Sequence[Reference], cells: Any) -> ScoredRun:
-        """Makes the run that tables are made from.
+        """Return the scored run from which tables are made.
 
         Args:
-            references: What `references` read.
-            cells: Gives the scored cells of a method, by key (`ScoredRun.cells`).
+            references: The result of `references`.
+            cells: Returns the scored cells of a method, by key (`ScoredRun.cells`).
         """
         benchmark, transfer = self.plan.loaded.benchmark, self.plan.transfer
         shared = None
@@ -129,7 +129,7 @@ class StoredRun:
         }
 
     def recalibrations(self) -> list[tuple[dict[str, Any], Path]]:
-        """Lists the folders of finished recalibration stages, once each, with what each was fitted for."""
+        """List the folders of finished recalibration stages, once each, with the keys each was fitted for."""
         found: dict[tuple[Any, ...], tuple[dict[str, Any], Path]] = {}
         for cell in self.plan.cells:
             for fold, stages in enumerate(cell.folds):

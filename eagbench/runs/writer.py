@@ -1,4 +1,4 @@
-"""Writes the run folder: the tables of a run, and what a reader needs copied out of the store."""
+"""Write the run folder: the tables of a run, and copies of what a reader needs from the store."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from eagbench.stages.parquet_files import constant_number, constant_text
 
 
 def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) -> dict[str, Any]:
-    """Writes everything but the report. Each file appears whole; the manifest is written last.
+    """Write everything but the report: each file appears whole, and the manifest is written last.
 
     Returns:
         The manifest.
@@ -70,7 +70,7 @@ def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) 
 
 
 def _read_and_copy(stored: StoredRun, method: str, run: ScoredRun, folder: Path) -> dict[CellKey, ScoredCell]:
-    """Reads a method's cells, and writes their answers to the run folder while they are in memory."""
+    """Read a method's cells, and write their answers to the run folder while they are in memory."""
     cells = stored.cells(method)
     tables = [_keyed(table, _keys(run, key), run.metrics) for key, (_, table) in cells.items() if table is not None]
     if tables:
@@ -79,7 +79,7 @@ def _read_and_copy(stored: StoredRun, method: str, run: ScoredRun, folder: Path)
 
 
 def _keys(run: ScoredRun, key: CellKey) -> dict[str, Any]:
-    """The key columns of a cell."""
+    """Return the key columns of a cell."""
     return {
         "benchmark": run.benchmark,
         "task": run.domains[key.pair[1]].task,
@@ -94,7 +94,7 @@ def _keys(run: ScoredRun, key: CellKey) -> dict[str, Any]:
 
 
 def _write_references(references: Sequence[Reference], run: ScoredRun, folder: Path) -> None:
-    """Writes the predictions of each reference that came with the data."""
+    """Write the predictions of each reference that came with the data."""
     tables: dict[str, list[pa.Table]] = {}
     for reference in references:
         pair = (reference.domain, reference.domain)
@@ -120,7 +120,7 @@ def _write_tables(tables: RunTables, folder: Path, *, crossed: bool) -> None:
     write_text(folder / "results.csv", csv_text(RESULT_COLUMNS, tables.results))
     write_text(folder / "comparisons.csv", csv_text(COMPARISON_COLUMNS, tables.comparisons))
     write_text(folder / "robustness.csv", csv_text(ROBUSTNESS_COLUMNS, tables.robustness))
-    # An earlier run into this folder may have had several domains.
+    # An earlier run into this folder may have had several domains: remove its files.
     for name in (DOMAINS, GAPS):
         (folder / name).unlink(missing_ok=True)
     if crossed:
@@ -129,7 +129,7 @@ def _write_tables(tables: RunTables, folder: Path, *, crossed: bool) -> None:
 
 
 def _costs(plan: Plan, result: RunResult) -> list[dict[str, Any]]:
-    """One row per stage of the plan: what it took when it was computed, now or in an earlier run."""
+    """Return one row per stage of the plan: its cost when it was computed, now or in an earlier run."""
     rows = []
     for node in plan.nodes:
         outcome = result.outcome(node)
@@ -151,14 +151,14 @@ def _costs(plan: Plan, result: RunResult) -> list[dict[str, Any]]:
 
 
 def field_text(value: Any) -> Any:
-    """Writes a value as a field of a CSV file: numbers to the last bit, an undefined or absent one as nothing."""
+    """Format a value as a CSV field: numbers to the last bit, undefined or absent ones as nothing."""
     if isinstance(value, float):
         return "" if math.isnan(value) else repr(value)
     return "" if value is None else value
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Writes rows as CSV; a row may have further entries."""
+    """Format rows as CSV, ignoring entries that are not columns."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)

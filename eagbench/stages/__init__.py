@@ -1,1 +1,1 @@
-"""The core's own stages. Each module holds the functions of one step of the way from data to score."""
+"""The core's own stages. Each module has the functions of one step from data to score."""

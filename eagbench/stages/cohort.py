@@ -14,14 +14,14 @@ from eagbench.stages.cohort_files import write_cohort
 
 
 def generate(run: StageRun) -> None:
-    """Lets a data set without files write them."""
+    """Let a data set without files generate them."""
     run.component.generate(run)
 
 
 def read_cohort(dataset: Any, run: StageRun) -> Cohort:
-    """Lets a data set read its cohort, from its files or from `run.inputs["source"]`.
+    """Read a data set's cohort from its files or from `run.inputs["source"]`.
 
-    Until 0.2 a `load` that takes the generated folder as an argument of its own is called as it wants to be.
+    Until 0.2, a `load` with an extra argument for the generated folder still works.
     """
     if len(inspect.signature(dataset.load).parameters) == 1:
         found: Cohort = dataset.load(run)
@@ -34,10 +34,10 @@ def read_cohort(dataset: Any, run: StageRun) -> Cohort:
 
 
 def load(run: StageRun) -> None:
-    """Loads the cohort and stores it.
+    """Load the cohort and store it.
 
     Raises:
-        UserError: No case is left, or a case id occurs twice in the source.
+        UserError: The cohort is empty, or a case id occurs twice in the source.
     """
     cohort = read_cohort(run.component, run)
     cases, provenance = cohort.cases, cohort.provenance

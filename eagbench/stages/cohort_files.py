@@ -1,4 +1,4 @@
-"""How a cohort lies on disk: cases and labels apart, so that reading the one never reads the other."""
+"""The files of a cohort. Cases and labels are in separate files, so that reading one never reads the other."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _GROUP, _REFERENCE = "group:", "reference:"
 
 
 def write_cohort(cohort: Cohort, folder: Path) -> None:
-    """Writes `cases.parquet`, `measurements.parquet`, `labels.parquet` and `cohort.json`.
+    """Write `cases.parquet`, `measurements.parquet`, `labels.parquet` and `cohort.json`.
 
-    Static facts that `static_names` does not list are kept as well: who knows their name finds them on a case, and
-    nobody else reads them.
+    Static facts that `static_names` does not list are stored as well. Code that knows their names finds them on a case;
+    other code doesn't read them.
     """
     cases = cohort.cases
     table: dict[str, Any] = {"case_id": list(cases.case_ids), "patient_id": list(cases.patient_ids)}
@@ -69,14 +69,17 @@ _TABLES = functools.lru_cache(maxsize=16)(read_parquet)
 
 @functools.lru_cache(maxsize=16)
 def read_facts(folder: Path) -> Mapping[str, Any]:
-    """Reads features, task and provenance of a stored cohort."""
+    """Read the features, task and provenance of a stored cohort."""
     facts: dict[str, Any] = json.loads((folder / "cohort.json").read_text())
     return facts
 
 
 @functools.lru_cache(maxsize=4)
 def read_cases(folder: Path) -> Cases:
-    """All cases of a stored cohort, without labels. Kept in memory: every stage of a run asks for it."""
+    """Read all cases of a stored cohort, without labels.
+
+    They stay in memory, because every stage of a run needs them.
+    """
     facts = read_facts(folder)
     features = tuple(
         Feature(
@@ -119,27 +122,27 @@ def read_cases(folder: Path) -> Cases:
 
 
 def read_patients(folder: Path) -> dict[str, str]:
-    """Reads the patient of each case, by case id in the cohort's order."""
+    """Read the patient of each case, by case id in the cohort's order."""
     return _by_case(folder / _CASES, "patient_id")
 
 
 def group_names(folder: Path) -> list[str]:
-    """Names the facts by which the data set groups its cases."""
+    """List the facts by which the data set groups its cases."""
     return [name.removeprefix(_GROUP) for name in _TABLES(folder / _CASES).column_names if name.startswith(_GROUP)]
 
 
 def read_group(folder: Path, fact: str) -> dict[str, str]:
-    """Reads the value of a fact for each case, by case id in the cohort's order."""
+    """Read the value of a fact for each case, by case id in the cohort's order."""
     return _by_case(folder / _CASES, f"{_GROUP}{fact}")
 
 
 def read_labels(folder: Path) -> dict[str, int]:
-    """Reads the label of each case, by case id in the cohort's order."""
+    """Read the label of each case, by case id in the cohort's order."""
     return _by_case(folder / _LABELS, "label")
 
 
 def read_reference_probabilities(folder: Path) -> dict[str, dict[str, float]]:
-    """Reads, for each reference, its probability per case id."""
+    """Read each reference's probability for each case, by reference and case id."""
     names = [name for name in _TABLES(folder / _LABELS).column_names if name.startswith(_REFERENCE)]
     return {name.removeprefix(_REFERENCE): _by_case(folder / _LABELS, name) for name in names}
 
@@ -150,5 +153,5 @@ def _by_case(path: Path, column: str) -> dict[str, Any]:
 
 
 def labels_of(case_ids: Sequence[str], labels: dict[str, int]) -> IntArray:
-    """Labels in the order of `case_ids`. Shape (N,)."""
+    """Return the labels in the order of `case_ids`, shape (N,)."""
     return np.array([labels[case_id] for case_id in case_ids], dtype=np.int8)

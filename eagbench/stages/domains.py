@@ -1,4 +1,4 @@
-"""Stages of a benchmark across domains: the part of a split that is one domain, what domains share, how they differ."""
+"""Stages of a benchmark across domains: a domain's part of a split, what domains share, and how they differ."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SHIFT_INVERSE_PENALTY = 0.1
 
 
 def select(run: StageRun) -> None:
-    """The cases of a split that belong to one domain, in the form of the stage `split`.
+    """Select the cases of a split that belong to one domain, and write them in the format of the stage `split`.
 
-    Patients were divided over the whole data set before: one who is held out is so in every domain.
+    Patients were split over the whole data set before, so a held-out patient is held out in every domain.
 
     Raises:
-        UserError: No case has the fact, or a part of the domain would hold one class only.
+        UserError: No case has the fact, or a part of the domain would have only one class.
     """
     fact, values = run.params["fact"], frozenset(run.params["values"])
     cohort: Path = run.inputs["cohort"]
@@ -55,10 +55,10 @@ def select(run: StageRun) -> None:
 
 
 def share(run: StageRun) -> None:
-    """Writes what the records of all domains have in common.
+    """Write what the records of all domains have in common.
 
     Raises:
-        UserError: The domains share no concept, hold one in different units or seem to (`unit_mismatch`), or ask
+        UserError: The domains share no concept, measure one in different units or seem to (`unit_mismatch`), or ask
             different questions.
     """
     names: list[str] = run.params["domains"]
@@ -117,13 +117,17 @@ def _check_units(names: tuple[str, str], facts: tuple[Mapping[str, Any], Mapping
 
 
 def covariate_shift(run: StageRun) -> None:
-    """How well a classifier tells the unlabelled training records of two domains apart, in what they share.
+    """Measure how well a classifier tells two domains apart.
 
-    The cross-validated AUROC of a logistic regression on standardised mean, lowest, highest and last value and number
-    of values of each concept, and on the static facts; patients are not divided between parts of the cross-validation.
-    0.5: no shift is found; 1: every record gives its domain away. Once with the numbers of values, and once with the
-    values alone (the mean standing for what was not measured), because what is measured how often is a habit of a
-    hospital. It sees linear differences only, so it is a lower bound of the shift.
+    It gets the unlabelled training records of both, restricted to the shared concepts and static facts.
+
+    The measure is the cross-validated AUROC of a logistic regression. Its inputs are the standardised mean, lowest,
+    highest and last value and number of values of each concept, and the static facts. All cases of a patient are in the
+    same part of the cross-validation. At 0.5 no shift is found; at 1 every record gives its domain away.
+
+    The AUROC is computed once with the numbers of values and once without (the mean replaces missing values), because
+    how often something is measured is a habit of a hospital. It captures linear differences only, so it is a lower
+    bound of the shift.
     """
     first, second = run.inputs["first"], run.inputs["second"]
     domain = np.repeat([0, 1], [len(first), len(second)])
@@ -141,13 +145,16 @@ def covariate_shift(run: StageRun) -> None:
 
 
 def read_shift(folder: Path) -> Mapping[str, Any]:
-    """What `covariate_shift` found."""
+    """Read what `covariate_shift` wrote."""
     content: Mapping[str, Any] = json.loads((folder / SHIFT_FILE).read_text())
     return content
 
 
 def _value_summary(cases: Cases) -> FloatArray:
-    """Mean, lowest, highest and last value of each concept, and the static facts. Shape (N, 4 F + S), NaN if none."""
+    """Compute the mean, lowest, highest and last value of each concept, and append the static facts.
+
+    Shape (N, 4 F + S); NaN without a value.
+    """
     rows = []
     for case in cases:
         values = case.values_in_order(cases.feature_names).astype(np.float64)  # (T, F)
@@ -161,7 +168,7 @@ def _value_summary(cases: Cases) -> FloatArray:
 
 
 def _counts(cases: Cases) -> FloatArray:
-    """Number of values of each concept, as log(1 + n). Shape (N, F)."""
+    """Count the values of each concept, as log(1 + n). Shape (N, F)."""
     names = cases.feature_names
     return np.log1p([(~np.isnan(case.values_in_order(names))).sum(axis=0) for case in cases])
 

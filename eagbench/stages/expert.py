@@ -6,6 +6,6 @@ from eagbench.contracts.stages import StageRun
 
 
 def fit(run: StageRun) -> None:
-    """Fits and saves the component."""
+    """Fit and save the component."""
     run.component.fit(run.inputs["training"], run)
     run.component.save(run.out)

@@ -1,7 +1,7 @@
-"""Stage `split` of a sweep's trials: it divides the training and tuning patients of another split, and no others.
+"""Stage `split` of a sweep's trials. It divides only the training and tuning patients of another split.
 
-What is called `held_out` here are training or tuning patients of the benchmark. Its held-out patients are in no part,
-so nothing that a trial computes has seen one of them, whatever the trial asks for.
+The part `held_out` of a trial consists of training or tuning patients of the benchmark. The benchmark's held-out
+patients are in no part, so no computation of a trial ever uses them, whatever the trial asks for.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from eagbench.stages.split import PARTS, read_assignment, read_parts, write_part
 
 
 def assign(run: StageRun) -> None:
-    """Writes `parts.parquet` and `parts.json` as the benchmark's split does, with one fold.
+    """Write `parts.parquet` and `parts.json` as the benchmark's split does, with one fold.
 
     Params: `scheme`, `folds`, `fold`, `seed`, and `training_share` if it is below 1. Inputs: `cohort`, whose cases are
-    divided; `split` and `split_cohort`, the split whose patients may be used and the cohort it divides. They decide
-    which patient is in which part, so that trials with other observation windows are scored on the same patients.
+    divided; `split`, whose patients may be used; and `split_cohort`, the cohort of that split. The last two decide
+    which patient is in which part, so trials with different observation windows are scored on the same patients.
 
     Raises:
-        UserError: A part would hold one class only.
+        UserError: A part would have only one class.
     """
     share = _share(run.params)
     is_part = share < 1
@@ -43,15 +43,15 @@ def assign(run: StageRun) -> None:
 
 
 def divide(split: Path, split_cohort: Path, params: Mapping[str, Any]) -> dict[str, frozenset[str]]:
-    """The patients of each part of one fold.
+    """Assign patients to the parts of one fold.
 
     Args:
         split: Folder of the split whose training and tuning patients are divided.
         split_cohort: Folder of its cohort.
-        params: `scheme`: `tuning_part` scores the tuning patients, `cross_validation` fold `fold` of `folds` of both.
-            As many of the others go to early stopping as the split itself gave, in proportion. `seed` draws both.
-            `training_share` (1 if it is not there) is the share of the training patients that is taken, of either
-            outcome alike; those of a smaller share are among those of a larger one.
+        params: `scheme`: `tuning_part` scores the tuning patients; `cross_validation` scores fold `fold` of `folds` of
+            both. Of the other patients, early stopping gets the same share as in the split itself. `seed` draws both.
+            `training_share` (default 1) is the share of the training patients to use, the same for either outcome. The
+            patients of a smaller share are a subset of those of a larger one.
 
     Raises:
         UserError: There are too few patients of a class.
@@ -91,7 +91,10 @@ def _share(params: Mapping[str, Any]) -> float:
 
 
 def _taken(train: IntArray, strata: IntArray, share: float, seed: int) -> IntArray:
-    """The first of each outcome in an order that the seed alone decides, so that one share lies within the next."""
+    """Take a share of the training patients of each outcome.
+
+    Only the seed decides their order, so a smaller share is a subset of a larger one.
+    """
     order = np.random.default_rng([seed, 2]).permutation(np.sort(train))
     classes = [order[strata[order] == outcome] for outcome in (0, 1)]
     return np.concatenate([patients[: round(share * len(patients))] for patients in classes])

@@ -9,7 +9,7 @@ from eagbench.prompting.record import RecordText
 
 
 def prepare(run: StageRun) -> None:
-    """Lets the policy write its model folder, and notes which component opens it."""
+    """Let the policy write its model folder, and record which component opens it."""
     run.component.prepare(run.inputs["cases"], RecordText.load(run.inputs["record_text"]), run)
     note = {"name": run.component.name, "params": run.component_params.model_dump(mode="json")}
     (run.out / "policy.json").write_text(json.dumps(note, indent=1, sort_keys=True))

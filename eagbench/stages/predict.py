@@ -1,4 +1,4 @@
-"""Stage `predict`: one method, one fold, one condition. It is given cases without labels."""
+"""Stage `predict`: one method, one fold, one condition. Its cases have no labels."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _SCHEMA = pa.schema(
 
 
 def by_method(run: StageRun) -> None:
-    """Asks a method for its predictions."""
+    """Predict with a method."""
     cases: Cases = run.inputs["cases"]
     write_predictions(cases, run.component.predict(cases, run), run.out)
 
 
 def by_expert(run: StageRun) -> None:
-    """Asks a fitted expert for its probabilities."""
+    """Predict with a fitted expert."""
     cases: Cases = run.inputs["cases"]
     expert = type(run.component).load(run.component_params, run.inputs["expert"])
     probability = expert.predict(cases)
@@ -47,10 +47,10 @@ def by_expert(run: StageRun) -> None:
 
 
 def write_predictions(cases: Cases, predictions: Sequence[Prediction], folder: Path) -> None:
-    """Stores predictions, if they are what a method must return.
+    """Check predictions and store them.
 
     Raises:
-        ContractError: They are not.
+        ContractError: They are not what a method must return.
     """
     check_predictions(cases, predictions)
     rows = [
@@ -73,6 +73,6 @@ def write_predictions(cases: Cases, predictions: Sequence[Prediction], folder: P
 
 
 def _attention(prediction: Prediction) -> list[tuple[str, float]] | None:
-    """The policy's attention where it was measured, on the first trajectory."""
+    """Return the policy's attention on the first trajectory, or None if it was not measured."""
     attention = prediction.trajectories[0].attention if prediction.trajectories else None
     return None if attention is None else list(attention.items())

@@ -1,4 +1,4 @@
-"""Stage `recalibration`: a curve fitted on a method's answers to tuning cases. No held-out case has a part in it."""
+"""Stage `recalibration`: a curve fitted to a method's answers on tuning cases. It uses no held-out case."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ _FILE = "recalibration.json"
 
 
 def fit(run: StageRun) -> None:
-    """Writes `recalibration.json` (the curve, or why there is none) and `tuning.parquet` (what it was fitted on).
+    """Fit the curve, and write `recalibration.json` and `tuning.parquet`.
+
+    The first contains the curve, or why there is none. The second contains the data it was fitted to.
 
     Raises:
         ValueError: The predictions do not cover the tuning cases exactly.
@@ -41,5 +43,5 @@ def fit(run: StageRun) -> None:
 
 
 def read_recalibration(folder: Path) -> Recalibration:
-    """What `fit` found."""
+    """Read what `fit` wrote."""
     return Recalibration(**json.loads((folder / _FILE).read_text(encoding="utf-8")))

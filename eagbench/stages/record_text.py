@@ -1,4 +1,4 @@
-"""Stage `record_text`: fits how records become text (quantile edges, for example) on unlabelled training cases."""
+"""Stage `record_text`: fits the text form of records (for example quantile edges) on unlabelled training cases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from eagbench.prompting.record import RecordText
 
 
 def fit(run: StageRun) -> None:
-    """Fits and saves the `RecordText` that all methods of the benchmark share."""
+    """Fit and save the `RecordText` that all methods of the benchmark share."""
     record_text = RecordText(RecordTextParams.model_validate(dict(run.params)))
     record_text.fit(run.inputs["cases"])
     record_text.save(run.out)

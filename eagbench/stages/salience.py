@@ -1,7 +1,8 @@
 """Stages `reference_salience`, `frequency_baseline` and `salience`.
 
-The weight per feature of held-out cases, to compare citations and attention with; the list that needs no look at the
-case, as a yardstick of that comparison; the weights of training cases, cross-fitted, to guide search and rewards.
+`reference_salience` gives the weight per feature of held-out cases, to compare with citations and attention.
+`frequency_baseline` gives a list that ignores the case, as the baseline of that comparison. `salience` gives the
+cross-fitted weights of training cases, which guide search and rewards.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ _REFERENCE_SCHEMA = pa.schema(
 
 
 def cross_fitted(run: StageRun) -> None:
-    """Writes the salience of every training case by an expert that was not trained on its patient.
+    """Write the salience of every training case by an expert that was not trained on its patient.
 
-    The training patients are divided into `folds` parts; for each, an expert is fitted on the others (the tuning part
-    serves early stopping as always) and asked about it.
+    The training patients are divided into `folds` parts. For each part, an expert is fitted on the others (the tuning
+    part is used for early stopping, as always) and applied to it.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -59,7 +60,7 @@ def cross_fitted(run: StageRun) -> None:
 
 
 def _salience(expert: Expert, cases: Cases) -> FloatArray:
-    """The weights that an expert gives, held to its contract."""
+    """Compute an expert's weights, and check that they follow its contract."""
     salience = expert.salience(cases)
     check_salience(salience, len(cases), len(cases.features))
     return salience
@@ -73,7 +74,7 @@ def _write(cases: Cases, salience: FloatArray, probability: FloatArray, folder: 
 
 
 def read_salience(folder: Path) -> dict[str, dict[str, float]]:
-    """Weight per feature, per case id."""
+    """Read the weight per feature, by case id."""
     table = read_parquet(folder / "salience.parquet")
     names = [c for c in table.column_names if c.startswith("salience:")]
     columns = {name.removeprefix("salience:"): table[name].to_pylist() for name in names}
@@ -84,22 +85,22 @@ def read_salience(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def read_cross_fitted_probability(folder: Path) -> dict[str, float]:
-    """Probability per training case, by an expert that was not trained on its patient.
+    """Read the probability of each training case by an expert that was not trained on its patient.
 
     Args:
-        folder: What `plan.cross_fitted_salience` declared.
+        folder: Folder of the stage that `plan.cross_fitted_salience` declared.
     """
     table = read_parquet(folder / "salience.parquet", columns=["case_id", "probability"])
     return dict(zip(table["case_id"].to_pylist(), table["probability"].to_pylist(), strict=True))
 
 
 def top_observed(cases: Cases, weights: FloatArray, k: int) -> list[tuple[str, ...]]:
-    """For each case the `k` features of highest weight among those observed in it; ties by the canonical order.
+    """Return, for each case, the `k` observed features with the highest weights; break ties by the canonical order.
 
     Args:
         cases: N cases.
         weights: Shape (N, F), columns in canonical order.
-        k: How many at most.
+        k: Maximum number of features per case.
     """
     column = {name: i for i, name in enumerate(cases.feature_names)}
     return [
@@ -109,8 +110,9 @@ def top_observed(cases: Cases, weights: FloatArray, k: int) -> list[tuple[str, .
 
 
 def reference(run: StageRun) -> None:
-    """Writes, per case and under one condition, the reference expert's top features among those observed, and its
-    weight of each observed feature.
+    """Write the reference expert's weights and top features of each case, under one condition.
+
+    Only features observed in the case count.
     """
     cases: Cases = run.inputs["cases"]
     weights = _salience(type(run.component).load(run.component_params, run.inputs["expert"]), cases)
@@ -128,10 +130,10 @@ def reference(run: StageRun) -> None:
 
 
 def frequency_baseline(run: StageRun) -> None:
-    """Writes the `k` features that are most often among the reference expert's top `k` of a training case.
+    """Write the `k` features that are most often among the reference expert's top `k` of a training case.
 
-    It is a frequency table only: the expert is asked about the very cases that it was fitted on, which is no harm for
-    a list that is the same for everybody, and no held-out case is looked at. Ties by the canonical order.
+    This is only a frequency table. The expert is applied to the cases that it was fitted on, which is harmless because
+    the list is the same for every case. No held-out case is used. Ties are broken by the canonical order.
     """
     cases: Cases = run.inputs["cases"]
     weights = _salience(type(run.component).load(run.component_params, run.inputs["expert"]), cases)
@@ -143,6 +145,6 @@ def frequency_baseline(run: StageRun) -> None:
 
 
 def read_frequency_baseline(folder: Path) -> list[str]:
-    """The features of the baseline, the most frequent first."""
+    """Read the features of the baseline, the most frequent first."""
     features: list[str] = json.loads((folder / _BASELINE_FILE).read_text())["features"]
     return features

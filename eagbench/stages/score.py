@@ -1,4 +1,4 @@
-"""Stages `score` and `references`: predictions meet labels, by case id, and nowhere else."""
+"""Stages `score` and `references`: join predictions with held-out labels by case id. Nothing else does."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from eagbench.stats.recalibration import Recalibration
 
 
 def score(run: StageRun) -> None:
-    """Scores one method, seed and condition over all folds.
+    """Score one method, seed and condition over all folds.
 
-    Writes `scored.parquet` (the predictions with labels, unparsed answers filled in with their fold's training
-    prevalence, `prior_corrected` and `recalibrated` for all cases or for none), `values.json` (each metric's value and
-    interval) and `resamples.parquet` (each metric on each resample, from which intervals of means and differences are
-    made); the same within subgroups, where it is given them.
+    Three files are written, and the same ones within subgroups if there are any:
+
+    - `scored.parquet`: the predictions with labels. Unparsed answers are filled in with their fold's training
+      prevalence. `prior_corrected` and `recalibrated` are there for all cases or for none.
+    - `values.json`: each metric's value and interval.
+    - `resamples.parquet`: each metric on each resample, to make intervals of means and differences.
 
     Raises:
         ValueError: The predictions do not cover the held-out cases exactly.
@@ -74,12 +76,12 @@ def score(run: StageRun) -> None:
 
 
 def _rows(folders: Sequence[Path], file: str) -> list[dict[str, Any]]:
-    """Reads the rows of a table that every fold has, fold after fold."""
+    """Read the rows of a table from every fold, in the order of the folds."""
     return [row for folder in folders for row in read_parquet(folder / file).to_pylist()]
 
 
 def _is_corrected(rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the method knows every parsed answer corrected for the prior of training, and has at least one."""
+    """Return whether every parsed answer has a prior-corrected one, and there is at least one."""
     parsed = [row for row in rows if row["probability"] is not None]
     return bool(parsed) and all(row["prior_corrected"] is not None for row in parsed)
 
@@ -95,7 +97,7 @@ def _recalibrated_answer(row: Mapping[str, Any], curve: Recalibration, training_
 
 
 def references(run: StageRun) -> None:
-    """Scores the probabilities that came with the data (the generator's own, a clinical score), one folder each."""
+    """Score the probabilities that came with the data (the generator's own, a clinical score), one folder each."""
     labels: HeldOutLabels = run.inputs["labels"]
     metrics = [MetricUse.registered(use["name"], use["params"]) for use in run.params["metrics"]]
     for name, probabilities in sorted(labels.reference_probabilities.items()):

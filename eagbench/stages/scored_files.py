@@ -1,9 +1,9 @@
-"""How a scored cell lies on disk: its answers, its numbers, their resamples, and the same within subgroups.
+"""The files of a scored cell: its answers, its numbers, their resamples, and the same within subgroups.
 
-scored.parquet                  one row per case, as `analysis.evaluation.scored_schema` describes it
+scored.parquet                  one row per case, with the schema of `analysis.evaluation.scored_schema`
 values.json                     counts, and each number's value and interval
-resamples.parquet               each number on each resample, a column a number
-subgroups.json                  counts and numbers within each subgroup; there if subgroups were asked for
+resamples.parquet               each number on each resample, one column per number
+subgroups.json                  counts and numbers within each subgroup; only if the benchmark asks for subgroups
 subgroup_resamples.parquet      their resamples, columns `subgroup|number`
 """
 
@@ -34,14 +34,14 @@ def write_numbers(
     numbers: Numbers,
     intervals: Mapping[str, Any],
 ) -> None:
-    """Writes `scored.parquet`, `values.json` and `resamples.parquet`.
+    """Write `scored.parquet`, `values.json` and `resamples.parquet`.
 
     Args:
         folder: Where to write.
         rows: The scored rows.
         metrics: The metrics.
-        numbers: What they give.
-        intervals: The bootstrap.
+        numbers: Their values and resamples.
+        intervals: Settings of the bootstrap.
     """
     pq.write_table(pa.Table.from_pylist(list(rows), schema=scored_schema(metrics)), folder / _SCORED)
     counts = {
@@ -56,7 +56,7 @@ def write_numbers(
 
 
 def write_subgroups(folder: Path, subgroups: Mapping[str, SubgroupNumbers], intervals: Mapping[str, Any]) -> None:
-    """Writes `subgroups.json` and `subgroup_resamples.parquet`."""
+    """Write `subgroups.json` and `subgroup_resamples.parquet`."""
     described = {
         name: {
             "n_cases": found.n_cases,
@@ -82,13 +82,13 @@ def _described(
 
 
 def read_values(folder: Path) -> Mapping[str, Any]:
-    """Reads `values.json`."""
+    """Read `values.json`."""
     values: Mapping[str, Any] = json.loads((folder / _VALUES).read_text())
     return values
 
 
 def read_cell(folder: Path, metrics: Sequence[MetricUse]) -> tuple[ScoredCell, pa.Table]:
-    """Reads each file of a scored cell once.
+    """Read a scored cell, each of its files once.
 
     Returns:
         The cell, and its scored table.

@@ -1,6 +1,6 @@
-"""What the records of several domains have in common: concepts by name and unit, and static facts.
+"""Concepts (by name and unit) and static facts that the records of several domains share.
 
-A method that reads columns is trained in one domain and asked about another in these alone, in one order.
+A method that reads columns is trained in one domain and evaluated in another on these alone, in one order.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class SharedConcepts:
 
     @classmethod
     def of(cls, domains: Sequence[Mapping[str, Any]], without: Sequence[str] = ()) -> Self:
-        """What all domains have, in the order of the first one.
+        """Find what all domains have in common, in the order of the first one.
 
         Args:
-            domains: For each domain its cohort's facts (`cohort_files.read_facts`).
-            without: Static facts that are left out although all have them.
+            domains: The cohort facts of each domain (`cohort_files.read_facts`).
+            without: Static facts to leave out, although all domains have them.
         """
         features = [{feature["name"] for feature in facts["features"]} for facts in domains]
         static = [set(facts["static_names"]) for facts in domains]
@@ -45,10 +45,11 @@ class SharedConcepts:
         )
 
     def restrict(self, cases: Cases) -> Cases:
-        """The cases with these features and facts alone.
+        """Keep only these features and facts in each case.
 
-        A record lists its features in the shared order. Where a perturbation moved some within the record, the same
-        places are exchanged in the shared order: a fifth that was moved stays a fifth, whatever order the domain has.
+        A record lists its features in the shared order. If a perturbation moved some of them within the record, the
+        same places are exchanged in the shared order. If a fifth was moved, it stays a fifth, whatever order the domain
+        has.
         """
         described = {feature.name: feature for feature in cases.features}
         kept = frozenset(self.features)
@@ -78,18 +79,18 @@ class SharedConcepts:
         )
 
     def restrict_training(self, data: TrainingData) -> TrainingData:
-        """The training data with these features and facts alone."""
+        """Keep only these features and facts in the training data."""
         return TrainingData(
             train=LabelledCases(self.restrict(data.train.cases), data.train.labels),
             tuning=LabelledCases(self.restrict(data.tuning.cases), data.tuning.labels),
         )
 
     def write(self, folder: Path) -> None:
-        """Writes `shared_concepts.json`."""
+        """Write `shared_concepts.json`."""
         (folder / FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1))
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """What `write` wrote."""
+        """Read what `write` wrote."""
         content = json.loads((folder / FILE).read_text())
         return cls(tuple(content["features"]), tuple(content["static_names"]))

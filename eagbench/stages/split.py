@@ -1,4 +1,4 @@
-"""Stage `split`: patients, not stays, go to training, tuning and held-out parts, stratified and seeded."""
+"""Stage `split`: divides patients, not stays, into training, tuning and held-out parts, stratified and seeded."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ PARTS = ("train", "tuning", "held_out")
 
 
 def assign(run: StageRun) -> None:
-    """Writes `parts.parquet` (fold, part, case_id, patient_id) and `parts.json` (counts, prevalence, patient hashes).
+    """Write `parts.parquet` (fold, part, case_id, patient_id) and `parts.json` (counts, prevalence, patient hashes).
 
     Raises:
-        UserError: A part would hold one class only, or there are too few patients.
+        UserError: A part would have only one class, or there are too few patients.
     """
     cohort: Path = run.inputs["cohort"]
     patient_of, labels = read_patients(cohort), read_labels(cohort)
@@ -57,18 +57,18 @@ def write_parts(
     of_fold: Callable[[int], str],
     hint: str,
 ) -> None:
-    """Writes `parts.parquet` and `parts.json` of a division of patients.
+    """Write `parts.parquet` and `parts.json` for a division of patients.
 
     Args:
         out: Folder to write into.
-        cases: Case id and patient id of every case; cases of patients in no part are left out.
+        cases: Case id and patient id of every case. Cases of patients in no part are left out.
         labels: Label of every case, by case id.
-        folds: For each fold the patients of each part.
+        folds: For each fold, the patients of each part.
         of_fold: What a message adds to a part's name, by fold.
-        hint: What the user can do about a part that holds one class only.
+        hint: What the user can do about a part that has only one class.
 
     Raises:
-        UserError: A part would hold one class only.
+        UserError: A part would have only one class.
     """
     patients_of = [{part: frozenset(assigned[part]) for part in PARTS} for assigned in folds]
     rows = [
@@ -84,11 +84,11 @@ def write_parts(
 
 @dataclass(frozen=True, slots=True)
 class OneClass:
-    """What is said of a part that would hold one class only.
+    """The error message for a part that would have only one class.
 
     Attributes:
         named: What comes after the part's name, by fold.
-        where: The key of the benchmark that a message names.
+        where: The key of the benchmark that the message names.
         hint: What the user can do about it.
     """
 
@@ -104,17 +104,17 @@ def write_assignment(
     n_folds: int,
     one_class: OneClass,
 ) -> None:
-    """Writes `parts.parquet` and `parts.json`.
+    """Write `parts.parquet` and `parts.json`.
 
     Args:
         out: Folder to write into.
         rows: Fold, part, case id and patient id.
         labels: Label of every case, by case id.
         n_folds: Number of folds.
-        one_class: What is said of a part that would hold one class only.
+        one_class: The error message for a part that would have only one class.
 
     Raises:
-        UserError: A part would hold one class only.
+        UserError: A part would have only one class.
     """
     parts: list[dict[str, Any]] = []
     for fold in range(n_folds):
@@ -175,19 +175,19 @@ def _divide(patients: Any, strata: IntArray, params: Mapping[str, Any]) -> Itera
 
 
 def patient_set_hash(patients: Iterable[str]) -> str:
-    """SHA-256 of a set of patients, whatever their order."""
+    """Hash a set of patients with SHA-256, regardless of their order."""
     return hashlib.sha256("\n".join(sorted(set(patients))).encode()).hexdigest()
 
 
 # A stored split never changes, and every stage of a run asks for it.
 @functools.lru_cache(maxsize=32)
 def read_parts(folder: Path) -> Sequence[Mapping[str, Any]]:
-    """Reads counts, and hashes of the patient sets, per fold and part."""
+    """Read the counts and patient-set hashes of each fold and part."""
     parts: list[dict[str, Any]] = json.loads((folder / "parts.json").read_text())
     return tuple(parts)
 
 
 @functools.lru_cache(maxsize=32)
 def read_assignment(folder: Path) -> pa.Table:
-    """Reads the table of fold, part, case_id, patient_id."""
+    """Read the table of fold, part, case_id and patient_id."""
     return read_parquet(folder / "parts.parquet")

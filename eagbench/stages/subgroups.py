@@ -1,4 +1,4 @@
-"""Stage `subgroups`: which cases are reported apart, by sex, by bands of age, or by a fact that a data set declares."""
+"""Stage `subgroups`: groups cases by sex, by age band, or by a fact that a data set declares, to report them apart."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNKNOWN = "unknown"
 
 
 def assign(run: StageRun) -> None:
-    """Writes `subgroups.parquet`: a row per case and fact, `case_id` and `subgroup` (`sex=female`, `age=65-79`).
+    """Write `subgroups.parquet`, with a row per case and fact: `case_id` and `subgroup` (`sex=female`, `age=65-79`).
 
     Raises:
         UserError: A fact is neither known nor declared by the data set.
@@ -58,11 +58,11 @@ def _value(case: Case, fact: str, bands: Sequence[float]) -> str:
 
 
 def age_band(age: float, bands: Sequence[float]) -> str:
-    """The band of an age: `18-44` for 18 <= age < 45, `80+` from the last edge on, `under 18` before the first.
+    """Name the band of an age: `18-44` for 18 <= age < 45, `80+` from the last edge on, `under 18` below the first.
 
     Args:
         age: Years.
-        bands: Lower edges, rising.
+        bands: Lower edges, increasing.
     """
     passed = [edge for edge in bands if age >= edge]
     if not passed:
@@ -73,7 +73,7 @@ def age_band(age: float, bands: Sequence[float]) -> str:
 
 
 def band_order(subgroup: str) -> tuple[str, int, float, str]:
-    """Sorts subgroups by fact, bands by their age, `unknown` last."""
+    """Return the sort key of a subgroup: by fact, age bands by age, `unknown` last."""
     fact, _, value = subgroup.partition("=")
     digits = "".join(character for character in value.partition("-")[0] if character.isdigit() or character == ".")
     start = -1.0 if value.startswith("under ") else float(digits) if digits and fact == AGE else 0.0
@@ -81,7 +81,7 @@ def band_order(subgroup: str) -> tuple[str, int, float, str]:
 
 
 def read_subgroups(path: Path) -> dict[str, frozenset[str]]:
-    """The case ids of each subgroup, in the order in which they are shown.
+    """Read the case ids of each subgroup, in display order.
 
     Args:
         path: The file.
@@ -90,7 +90,7 @@ def read_subgroups(path: Path) -> dict[str, frozenset[str]]:
 
 
 def members(rows: Iterable[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
-    """The same from rows with `case_id` and `subgroup`."""
+    """Collect the case ids of each subgroup, in display order, from rows with `case_id` and `subgroup`."""
     found: dict[str, set[str]] = {}
     for row in rows:
         found.setdefault(row["subgroup"], set()).add(row["case_id"])

@@ -1,1 +1,1 @@
-"""Statistics on metrics: intervals by resampling patients."""
+"""Statistics of metrics: bootstrap intervals, tests, rank correlations and calibration."""

@@ -1,12 +1,12 @@
 """Confidence intervals by drawing patients with replacement.
 
-Method: the percentile bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), with the
-patient as the unit that is drawn, because cases of one patient are not independent (chapter 8; Field and Welsh, JRSS B
-2007, call it the randomised cluster bootstrap). A resample is a row of weights: how often each case occurs in it.
+Method: the percentile bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). Patients
+are drawn, not cases, because cases of one patient are not independent (chapter 8; Field and Welsh, JRSS B 2007, call it
+the randomised cluster bootstrap). A resample is a row of weights: how often each case occurs in it.
 
-The draws depend on the number of patients, their sorted order and the seed, and on nothing else. Two methods, two
-training seeds or two conditions that are evaluated on the same patients are therefore resampled jointly, whatever the
-order of their cases, and differences between them can be taken row by row.
+The draws depend only on the number of patients, their sorted order and the seed. Two methods, training seeds or
+conditions that are evaluated on the same patients are therefore resampled jointly, whatever the order of their cases.
+Differences between them can be taken row by row.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_UNDEFINED_SHARE = 0.5
 
 
 def patient_weights(patient_ids: Sequence[str], resamples: int, seed: int) -> FloatArray:
-    """How often each case occurs in each resample of the patients.
+    """Count how often each case occurs in each resample of the patients.
 
     Args:
         patient_ids: The patient of each case, N of them, with P different values.
@@ -38,7 +38,9 @@ def patient_weights(patient_ids: Sequence[str], resamples: int, seed: int) -> Fl
 
 
 def weight_blocks(patient_ids: Sequence[str], resamples: int, seed: int) -> Iterator[FloatArray]:
-    """The rows of `patient_weights` in blocks of bounded size, the same numbers whatever the size of the blocks.
+    """Yield the rows of `patient_weights` in blocks of bounded size.
+
+    The numbers are the same whatever the size of the blocks.
 
     Args:
         patient_ids: The patient of each case, N of them.
@@ -67,10 +69,10 @@ def weight_blocks(patient_ids: Sequence[str], resamples: int, seed: int) -> Iter
 def bootstrap(
     statistic: Callable[[FloatArray], FloatArray], patient_ids: Sequence[str], resamples: int, seed: int
 ) -> FloatArray:
-    """A statistic, or several at once, on every resample, within bounded memory.
+    """Compute a statistic, or several at once, on every resample, with bounded memory.
 
     Args:
-        statistic: From weights (b, N) to values (..., b), each row on its own.
+        statistic: From weights (b, N) to values (..., b), each row independently.
         patient_ids: The patient of each case, N of them.
         resamples: Number of resamples, B.
         seed: Seed of the draws.
@@ -82,17 +84,17 @@ def bootstrap(
 
 
 def percentile_interval(values: FloatArray, level: float) -> tuple[float, float]:
-    """The percentile interval of bootstrap values.
+    """Compute the percentile interval of bootstrap values.
 
-    Resamples in which the statistic is undefined (NaN, for example an AUROC without a positive case) are left out; if
-    they are more than half of all, the interval is undefined, because what remains no longer stands for the sample.
+    Resamples with an undefined statistic (NaN, for example an AUROC without a positive case) are left out. If they are
+    more than half of all, the interval is undefined, because the rest no longer represents the sample.
 
     Args:
         values: One value per resample, shape (B,).
         level: Nominal coverage, between 0 and 1, for example 0.95.
 
     Returns:
-        The (1 - level)/2 and (1 + level)/2 quantiles (linear interpolation), or twice NaN if undefined.
+        The (1 - level)/2 and (1 + level)/2 quantiles (linear interpolation), or NaN twice if undefined.
     """
     if not 0.0 < level < 1.0:
         raise ValueError(f"level {level} is not between 0 and 1")
@@ -104,19 +106,19 @@ def percentile_interval(values: FloatArray, level: float) -> tuple[float, float]
 
 
 def logit_interval(value: float, draws: FloatArray, level: float, nearest: float) -> tuple[float, float]:
-    """The interval of a number in (0, 1) that is normal on the scale of its log odds.
+    """Compute the interval of a number in (0, 1) that is normal on the log-odds scale.
 
-    expit(logit(value) +- z s), with s the standard deviation of the log odds of the draws. For an AUROC from few
-    events, whose percentile interval is too short (docs/metrics.md).
+    It is expit(logit(value) +- z s), where s is the standard deviation of the log odds of the draws. Use it for an
+    AUROC from few events, whose percentile interval is too short (docs/metrics.md).
 
     Args:
         value: The point value.
         draws: One value per resample, shape (B,); undefined ones are left out as in `percentile_interval`.
         level: Nominal coverage.
-        nearest: What is nearer to 0 or 1 than this is taken for this near: for an AUROC half a pair of cases.
+        nearest: Draws nearer to 0 or 1 than this are clipped to this distance: for an AUROC, half a pair of cases.
 
     Returns:
-        The ends; twice NaN where the point value is 0 or 1 or undefined, or more than half of the draws are.
+        The ends; NaN twice if the point value is 0, 1 or undefined, or if more than half of the draws are undefined.
     """
     if not 0.0 < level < 1.0:
         raise ValueError(f"level {level} is not between 0 and 1")

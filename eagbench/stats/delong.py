@@ -1,13 +1,12 @@
-"""The standard error of an AUROC, and of a difference of two, without resampling: for independent cases only.
+"""Standard errors of an AUROC and of the difference of two, without resampling, for independent cases only.
 
-Source: DeLong, DeLong and Clarke-Pearson, Biometrics 1988 (structural components, and contrasts of correlated areas),
-by the midranks of Sun and Xu, IEEE Signal Processing Letters 2014, which take O(N log N) where the original takes
-O(N^2). An area is the mean over positive cases of the share of negative ones that each beats, and the other way round;
-its variance follows from how these shares scatter. A mean of areas over training seeds has the mean of their
-components, so the seeds' correlation on the same cases is accounted for (a contrast, equation 5 of the 1988 paper).
+Source: DeLong, DeLong and Clarke-Pearson, Biometrics 1988 (structural components, and contrasts of correlated areas).
+The midranks of Sun and Xu, IEEE Signal Processing Letters 2014, reduce its O(N^2) to O(N log N). An area is the mean
+over positive cases of the share of negative ones that each beats, and vice versa. Its variance follows from the spread
+of these shares. A mean of areas over training seeds has the mean of their components, so the seeds' correlation on the
+same cases is accounted for (a contrast, equation 5 of the 1988 paper).
 
-Cases of one patient are not independent, and the formula does not know it: it may be used only where every case is
-another patient.
+The formula ignores that cases of one patient are not independent. Use it only if every case is a different patient.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StructuralComponents:
-    """What each case adds to an AUROC.
+    """The contribution of each case to an AUROC.
 
     Attributes:
-        positive: For each positive case the share of negative ones below it, ties counting half, shape (M,).
-        negative: For each negative case the share of positive ones above it, shape (N,).
+        positive: For each positive case, the share of negative ones below it, ties counting half, shape (M,).
+        negative: For each negative case, the share of positive ones above it, ties counting half, shape (N,).
     """
 
     positive: FloatArray
@@ -50,18 +49,18 @@ class StructuralComponents:
 
     @property
     def standard_error(self) -> float:
-        """Root of the variance."""
+        """Square root of the variance."""
         return float(np.sqrt(self.variance))
 
     def minus(self, other: StructuralComponents) -> StructuralComponents:
-        """The components of the difference of two areas on the same cases."""
+        """Return the components of the difference of two areas on the same cases."""
         return StructuralComponents(self.positive - other.positive, self.negative - other.negative)
 
 
 def midranks(values: FloatArray) -> FloatArray:
-    """Ranks values from 1 on, equal ones at the mean of their ranks. Shape (N,), as `scipy.stats.rankdata`.
+    """Rank values from 1 on, ties at the mean of their ranks. Shape (N,), as `scipy.stats.rankdata`.
 
-    SciPy's own stands in `scipy.stats`, whose import takes longer than all tables of a run together.
+    SciPy's own function is in `scipy.stats`, whose import takes longer than all tables of a run together.
     """
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: FloatArray = np.cumsum(counts) - (counts - 1) / 2
@@ -69,7 +68,7 @@ def midranks(values: FloatArray) -> FloatArray:
 
 
 def structural_components(probability: FloatArray, label: IntArray) -> StructuralComponents:
-    """What each case adds to the AUROC of one set of answers.
+    """Compute the contribution of each case to the AUROC of one set of answers.
 
     Args:
         probability: Shape (N,).
@@ -87,7 +86,7 @@ def structural_components(probability: FloatArray, label: IntArray) -> Structura
 
 
 def mean_components(seeds: Sequence[StructuralComponents]) -> StructuralComponents:
-    """The components of the mean of several areas on the same cases."""
+    """Average the components of several areas on the same cases."""
     return StructuralComponents(
         np.mean([seed.positive for seed in seeds], axis=0), np.mean([seed.negative for seed in seeds], axis=0)
     )
@@ -95,7 +94,7 @@ def mean_components(seeds: Sequence[StructuralComponents]) -> StructuralComponen
 
 @dataclass(frozen=True, slots=True)
 class DelongTest:
-    """A difference of two AUROCs on the same independent cases.
+    """A test of the difference of two AUROCs on the same independent cases.
 
     Attributes:
         difference: First minus second.
@@ -110,11 +109,11 @@ class DelongTest:
 
 
 def delong_test(first: StructuralComponents, second: StructuralComponents) -> DelongTest:
-    """DeLong's test for two correlated areas.
+    """Test the difference of two correlated areas with DeLong's test.
 
     Args:
-        first: Of one set of answers, or the mean over seeds of several.
-        second: Of another, on the same cases in the same order.
+        first: Components of one set of answers, or the mean components of several seeds.
+        second: Components of another, on the same cases in the same order.
     """
     contrast = first.minus(second)
     difference, error = contrast.auroc, contrast.standard_error

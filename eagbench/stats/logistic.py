@@ -1,7 +1,8 @@
 """Logistic regression on the log odds of a probability, for many rows of case weights at once.
 
-This is the calibration model of Cox, Biometrika 1958: logit P(y = 1) = a + b logit(p). Maximum likelihood by Newton's
-method, without a penalty; equal to statsmodels' logistic regression on the repeated cases.
+This is the calibration model of Cox, Biometrika 1958: logit P(y = 1) = a + b logit(p). It is fitted by
+maximum likelihood with Newton's method, without a penalty. The result equals statsmodels' logistic regression on the
+repeated cases.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ _LONGEST_STEP = 3.0  # in standard deviations of the log odds: keeps Newton's me
 
 
 def log_odds(probability: FloatArray) -> FloatArray:
-    """Natural log odds, of probabilities kept 1e-6 away from 0 and 1, same shape."""
+    """Compute the natural log odds of probabilities, clipped to [1e-6, 1 - 1e-6]; same shape."""
     odds: FloatArray = _logit(np.clip(probability, NEAREST, 1 - NEAREST))
     return odds
 
 
 def fit_line(x: FloatArray, label: IntArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Intercept and slope of the logistic regression of the label on x.
+    """Fit the intercept and slope of the logistic regression of the label on x.
 
     Args:
         x: Shape (N,).
@@ -34,8 +35,8 @@ def fit_line(x: FloatArray, label: IntArray, weights: FloatArray) -> tuple[Float
         weights: How often each case counts, shape (B, N).
 
     Returns:
-        Intercept (B,) and slope (B,); twice NaN where no finite maximum exists: no case, one class only, an x that does
-        not vary, or one that separates the classes.
+        Intercept (B,) and slope (B,); NaN for both if no finite maximum exists: there is no case or only one class, or
+        x does not vary or separates the classes.
     """
     if not len(x):
         return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
@@ -69,7 +70,7 @@ def fit_line(x: FloatArray, label: IntArray, weights: FloatArray) -> tuple[Float
 
 
 def fit_intercept(x: FloatArray, label: IntArray, weights: FloatArray) -> FloatArray:
-    """Intercept a of logit P(y = 1) = a + x, with the slope held at 1.
+    """Fit the intercept a of logit P(y = 1) = a + x, with the slope fixed at 1.
 
     Args:
         x: Log odds, shape (N,).
@@ -77,7 +78,7 @@ def fit_intercept(x: FloatArray, label: IntArray, weights: FloatArray) -> FloatA
         weights: How often each case counts, shape (B, N).
 
     Returns:
-        Shape (B,); NaN for a row that holds one class only.
+        Shape (B,); NaN for a row with only one class.
     """
     y = np.asarray(label, dtype=np.float64)
     a = _start(y, weights) - _start(expit(x), weights)
@@ -97,7 +98,7 @@ def fit_intercept(x: FloatArray, label: IntArray, weights: FloatArray) -> FloatA
 
 
 def _start(y: FloatArray, weights: FloatArray) -> FloatArray:
-    """Log odds of the weighted mean of y, infinite or NaN where all are 0, all 1, or none is drawn."""
+    """Compute the log odds of the weighted mean of y; infinite or NaN if all are 0, all 1, or none is drawn."""
     total = weights.sum(axis=1, dtype=np.float64)
     mean = np.divide(weights @ y, total, out=np.full(len(weights), np.nan), where=total > 0)
     odds: FloatArray = _logit(mean)
@@ -105,7 +106,7 @@ def _start(y: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def _spread(z: FloatArray, weights: FloatArray) -> FloatArray:
-    """Standard deviation of z under each row of weights, NaN where none is drawn."""
+    """Compute the standard deviation of z under each row of weights; NaN if no case is drawn."""
     total = weights.sum(axis=1, dtype=np.float64)
     nan = np.full(len(weights), np.nan)
     mean = np.divide(weights @ z, total, out=nan.copy(), where=total > 0)

@@ -1,4 +1,4 @@
-"""p-values corrected for the number of tests in a family."""
+"""Corrections of p-values for the number of tests in a family."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from eagbench.contracts.records import FloatArray
 
 
 def holm(p_values: FloatArray) -> FloatArray:
-    """Holm's step-down correction: controls the chance of any false rejection, whatever the dependence.
+    """Correct p-values with Holm's step-down method.
+
+    It controls the probability of any false rejection, whatever the dependence.
 
     Source: Holm, Scandinavian Journal of Statistics 1979.
 
@@ -26,9 +28,11 @@ def holm(p_values: FloatArray) -> FloatArray:
 
 
 def benjamini_hochberg(p_values: FloatArray) -> FloatArray:
-    """The step-up correction of Benjamini and Hochberg: controls the expected share of false among all rejections.
+    """Correct p-values with the step-up method of Benjamini and Hochberg.
 
-    Source: Benjamini and Hochberg, JRSS B 1995; holds under independence and positive regression dependence
+    It controls the expected share of false rejections among all rejections.
+
+    Source: Benjamini and Hochberg, JRSS B 1995; valid under independence and positive regression dependence
     (Benjamini and Yekutieli, Annals of Statistics 2001).
 
     Args:

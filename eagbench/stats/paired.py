@@ -24,17 +24,19 @@ _SAME_DECIMALS = 6
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """What resamples say about a difference; all numbers but `undefined` are NaN if more than half are undefined.
+    """Statistics of a difference from its resamples.
+
+    All numbers but `undefined` are NaN if more than half of the resamples are undefined.
 
     Attributes:
         ci_low: Lower end of the percentile interval.
         ci_high: Upper end.
         standard_error: Standard deviation of the resampled differences.
         smallest_detectable: 2.8 standard errors: the true difference that a test at 5 % finds with 80 % power.
-        p_value: Two-sided, see `bootstrap_p_value`; NaN if the difference is 0 on every resample, where the two are
-            the same by construction and nothing is tested.
-        undefined: Resamples in which the difference is undefined; they are left out.
-        test: Names the resampled differences up to a positive factor; empty where there is no p-value.
+        p_value: Two-sided, see `bootstrap_p_value`. NaN if the difference is 0 on every resample: the two are then the
+            same by construction, and there is nothing to test.
+        undefined: Number of resamples with an undefined difference; they are left out.
+        test: Identifies the resampled differences up to a positive factor; empty without a p-value.
     """
 
     ci_low: float
@@ -47,7 +49,7 @@ class PairedDifference:
 
 
 def paired_difference(draws: FloatArray, level: float) -> PairedDifference:
-    """Interval, standard error and p-value of a difference.
+    """Compute the interval, standard error and p-value of a difference.
 
     Args:
         draws: The difference on each resample of the patients, shape (B,); NaN where it is undefined.
@@ -72,21 +74,21 @@ def _name(draws: FloatArray) -> str:
 
 
 def bootstrap_p_value(draws: FloatArray, undefined: int = 0) -> float:
-    """Two-sided p-value of a difference of 0 by inverting the percentile interval.
+    """Compute the two-sided p-value of a difference of 0 by inverting the percentile interval.
 
     2 (1 + min(number of draws <= 0, number of draws >= 0)) / (B + 1), at most 1: the level at which the percentile
-    interval just reaches 0 (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 15.4), with the 1
-    that keeps it above 0 (Davison and Hinkley, Bootstrap Methods, 1997, section 4.2).
+    interval just reaches 0 (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 15.4). The added 1
+    keeps it above 0 (Davison and Hinkley, Bootstrap Methods, 1997, section 4.2).
 
-    Where no draw lies on the other side of 0 the count says no more than p <= 2 / (B + 1), too little for a family of
-    many tests. There the p-value is that of a normal distribution with the draws' mean and standard deviation, if it is
-    lower: 2 Phi(-|mean| / sd). Draws that are all the same say nothing beyond the count. Nor do those of so few events
-    (about five) that the metric is undefined on more than one resample in 200: near the metric's end their standard
-    deviation is far too small.
+    If no draw is on the other side of 0, the count only says p <= 2 / (B + 1), which is too little for a family of many
+    tests. The p-value is then that of a normal distribution with the draws' mean and standard deviation, if it is
+    lower: 2 Phi(-|mean| / sd). There are two exceptions. If all draws are the same, the count is the p-value. With so
+    few events (about five) that the metric is undefined on more than one resample in 200, the count is the p-value too,
+    because the draws' standard deviation is far too small near the limit of the metric's range.
 
     Args:
         draws: Shape (B,), B at least 1, without NaN.
-        undefined: Further resamples, in which the difference is undefined.
+        undefined: Number of further resamples, with an undefined difference.
     """
     across = min(int((draws <= ROUNDING).sum()), int((draws >= -ROUNDING).sum()))
     counted = min(1.0, 2 * (1 + across) / (len(draws) + 1))

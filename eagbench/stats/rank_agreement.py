@@ -12,7 +12,7 @@ _ROUNDING = 1e-12
 
 
 def kendall_tau(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Kendall's tau-b between two rankings of K things, row by row.
+    """Compute Kendall's tau-b between two rankings of K items, row by row.
 
     (concordant - discordant pairs) / sqrt(pairs untied in the first x pairs untied in the second), Kendall 1945. Equal
     to `scipy.stats.kendalltau`.
@@ -34,9 +34,10 @@ def kendall_tau(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def spearman(first: FloatArray, second: FloatArray, weights: FloatArray) -> FloatArray:
-    """Spearman's rank correlation over cases, each counted as often as its weight says, ties at their mean rank.
+    """Compute Spearman's rank correlation over weighted cases, ties at their mean rank.
 
-    Row b equals `scipy.stats.spearmanr` on the sample in which case n is repeated `weights[b, n]` times.
+    Each case counts as often as its weight says. Row b equals `scipy.stats.spearmanr` on the sample in which case n is
+    repeated `weights[b, n]` times.
 
     Args:
         first: One number per case, shape (N,).
@@ -61,7 +62,7 @@ def spearman(first: FloatArray, second: FloatArray, weights: FloatArray) -> Floa
 
 
 def _midranks(codes: IntArray, rows: FloatArray) -> FloatArray:
-    """Mean rank of each case's group among the weighted cases, shape (b, N); `codes` number the groups from below."""
+    """Compute the mean rank of each case's group, numbered by `codes`, among the weighted cases, shape (b, N)."""
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
     sizes = np.add.reduceat(rows[:, order], starts, axis=1)  # (b, groups)

@@ -1,7 +1,7 @@
-"""Logistic recalibration: a curve that is fitted on tuning answers and laid on held-out ones.
+"""Logistic recalibration: a curve that is fitted to tuning answers and applied to held-out ones.
 
-p' = expit(a + b logit(p)) (Cox, Biometrika 1958; Platt 1999 for scores), fitted by maximum likelihood. It mends answers
-that are too extreme or too high as a whole; it keeps their order as long as b is above 0.
+p' = expit(a + b logit(p)) (Cox, Biometrika 1958; Platt 1999 for scores), fitted by maximum likelihood. It corrects
+answers that are too extreme, or too high overall. It keeps their order if b is above 0.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Recalibration:
     """A fitted curve, or the reason why there is none.
 
     Attributes:
-        n_cases: Tuning cases with a readable answer.
+        n_cases: Tuning cases with a parsed answer.
         n_positive: Events among them.
         intercept: a, None without a fit.
         slope: b, None without a fit.
@@ -37,7 +37,7 @@ class Recalibration:
     reason: str | None = None
 
     def apply(self, probability: FloatArray) -> FloatArray:
-        """The recalibrated probabilities, same shape.
+        """Recalibrate probabilities; same shape.
 
         Raises:
             ValueError: There is no fit.
@@ -49,15 +49,15 @@ class Recalibration:
 
 
 def fit_recalibration(probability: FloatArray, label: IntArray) -> Recalibration:
-    """Fits the curve on tuning cases.
+    """Fit the curve on tuning cases.
 
     Args:
-        probability: Answers that could be read, shape (N,).
+        probability: Parsed answers, shape (N,).
         label: Their labels, shape (N,).
 
     Returns:
-        The curve; without one if there are fewer than 100 cases, or fewer than 20 of the rarer class, if all answers
-        are the same, or if they separate the classes.
+        The curve. It is not fitted if there are fewer than 100 cases or fewer than 20 of the rarer class, or if the
+        answers are all the same or separate the classes.
     """
     n, events = len(label), int(np.sum(label))
     rarer = min(events, n - events)

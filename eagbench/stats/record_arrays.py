@@ -8,7 +8,7 @@ from eagbench.contracts.records import Cases, FloatArray
 
 
 def time_grid(cases: Cases, periods: int) -> FloatArray:
-    """The last value of each feature in each of `periods` equal parts of the observation window.
+    """Return the last value of each feature in each of `periods` equal parts of the observation window.
 
     Columns are found by name, so a record that lists its features in another order gives the same array.
 

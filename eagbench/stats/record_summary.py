@@ -15,12 +15,12 @@ Statistic = Literal["mean", "min", "max", "first", "last", "count"]
 
 @dataclass(frozen=True, slots=True)
 class RecordSummary:
-    """Which columns a record is summarised into. Columns are found by name, whatever order a record lists them in.
+    """The columns that summarise a record. Features are found by name, whatever order a record lists them in.
 
     Attributes:
         features: Names of the features, F of them.
         static_names: Names of the static facts, S of them.
-        statistics: What is taken of each feature, K of them.
+        statistics: Statistics of each feature, K of them.
     """
 
     features: tuple[str, ...]
@@ -35,19 +35,19 @@ class RecordSummary:
 
     @property
     def feature_of_column(self) -> IntArray:
-        """For each column the position of its feature, -1 for a static fact. Shape (F * K + S,)."""
+        """The position of each column's feature, -1 for a static fact. Shape (F * K + S,)."""
         of_features = np.repeat(np.arange(len(self.features)), len(self.statistics))
         return np.concatenate([of_features, np.full(len(self.static_names), -1)])
 
     def table(self, cases: Cases) -> FloatArray:
-        """The summary of each case.
+        """Summarise each case as a row of numbers.
 
         Args:
             cases: N cases.
 
         Returns:
-            Shape (N, F * K + S), float64, in the features' units; NaN where a feature was never measured, except that
-            its `count` is 0.
+            Shape (N, F * K + S), float64, in the features' units. If a feature was never measured, its `count` is 0 and
+            its other statistics are NaN.
         """
         n_features, n_statistics = len(self.features), len(self.statistics)
         table = np.full((len(cases), n_features * n_statistics + len(self.static_names)), np.nan)
@@ -61,7 +61,7 @@ class RecordSummary:
         return table
 
     def as_json(self) -> dict[str, list[str]]:
-        """A JSON value from which `from_json` makes an equal summary."""
+        """Return a JSON value from which `from_json` makes an equal summary."""
         return {
             "features": list(self.features),
             "static_names": list(self.static_names),
@@ -70,12 +70,12 @@ class RecordSummary:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Sequence[Any]]) -> Self:
-        """The summary that `as_json` described."""
+        """Make the summary that `as_json` described."""
         return cls(tuple(value["features"]), tuple(value["static_names"]), tuple(value["statistics"]))
 
 
 def _statistic(values: FloatArray, statistic: Statistic) -> FloatArray:
-    """One statistic of each column of (T, F) values, NaN for a column without a value. Shape (F,)."""
+    """Compute one statistic of each column of (T, F) values, shape (F,); NaN for a column without a value."""
     observed = ~np.isnan(values)  # (T, F)
     count = observed.sum(axis=0).astype(np.float64)  # (F,)
     if statistic == "count":

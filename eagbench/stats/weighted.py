@@ -1,4 +1,4 @@
-"""Sums over cases for many rows of weights at once, within bounded memory."""
+"""Sums over cases for many rows of weights at once, with bounded memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHUNK_ELEMENTS = 2**21
 
 
 def weighted_mean(values: FloatArray, weights: FloatArray) -> FloatArray:
-    """Mean of one value per case under each row of weights.
+    """Compute the mean of one value per case under each row of weights.
 
     Args:
         values: Shape (N,).
@@ -26,16 +26,18 @@ def weighted_mean(values: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Elementwise quotient, NaN where the denominator is 0."""
+    """Divide elementwise; NaN where the denominator is 0."""
     out = np.full(np.shape(numerator), np.nan, dtype=np.float64)
     return np.divide(numerator, denominator, out=out, where=denominator != 0)
 
 
 def by_row_chunks(statistic: Callable[[FloatArray], FloatArray], weights: FloatArray) -> FloatArray:
-    """Applies a statistic that needs several arrays of the weights' size to a few rows at a time.
+    """Apply a statistic to a few rows of weights at a time.
+
+    This bounds the memory of a statistic that needs several arrays of the weights' size.
 
     Args:
-        statistic: From weights (b, N) to values (b,), each row on its own.
+        statistic: From weights (b, N) to values (b,), each row independently.
         weights: Shape (B, N).
 
     Returns:

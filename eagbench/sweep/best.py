@@ -1,4 +1,4 @@
-"""The best trial as a benchmark that runs, and the one that sets it beside the default on held-out cases."""
+"""The best trial as a runnable benchmark, and a benchmark that compares it with the default on held-out cases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOOKS = "evaluations"
 
 
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The best complete trial, or the Pareto set by number; none where no trial is complete."""
+    """Return the best complete trial, or the Pareto set by number; an empty list if no trial is complete."""
     if not any(trial.state == TrialState.COMPLETE for trial in study.get_trials(deepcopy=False)):
         return []
     if len(study.directions) == 1:
@@ -34,7 +34,7 @@ def best_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def write_best(session: Session, best: Sequence[FrozenTrial]) -> list[Path]:
-    """Writes each best trial as a benchmark, `best.yaml`, or `best_1.yaml` and so on for a Pareto set."""
+    """Write each best trial as a benchmark: `best.yaml`, or `best_1.yaml` and so on for a Pareto set."""
     for old in session.folder.glob("best*.yaml"):
         old.unlink()
     several = len(session.record.objectives) > 1
@@ -49,10 +49,12 @@ def write_best(session: Session, best: Sequence[FrozenTrial]) -> list[Path]:
 
 
 def check_one_method(session: Session) -> str:
-    """Label of the one method that all swept paths lie in, which can stand beside itself.
+    """Return the label of the one method that all swept paths lead into.
+
+    Only then can the method be compared with itself, as written and as tuned.
 
     Raises:
-        UserError: Paths outside of it vary.
+        UserError: Paths outside one method vary.
     """
     methods: dict[str | None, Parameter] = {}
     for parameter in session.planner.space:
@@ -71,13 +73,13 @@ def check_one_method(session: Session) -> str:
 
 
 def write_evaluation(session: Session, best: Sequence[FrozenTrial]) -> Path:
-    """Writes the benchmark that evaluates the best trials on held-out cases, beside the default configuration.
+    """Write the benchmark that evaluates the best trials on held-out cases, next to the default configuration.
 
-    With one objective its claim is that of the method `tuned`. A Pareto set has several tuned methods, `tuned_1` and so
-    on; `default` is compared with each, so that all these tests are corrected together.
+    With one objective, it tests the claim of the method `tuned`. A Pareto set has several tuned methods, `tuned_1` and
+    so on. `default` is then compared with each, so that all these tests are corrected together.
 
     Raises:
-        UserError: The held-out cases were looked at before, for other trials.
+        UserError: The held-out cases were evaluated before, for other trials.
     """
     label = check_one_method(session)
     n_trials = finished(session.study.get_trials(deepcopy=False))
@@ -138,7 +140,7 @@ def _method(tree: dict[str, Any], label: str, new_label: str) -> dict[str, Any]:
 
 
 def _conditions(session: Session, written: Sequence[Any]) -> list[Any]:
-    """The benchmark's conditions, and those of the objectives that are not among them."""
+    """List the benchmark's conditions, then those of the objectives that are missing there."""
     labels = {item_label(item) for item in written}
     return [*written, *(item for item in conditions_of(session.planner.objectives) if item_label(item) not in labels)]
 

@@ -1,13 +1,13 @@
-"""Who runs which trial, where several processes share a storage and any of them may die.
+"""Who runs which trial, when several processes share a storage and any of them may die.
 
-Optuna's heartbeat exists for databases only, so each running trial carries a lease of ours, which its process renews. A
-trial whose lease is not renewed is marked failed (`lost`), and its parameters are tried again in a new trial.
+Optuna's heartbeat exists for databases only. So each running trial carries a lease of our own, which its process
+renews. A trial whose lease is not renewed is marked failed (`lost`), and its parameters are tried again in a new trial.
 
-No lock is needed for an exact number of finished trials. Trials get rising numbers as they are created. A process
-creates one, then counts: if the finished trials and the running ones of smaller numbers already make up what was asked
-for, it gives its own back (`surplus`). Of any set of running trials only those pass that still have a place, since the
-one with the largest number has counted all others. Optuna lets a trial finish only once, so that a process that was
-taken for dead and wakes up again has its result refused.
+An exact number of finished trials needs no lock. Trials get rising numbers as they are created. A process creates a
+trial, then counts. If the finished trials and the running ones with smaller numbers already make up the wanted number,
+it gives its own trial back (`surplus`). Among running trials, only those that still have a place go on, because the
+one with the largest number has counted all others. Optuna lets a trial finish only once. So if a process was taken for
+dead and wakes up again, its result is refused.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Claim:
 
 
 def finished(trials: Sequence[FrozenTrial]) -> int:
-    """How many trials count."""
+    """Count the finished trials, complete or pruned."""
     return sum(trial.state in _FINISHED for trial in trials)
 
 
@@ -57,8 +57,8 @@ class Claims:
         storage: The storage.
         study_name: The study's name.
         wanted: Number of finished trials.
-        queue: Parameters of the trials to begin with, each with its origin.
-        lease_seconds: A lease that is not renewed for so long is void.
+        queue: Parameters of the trials to start with, each with its origin.
+        lease_seconds: A lease expires if it is not renewed for this long.
     """
 
     def __init__(
@@ -76,15 +76,15 @@ class Claims:
         self._seen: dict[int, tuple[Any, float]] = {}
 
     def trials(self) -> list[FrozenTrial]:
-        """All trials as they stand now."""
+        """Return all trials in their current state."""
         return self._storage.get_all_trials(self._study_id, deepcopy=False)
 
     def all_done(self) -> bool:
-        """Whether as many trials are finished as were asked for."""
+        """Check whether the wanted number of trials is finished."""
         return finished(self.trials()) >= self._wanted
 
     def next(self) -> Claim | None:
-        """Claims a trial; None where all places are taken, at least for now."""
+        """Claim a trial; return None if all places are taken for now."""
         self._bury_lost()
         trials = self.trials()
         running = sum(trial.state == TrialState.RUNNING for trial in trials)
@@ -108,7 +108,7 @@ class Claims:
         return Claim(trial_id, number)
 
     def fail(self, trial_id: int, failure: str, reason: str) -> None:
-        """Marks a running trial as failed; one that has ended meanwhile stays as it is."""
+        """Mark a running trial as failed; a trial that has ended meanwhile stays as it is."""
         try:
             self._storage.set_trial_user_attr(trial_id, "failure", failure)
             self._storage.set_trial_user_attr(trial_id, "reason", reason)
@@ -118,7 +118,7 @@ class Claims:
 
     @contextmanager
     def renewed(self, claim: Claim) -> Iterator[None]:
-        """Renews a trial's lease in the background."""
+        """Renew a trial's lease in the background."""
         stop = threading.Event()
 
         def renew() -> None:
@@ -152,7 +152,7 @@ class Claims:
                 self.fail(trial._trial_id, "lost", "its process ended before the trial did")
 
     def _pending(self, trials: Sequence[FrozenTrial]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What the next trial is for, and its parameters: a lost one's, one of the queue's, or none yet."""
+        """Choose the origin and parameters of the next trial: a lost one's, the queue's, or none yet."""
         taken = [trial.user_attrs.get("origin") for trial in trials if not _failed_as(trial, "surplus")]
         for trial in trials:
             origin = {"retry_of": trial.number}
@@ -183,13 +183,16 @@ def _lease(count: int) -> dict[str, Any]:
 
 
 def _place() -> str:
-    """This machine, and the part of it within which process ids are unique."""
+    """Name this machine, and the part of it within which process ids are unique."""
     namespace = Path("/proc/self/ns/pid")
     return f"{platform.node()} {namespace.readlink() if namespace.is_symlink() else ''}".strip()
 
 
 def _holder_is_dead(lease: Any) -> bool:
-    """Whether a process of this machine is known to be gone. Of another machine's only its lease can tell."""
+    """Check whether the lease's process ran on this machine and is gone.
+
+    For a process on another machine, only its lease can tell.
+    """
     if not lease or lease["place"] != _place():
         return False
     try:

@@ -1,4 +1,4 @@
-"""What `eagbench sweep` does: makes the sweep ready, lets processes work on it, writes its folder."""
+"""What `eagbench sweep` does: it prepares the sweep, lets processes work on it and writes its folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SQLITE_WARNING = (
 
 @dataclass(frozen=True, slots=True)
 class FinishedSweep:
-    """How a sweep ended: where it lies, what to print, and who is to blame for failed trials (`user`, `bug`)."""
+    """How a sweep ended: its folder, what to print, and what caused trials to fail (`user`, `bug`)."""
 
     folder: Path
     summary: str
@@ -38,15 +38,15 @@ Evaluate = Callable[[Path, int | None, Path, bool], str]
 
 
 def sweep(request: SweepRequest, *, jobs: int, evaluate_best: Evaluate | None) -> FinishedSweep:
-    """Runs a sweep, or goes on with one, and writes its folder and report.
+    """Run or continue a sweep, and write its folder and report.
 
     Args:
         request: The sweep.
-        jobs: Processes of this machine that work on it.
-        evaluate_best: Runs the best trial's benchmark, on held-out cases, at the end; None: it is not evaluated.
+        jobs: Number of processes on this machine that work on it.
+        evaluate_best: Runs the best trial's benchmark on held-out cases at the end; None for no evaluation.
 
     Raises:
-        UserError: The sweep, its benchmark or its data are the user's to mend.
+        UserError: The sweep, its benchmark or its data have a problem that the user can fix.
     """
     deadline = None if request.timeout is None else time.monotonic() + request.timeout
     session = open_session(request)
@@ -87,10 +87,12 @@ def _work_alone(request: SweepRequest, deadline: float | None) -> None:
 
 
 def _in_processes(request: SweepRequest, jobs: int, deadline: float | None) -> None:
-    """Lets processes work until each has ended. One that was killed is no error: its trial is tried again.
+    """Let processes work until each has ended.
+
+    A killed process is not an error: its trial is tried again.
 
     Raises:
-        RuntimeError: One ended with a bug of its own; its traceback is on stderr.
+        RuntimeError: A process ended with a bug; its traceback is on stderr.
     """
     # Spawned, because a process that has started torch's or lightgbm's threads can't be forked safely.
     context = multiprocessing.get_context("spawn")
@@ -148,6 +150,6 @@ def _best_line(session: Session, trial: FrozenTrial) -> str:
 
 
 def _evaluate(session: Session, best: list[FrozenTrial], evaluate: Evaluate) -> str:
-    """Evaluates on held-out cases, and returns what is to be said of it."""
+    """Evaluate the best trials on held-out cases, and return the text to print."""
     benchmark = write_evaluation(session, best)
     return evaluate(benchmark, session.record.limit, session.folder / EVALUATION, session.reporter.quiet)

@@ -1,4 +1,4 @@
-"""What a benchmark, as it is written, holds at a path: also where a component's own default says it."""
+"""The values of a benchmark as written, including the defaults of its components."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from eagbench.sweep.space import Space
 
 
 def default_drawn(space: Space, loaded: LoadedBenchmark, registry: Registry) -> dict[str, Any]:
-    """What a study would hold for the benchmark as written.
+    """Return the parameters that a study would hold for the benchmark as written.
 
     Raises:
-        ValueError: The benchmark as written is not in the space, and why.
+        ValueError: The benchmark as written is not in the space; the message says why.
     """
     drawn: dict[str, Any] = {}
     values: dict[str, Any] = {}
@@ -35,10 +35,10 @@ def default_drawn(space: Space, loaded: LoadedBenchmark, registry: Registry) -> 
 
 
 def value_at(path: str, loaded: LoadedBenchmark, registry: Registry) -> Any:
-    """The value at a path, defaults included.
+    """Return the value at a path, defaults included.
 
     Raises:
-        LookupError: There is none.
+        LookupError: The path has no value.
     """
     root, *rest = path.split(".")
     benchmark = loaded.benchmark

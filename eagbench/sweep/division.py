@@ -1,4 +1,4 @@
-"""Which cases a sweep's trials are scored on: tuning cases where there are enough, else folds of the training part."""
+"""Which cases a sweep's trials are scored on: tuning cases if there are enough, else folds of the training part."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MIN_TUNING_CASES, MIN_TUNING_EVENTS = 100, 20
 
 @dataclass(frozen=True, eq=False, slots=True)
 class NestedSplit:
-    """One fold of a division of another split's training and tuning patients: how a trial's plan divides patients.
+    """How a trial's plan divides patients: one fold within another split's training and tuning patients.
 
     Attributes:
-        outer: The stage whose patients are divided; none that it holds out is ever used.
-        scheme: How.
+        outer: The stage whose patients are divided; those that it holds out are never used.
+        scheme: How they are divided.
         n_folds: Number of folds of the scheme, each a plan of its own.
-        fold: Which of them.
-        training_share: The share of the training patients that is taken; the other parts are always whole.
+        fold: Index of this fold.
+        training_share: Share of the training patients to use; the other parts are always whole.
     """
 
     outer: StageNode
@@ -38,7 +38,7 @@ class NestedSplit:
         return 1
 
     def stage(self, cohort: StageNode, label: str) -> StageNode:
-        """The stage that divides a cohort's patients."""
+        """Build the stage that divides a cohort's patients."""
         [outer_cohort] = self.outer.upstream()
         # Left out where all patients are taken: that is the work of a sweep without rungs, and shared with it.
         share = {"training_share": self.training_share} if self.training_share < 1 else {}
@@ -62,15 +62,15 @@ class NestedSplit:
 
 
 def choose_division(outer: StageNode, folder: Path, folds: int) -> tuple[TuningRecord, Sequence[NestedSplit]]:
-    """How the trials of a sweep are scored.
+    """Choose how the trials of a sweep are scored.
 
     Args:
         outer: The benchmark's own split.
         folder: Its folder in the store.
-        folds: Number of folds where the tuning part is too small.
+        folds: Number of folds if the tuning part is too small.
 
     Returns:
-        What is scored, and the division of each fold.
+        The cases that are scored, and the division of each fold.
     """
     parts = {part["part"]: part for part in read_parts(folder)}
     tuning, train = parts["tuning"], parts["train"]

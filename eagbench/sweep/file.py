@@ -1,4 +1,4 @@
-"""A sweep as the user writes it: which benchmark, what varies, what is optimised, how Optuna goes about it."""
+"""A sweep as the user writes it: its benchmark, what varies, what is optimised, and how Optuna searches."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class DistributionSpec(Strict):
 
     @property
     def key(self) -> str:
-        """The key under which the bounds or values stand in the file."""
+        """The key of the bounds or values in the file."""
         return "int" if self.integer is not None else "float" if self.real is not None else "categorical"
 
 
@@ -73,11 +73,11 @@ class ObjectiveSpec(Strict):
         metric: A metric, on unchanged records.
         degradation: A metric, as the difference between unchanged records and those under `condition`.
         cost: `seconds` of training and prediction, or the `generated_tokens` of both.
-        method: Label of the method; not needed where there is one only.
+        method: Label of the method; not needed if there is only one.
         condition: A condition of the benchmark, or any perturbation by name.
         severity: Its severity.
-        direction: `maximize` or `minimize`, for a metric of which neither more nor less is better.
-        name: How tables call it; made from the others where it is not given.
+        direction: `maximize` or `minimize`, for a metric that has no better end.
+        name: Its name in tables; derived from the other fields if not given.
     """
 
     metric: str | None = None
@@ -121,19 +121,19 @@ class SweepFile(Strict):
     Attributes:
         name: The sweep's name, and that of its study.
         description: For people.
-        benchmark: The benchmark's file, seen from the folder of this one.
+        benchmark: The benchmark's file, relative to the folder of this one.
         profile: One of its profiles.
         set: Assignments to it, as with `--set`.
         seeds: Seeds of each trial, instead of the benchmark's own.
         limit: Patients to take before the split.
-        space: Per path of the benchmark where its values come from.
+        space: Where the values of each varied path of the benchmark come from.
         objectives: What to optimise; several give a Pareto set.
         sampler: One of Optuna's samplers.
         pruner: One of Optuna's pruners.
         rungs: What grows from rung to rung of a trial, `training_share` or one path of a method, and its values.
         trials: Number of finished trials.
-        fixed_trials: Trials to begin with, after the benchmark as it is written.
-        tuning_folds: Folds of the cross-validation where the tuning part is too small.
+        fixed_trials: Trials to start with, after the benchmark as written.
+        tuning_folds: Number of cross-validation folds if the tuning part is too small.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -156,7 +156,7 @@ class SweepFile(Strict):
     @classmethod
     def _seeds_differ(cls, seeds: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if seeds is not None and len({*seeds}) < len(seeds):
-            raise ValueError("a seed stands here twice")
+            raise ValueError("a seed appears here twice")
         return seeds
 
 
@@ -169,7 +169,7 @@ class LoadedSweep:
     path: Path
 
     def place(self, *path: str | int) -> str:
-        """Where a value stands in the user's file."""
+        """Return a value's place in the user's file."""
         return self.source.place(tuple(path))
 
     @property
@@ -179,10 +179,10 @@ class LoadedSweep:
 
 
 def load_sweep(path: Path) -> LoadedSweep:
-    """Reads a sweep's file.
+    """Read and validate a sweep's file.
 
     Raises:
-        UserError: Anything in it is wrong; the message names file and line.
+        UserError: Something in it is wrong; the message names file and line.
     """
     source = read_yaml(path)
     try:

@@ -1,4 +1,4 @@
-"""A sweep's folder: the names of its files, what stands in `sweep.json`, and how its study is opened.
+"""A sweep's folder: the names of its files, the content of `sweep.json`, and how to open its study.
 
     sweep.json       the sweep as resolved (`SweepRecord`)
     study.journal    Optuna's journal, unless the sweep has another storage
@@ -8,12 +8,18 @@
     evaluation/      the run folder of `--evaluate-best`
     report.html      the report
 
-Each trial of the study has these user attributes: `origin` (`{"default": true}`, `{"fixed": index}`,
-`{"retry_of": number}` or `{}` for a sampled one), `lease` (who runs it), `steps` (`[{"seed": 0, "fold": 0, "values":
-[...]}, ...]`, one value per objective, the trial's values being their means; with rungs each step also has its `rung`,
-by value, and the trial's value is the mean over the last rung's), `stages`
-(`{"expert": {"computed": 1, "reused": 0}, ...}`), `seconds`, and for a failed one `failure` (`lost`: its process died
-and its parameters are tried again; `surplus`: another process had taken the place; `user` or `bug`) with `reason`.
+Each trial of the study has these user attributes:
+
+    origin     `{"default": true}`, `{"fixed": index}`, `{"retry_of": number}`, or `{}` for a sampled one
+    lease      who runs it
+    steps      `[{"seed": 0, "fold": 0, "values": [...]}, ...]`, one value per objective. The trial's values are their
+               means. With rungs, each step also has its `rung`, by value, and the trial's value is the mean over the
+               steps of the last rung.
+    stages     `{"expert": {"computed": 1, "reused": 0}, ...}`
+    seconds    how long it took
+    failure    why it failed. `lost`: its process died, and its parameters are tried again. `surplus`: another process
+               had taken the place. `user` or `bug`: a stage failed.
+    reason     the message of a failed trial
 """
 
 from __future__ import annotations
@@ -39,14 +45,14 @@ TuningScheme = Literal["tuning_part", "cross_validation"]
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveRecord:
-    """What a sweep optimises, one of possibly several numbers.
+    """One of the numbers that a sweep optimises.
 
     Attributes:
-        name: How tables and figures call it; unique in its sweep.
+        name: Its name in tables and figures; unique in its sweep.
         direction: Whether more or less of it is better.
         kind: A metric on tuning cases, its degradation under a perturbation, or a cost.
         of: The metric's or the cost's name.
-        method: Label of the method that it is measured on.
+        method: Label of the measured method.
         condition: Label of the perturbation, for a degradation.
         severity: Its severity.
     """
@@ -84,25 +90,25 @@ class SweepRecord:
 
     Attributes:
         name: The sweep's name, which is the study's as well.
-        fingerprint: Hash over all that makes trials comparable: the benchmark, the space, the objectives, the cases.
+        fingerprint: Hash of everything that makes trials comparable: the benchmark, space, objectives and cases.
         benchmark: The benchmark's file, as the sweep names it.
         benchmark_name: The benchmark's own name.
-        domain: The data, as results.csv calls it; synthetic data say SYNTHETIC.
+        domain: The data, as named in results.csv; the name of synthetic data contains SYNTHETIC.
         is_synthetic: Whether the records are synthetic.
         task: Name of the benchmark's task.
         objectives: What is optimised.
-        space: Per path its distribution, as the sweep's file gives it.
+        space: The distribution of each path, as in the sweep's file.
         sampler: Optuna's name of the sampler, and its parameters.
         pruner: Optuna's name of the pruner, and its parameters.
-        trials: Number of finished trials (complete or pruned) that were asked for.
+        trials: Wanted number of finished trials (complete or pruned).
         seeds: Seeds of each trial.
         limit: Patients taken before the split, None for all.
         tuning: Which cases the objectives are measured on.
         default: Whether the benchmark as written was the first trial; if not, `default_reason` says why.
         default_reason: Why the benchmark as written is not in the space.
-        storage: Where the study lies: `study.journal`, or a URL without its password.
+        storage: Where the study is stored: `study.journal`, or a URL without its password.
         eagbench: Version of eagbench.
-        rungs: What grows from rung to rung of a trial, and its values; None where each trial is measured once.
+        rungs: What grows from rung to rung of a trial, and its values; None if each trial is measured once.
     """
 
     name: str
@@ -127,15 +133,15 @@ class SweepRecord:
     rungs: Mapping[str, Sequence[float]] | None = None
 
     def text(self) -> str:
-        """The content of `sweep.json`."""
+        """Return the content of `sweep.json`."""
         return json.dumps(asdict(self), indent=1)
 
 
 def read_sweep(folder: Path) -> SweepRecord:
-    """What a sweep's folder says of its sweep.
+    """Read the record of a sweep from its folder.
 
     Raises:
-        UserError: It is no sweep's folder.
+        UserError: The folder is not a sweep's folder.
     """
     try:
         values = json.loads((folder / SWEEP).read_text())
@@ -152,19 +158,19 @@ def read_sweep(folder: Path) -> SweepRecord:
 
 
 def rungs_climbed(trial: FrozenTrial) -> int:
-    """How many rungs a trial has done, in a sweep that has rungs: it reports once at each."""
+    """Count the rungs that a trial has completed, in a sweep with rungs; it reports once at each."""
     return len(trial.intermediate_values)
 
 
 def load_study(place: Path | str, storage: str | None = None) -> optuna.Study:
-    """The study of a sweep.
+    """Load the study of a sweep.
 
     Args:
         place: The sweep's folder.
-        storage: Its storage's URL, where `sweep.json` can't say it whole because it holds a password.
+        storage: Full URL of its storage, needed if it has a password, which `sweep.json` leaves out.
 
     Raises:
-        UserError: It is no sweep's folder, or its storage can't be opened.
+        UserError: The folder is not a sweep's folder, or its storage can't be opened.
     """
     import optuna
 

@@ -24,11 +24,11 @@ MAX_FAILURES_IN_A_ROW = 3
 
 
 def work(session: Session, deadline: float | None = None) -> None:
-    """Runs trials until as many are finished as were asked for, by this process or by others.
+    """Run trials until the wanted number is finished, by this process or by others.
 
     Args:
         session: The sweep.
-        deadline: Time on `time.monotonic` after which no trial is begun.
+        deadline: Time on `time.monotonic` after which no trial is started.
     """
     claims = Claims(session.storage, session.record.name, session.record.trials, session.queue)
     failures = 0
@@ -44,7 +44,7 @@ def work(session: Session, deadline: float | None = None) -> None:
 
 
 def _run(session: Session, claims: Claims, claim: Claim) -> bool:
-    """Runs one trial. Returns whether it ended well."""
+    """Run one trial, and return whether it ended well."""
     started = time.monotonic()
     try:
         with claims.renewed(claim):
@@ -65,10 +65,10 @@ def _run(session: Session, claims: Claims, claim: Claim) -> bool:
 
 
 def _measure(session: Session, claim: Claim) -> str:
-    """Draws a trial's values and measures its seeds and folds, rung by rung; stops where the pruner says so.
+    """Draw a trial's values and measure its seeds and folds, rung by rung, until the pruner stops it.
 
     Returns:
-        How it ended, for people.
+        How it ended, as text to print.
     """
     study = optuna.load_study(
         study_name=session.record.name,
@@ -109,10 +109,10 @@ def _measure(session: Session, claim: Claim) -> str:
 def _by_seed_and_fold(
     session: Session, values: Values, counts: StageCount, steps: list[dict[str, Any]]
 ) -> Iterator[tuple[float, list[float]]]:
-    """Measures a trial's seeds and folds, each added to `steps`.
+    """Measure a trial's seeds and folds, adding each to `steps`.
 
     Yields:
-        After each what the pruner is told, and the means so far.
+        After each, the value reported to the pruner, and the means so far.
     """
     # Wilcoxon's test pairs a trial's single values with the best trial's; the other pruners compare estimates.
     is_paired = session.record.pruner["name"] == "WilcoxonPruner"
@@ -126,10 +126,10 @@ def _by_seed_and_fold(
 def _by_rung(
     session: Session, rungs: Rungs, values: Values, counts: StageCount, steps: list[dict[str, Any]]
 ) -> Iterator[tuple[float, list[float]]]:
-    """Measures all seeds and folds of a trial at one rung after the other, each added to `steps`.
+    """Measure all seeds and folds of a trial rung by rung, adding each to `steps`.
 
     Yields:
-        After each rung what the pruner is told, and the means over this rung alone.
+        After each rung, the value reported to the pruner, and the means over this rung alone.
     """
     for rung, value in enumerate(rungs.values):
         here = []
@@ -146,6 +146,6 @@ def _means(steps: list[dict[str, Any]]) -> list[float]:
 
 
 def _is_pruned(trial: optuna.Trial, reported: float, step: int) -> bool:
-    """Reports a trial's value so far, and whether the pruner stops it."""
+    """Report a trial's value so far, and return whether the pruner stops it."""
     trial.report(reported, step)
     return trial.should_prune()

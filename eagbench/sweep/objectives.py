@@ -1,4 +1,4 @@
-"""What a sweep optimises: which numbers, in which direction, and where they stand when a trial has run."""
+"""What a sweep optimises: which numbers, in which direction, and where to read them after a trial."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Objective:
     """One number to optimise.
 
     Attributes:
-        record: What it is.
-        place: Where it stands in the sweep's file.
+        record: Its description in `sweep.json`.
+        place: Its place in the sweep's file.
         metric: The metric as the benchmark would name it, None for a cost.
         condition: The condition as the benchmark would name it, for a degradation.
         loss_sign: 1 where a lower metric under the condition is a loss, -1 where a higher one is.
@@ -47,10 +47,10 @@ class Objective:
     loss_sign: int = 1
 
     def value(self, plan: Plan, result: RunResult, store: Store) -> float:
-        """The number of a trial's plan, which has one seed.
+        """Compute the objective for a trial's plan, which has one seed.
 
         Raises:
-            UserError: It is undefined on these cases, or a stage whose cost counts is not in the store any more.
+            UserError: It is undefined on these cases, or a stage whose cost counts is no longer in the store.
         """
         if self.record.kind == "cost":
             return self._cost(plan, result, store)
@@ -63,7 +63,7 @@ class Objective:
         return value
 
     def cell(self, plan: Plan, degradation: ObjectiveRecord | None) -> Cell:
-        """The cell of the method, on unchanged records or under a degradation's condition."""
+        """Return the cell of the method, on unchanged records or under a degradation's condition."""
         wanted = ("clean", None) if degradation is None else (degradation.condition, degradation.severity)
         [cell] = [
             c
@@ -107,10 +107,11 @@ class Objective:
 def resolve_objectives(
     loaded: LoadedSweep, benchmark: LoadedBenchmark, space: Space, registry: Registry
 ) -> tuple[Objective, ...]:
-    """The sweep's objectives on its benchmark.
+    """Resolve the sweep's objectives on its benchmark.
 
     Raises:
-        UserError: A metric, a method or a condition is unknown, or a path varies in a method that nothing measures.
+        UserError: A metric, a method or a condition is unknown, or a path varies in a method that no objective
+            measures.
     """
     objectives = tuple(
         _resolve(spec, loaded.place("objectives", i), benchmark, space, registry)
@@ -120,7 +121,7 @@ def resolve_objectives(
     for i, name in enumerate(names):
         if name in names[:i]:
             raise UserError(
-                f"the objective '{name}' stands here twice",
+                f"the objective '{name}' appears here twice",
                 where=objectives[i].place,
                 hint="tell them apart with `name`",
             )
@@ -137,7 +138,7 @@ def resolve_objectives(
 
 
 def swept_method(path: str, benchmark: LoadedBenchmark) -> str | None:
-    """Label of the method that a path leads into; None for a path outside methods, or to none of them."""
+    """Return the label of the method that a path leads into, or None if it leads into no method."""
     root, *rest = path.split(".")
     labels = [method.label for method in benchmark.benchmark.methods]
     if root != "methods":
@@ -213,7 +214,7 @@ def _condition(
 
 
 def conditions_of(objectives: Sequence[Objective]) -> list[Any]:
-    """The conditions that objectives are measured under, each perturbation with all its severities."""
+    """List the conditions that objectives are measured under, each perturbation with all its severities."""
     found: dict[str, dict[str, Any]] = {}
     for objective in objectives:
         if objective.condition is not None:

@@ -28,8 +28,8 @@ class Rungs:
 
     Attributes:
         path: `training_share`, or a path of the benchmark.
-        values: Its value at each rung, rising; that of the last rung is what a trial is about.
-        place: Where they stand in the user's file.
+        values: Its value at each rung, rising. A trial's result is that of the last rung.
+        place: Their place in the user's file.
     """
 
     path: str
@@ -37,23 +37,23 @@ class Rungs:
     place: str
 
     def put(self, source: Source, rung: int) -> None:
-        """Puts a rung's value into a benchmark's tree, if it stands there.
+        """Put a rung's value into a benchmark's tree; `training_share` is not part of the tree.
 
         Raises:
-            UserError: The path leads through something that is not there.
+            UserError: The path leads through something that does not exist.
         """
         if self.path != TRAINING_SHARE:
             set_value(source, self.path, self.values[rung], self.place)
 
     def divided(self, split: NestedSplit, rung: int) -> NestedSplit:
-        """The division of patients at a rung."""
+        """Return the division of patients at a rung."""
         return replace(split, training_share=self.values[rung]) if self.path == TRAINING_SHARE else split
 
     def check_written(self, benchmark: LoadedBenchmark, registry: Registry) -> None:
-        """Checks that the benchmark as written holds the last rung's value, and so can be a trial.
+        """Check that the benchmark as written holds the last rung's value, and so can be a trial.
 
         Raises:
-            ValueError: It does not, and what it holds.
+            ValueError: It holds another value, which the message names.
         """
         if self.path == TRAINING_SHARE:
             return
@@ -68,10 +68,12 @@ class Rungs:
 def resolve_rungs(
     loaded: LoadedSweep, benchmark: LoadedBenchmark, space: Space, objectives: tuple[Objective, ...]
 ) -> Rungs | None:
-    """The sweep's rungs, None if it has none. Whether a parameter takes their values is seen by planning with them.
+    """Resolve the sweep's rungs; return None if it has none.
+
+    Planning with their values shows later whether a parameter accepts them.
 
     Raises:
-        UserError: They are not what rungs must be, or nothing could come of them.
+        UserError: The rungs are invalid, or could have no effect.
     """
     written = loaded.sweep.rungs
     if written is None:
@@ -145,7 +147,7 @@ def _check_path(path: str, where: str, benchmark: LoadedBenchmark, space: Space,
 
 
 def _same_path(one: str, other: str, benchmark: LoadedBenchmark) -> bool:
-    """Whether two paths lead to the same place; a method goes by its label, or by its number."""
+    """Check whether two paths lead to the same place; a path names a method by its label or its number."""
     parts = [path.split(".") for path in (one, other)]
     methods = [swept_method(path, benchmark) or path for path in (one, other)]
     return methods[0] == methods[1] and parts[0][2:] == parts[1][2:] and parts[0][0] == parts[1][0]

@@ -36,10 +36,10 @@ _NOT_ON_RUNGS = {
 
 
 def make_sampler(loaded: LoadedSweep, number: int = 0) -> BaseSampler:
-    """The sweep's sampler for one trial.
+    """Make the sweep's sampler for one trial.
 
-    Each trial has a sampler of its own, whose seed depends on the sweep's seed and the trial's number. So a sweep that
-    is taken up again, or worked on by several processes, does not draw the points it has drawn before.
+    Each trial has its own sampler. The seed depends on the sweep's seed and the trial's number. So a sweep that is
+    continued, or run by several processes, does not draw the same points again.
 
     Args:
         loaded: The sweep.
@@ -58,11 +58,11 @@ def make_sampler(loaded: LoadedSweep, number: int = 0) -> BaseSampler:
 
 
 def make_pruner(loaded: LoadedSweep) -> BasePruner:
-    """The sweep's pruner.
+    """Make the sweep's pruner.
 
     Raises:
-        UserError: Optuna has no such pruner, it does not take these parameters, there are several objectives, or it is
-            not one for the sweep's rungs.
+        UserError: Optuna has no such pruner, it does not take these parameters, there are several objectives, or it
+            does not work with the sweep's rungs.
     """
     name, params = loaded.sweep.pruner.name, dict(loaded.sweep.pruner.params)
     where = loaded.place("pruner", "name")
@@ -90,9 +90,9 @@ def make_pruner(loaded: LoadedSweep) -> BasePruner:
 class HalvingOnRungs(BasePruner):
     """Lets successive halving decide after every rung.
 
-    Optuna's pruner takes a step for the resource that a trial has had, and decides when it reaches `reduction_factor`
-    to the power 0, 1, 2 ... times `min_resource`; never at step 0. Rungs are reported at the steps 0, 1, 2 ..., which
-    stand for these powers.
+    Optuna's pruner reads a step as the resource that a trial has used. It decides when the step reaches `min_resource`
+    times `reduction_factor` to the power 0, 1, 2 ..., and never at step 0. Rungs are reported at the steps 0, 1, 2 ...;
+    this class turns them into these powers.
 
     Args:
         pruner: Optuna's pruner.
@@ -103,7 +103,7 @@ class HalvingOnRungs(BasePruner):
         self._pruner, self._factor = pruner, reduction_factor
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Whether the trial is stopped at its last rung so far."""
+        """Decide whether to stop the trial at its last rung so far."""
         seen = copy.copy(trial)
         seen.intermediate_values = {self._factor**rung: value for rung, value in trial.intermediate_values.items()}
         return self._pruner.prune(study, seen)
@@ -165,7 +165,7 @@ def _make(component: type, params: Mapping[str, Any], loaded: LoadedSweep, path:
 
 
 def _fits(value: Any, annotation: str) -> bool:
-    """Whether a plain value may stand where Optuna's annotation, a text such as `int | None`, stands."""
+    """Check whether a plain value fits Optuna's annotation, a text such as `int | None`."""
     allowed = set(re.findall(r"\w+", annotation))
     names = {type(None): {"None"}, bool: {"bool"}, int: {"int", "float"}, float: {"float"}, str: {"str"}}
     wanted = names.get(type(value), {"Mapping", "dict", "Sequence", "list"})

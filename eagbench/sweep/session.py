@@ -1,4 +1,4 @@
-"""A sweep made ready in one process: everything validated, its cases chosen, its study open."""
+"""A sweep prepared in one process: everything is validated, its cases are chosen, and its study is open."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class SweepRequest:
     Attributes:
         file: The sweep's file.
         out: The sweep's folder, None for `sweeps/<name>`.
-        sets: Assignments to the benchmark, after the sweep's own.
+        sets: Assignments to the benchmark, applied after the sweep's own.
         trials: Number of finished trials, instead of the file's.
         limit: Patients to take before the split, instead of the file's.
         storage: A journal file or a URL, None for the folder's own journal.
-        timeout: Seconds after which no trial is begun.
-        quiet: Say results only.
+        timeout: Seconds after which no trial is started.
+        quiet: Print results only.
     """
 
     file: Path
@@ -64,20 +64,20 @@ Queue = tuple[tuple[dict[str, Any], dict[str, Any]], ...]
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A sweep made ready.
+    """A sweep that is ready to run.
 
     Attributes:
         loaded: The sweep's file.
         benchmark: Its benchmark as written.
-        plan: The plan of that, with its held-out part.
+        plan: The benchmark's plan, with its held-out part.
         planner: Makes the plans of trials.
         record: The sweep as resolved.
         steps: Seed and division of each plan of a trial, or of each of its rungs.
-        queue: Parameters of the trials to begin with, and where each comes from.
+        queue: Parameters of the trials to start with, and the origin of each.
         folder: The sweep's folder.
         storage: The storage.
         study: The study, for reading.
-        reporter: Says what happens.
+        reporter: Prints progress.
     """
 
     loaded: LoadedSweep
@@ -94,10 +94,10 @@ class Session:
 
 
 def open_session(request: SweepRequest) -> Session:
-    """Validates a sweep, loads and divides its data, and opens its study.
+    """Validate a sweep, load and divide its data, and open its study.
 
     Raises:
-        UserError: Anything about it is the user's to mend; no trial has begun.
+        UserError: The sweep has a problem that the user can fix; no trial has started.
     """
     loaded = load_sweep(request.file)
     sweep = loaded.sweep
@@ -156,7 +156,7 @@ def open_session(request: SweepRequest) -> Session:
 
 
 def _benchmark(request: SweepRequest, loaded: LoadedSweep) -> tuple[Source, LoadedBenchmark]:
-    """Reads the benchmark of a sweep; refuses what a sweep can't tune on."""
+    """Read the benchmark of a sweep, and refuse one that a sweep can't tune on."""
     sweep = loaded.sweep
     if not loaded.benchmark.is_file():
         raise UserError(
@@ -186,7 +186,11 @@ def _benchmark(request: SweepRequest, loaded: LoadedSweep) -> tuple[Source, Load
 def _queue(
     loaded: LoadedSweep, benchmark: LoadedBenchmark, planner: TrialPlanner, reporter: Reporter
 ) -> tuple[Queue, str | None]:
-    """Parameters of the trials to begin with, and why the benchmark as written is not among them, if it is not."""
+    """Collect the parameters of the trials to start with.
+
+    Returns:
+        The queue, and why the benchmark as written is not in it; None if it is.
+    """
     space, reason = planner.space, None
     queue: list[tuple[dict[str, Any], dict[str, Any]]] = []
     try:
@@ -216,7 +220,7 @@ def _check_fixed(fixed: dict[str, Any], space: Space, loaded: LoadedSweep) -> No
 
 
 def _check_values(planner: TrialPlanner, split: NestedSplit, benchmark: LoadedBenchmark) -> None:
-    """Plans the benchmark at both ends and every choice of each parameter, and at every rung."""
+    """Plan the benchmark at both ends and every choice of each parameter, and at every rung."""
     seed = benchmark.benchmark.seeds[0]
     for rung in range(0 if planner.rungs is None else len(planner.rungs.values)):
         planner.plan({}, seed, split, rung)
@@ -246,12 +250,15 @@ def _check_folder(folder: Path, name: str) -> None:
     elif folder.is_dir() and any(not path.name.startswith((".", JOURNAL)) for path in folder.iterdir()):
         # A journal alone is that of a process which begins the same sweep at this moment.
         raise UserError(
-            "the output folder holds files and is no sweep's folder", where=str(folder), hint="choose another --out"
+            "the output folder holds files and is not a sweep's folder", where=str(folder), hint="choose another --out"
         )
 
 
 def _fingerprint(loaded: LoadedSweep, benchmark: LoadedBenchmark, cohort: StageNode, limit: int | None) -> str:
-    """All that makes trials comparable. Moved data are the same data; sampler and number of trials may change."""
+    """Hash everything that makes trials comparable.
+
+    Data that were moved are the same data. Sampler and number of trials may change.
+    """
     left_out = ("data", "profiles", "trackers", "description", "comparisons", "intervals")
     use = cohort.component
     assert use is not None

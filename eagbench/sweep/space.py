@@ -32,7 +32,7 @@ class Parameter:
     Attributes:
         path: The path, which is the parameter's name in the study.
         spec: Its distribution, as written.
-        place: Where that stands.
+        place: The distribution's place in the user's file.
     """
 
     path: str
@@ -41,7 +41,7 @@ class Parameter:
 
     @cached_property
     def distribution(self) -> BaseDistribution:
-        """The same for Optuna, which knows a whole component by its JSON text."""
+        """Its distribution for Optuna, where a whole component is given by its JSON text."""
         spec = self.spec
         if spec.integer is not None:
             return IntDistribution(*spec.integer, log=spec.log, step=int(spec.step or 1))
@@ -51,11 +51,11 @@ class Parameter:
 
     @cached_property
     def choices(self) -> dict[Any, Any]:
-        """For a categorical one, each value by its name in the study."""
+        """Each value of a categorical parameter by its name in the study."""
         return {_choice_name(value): value for value in self.spec.categorical or ()}
 
     def suggest(self, trial: optuna.Trial) -> Any:
-        """A value from a trial."""
+        """Draw a value from a trial."""
         spec = self.spec
         if spec.integer is not None:
             return trial.suggest_int(self.path, *spec.integer, log=spec.log, step=int(spec.step or 1))
@@ -64,11 +64,11 @@ class Parameter:
         return self.choices[trial.suggest_categorical(self.path, list(self.choices))]
 
     def value_of(self, drawn: Any) -> Any:
-        """The value behind what the study holds."""
+        """Return the value for what the study holds."""
         return self.choices[drawn] if self.spec.categorical is not None else drawn
 
     def drawn_of(self, value: Any) -> Any:
-        """What the study would hold for a value.
+        """Return what the study would hold for a value.
 
         Raises:
             ValueError: The value is not in the distribution.
@@ -86,7 +86,7 @@ class Parameter:
         raise ValueError(f"{value!r} is not in {self.described()}")
 
     def described(self) -> str:
-        """The distribution in a few words."""
+        """Describe the distribution in a few words."""
         if self.spec.categorical is not None:
             return "[" + ", ".join(str(name) for name in self.choices) + "]"
         low, high = self.spec.integer or self.spec.real or (0, 0)
@@ -94,7 +94,7 @@ class Parameter:
         return f"[{low:g}, {high:g}]{step}"
 
     def extremes(self) -> list[Any]:
-        """The values that decide whether all are valid: both ends, or every choice."""
+        """List the values that decide whether all are valid: both ends, or every choice."""
         if isinstance(self.distribution, CategoricalDistribution):
             return list(self.choices.values())
         assert isinstance(self.distribution, IntDistribution | FloatDistribution)
@@ -106,7 +106,7 @@ def _choice_name(value: Any) -> Any:
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Whether two values are equal; `lightgbm` is `{name: lightgbm}`, and 1 is not true."""
+    """Check whether two values are equal; `lightgbm` equals `{name: lightgbm}`, and 1 does not equal true."""
     one, other = (
         value["name"] if isinstance(value, Mapping) and [*value] == ["name"] else value for value in (one, other)
     )
@@ -120,7 +120,7 @@ class Space:
         loaded: The sweep.
 
     Raises:
-        UserError: A path may not vary, a condition names no other path, or conditions go round in a circle.
+        UserError: A path may not vary, a condition names no other path of the space, or conditions form a cycle.
     """
 
     def __init__(self, loaded: LoadedSweep) -> None:
@@ -133,7 +133,7 @@ class Space:
             _check_path(path, where)
             names = [_choice_name(value) for value in parameter.spec.categorical or ()]
             if len(names) != len({json.dumps(name) for name in names}):
-                raise UserError(f"a value of '{path}' stands here twice", where=parameter.place)
+                raise UserError(f"a value of '{path}' appears here twice", where=parameter.place)
             for other, wanted in parameter.spec.when.items():
                 _check_condition(written, path, other, wanted, loaded.place("space", path, "when", other))
         graph = {path: list(parameter.spec.when) for path, parameter in written.items()}
@@ -153,7 +153,7 @@ class Space:
         return iter(self.parameters)
 
     def draw(self, suggest: Callable[[Parameter], Any]) -> dict[str, Any]:
-        """A value for each parameter whose conditions hold."""
+        """Draw a value for each parameter whose conditions hold."""
         values: dict[str, Any] = {}
         for parameter in self.parameters:
             if self.is_active(parameter, values):
@@ -161,18 +161,18 @@ class Space:
         return values
 
     def is_active(self, parameter: Parameter, values: Values) -> bool:
-        """Whether a parameter's conditions hold."""
+        """Check whether a parameter's conditions hold."""
         return all(other in values and _matches(values[other], wanted) for other, wanted in parameter.spec.when.items())
 
     def values_of(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
-        """The values behind a trial's parameters."""
+        """Return the values for a trial's parameters in the study."""
         return {path: self[path].value_of(value) for path, value in drawn.items()}
 
     def put(self, source: Source, values: Values) -> Source:
-        """A benchmark's tree with values in it; those within a component come after the component itself.
+        """Put values into a copy of a benchmark's tree, a component itself before the values within it.
 
         Raises:
-            UserError: A path leads through something that is not there.
+            UserError: A path leads through something that does not exist.
         """
         tree = copy.deepcopy(source.tree)
         changed = Source(tree, dict(source.places))
@@ -181,14 +181,14 @@ class Space:
         return changed
 
     def probes(self) -> Iterator[dict[str, Any]]:
-        """Values to be tried before the first trial: each end and each choice of every parameter, one at a time."""
+        """Yield values to check before the first trial: each end and choice of every parameter, one at a time."""
         for parameter in self.parameters:
             needed = self._conditions_of(parameter)
             for value in parameter.extremes():
                 yield {**needed, parameter.path: value}
 
     def _conditions_of(self, parameter: Parameter) -> dict[str, Any]:
-        """Values under which a parameter is drawn."""
+        """Find values of other parameters under which a parameter is drawn."""
         values: dict[str, Any] = {}
         for other, wanted in parameter.spec.when.items():
             values |= self._conditions_of(self[other])
@@ -209,7 +209,9 @@ def _check_path(path: str, where: str) -> None:
     if root == "data" and (not rest or rest[0] in _SAME_DATA):
         raise UserError(f"'{path}' can't vary: trials on different data can't be compared", where=where)
     if not rest or (root == "methods" and not all(rest)):
-        raise UserError(f"'{path}' is no path to a value", where=where, hint="for example methods.lightgbm.num_leaves")
+        raise UserError(
+            f"'{path}' is not a path to a value", where=where, hint="for example methods.lightgbm.num_leaves"
+        )
 
 
 def _check_condition(written: Mapping[str, Parameter], path: str, other: str, wanted: Any, where: str) -> None:
@@ -224,7 +226,7 @@ def _check_condition(written: Mapping[str, Parameter], path: str, other: str, wa
 
 
 def _possible(parameter: Parameter, wanted: Any) -> list[Any]:
-    """Values of a parameter among which one that matches is looked for."""
+    """List the values of a parameter that may match the wanted ones."""
     if parameter.spec.categorical is not None:
         return list(parameter.choices.values())
     possible = []
@@ -237,14 +239,14 @@ def _possible(parameter: Parameter, wanted: Any) -> list[Any]:
 
 
 def _matches(value: Any, wanted: Any) -> bool:
-    """Whether a value is the wanted one, or one of them; a component is known by its name as well."""
+    """Check whether a value is the wanted one, or one of several; a component also matches by its name."""
     options = wanted if isinstance(wanted, list) else [wanted]
     name = value.get("name") if isinstance(value, Mapping) else None
     return any(is_same(value, option) or (name is not None and is_same(name, option)) for option in options)
 
 
 def _with_label(tree: Mapping[str, Any], path: str, value: Any) -> Any:
-    """A method that is exchanged for another one keeps its label, by which objectives and paths know it."""
+    """Add the old label to a method that replaces another; objectives and paths refer to it by this label."""
     root, *rest = path.split(".")
     if root != "methods" or len(rest) != 1:
         return value

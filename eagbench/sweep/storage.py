@@ -1,4 +1,4 @@
-"""Where a study lies: a journal file (safe on NFS), or any database that Optuna opens."""
+"""Where a study is stored: a journal file (safe on NFS), or any database that Optuna can open."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _FINGERPRINT = "fingerprint"
 
 
 def open_storage(storage: str, folder: Path) -> BaseStorage:
-    """Opens a storage, and makes it where it is not there yet.
+    """Open a storage, creating it if needed.
 
     Args:
-        storage: A URL (`sqlite:///...`, `postgresql://...`), or a journal file, seen from `folder`.
+        storage: A URL (`sqlite:///...`, `postgresql://...`), or a journal file, relative to `folder`.
         folder: The sweep's folder.
 
     Raises:
-        UserError: The URL is none, its driver is not installed, or the database does not answer.
+        UserError: The URL is invalid, its driver is not installed, or the database does not answer.
     """
     if "://" not in storage:
         path = folder / storage
@@ -57,7 +57,7 @@ def open_storage(storage: str, folder: Path) -> BaseStorage:
 
 
 def shown(storage: str) -> str:
-    """A storage as it may be shown and written: without a password."""
+    """Return a storage in a form that may be shown and written, without a password."""
     if "://" not in storage:
         return storage
     import sqlalchemy.exc
@@ -70,7 +70,11 @@ def shown(storage: str) -> str:
 
 
 def resolved(storage: str | None) -> str:
-    """`--storage` as it holds wherever one stands: the sweep's own journal, a whole path, or a URL."""
+    """Resolve `--storage` independently of the working directory.
+
+    Returns:
+        The sweep's own journal, an absolute path, or a URL.
+    """
     if storage is None:
         return JOURNAL
     return storage if "://" in storage else str(Path(storage).absolute())
@@ -79,7 +83,7 @@ def resolved(storage: str | None) -> str:
 def open_study(
     storage: BaseStorage, name: str, directions: Sequence[Literal["minimize", "maximize"]], fingerprint: str, where: str
 ) -> optuna.Study:
-    """The study of a sweep, made where it is not there yet.
+    """Open the study of a sweep, creating it if needed.
 
     Raises:
         UserError: A study of this name belongs to another sweep.

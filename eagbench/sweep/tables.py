@@ -19,7 +19,7 @@ _STATUSES = ("computed", "reused")
 
 
 def write_tables(folder: Path, record: SweepRecord, trials: Sequence[FrozenTrial]) -> None:
-    """Writes both files."""
+    """Write `trials.csv` and `log.jsonl`."""
     write_text(folder / TRIALS, trials_csv(record, trials))
     lines = [_line(record, trial) for trial in trials]
     sums: dict[str, Any] = {
@@ -32,7 +32,7 @@ def write_tables(folder: Path, record: SweepRecord, trials: Sequence[FrozenTrial
 
 
 def stage_sums(trials: Sequence[FrozenTrial]) -> dict[str, dict[str, int]]:
-    """How many stages of each kind the trials computed, and how many they found done."""
+    """Count the stages of each kind that the trials computed, and those that they reused."""
     sums: dict[str, dict[str, int]] = {}
     for trial in trials:
         for kind, counts in trial.user_attrs.get("stages", {}).items():
@@ -43,9 +43,10 @@ def stage_sums(trials: Sequence[FrozenTrial]) -> dict[str, dict[str, int]]:
 
 
 def trials_csv(record: SweepRecord, trials: Sequence[FrozenTrial]) -> str:
-    """One row per trial; a parameter that was not drawn, and a number that is not known, are empty.
+    """Write one CSV row per trial.
 
-    With rungs, `rungs` says how many of them the trial has climbed.
+    A parameter that was not drawn, and an unknown number, are empty. With rungs, the column `rungs` says how many of
+    them the trial has climbed.
     """
     parameters, objectives = list(record.space), [objective.name for objective in record.objectives]
     columns = [
@@ -81,7 +82,7 @@ def trials_csv(record: SweepRecord, trials: Sequence[FrozenTrial]) -> str:
 
 
 def origin_text(trial: FrozenTrial) -> str:
-    """Where a trial's parameters come from, in a word or two."""
+    """Say in a word or two where a trial's parameters come from."""
     origin = trial.user_attrs.get("origin", {})
     if "retry_of" in origin:
         return f"retry of {origin['retry_of']}"
@@ -93,7 +94,7 @@ def _plain(value: Any) -> Any:
 
 
 def _reason(trial: FrozenTrial) -> str:
-    """The last line of what a failed trial says; the traceback stands in the log."""
+    """Return the last line of a failed trial's message; the traceback is in the log."""
     text = str(trial.user_attrs.get("reason", "")).strip()
     return f"{trial.user_attrs['failure']}: {text.splitlines()[-1].strip()}" if text else ""
 

@@ -29,8 +29,8 @@ class TrialFailure(Exception):
     """A trial's stage failed.
 
     Args:
-        by: `user` for what the user can mend, `bug` for all else.
-        reason: Why, in one line or two.
+        by: `user` for a problem that the user can fix, `bug` for any other.
+        reason: The reason, in a line or two.
         details: The traceback of a bug.
     """
 
@@ -41,20 +41,20 @@ class TrialFailure(Exception):
 
 @dataclass(slots=True)
 class StageCount:
-    """Fingerprints of the stages that a trial computed and found done, by kind."""
+    """Fingerprints of the stages that a trial computed and reused, by kind."""
 
     computed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     reused: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def add(self, kind: str, fingerprint: str, status: str) -> None:
-        """Counts a stage; one that a trial meets again after it computed it is not reused."""
+        """Count a stage; one that the trial computed itself and meets again does not count as reused."""
         if status == "computed":
             self.computed[kind].add(fingerprint)
         elif status == "reused" and fingerprint not in self.computed[kind]:
             self.reused[kind].add(fingerprint)
 
     def numbers(self) -> dict[str, dict[str, int]]:
-        """Counts by kind."""
+        """Return the counts by kind."""
         return {
             kind: {"computed": len(self.computed[kind]), "reused": len(self.reused[kind])}
             for kind in sorted({*self.computed, *self.reused})
@@ -68,12 +68,12 @@ class TrialPlanner:
 
     Attributes:
         source: The benchmark's tree, without any trial's values.
-        profile: The profile that was laid on it.
+        profile: The profile that was applied to it.
         space: The search space.
         objectives: What is measured.
         registry: The components.
-        store: Where stages lie.
-        rungs: What grows while a trial climbs, None where each trial is measured once.
+        store: The store of the stages.
+        rungs: What grows while a trial climbs; None if each trial is measured once.
     """
 
     source: Source
@@ -85,10 +85,10 @@ class TrialPlanner:
     rungs: Rungs | None = None
 
     def configured(self, values: Values, rung: int = LAST) -> Source:
-        """The benchmark with a trial's values, at a rung.
+        """Return the benchmark with a trial's values, at a rung.
 
         Raises:
-            UserError: A path leads through something that is not there.
+            UserError: A path leads through something that does not exist.
         """
         source = self.space.put(self.source, values)
         if self.rungs is not None:
@@ -96,7 +96,7 @@ class TrialPlanner:
         return source
 
     def plan(self, values: Values, seed: int, split: NestedSplit, rung: int = LAST) -> Plan:
-        """The plan of one seed and fold of a trial, at a rung.
+        """Plan one seed and fold of a trial, at a rung.
 
         Raises:
             UserError: A value does not fit, or an objective's condition means nothing to its method.
@@ -124,7 +124,7 @@ class TrialPlanner:
         reporter: Reporter,
         rung: int = LAST,
     ) -> list[float]:
-        """Runs one seed and fold of a trial, at a rung.
+        """Run one seed and fold of a trial, at a rung.
 
         Returns:
             One value per objective.
@@ -149,7 +149,7 @@ class TrialPlanner:
 
 
 def _reduce(source: Source, objectives: Sequence[Objective], seed: int, registry: Registry) -> None:
-    """Leaves in a benchmark what objectives read."""
+    """Reduce a benchmark to what objectives read."""
     tree = source.tree
     _keep_methods(source, {objective.record.method for objective in objectives})
     metrics = {
@@ -168,7 +168,7 @@ def _reduce(source: Source, objectives: Sequence[Objective], seed: int, registry
 
 
 def _keep_methods(source: Source, labels: Collection[str]) -> None:
-    """Removes all other methods; the places of those that stay move with them."""
+    """Remove all methods without these labels, and move the places of the others with them."""
     kept = [i for i, item in enumerate(source.tree["methods"]) if item_label(item) in labels]
     source.tree["methods"] = [source.tree["methods"][i] for i in kept]
     places = {path: place for path, place in source.places.items() if path[:1] != ("methods",) or len(path) == 1}

@@ -1,6 +1,6 @@
-"""Conformance tests for plugin authors: one class per kind of component, to be subclassed in a test file.
+"""Conformance tests for plugin authors: one class per kind of component. Subclass it in a test file.
 
-A subclass names the component, and parameters if the defaults are large::
+A subclass names the component, and sets smaller parameters if the defaults are large::
 
     from eagbench.testing import ExpertConformance
 
@@ -8,9 +8,9 @@ A subclass names the component, and parameters if the defaults are large::
         component = MyExpert
         params = {"epochs": 2}
 
-pytest runs the inherited tests. What a component needs beyond its parameters is a fixture, which a subclass may
-override: each class says which. The built-in components pass through the same classes. This package imports pytest and
-nothing else of eagbench imports this package.
+pytest runs the inherited tests. Anything a component needs beyond its parameters is a fixture, which a subclass may
+override: each class says which. The built-in components are tested with the same classes. This package imports pytest,
+and nothing else in eagbench imports this package.
 """
 
 from __future__ import annotations

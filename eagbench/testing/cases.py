@@ -1,4 +1,4 @@
-"""Small seeded cases of real clinical variables, with known drivers of the outcome; and cases that are odd."""
+"""Small seeded cases with real clinical variables and known drivers of the outcome, and odd cases."""
 
 from __future__ import annotations
 
@@ -33,17 +33,19 @@ STATIC = ("age", "sex")
 
 
 def described(items: Sequence[Case]) -> Cases:
-    """The cases with the vocabulary's description of their features."""
+    """Combine cases with the vocabulary's description of their features."""
     return Cases(vocabulary().features(FEATURES), STATIC, TASK, tuple(items))
 
 
 def labelled_cases(n_cases: int, seed: int = 0, missing: float = 0.2) -> LabelledCases:
-    """Labelled cases of as many patients: four times, five features, both outcomes from four cases on.
+    """Generate labelled cases, one per patient, with four times and five features.
+
+    Both outcomes occur if there are at least four cases.
 
     Args:
         n_cases: Number of cases.
-        seed: Seed of everything drawn.
-        missing: Share of values that are missing, completely at random.
+        seed: Random seed.
+        missing: Share of values that are missing completely at random.
     """
     rng = np.random.default_rng(seed)
     level = rng.normal(size=(n_cases, len(FEATURES)))
@@ -64,12 +66,12 @@ def labelled_cases(n_cases: int, seed: int = 0, missing: float = 0.2) -> Labelle
 
 
 def training_data(n_train: int = 60, n_tuning: int = 20, seed: int = 0) -> TrainingData:
-    """Training and tuning cases, drawn alike."""
+    """Generate training and tuning cases from the same distribution."""
     return TrainingData(labelled_cases(n_train, seed), labelled_cases(n_tuning, seed + 1_000))
 
 
 def odd_cases() -> Cases:
-    """Cases that are easily forgotten: no time, nothing measured, one value, a constant, extremes, no static fact."""
+    """Make cases that are easily forgotten: no time, nothing measured, one value, constant, extreme, no static fact."""
     lowest, highest = (np.array([f.plausible[i] for f in vocabulary().features(FEATURES)]) for i in (0, 1))
     known = {"age": 60.0, "sex": 1.0}
     one = np.full((2, len(FEATURES)), np.nan)
@@ -91,7 +93,7 @@ def odd_cases() -> Cases:
 
 
 def with_dull_features(labelled: LabelledCases) -> LabelledCases:
-    """The same cases with one feature that never varies and one that is never measured."""
+    """Make one feature constant, and remove all values of another."""
     items = []
     for case in labelled.cases:
         values = case.values.copy()
@@ -102,7 +104,7 @@ def with_dull_features(labelled: LabelledCases) -> LabelledCases:
 
 
 def in_another_order(cases: Cases) -> Cases:
-    """The same records, each listing its features the other way round."""
+    """Reverse the order in which each record lists its features."""
     return cases.with_items(
         [
             Case(c.case_id, c.patient_id, c.features[::-1], c.times.copy(), c.values[:, ::-1].copy(), c.static)
@@ -112,7 +114,7 @@ def in_another_order(cases: Cases) -> Cases:
 
 
 def with_a_further_feature(cases: Cases) -> Cases:
-    """The same records, each with one more measured feature in front, as another hospital's may have."""
+    """Add one more measured feature at the front of each record, as another hospital might have."""
     items = [
         replace(
             c,
@@ -125,7 +127,7 @@ def with_a_further_feature(cases: Cases) -> Cases:
 
 
 def content(cases: Sequence[Case]) -> list[tuple[object, ...]]:
-    """All that cases hold, to compare before and after."""
+    """Return everything that cases contain, to compare before and after."""
     return [
         (
             *(c.case_id, c.patient_id, c.features, c.times.tobytes(), c.values.tobytes()),

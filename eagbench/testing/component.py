@@ -1,4 +1,4 @@
-"""What all kinds of components share: a name, strict parameters, registration."""
+"""Tests for what all kinds of components share: a name, strict parameters, registration."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class ComponentConformance:
     Attributes:
         kind: The kind of component; each conformance class sets it.
         component: The class under test.
-        params: Parameters it is made with, as they would stand in a benchmark. Where they depend on another fixture (a
-            folder of data), override the fixture `given_params`.
+        params: Parameters of the component, as in a benchmark. If they depend on another fixture (a data folder),
+            override the fixture `given_params`.
     """
 
     kind: ClassVar[str]
@@ -29,32 +29,32 @@ class ComponentConformance:
     @pytest.fixture(scope="class")
     @classmethod
     def given_params(cls) -> Mapping[str, Any]:
-        """Parameters as in a benchmark."""
+        """Return the parameters as in a benchmark."""
         return cls.params
 
     @pytest.fixture(scope="class")
     @classmethod
     def validated(cls, given_params: Mapping[str, Any]) -> BaseModel:
-        """The validated parameters."""
+        """Validate the parameters."""
         model: BaseModel = cls.component.Params.model_validate(dict(given_params))
         return model
 
     @pytest.fixture
     def made(self, validated: BaseModel) -> Any:
-        """A new instance."""
+        """Make a new instance."""
         return self.component(validated)
 
     def test_can_be_registered(self, made: Any) -> None:
-        """It has what its hook asks for, and its instances follow the protocol."""
+        """The class has what its hook requires, and its instances follow the protocol."""
         check_component(self.component, self.kind)
         assert isinstance(made, KINDS[self.kind].protocol)
 
     def test_declares_traits_of_its_kind(self, made: Any) -> None:
-        """Of its class, or of an instance where they depend on the parameters."""
+        """The class declares traits, or an instance does if they depend on the parameters."""
         assert traits_of(made, KINDS[self.kind].traits) == traits_of(made, KINDS[self.kind].traits)
 
     def test_unknown_parameters_are_refused(self, given_params: Mapping[str, Any]) -> None:
-        """A misspelt parameter is an error, never ignored."""
+        """A misspelt parameter raises an error and is never ignored."""
         with pytest.raises(ValidationError):
             self.component.Params.model_validate({**given_params, "no_parameter_has_this_name": 1})
 

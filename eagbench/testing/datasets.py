@@ -1,4 +1,4 @@
-"""What every data set must do."""
+"""Conformance tests for data sets."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from eagbench.testing.component import ComponentConformance
 
 
 class DatasetConformance(ComponentConformance):
-    """A cohort that keeps to its own description, and the same one whenever it is loaded.
+    """A cohort matches its own description, and loading it again gives the same one.
 
-    Override the fixture `given_params` where the data lie in a folder that another fixture makes.
+    Override the fixture `given_params` if the data are in a folder that another fixture makes.
     """
 
     kind: ClassVar[str] = "dataset"
@@ -30,7 +30,7 @@ class DatasetConformance(ComponentConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def source(cls, validated: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path | None:
-        """What `generate` wrote; None for a data set with files."""
+        """Generate the source files and return their folder, or None for a data set with files."""
         dataset = cls.component(validated)
         files = list(dataset.files())
         if files:
@@ -45,7 +45,7 @@ class DatasetConformance(ComponentConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def cohort(cls, validated: BaseModel, source: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-        """The cohort."""
+        """Load the cohort."""
         return cls()._load(validated, source, tmp_path_factory.mktemp("cohort"))
 
     def _load(self, validated: BaseModel, source: Path | None, folder: Path) -> Cohort:
@@ -53,19 +53,19 @@ class DatasetConformance(ComponentConformance):
         return read_cohort(self.component(validated), StageRun({}, inputs, 0, folder))
 
     def test_access_is_declared(self, made: Any, cohort: Cohort) -> None:
-        """Open, synthetic or credentialed; the same in the provenance, with a citation."""
+        """Access is open, synthetic or credentialed. The provenance says the same, with a citation."""
         assert made.access() in get_args(Access)
         assert cohort.provenance.access == made.access()
         assert cohort.provenance.citation
 
     def test_one_label_per_case_of_both_outcomes(self, cohort: Cohort) -> None:
-        """0 or 1; case ids are unique."""
+        """Labels are 0 or 1, and case ids are unique."""
         check_cohort(cohort)
         assert len(cohort.cases) > 0
         assert set(np.unique(cohort.labels)) == {0, 1}
 
     def test_cases_keep_to_the_description(self, cohort: Cohort) -> None:
-        """Times rise and lie in the window; values lie in their plausible range, and there are some."""
+        """Times increase within the window, and values exist and are in their plausible range."""
         cases = cohort.cases
         names = set(cases.feature_names)
         assert len(names) == len(cases.features)
@@ -81,7 +81,7 @@ class DatasetConformance(ComponentConformance):
         assert seen.any()
 
     def test_what_stands_beside_the_cases_is_as_long(self, cohort: Cohort) -> None:
-        """Groups and reference probabilities."""
+        """Groups and reference probabilities have one entry per case."""
         check_cohort(cohort)
         for values in cohort.reference_probabilities.values():
             assert np.shape(values) == (len(cohort.cases),)
@@ -90,14 +90,14 @@ class DatasetConformance(ComponentConformance):
     def test_loaded_again_it_is_the_same(
         self, validated: BaseModel, source: Path | None, cohort: Cohort, tmp_path: Path
     ) -> None:
-        """To the bit."""
+        """Loading the cohort again gives the same one to the bit."""
         again = self._load(validated, source, tmp_path)
         assert content(again.cases) == content(cohort.cases)
         np.testing.assert_array_equal(again.labels, cohort.labels)
         assert again.provenance == cohort.provenance
 
     def test_stored_and_read_it_is_the_same(self, cohort: Cohort, tmp_path: Path) -> None:
-        """As the `cohort` stage writes it and all others read it."""
+        """The cohort is the same after the `cohort` stage writes it and the other stages read it."""
         write_cohort(cohort, tmp_path)
         read = read_cases(tmp_path)
         assert (read.features, read.task) == (cohort.cases.features, cohort.cases.task)

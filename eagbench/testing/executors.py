@@ -1,4 +1,4 @@
-"""What every executor must do."""
+"""Conformance tests for executors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from eagbench.testing.component import ComponentConformance
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Stands for the runner: leaves a file for each stage, and looks whether those that it needs were there.
+    """A stand-in for the runner. It leaves a file for each stage, and checks for the files of the stages it needs.
 
     Attributes:
-        folder: Where files lie; all processes see it.
+        folder: Folder of the files; visible to all processes.
         fails: Label of the stage that fails.
     """
 
@@ -25,7 +25,7 @@ class Compute:
     fails: str = ""
 
     def __call__(self, node: StageNode) -> object:
-        """Does one stage and returns its outcome; never raises."""
+        """Run one stage and return its outcome; never raise."""
         missing = [up.label for up in node.upstream() if not (self.folder / up.label).is_file()]
         if missing:
             return f"computed before {', '.join(missing)}"
@@ -37,7 +37,7 @@ class Compute:
 
 
 def diamond() -> list[StageNode]:
-    """Six stages: `a` and `b` by themselves, `c` and `d` from `a`, `e` from `c` and `d`, `f` from `b`."""
+    """Make six stages: `a` and `b` need nothing, `c` and `d` need `a`, `e` needs `c` and `d`, `f` needs `b`."""
 
     def node(label: str, *needed: StageNode) -> StageNode:
         inputs = {up.label: StageOutput(up) for up in needed}
@@ -49,17 +49,20 @@ def diamond() -> list[StageNode]:
 
 
 class ExecutorConformance(ComponentConformance):
-    """Every stage once, after those that it needs; nothing behind a failed one; outcomes are told in this process."""
+    """Every stage runs once, after those it needs; none runs after a failed one; this process is told the outcomes."""
 
     kind: ClassVar[str] = "executor"
 
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        """Where stages leave their files; an executor that runs elsewhere needs one that is seen there."""
+        """Return the folder where stages leave their files.
+
+        An executor that runs on other machines needs a folder that they can see.
+        """
         return tmp_path
 
     def told(self, made: Any, compute: Compute) -> dict[str, object]:
-        """Executes the six stages and returns the outcome that was told of each, by label."""
+        """Execute the six stages and return the reported outcome of each, by label."""
         told: dict[str, object] = {}
 
         def done(node: StageNode, outcome: object) -> bool:
@@ -71,18 +74,18 @@ class ExecutorConformance(ComponentConformance):
         return told
 
     def test_every_stage_is_computed_once_after_those_it_needs(self, made: Any, folder: Path) -> None:
-        """And its outcome is what `compute` returned."""
+        """The reported outcome of a stage is what `compute` returned."""
         assert self.told(made, Compute(folder)) == {label: f"computed {label}" for label in "abcdef"}
         assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys("abcdef", "once\n")
 
     def test_nothing_behind_a_failed_stage_is_computed(self, made: Any, folder: Path) -> None:
-        """It is told with the outcome None, and the others go on."""
+        """A stage that needs a failed one is reported with the outcome None, and the others go on."""
         told = self.told(made, Compute(folder, fails="c"))
         assert told == {**{label: f"computed {label}" for label in "abdf"}, "c": "failed", "e": None}
         assert not (folder / "e").exists()
 
     def test_what_is_raised_by_who_is_told_ends_the_run(self, made: Any, folder: Path) -> None:
-        """A stage that every cell needs failed: the runner stops the work."""
+        """The runner stops the work by raising in `done`, for example if a stage that every cell needs failed."""
 
         def done(node: StageNode, outcome: object) -> bool:
             raise RuntimeError(f"stop at {node.label}, {outcome}")
@@ -91,6 +94,6 @@ class ExecutorConformance(ComponentConformance):
             made.execute(diamond(), Compute(folder), done)
 
     def test_without_stages_there_is_nothing_to_do(self, made: Any, folder: Path) -> None:
-        """A plan may be empty after what is done is left out."""
+        """A plan may be empty once completed stages are left out."""
         made.execute([], Compute(folder), lambda node, outcome: pytest.fail(f"{node.label}: {outcome}"))
         assert not list(folder.iterdir())

@@ -1,4 +1,4 @@
-"""What every expert must do."""
+"""Conformance tests for experts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from eagbench.testing.component import ComponentConformance
 
 
 class ExpertConformance(ComponentConformance):
-    """Probabilities and salience that keep their contract, whatever the cases; the same answers after `load`."""
+    """Probabilities and salience follow their contract for any cases, and stay the same after `load`."""
 
     kind: ClassVar[str] = "expert"
 
@@ -39,26 +39,26 @@ class ExpertConformance(ComponentConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def expert(cls, validated: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Expert:
-        """The expert, fitted on 60 cases."""
+        """Fit the expert on 60 cases."""
         return cls()._fit(validated, training_data(), tmp_path_factory.mktemp("expert"))
 
     @pytest.fixture
     def cases(self) -> Cases:
-        """Cases that the expert was not fitted on."""
+        """Generate cases that the expert was not fitted on."""
         return labelled_cases(30, seed=7).cases
 
     def test_probability_and_salience(self, expert: Expert, cases: Cases) -> None:
-        """One probability a case; weights that are non-negative and sum to 1."""
+        """Each case has one probability; its weights are non-negative and sum to 1."""
         assert_keeps_contract(expert, cases)
 
     def test_odd_empty_and_single_batches(self, expert: Expert) -> None:
-        """No time, nothing measured, extremes; none of them; each alone."""
+        """The expert handles odd cases (no time, nothing measured, extremes), an empty batch and single cases."""
         odd = odd_cases()
         for some in (odd, odd.select([]), *(odd.select([n]) for n in range(len(odd)))):
             assert_keeps_contract(expert, some)
 
     def test_a_case_is_answered_alike_alone_and_among_others(self, expert: Expert, cases: Cases) -> None:
-        """Nothing of a batch enters the answer to a case."""
+        """The answer to a case does not depend on the rest of the batch."""
         together, weights = expert.predict(cases), expert.salience(cases)
         for n in (0, len(cases) - 1):
             alone = cases.select([n])
@@ -66,13 +66,13 @@ class ExpertConformance(ComponentConformance):
             np.testing.assert_allclose(expert.salience(alone)[0], weights[n], rtol=1e-3, atol=1e-5)
 
     def test_features_are_found_by_name(self, expert: Expert, cases: Cases) -> None:
-        """The order in which a record lists its features changes nothing."""
+        """The order in which a record lists its features makes no difference."""
         other = in_another_order(cases)
         np.testing.assert_allclose(expert.predict(other), expert.predict(cases), rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(expert.salience(other), expert.salience(cases), rtol=1e-5, atol=1e-7)
 
     def test_a_feature_that_training_did_not_have_is_passed_over(self, expert: Expert, cases: Cases) -> None:
-        """Inside of a method that is shown all of another hospital's record, an expert finds its own features."""
+        """An expert finds its own features, even if a method gets another hospital's full record."""
         more = with_a_further_feature(cases)
         np.testing.assert_allclose(expert.predict(more), expert.predict(cases), rtol=1e-5, atol=1e-7)
         assert_keeps_contract(expert, more)
@@ -80,7 +80,7 @@ class ExpertConformance(ComponentConformance):
     def test_training_on_constant_and_missing_features(
         self, validated: BaseModel, cases: Cases, tmp_path: Path
     ) -> None:
-        """A feature that never varies and one that is never measured harm nothing."""
+        """A feature that never varies and one that is never measured do no harm."""
         data = training_data()
         dull = TrainingData(with_dull_features(data.train), with_dull_features(data.tuning))
         assert_keeps_contract(self._fit(validated, dull, tmp_path / "fit"), cases)
@@ -88,13 +88,13 @@ class ExpertConformance(ComponentConformance):
     def test_the_same_seed_gives_the_same_expert(
         self, validated: BaseModel, expert: Expert, cases: Cases, tmp_path: Path
     ) -> None:
-        """Fitted again on equal data it answers to the bit."""
+        """Fitting again on equal data gives the same answers to the bit."""
         assert_same_answers(self._fit(validated, training_data(), tmp_path / "fit"), expert, cases)
 
     def test_nothing_that_is_given_is_changed(
         self, validated: BaseModel, expert: Expert, cases: Cases, tmp_path: Path
     ) -> None:
-        """Neither training nor prediction touches cases or labels."""
+        """Neither training nor prediction changes cases or labels."""
         data = training_data()
         self._fit(validated, data, tmp_path / "fit")
         expert.predict(cases)
@@ -108,7 +108,7 @@ class ExpertConformance(ComponentConformance):
     def test_saved_and_loaded_it_answers_the_same(
         self, validated: BaseModel, expert: Expert, cases: Cases, tmp_path: Path
     ) -> None:
-        """The folder of `save` is all that `load` needs, and holds no pickle."""
+        """`load` needs only the folder that `save` wrote, and the folder contains no pickle."""
         folder = tmp_path / "saved"
         folder.mkdir()
         expert.save(folder)
@@ -117,13 +117,13 @@ class ExpertConformance(ComponentConformance):
 
 
 def assert_keeps_contract(expert: Expert, cases: Cases) -> None:
-    """Shapes and ranges of probabilities and salience."""
+    """Check the shapes and ranges of probabilities and salience."""
     check_probability(expert.predict(cases), len(cases))
     check_salience(expert.salience(cases), len(cases), len(cases.features))
 
 
 def assert_same_answers(first: Expert, second: Expert, cases: Cases) -> None:
-    """To the bit."""
+    """Check that two experts give the same answers to the bit."""
     answers: list[tuple[FloatArray, FloatArray]] = [(e.predict(cases), e.salience(cases)) for e in (first, second)]
     for a, b in zip(*answers, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -1,4 +1,4 @@
-"""A language model without weights: it writes well-formed answers at once, so that a search can be tested by itself."""
+"""A language model without weights. It writes well-formed answers instantly, to test a search in isolation."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _CLOSE = STYLES["question_decomposition"].answer_close
 
 
 class WrittenAnswers:
-    """Writes answers in the style `question_decomposition`; a word is a token, and one answer in ten can't be read.
+    """Writes answers in the style `question_decomposition`. A word is a token, and one answer in ten can't be parsed.
 
-    What it writes depends on the text before it, the seed and how often that text stood in the call before, and on
-    nothing else; at temperature 0 on the text alone. It stops where `Sampling` says.
+    A text depends only on the prompt and the text so far, on the seed, and on how often that input came earlier in the
+    call; at temperature 0, only on the prompt and the text so far. It stops where `Sampling` says.
 
     Attributes:
-        tokens: All tokens written so far.
+        tokens: Number of all tokens written so far.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class WrittenAnswers:
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
     ) -> list[Generation]:
-        """One text per prompt."""
+        """Write one text per prompt."""
         seen: Counter[tuple[str, str]] = Counter()
         results = []
         for prompt, before in zip(prompts, written or [""] * len(prompts), strict=True):
@@ -49,7 +49,7 @@ class WrittenAnswers:
     def continuation_probabilities(
         self, prompts: Sequence[str], written: Sequence[str], candidates: Sequence[str]
     ) -> FloatArray:
-        """Some distribution over the candidates, another one for every prompt. Shape (N, len(candidates))."""
+        """Draw a distribution over the candidates for each prompt, shape (N, len(candidates))."""
         rows = [
             _generator(f"{prompt}|{before}").dirichlet(np.ones(len(candidates)))
             for prompt, before in zip(prompts, written, strict=True)
@@ -62,7 +62,7 @@ def _generator(key: str) -> np.random.Generator:
 
 
 def _continuation(before: str, rng: np.random.Generator) -> str:
-    """The rest of an answer, from the tag that was written last."""
+    """Write the rest of an answer, from the last tag on."""
     named = [FEATURES[i] for i in rng.integers(len(FEATURES), size=rng.integers(1, 4))]
     steps = [f"<Subquestion> how is {name} ? <Answer> it is {rng.choice(['low', 'high'])}" for name in named]
     probability = "unknown" if rng.random() < 0.1 else f"{rng.integers(1, 20) / 20:.2f}"

@@ -1,4 +1,4 @@
-"""What every method must do, in a small benchmark that is really run."""
+"""Conformance tests for methods. They really run a small benchmark."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from eagbench.testing.component import ComponentConformance
 
 @dataclass(frozen=True)
 class Ran:
-    """A method whose stages are done.
+    """A method whose stages have run.
 
     Attributes:
         path: The benchmark's file.
-        store: Where its stages lie.
+        store: The store of its stages.
         node: Its stage `predict`.
-        inputs: What that stage is given.
+        inputs: The inputs of that stage.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class Ran:
         return cases
 
     def predict(self, cases: Cases, folder: Path) -> Sequence[Prediction]:
-        """Asks a new instance about some cases."""
+        """Predict cases with a new instance."""
         registry = load_registry()
         use = self.node.component
         assert use is not None
@@ -63,14 +63,14 @@ class Ran:
 
 
 class MethodConformance(ComponentConformance):
-    """It trains through declared stages, and answers every held-out case the same whenever and with whom it is asked.
+    """A method trains through declared stages, and answers a held-out case the same at any time and in any batch.
 
-    The method has to be registered: its package is installed. Fixtures that may be overridden: `data` (the benchmark's
-    `data:`; MIMIC-IV-shaped synthetic records unless given, which take half a minute), `policy`, `store_folder`,
+    The method must be registered, so install its package. You may override the fixtures `data` (the benchmark's
+    `data:`; by default MIMIC-IV-shaped synthetic records, which take half a minute), `policy`, `store_folder` and
     `other_store_folder`.
 
     Attributes:
-        patients: How many patients the benchmark takes.
+        patients: Number of patients in the benchmark.
     """
 
     kind: ClassVar[str] = "method"
@@ -79,25 +79,31 @@ class MethodConformance(ComponentConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def data(cls) -> Mapping[str, Any]:
-        """The data set."""
+        """Return the data set."""
         return {"name": "mimic4", "root": "synthetic"}
 
     @pytest.fixture(scope="class")
     @classmethod
     def policy(cls) -> Mapping[str, Any]:
-        """The policy: small, and pre-trained for its format only briefly."""
+        """Return the policy: small, and pre-trained for its format only briefly."""
         return {"name": "tiny", "steps": 120, "hidden_dim": 48, "intermediate_dim": 96, "layers": 2}
 
     @pytest.fixture(scope="class")
     @classmethod
     def store_folder(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """The store; one that is shared between classes saves the stages that they have in common."""
+        """Return the folder of the store.
+
+        A store that several classes share saves the stages that they have in common.
+        """
         return tmp_path_factory.mktemp("store")
 
     @pytest.fixture(scope="class")
     @classmethod
     def other_store_folder(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """An empty store to train in once more; shared like the first one, if that is."""
+        """Return the folder of an empty store, to train once more.
+
+        Share it between classes if you share the first one.
+        """
         return tmp_path_factory.mktemp("other_store")
 
     @pytest.fixture(scope="class")
@@ -109,7 +115,7 @@ class MethodConformance(ComponentConformance):
         policy: Mapping[str, Any],
         tmp_path_factory: pytest.TempPathFactory,
     ) -> Path:
-        """A benchmark with this method alone."""
+        """Write a benchmark with this method alone."""
         tree = {
             "name": "conformance",
             "data": {key: str(value) if isinstance(value, Path) else value for key, value in data.items()},
@@ -126,13 +132,13 @@ class MethodConformance(ComponentConformance):
 
     @classmethod
     def plan(cls, path: Path, store: Store, seed: int = 0) -> Plan:
-        """The benchmark's plan."""
+        """Plan the benchmark."""
         return make_plan(load_benchmark(path, seeds=(seed,)), load_registry(), store, limit=cls.patients)
 
     @pytest.fixture(scope="class")
     @classmethod
     def ran(cls, benchmark_file: Path, store_folder: Path) -> Ran:
-        """The method, trained and asked about the held-out cases."""
+        """Train the method and predict the held-out cases."""
         assert load_registry().get("method", cls.component.name).component is cls.component
         store = Store.open(store_folder)
         plan = cls.plan(benchmark_file, store)
@@ -143,21 +149,21 @@ class MethodConformance(ComponentConformance):
         return Ran(benchmark_file, store, node, resolve(node, store.folder))
 
     def test_every_held_out_case_is_answered_once(self, ran: Ran) -> None:
-        """With a probability, or with None for an answer that could not be read."""
+        """Each answer has a probability, or None if it could not be parsed."""
         rows = pq.read_table(ran.store.folder(ran.node) / "predictions.parquet").to_pylist()
         assert [row["case_id"] for row in rows] == list(ran.cases.case_ids)
         assert len(rows) > 1
         assert all(row["probability"] is None or 0 <= row["probability"] <= 1 for row in rows)
 
     def test_asked_again_it_answers_the_same(self, ran: Ran, tmp_path: Path) -> None:
-        """From the folders of its stages alone; and the cases are left as they were."""
+        """The folders of its stages are enough to answer again, and the cases stay unchanged."""
         stored = pq.read_table(ran.store.folder(ran.node) / "predictions.parquet")["probability"].to_pylist()
         before = content(ran.cases)
         assert [p.probability for p in ran.predict(ran.cases, tmp_path)] == stored
         assert content(ran.cases) == before
 
     def test_none_and_one(self, ran: Ran, tmp_path: Path) -> None:
-        """A case is answered alike alone and among others."""
+        """An empty batch is allowed, and a case gets the same answer alone as in a batch."""
         stored = pq.read_table(ran.store.folder(ran.node) / "predictions.parquet")["probability"].to_pylist()
         assert list(ran.predict(ran.cases.select([]), tmp_path / "none")) == []
         [alone] = ran.predict(ran.cases.select([0]), tmp_path / "one")
@@ -165,7 +171,7 @@ class MethodConformance(ComponentConformance):
         assert alone.probability == (None if stored[0] is None else pytest.approx(stored[0], abs=1e-3))
 
     def test_trained_again_it_answers_the_same(self, ran: Ran, other_store_folder: Path) -> None:
-        """With the same seed, from nothing, in another store."""
+        """Training from scratch with the same seed, in another store, gives the same answers."""
         store = Store.open(other_store_folder)
         plan = self.plan(ran.path, store)
         result = run_plan(plan, store, Reporter(quiet=True))
@@ -177,7 +183,7 @@ class MethodConformance(ComponentConformance):
         assert again == first
 
     def test_a_case_whose_features_never_change_is_answered(self, ran: Ran, tmp_path: Path) -> None:
-        """Each feature's first value at every time."""
+        """In the tested case, each feature has its first value at every time."""
         case: Case = ran.cases[0]
         measured = ~np.isnan(case.values)
         first = case.values[measured.argmax(axis=0), np.arange(len(case.features))]
@@ -187,7 +193,7 @@ class MethodConformance(ComponentConformance):
         assert answer.probability is None or 0 <= answer.probability <= 1
 
     def test_a_case_without_a_measurement_is_answered(self, ran: Ran, tmp_path: Path) -> None:
-        """Nothing measured, and no time at all."""
+        """One tested case has a time without a measurement, and one has no time at all."""
         case: Case = ran.cases[0]
         empty = [
             Case(
@@ -205,7 +211,7 @@ class MethodConformance(ComponentConformance):
         assert all(answer.probability is None or 0 <= answer.probability <= 1 for answer in answers)
 
     def test_the_plan_depends_on_the_seed_alone(self, ran: Ran) -> None:
-        """The same seed, the same stages; another seed, other predictions."""
+        """The same seed gives the same stages; another seed gives other predictions."""
         first, again, other = (_predict_node(self.plan(ran.path, ran.store, seed)) for seed in (0, 0, 1))
         assert first.fingerprint == again.fingerprint != other.fingerprint
 

@@ -1,4 +1,4 @@
-"""What every metric must do."""
+"""Conformance tests for metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ N_CASES = 40
 
 
 def scored_cases(n_cases: int = N_CASES, seed: int = 0) -> ScoredCases:
-    """Predictions with all that a metric may ask for: citations, expert, attention, and a few unparsed answers."""
+    """Make predictions with all that a metric may need: citations, expert, attention, and a few unparsed answers."""
     rng = np.random.default_rng(seed)
     label = rng.integers(0, 2, n_cases)
     parsed = rng.random(n_cases) < 0.9
@@ -47,7 +47,7 @@ def scored_cases(n_cases: int = N_CASES, seed: int = 0) -> ScoredCases:
 
 
 def with_columns(scored: ScoredCases, names: Sequence[str], seed: int = 0) -> ScoredCases:
-    """Adds further columns of counts, as methods give them in `Prediction.extras`."""
+    """Add further columns of counts, as methods give them in `Prediction.extras`."""
     rng = np.random.default_rng(seed)
     return dataclasses.replace(
         scored, columns={name: rng.integers(1, 50, len(scored.label)).astype(np.float64) for name in names}
@@ -55,22 +55,22 @@ def with_columns(scored: ScoredCases, names: Sequence[str], seed: int = 0) -> Sc
 
 
 def selected(scored: ScoredCases, positions: IntArray) -> ScoredCases:
-    """The cases at the given positions, with repeats."""
+    """Select the cases at the given positions, with repeats."""
     return scored.select(positions)
 
 
 class MetricConformance(ComponentConformance):
-    """One number per row of weights, where a weight is how often a case counts; NaN where nothing is defined."""
+    """One number per row of weights, where a weight is how often a case counts; NaN where the metric is undefined."""
 
     kind: ClassVar[str] = "metric"
 
     @pytest.fixture
     def scored(self, made: Any) -> ScoredCases:
-        """Forty cases of twenty patients, of both outcomes, with every further column that the metric asks for."""
+        """Make forty cases of twenty patients, with both outcomes and every extra column that the metric needs."""
         return with_columns(scored_cases(), traits_of(made, MetricTraits).columns)
 
     def value(self, made: Any, scored: ScoredCases, weights: FloatArray | None = None) -> float:
-        """The metric for one row of weights, ones if none is given; without a warning."""
+        """Compute the metric for one row of weights (default: all 1), and fail on any warning."""
         row = np.ones(len(scored.label)) if weights is None else weights
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -79,7 +79,7 @@ class MetricConformance(ComponentConformance):
         return float(values[0])
 
     def test_each_row_is_a_value_of_its_own(self, made: Any, scored: ScoredCases) -> None:
-        """The plain value is that of weights of one, whatever rows stand beside it."""
+        """The plain value is the one with weights of 1, whatever the other rows are."""
         rng = np.random.default_rng(1)
         weights = np.vstack([np.ones(N_CASES), rng.poisson(1.0, size=(6, N_CASES))])
         values = np.asarray(made(scored, weights))
@@ -90,24 +90,27 @@ class MetricConformance(ComponentConformance):
         )
 
     def test_a_doubled_weight_is_a_duplicated_case(self, made: Any, scored: ScoredCases) -> None:
-        """Weights of 0, 1, 2 and 3 are cases left out, kept and repeated."""
+        """Weights of 0, 1, 2 and 3 leave cases out, keep them and repeat them."""
         counts = np.random.default_rng(2).integers(0, 4, N_CASES)
         repeated = selected(scored, np.repeat(np.arange(N_CASES), counts))
         assert self.value(made, repeated) == pytest.approx(self.value(made, scored, counts.astype(float)), abs=1e-9)
 
     def test_all_weights_doubled_change_nothing(self, made: Any, scored: ScoredCases) -> None:
-        """Nor does it matter whether every case stands twice."""
+        """Neither does repeating every case."""
         plain = self.value(made, scored)
         assert self.value(made, scored, np.full(N_CASES, 2.0)) == pytest.approx(plain, abs=1e-9)
         assert self.value(made, selected(scored, np.repeat(np.arange(N_CASES), 2))) == pytest.approx(plain, abs=1e-9)
 
     def test_the_order_of_cases_is_immaterial(self, made: Any, scored: ScoredCases) -> None:
-        """Cases come in the order of their ids."""
+        """Cases are sorted by id, which must not affect the value."""
         other = selected(scored, np.random.default_rng(3).permutation(N_CASES))
         assert self.value(made, other) == pytest.approx(self.value(made, scored), abs=1e-9)
 
     def test_nothing_is_undefined_and_nothing_else_fails(self, made: Any, scored: ScoredCases) -> None:
-        """NaN without a case and for a row without weight; one outcome or one case is a number or NaN, no error."""
+        """Without a case, or for a row without weight, the value is NaN.
+
+        With only one outcome or one case it is a number or NaN, but no error.
+        """
         empty = selected(scored, np.zeros(0, dtype=int))
         assert np.isnan(made(empty, np.ones((2, 0)))).all()
         assert np.isnan(self.value(made, scored, np.zeros(N_CASES)))
@@ -116,19 +119,19 @@ class MetricConformance(ComponentConformance):
         self.value(made, selected(scored, np.array([0])))
 
     def test_what_was_not_measured_is_no_error(self, made: Any, scored: ScoredCases) -> None:
-        """An expert cites nothing, and a benchmark may have no reference expert."""
+        """Columns may be missing: an expert cites nothing, and a benchmark may have no reference expert."""
         nothing = {name: np.full(N_CASES, np.nan) for name in scored.columns}
         bare = ScoredCases(scored.probability, scored.label, scored.parsed, columns=nothing)
         self.value(made, bare)
 
     def test_only_a_metric_that_says_so_reads_probabilities(self, made: Any, scored: ScoredCases) -> None:
-        """Others are not computed anew for parsed answers, for the worst case, or for corrected probabilities."""
+        """Others are not recomputed for parsed answers, for the worst case or for corrected probabilities."""
         other = dataclasses.replace(scored, probability=np.round(1 - scored.probability**2, 2))
         is_same = self.value(made, other) == self.value(made, scored)
         assert is_same is not traits_of(made, MetricTraits).reads_probability
 
     def test_nothing_that_is_given_is_changed(self, made: Any, scored: ScoredCases) -> None:
-        """The same cases serve all metrics and resamples."""
+        """All metrics and resamples share the same cases."""
         weights = np.random.default_rng(4).poisson(1.0, size=(3, N_CASES)).astype(float)
         before = weights.copy()
         made(scored, weights)

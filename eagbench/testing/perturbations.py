@@ -1,4 +1,4 @@
-"""What every perturbation must do."""
+"""Conformance tests for perturbations."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ SEEDS = (0, 1, 2**31)
 
 
 class PerturbationConformance(ComponentConformance):
-    """Severity 0 is no change, more severity no less of it, and the same seed the same change."""
+    """Severity 0 changes nothing, a higher severity changes no less, and the same seed gives the same change."""
 
     kind: ClassVar[str] = "perturbation"
 
     @pytest.fixture
     def cases(self) -> Cases:
-        """Cases with a value in every place, all different."""
+        """Make cases without missing values, all values different."""
         return labelled_cases(6, seed=5, missing=0.0).cases
 
     @pytest.fixture
     def fitted(self, made: Any) -> Any:
-        """Fitted on other cases, without their labels."""
+        """Fit the perturbation on other cases, without their labels."""
         made.fit(labelled_cases(40, seed=6).cases)
         return made
 
     def test_levels_rise_and_are_permitted(self, made: Any) -> None:
-        """Five levels, each a permitted severity; what is no amount is refused."""
+        """Each of the five levels is a valid severity, and negative or NaN severities are refused."""
         for severity in levels_of(made):
             made.check_severity(severity)
         for severity in (-1.0, float("nan")):
@@ -43,17 +43,17 @@ class PerturbationConformance(ComponentConformance):
                 made.check_severity(severity)
 
     def test_severity_zero_changes_nothing(self, fitted: Any, cases: Cases) -> None:
-        """To the bit, odd cases included."""
+        """All cases stay the same to the bit, odd ones included."""
         for some in (cases, odd_cases()):
             for seed in SEEDS:
                 assert content([fitted.apply(case, 0.0, seed) for case in some]) == content(some)
 
     def test_the_highest_level_changes_something(self, fitted: Any, cases: Cases) -> None:
-        """In at least one of a few cases."""
+        """At least one of a few cases changes."""
         assert content([fitted.apply(case, levels_of(fitted)[-1], 0) for case in cases]) != content(cases)
 
     def test_a_higher_severity_changes_at_least_what_a_lower_one_does(self, fitted: Any, cases: Cases) -> None:
-        """For the same seed, by the number of things changed; a perturbation's own tests say which."""
+        """The number of changes does not fall for the same seed; a perturbation's own tests check which ones."""
         for case in cases:
             for seed in SEEDS:
                 changed = [changes(case, fitted.apply(case, severity, seed)) for severity in (0.0, *levels_of(fitted))]
@@ -61,7 +61,7 @@ class PerturbationConformance(ComponentConformance):
                     assert lower <= higher
 
     def test_the_same_seed_gives_the_same_change(self, fitted: Any, cases: Cases) -> None:
-        """Whatever was perturbed in between."""
+        """Perturbing other cases in between makes no difference."""
         for severity in levels_of(fitted):
             first = content([fitted.apply(case, severity, 3) for case in cases])
             again = content([fitted.apply(case, severity, 3) for case in reversed(list(cases))])
@@ -70,14 +70,14 @@ class PerturbationConformance(ComponentConformance):
     def test_the_same_training_cases_give_the_same_perturbation(
         self, fitted: Any, cases: Cases, validated: BaseModel
     ) -> None:
-        """`fit` draws nothing."""
+        """`fit` draws no random numbers."""
         other = self.component(validated)
         other.fit(labelled_cases(40, seed=6).cases)
         level = levels_of(fitted)[2]
         assert content([other.apply(c, level, 1) for c in cases]) == content([fitted.apply(c, level, 1) for c in cases])
 
     def test_input_and_ids_are_left_alone(self, fitted: Any, cases: Cases) -> None:
-        """A changed case is a new one of the same patient."""
+        """A changed case is a new case of the same patient."""
         for some in (cases, odd_cases()):
             before = content(some)
             highest = levels_of(fitted)[-1]
@@ -87,21 +87,21 @@ class PerturbationConformance(ComponentConformance):
                 check_perturbed(case, after, highest)
 
     def test_fit_leaves_its_cases_alone(self, made: Any) -> None:
-        """Training cases are shared by all stages of a process."""
+        """All stages of a process share the training cases."""
         cases = labelled_cases(10, seed=8).cases
         made.fit(cases)
         assert content(cases) == content(labelled_cases(10, seed=8).cases)
 
 
 def levels_of(perturbation: Any) -> tuple[float, ...]:
-    """Returns the severities of a perturbation's five levels."""
+    """Return the severities of a perturbation's five levels."""
     return traits_of(perturbation, PerturbationTraits).levels
 
 
 def changes(before: Case, after: Case) -> int:
-    """How much of a record is not as it was: values at their times, places of features, facts, names and units, lines.
+    """Count the changes in a record: values at their times, places of features, facts, names and units, lines.
 
-    What was moved counts once, where it stood; rows that were added count as well.
+    A moved item counts once, at its original place. Added rows count as well.
     """
     cells = _cells(before)
     left = _cells(after)
@@ -113,7 +113,7 @@ def changes(before: Case, after: Case) -> int:
 
 
 def _cells(case: Case) -> Counter[tuple[float, str, float]]:
-    """Observed values with their times and features."""
+    """Count the observed values with their times and features."""
     return Counter(
         (float(time), name, float(value))
         for time, row in zip(case.times, case.values, strict=True)

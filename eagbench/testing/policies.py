@@ -1,4 +1,4 @@
-"""What every policy must do."""
+"""Conformance tests for policies."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SAMPLED = Sampling(max_new_tokens=12, temperature=1.0)
 
 
 class PolicyConformance(ComponentConformance):
-    """A model that is asked again says the same, alone or among others, and keeps to its bounds."""
+    """A model gives the same answers when asked again, alone or in a batch, and respects its limits."""
 
     kind: ClassVar[str] = "policy"
 
     @pytest.fixture(scope="class")
     @classmethod
     def folder(cls, validated: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """The folder that `prepare` wrote from 40 unlabelled cases."""
+        """Prepare the policy's folder from 40 unlabelled cases."""
         folder = tmp_path_factory.mktemp("policy")
         cases = labelled_cases(40, seed=1).cases
         before = content(cases)
@@ -44,25 +44,25 @@ class PolicyConformance(ComponentConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def opened(cls, validated: BaseModel, folder: Path) -> LanguageModel:
-        """The model."""
+        """Open the model."""
         model: LanguageModel = cls.component(validated).open(folder)
         return model
 
     @pytest.fixture(scope="class")
     @classmethod
     def prompts(cls) -> list[str]:
-        """What three cases are asked."""
+        """Write the prompts for three cases."""
         cases: Cases = labelled_cases(3, seed=2).cases
         record_text = RecordText(RecordTextParams(values="quantile", periods=1, instructions="short")).fit(cases)
         return [prompt_text(STYLES["question_decomposition"], case, cases, record_text) for case in cases]
 
     def test_its_content_is_a_hash_or_nothing(self, made: Any) -> None:
-        """Equal whenever it is asked for."""
+        """It is the same on every call."""
         assert made.content() is None or isinstance(made.content(), str)
         assert made.content() == made.content()
 
     def test_a_language_model_is_opened(self, opened: LanguageModel, folder: Path) -> None:
-        """It follows the protocol, and its folder holds no pickle."""
+        """The model follows the protocol, and its folder contains no pickle."""
         assert isinstance(opened, LanguageModel)
         check_files(folder, "prepare")
 
@@ -70,7 +70,7 @@ class PolicyConformance(ComponentConformance):
     def test_the_same_seed_gives_the_same_texts_alone_and_among_others(
         self, opened: LanguageModel, prompts: list[str], sampling: Sampling
     ) -> None:
-        """One text a prompt, in order, within its bound of tokens."""
+        """Each prompt gets one text, in order, within the token limit."""
         texts = opened.generate(prompts, sampling, 3)
         check_generations(prompts, sampling, texts)
         assert opened.generate(prompts, sampling, 3) == texts
@@ -79,13 +79,13 @@ class PolicyConformance(ComponentConformance):
     def test_opened_again_it_writes_the_same(
         self, validated: BaseModel, folder: Path, opened: LanguageModel, prompts: list[str]
     ) -> None:
-        """From the folder alone."""
+        """The folder alone is enough to write the same texts."""
         again: LanguageModel = self.component(validated).open(folder)
         for sampling in (GREEDY, SAMPLED):
             assert again.generate(prompts, sampling, 3) == opened.generate(prompts, sampling, 3)
 
     def test_an_odd_record_is_read(self, opened: LanguageModel) -> None:
-        """Without a measurement, and with one value throughout."""
+        """One tested record has no measurement, and one has the same value throughout."""
         cases = labelled_cases(4, seed=2).cases
         record_text = RecordText(RecordTextParams(values="quantile", periods=1, instructions="short")).fit(cases)
         first: Case = cases[0]
@@ -97,19 +97,19 @@ class PolicyConformance(ComponentConformance):
         assert len(opened.generate(asked, GREEDY, 0)) == len(asked)
 
     def test_equal_prompts_are_sampled_apart(self, opened: LanguageModel, prompts: list[str]) -> None:
-        """So that a group of samples of one case is more than one sample."""
+        """Otherwise a group of samples of one case would be a single sample."""
         texts = opened.generate([prompts[0]] * 8, Sampling(max_new_tokens=24, temperature=1.5), 0)
         assert len({text.text for text in texts}) > 1
 
     def test_what_was_written_is_continued_and_not_repeated(self, opened: LanguageModel, prompts: list[str]) -> None:
-        """What is returned begins after it."""
+        """The returned text begins after the given one."""
         written = ["<Subquestion> how is the lactate?<Answer>"] * len(prompts)
         texts = opened.generate(prompts, GREEDY, 0, written)
         assert len(texts) == len(prompts)
         assert not any(text.text.startswith(written[0]) for text in texts)
 
     def test_a_stop_string_ends_the_text_and_stays_in_it(self, opened: LanguageModel, prompts: list[str]) -> None:
-        """Taken from what the model writes by itself."""
+        """The stop string is taken from what the model writes anyway."""
         [whole] = opened.generate(prompts[:1], Sampling(max_new_tokens=24), 0)
         stop = next((character for character in whole.text[1:] if character.strip()), None)
         if stop is None:
@@ -120,7 +120,7 @@ class PolicyConformance(ComponentConformance):
         assert cut.tokens <= whole.tokens
 
     def test_candidates_have_a_distribution(self, opened: LanguageModel, prompts: list[str]) -> None:
-        """Rows that sum to 1, the same alone and among others."""
+        """Rows sum to 1, and are the same alone and in a batch."""
         candidates, written = ("0.05", "0.50", "0.95"), ["<Final answer>"] * len(prompts)
         table = np.asarray(opened.continuation_probabilities(prompts, written, candidates))
         assert table.shape == (len(prompts), 3)
@@ -130,6 +130,6 @@ class PolicyConformance(ComponentConformance):
         np.testing.assert_allclose(alone[0], table[0], rtol=1e-3, atol=1e-5)
 
     def test_no_prompt_is_no_error(self, opened: LanguageModel) -> None:
-        """And no text."""
+        """Without prompts there are no texts and no probabilities."""
         assert list(opened.generate([], GREEDY, 0)) == []
         assert np.shape(opened.continuation_probabilities([], [], ("a", "b"))) == (0, 2)

@@ -1,4 +1,4 @@
-"""What every reward must do."""
+"""Conformance tests for rewards."""
 
 from __future__ import annotations
 
@@ -19,30 +19,33 @@ PROBABILITIES = (0.0, 0.01, 0.3, 0.5, 0.9, 1.0)
 
 
 def answer(probability: float | None, cited: tuple[str, ...] | None, tokens: int, case: Case) -> Trajectory:
-    """A trajectory as a policy might have written it."""
+    """Make a trajectory as a policy might have written it."""
     return Trajectory(case.case_id, "text", (), cited, 0, probability, tokens, ATTENTION)
 
 
 class RewardConformance(ComponentConformance):
-    """Finite named parts with their total; an unparsed answer gets less than the worst parsed one."""
+    """A reward has finite named parts and their total, and an unparsed answer gets less than the worst parsed one."""
 
     kind: ClassVar[str] = "reward"
 
     def test_parts_are_finite_numbers_with_a_total(self, made: Any) -> None:
-        """Whatever was answered, about odd cases as well."""
+        """This holds for any answer, and for odd cases as well."""
         for case in (labelled_cases(1).cases[0], *odd_cases()):
             for label, probability, cited in itertools.product((0, 1), (None, *PROBABILITIES), CITATIONS):
                 rules.check_reward(made(case, label, answer(probability, cited, 20, case), SALIENCE))
 
     def test_the_case_may_hold_features_that_the_expert_does_not_read(self, made: Any) -> None:
-        """An expert that is trained for several hospitals weighs what these share."""
+        """An expert that is trained for several hospitals weights only their shared features."""
         shared = {name: weight for name, weight in SALIENCE.items() if name != "lactate"}
         case = labelled_cases(1, missing=0.0).cases[0]
         for label, probability, cited in itertools.product((0, 1), (None, *PROBABILITIES), CITATIONS):
             rules.check_reward(made(case, label, answer(probability, cited, 20, case), shared))
 
     def test_an_unparsed_answer_gets_less_than_the_worst_parsed_one(self, made: Any) -> None:
-        """Whatever either cites, and however long it is: else a policy is taught to write what can't be read."""
+        """This holds whatever the answers cite, and however long they are.
+
+        Otherwise a policy would learn to write answers that can't be parsed.
+        """
         case = labelled_cases(1, missing=0.0).cases[0]
         for label in (0, 1):
             parsed = [
@@ -56,14 +59,14 @@ class RewardConformance(ComponentConformance):
             rules.check_unparsed_reward(max(unparsed), min(parsed))
 
     def test_the_same_answer_gets_the_same_reward(self, made: Any) -> None:
-        """Nothing is drawn or remembered."""
+        """A reward draws no random numbers and keeps no state."""
         cases = labelled_cases(3).cases
         judged = [dict(made(case, 1, answer(0.7, ("lactate",), 9, case), SALIENCE)) for case in cases]
         again = [dict(made(case, 1, answer(0.7, ("lactate",), 9, case), SALIENCE)) for case in reversed(list(cases))]
         assert judged == again[::-1]
 
     def test_nothing_that_is_given_is_changed(self, made: Any) -> None:
-        """Case, trajectory and salience are others' too."""
+        """Other code uses the same case, trajectory and salience."""
         case, salience = labelled_cases(1).cases[0], dict(SALIENCE)
         given, before = answer(0.4, ("lactate",), 9, case), content([case])
         made(case, 0, given, salience)

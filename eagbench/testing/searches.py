@@ -1,4 +1,4 @@
-"""What every search must do."""
+"""Conformance tests for searches."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ BUDGET = 300
 
 
 def read(case: Case, text: str, tokens: int) -> Trajectory:
-    """The style's strict reader."""
+    """Parse an answer with the style's strict parser."""
     return read_answer(STYLE, case, text, tokens, FeatureVocabulary(CASES.features))
 
 
 def reward(trajectory: Trajectory) -> dict[str, float]:
-    """The answer itself; -1 if it can't be read."""
+    """Return the answer itself as the reward; -1 if it can't be parsed."""
     value = -1.0 if trajectory.probability is None else trajectory.probability
     return {"classification": value, "total": value}
 
 
 def tasks() -> list[SearchTask]:
-    """One task per case."""
+    """Make one task per case."""
     return [SearchTask(case, f"{case.case_id}: ", reward, (STYLE.answer_close,), 60, dict(SALIENCE)) for case in CASES]
 
 
 class SearchConformance(ComponentConformance):
-    """One result a case, within its budget of tokens, a function of what the model writes."""
+    """One result per case, within its token budget, that depends only on what the model writes."""
 
     kind: ClassVar[str] = "search"
 
     def test_one_result_per_case_best_first(self, made: Any) -> None:
-        """Trajectories of that case, each with the reward it gets."""
+        """Each trajectory is about that case and has the reward it gets."""
         given = tasks()
         results = made.run(WrittenAnswers(), given, read, BUDGET, 0)
         rules.check_results(given, results, BUDGET)
@@ -54,31 +54,31 @@ class SearchConformance(ComponentConformance):
 
     @pytest.mark.parametrize("budget", [2, 30, 100, BUDGET])
     def test_no_more_tokens_than_the_budget(self, made: Any, budget: int) -> None:
-        """All that the model wrote is counted, what was thrown away included."""
+        """All generated tokens count, including discarded ones."""
         model, given = WrittenAnswers(), tasks()
         results = made.run(model, given, read, budget, 0)
         rules.check_results(given, results, budget)
         rules.check_spent(results, model.tokens)
 
     def test_the_same_seed_gives_the_same_search(self, made: Any, validated: Any) -> None:
-        """By another instance too: an interrupted search is continued on a journal of what was written."""
+        """Another instance gives it too, because an interrupted search resumes from a journal of the written texts."""
         first = made.run(WrittenAnswers(), tasks(), read, BUDGET, 5)
         assert first == self.component(validated).run(WrittenAnswers(), tasks(), read, BUDGET, 5)
 
     def test_a_case_may_hold_features_that_the_expert_does_not_read(self, made: Any) -> None:
-        """An expert that is trained for several hospitals weighs what these share."""
+        """An expert that is trained for several hospitals weights only their shared features."""
         shared = {name: weight for name, weight in SALIENCE.items() if name != "lactate"}
         fewer = [replace(task, salience=shared) for task in tasks()]
         assert len(made.run(WrittenAnswers(), fewer, read, BUDGET, 0)) == len(CASES)
 
     def test_none_and_one(self, made: Any) -> None:
-        """Nothing to search for is no error."""
+        """A search without tasks is no error."""
         assert list(made.run(WrittenAnswers(), [], read, BUDGET, 0)) == []
         [result] = made.run(WrittenAnswers(), tasks()[:1], read, BUDGET, 0)
         assert result.case_id == CASES[0].case_id
 
     def test_nothing_that_is_given_is_changed(self, made: Any) -> None:
-        """Neither cases nor salience."""
+        """Cases and salience stay unchanged."""
         given, before = tasks(), content(CASES)
         made.run(WrittenAnswers(), given, read, BUDGET, 0)
         assert content(CASES) == before

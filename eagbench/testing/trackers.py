@@ -1,4 +1,4 @@
-"""What every tracker must do."""
+"""Conformance tests for trackers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ STAGES = ("expert/concare, seed 0", "policy_optimisation/eag_rl, eag, seed 0")
 
 
 class TrackerConformance(ComponentConformance):
-    """It can be told of several stages, be told nothing, and be taken up again.
+    """A tracker accepts several stages or none, and can be resumed.
 
     Attributes:
-        requires: The package it writes with; its tests are skipped where this is not installed.
+        requires: The package it writes with; its tests are skipped if the package is not installed.
     """
 
     kind: ClassVar[str] = "tracker"
@@ -26,7 +26,7 @@ class TrackerConformance(ComponentConformance):
 
     @pytest.fixture
     def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """The tracker's folder in a run folder; the working directory is another one."""
+        """Make the tracker's folder in a run folder, and change to a different working directory."""
         if self.requires is not None:
             pytest.importorskip(self.requires)
         elsewhere = tmp_path / "elsewhere"
@@ -37,11 +37,11 @@ class TrackerConformance(ComponentConformance):
         return folder
 
     def test_says_whether_numbers_leave_the_machine(self, made: Any) -> None:
-        """For credentialed data it is refused if they do."""
+        """If they do, the tracker is refused for credentialed data."""
         assert isinstance(traits_of(made, TrackerTraits).leaves_machine, bool)
 
     def test_hears_of_stages_and_is_taken_up_again(self, validated: BaseModel, folder: Path) -> None:
-        """Each attempt by a new instance. What it is told is left alone, and nothing is written elsewhere."""
+        """Each attempt uses a new instance. The tracker leaves its input unchanged, and writes nothing elsewhere."""
         for first in (1, 4):
             tracker = self.component(validated)
             tracker.start("a_benchmark", folder)
@@ -56,6 +56,6 @@ class TrackerConformance(ComponentConformance):
         assert not list(Path.cwd().iterdir())
 
     def test_a_run_without_a_number_ends_well(self, made: Any, folder: Path) -> None:
-        """All stages may have been in the store."""
+        """This happens if all stages are in the store."""
         made.start("a_benchmark", folder)
         made.finish()

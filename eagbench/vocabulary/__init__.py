@@ -1,1 +1,1 @@
-"""The clinical vocabulary: what quantities are called, their units, and what is plausible."""
+"""The clinical vocabulary: names, units and plausible ranges of quantities."""

@@ -1,4 +1,4 @@
-"""The entries of the table of concepts: a quantity, its unit and conversions, and where data sets keep it."""
+"""Entries of the concept table: a quantity, its unit and conversions, and its sources in data sets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Conversion(_Table):
 
 
 class MixedUnit(_Table):
-    """Numbers in [low, high] that stand in `unit` although their place declares another one."""
+    """Numbers in [low, high] that are in `unit`, although their place declares another unit."""
 
     unit: str
     low: float
@@ -33,9 +33,9 @@ class SourceItem(_Table):
 
     Attributes:
         concept: The concept's name.
-        unit: The unit in which the place holds its values, unless a row names its own.
-        keys: What finds the place, for example `{"table": "labevents", "itemid": 50931}` or `{"column": "glucose"}`.
-        values: Numbers for text values, for places that hold text.
+        unit: The unit of the place's values, unless a row names its own.
+        keys: Identifies the place, for example `{"table": "labevents", "itemid": 50931}` or `{"column": "glucose"}`.
+        values: Number for each text value, for places that hold text.
         mixed: A range of numbers that are in another unit.
     """
 
@@ -47,7 +47,7 @@ class SourceItem(_Table):
 
 
 class Concept(_Table):
-    """A clinical quantity: the attributes of `eagbench.api.Feature`, and what the table says of it."""
+    """A clinical quantity: the attributes of `eagbench.api.Feature`, its conversions and its sources."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     label: str
@@ -91,7 +91,7 @@ class Concept(_Table):
         return self
 
     def feature(self) -> Feature:
-        """The concept as a feature of a cohort."""
+        """Return the concept as a feature of a cohort."""
         return Feature(
             name=self.name,
             label=self.label,

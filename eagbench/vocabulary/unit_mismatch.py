@@ -1,9 +1,9 @@
-"""Whether a concept's numbers in one domain look like those of another one in a different unit.
+"""Detects concepts whose numbers in one domain look like those of another domain in a different unit.
 
-A loader checks its own numbers (`vocabulary.clean`), and can't see a factor that leaves them plausible: urea in mmol/L
-is a low urea in mg/dL. Two domains side by side show more. A concept is suspected where a conversion of the vocabulary
-that changes numbers by a large factor brings the quartiles of one domain close to the other's. A quartile that is 0 or
-less in either domain (a third of the hours without urine) is passed over; two must be left.
+A loader checks its own numbers (`vocabulary.clean`), but can't see a factor that leaves them plausible: urea in mmol/L
+looks like a low urea in mg/dL. Comparing two domains shows more. A concept is suspicious if a vocabulary conversion
+with a large factor brings the quartiles of one domain close to the other's. Quartiles that are 0 or less in either
+domain are ignored (for example, with a third of the hours without urine); at least two must remain.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _FEWEST_QUARTILES = 2
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """Numbers that seem to be in another unit than is said.
+    """Numbers that seem to be in another unit than the declared one.
 
     Attributes:
         concept: The concept's name.
-        is_second: Whether it is the second domain whose numbers look wrong.
+        is_second: Whether the second domain's numbers look wrong (else the first's).
         found: The unit that they seem to be in.
-        expected: The unit that is said.
-        medians: Of the first and of the second domain, as they are.
+        expected: The declared unit.
+        medians: Medians of the first and the second domain, unconverted.
     """
 
     concept: str
@@ -46,12 +46,12 @@ class Suspicion:
 
 
 def suspicions(first: Cases, second: Cases, concepts: tuple[str, ...]) -> Iterator[Suspicion]:
-    """Concepts whose numbers in one of two cohorts look like those of the other in a different unit.
+    """Find concepts whose numbers in one of two cohorts look like those of the other in a different unit.
 
     Args:
         first: A cohort.
-        second: Another one, whose units are said to be the same.
-        concepts: Names of the concepts to look at; those that the vocabulary does not know are passed over.
+        second: Another cohort, which declares the same units.
+        concepts: Names of the concepts to compare; those unknown to the vocabulary are ignored.
     """
     known = vocabulary()
     for name in concepts:
@@ -78,15 +78,16 @@ def suspicions(first: Cases, second: Cases, concepts: tuple[str, ...]) -> Iterat
 
 
 def check(names: tuple[str, str], cohorts: tuple[Cases, Cases], concepts: tuple[str, ...]) -> None:
-    """Stops at the first concept that seems to be in two units.
+    """Raise an error for the first concept that seems to be in two units.
 
     Args:
-        names: Of the two domains.
+        names: Names of the two domains.
         cohorts: Their cases.
-        concepts: Names of the shared concepts to look at.
+        concepts: Names of the shared concepts to compare.
 
     Raises:
-        UserError: With the concept, the expected and the suspected unit, and both medians.
+        UserError: A concept seems to be in two units. The message gives the concept, the expected and the suspected
+            unit, and both medians.
     """
     for found in suspicions(*cohorts, concepts):
         wrong, other = (names[1], names[0]) if found.is_second else names
@@ -101,7 +102,7 @@ def check(names: tuple[str, str], cohorts: tuple[Cases, Cases], concepts: tuple[
 
 
 def _measured(cases: Cases, concept: str) -> FloatArray:
-    """All measured values of a concept, shape (M,)."""
+    """Collect all measured values of a concept, shape (M,)."""
     columns = [case.values[:, case.features.index(concept)] for case in cases if concept in case.features]
     values = np.concatenate(columns).astype(np.float64) if columns else np.empty(0)
     return values[~np.isnan(values)]

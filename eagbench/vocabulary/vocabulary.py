@@ -1,7 +1,7 @@
-"""The clinical vocabulary: what each quantity is called, its unit, what is plausible, and where data sets keep it.
+"""The clinical vocabulary: the name, unit and plausible range of each quantity, and its sources in data sets.
 
-The table itself is `concepts.yaml` beside this file. Unit conversion and cleaning do not depend on its `sources`, so
-that a data set of another package can bring its own mapping and still end in the same concepts and units.
+The table itself is `concepts.yaml` next to this file. Unit conversion and cleaning do not depend on its `sources`. So a
+data set of another package can bring its own mapping and still use the same concepts and units.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Vocabulary:
 
     Args:
         concepts: The entries of the table.
-        unit_aliases: For a unit its other spellings, valid for every concept that permits the unit.
+        unit_aliases: Other spellings of each unit, valid for every concept that permits the unit.
 
     Raises:
-        ValueError: The table contradicts itself: a name, synonym or place used twice, or a source in a unit that its
-            concept can't convert.
+        ValueError: The table contradicts itself: it uses a name, synonym or place twice, or has a source in a unit that
+            its concept can't convert.
     """
 
     def __init__(self, concepts: Sequence[Concept], unit_aliases: Mapping[str, Sequence[str]]) -> None:
@@ -51,46 +51,46 @@ class Vocabulary:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of all concepts, in the table's order."""
+        """The names of all concepts, in the table's order."""
         return tuple(self._concepts)
 
     def concept(self, name: str) -> Concept:
-        """The concept called `name`.
+        """Return the concept called `name`.
 
         Raises:
-            KeyError: There is none.
+            KeyError: No concept has this name.
         """
         return self._concepts[name]
 
     def feature(self, name: str) -> Feature:
-        """The concept as a feature of a cohort."""
+        """Return a concept as a feature of a cohort."""
         return self.concept(name).feature()
 
     def features(self, names: Sequence[str]) -> tuple[Feature, ...]:
-        """The concepts as features, in the order of `names`."""
+        """Return concepts as features, in the order of `names`."""
         return tuple(self.feature(name) for name in names)
 
     def source(self, name: str) -> tuple[SourceItem, ...]:
-        """Every place in data set `name` that holds a concept: concepts in the table's order, places by precedence."""
+        """List the places in data set `name` that hold a concept: concepts in table order, places by precedence."""
         return tuple(item for concept in self._concepts.values() for item in concept.sources.get(name, ()))
 
     def knows_unit(self, concept: str, unit: str) -> bool:
-        """Whether `to_canonical` converts from `unit`; case and spaces do not matter."""
+        """Tell whether `to_canonical` converts from `unit`; case and spaces do not matter."""
         return _spelling(unit) in self._units[concept]
 
     def to_canonical(self, concept: str, values: npt.ArrayLike, unit: str) -> FloatArray:
-        """Values in the concept's canonical unit.
+        """Convert values to the concept's canonical unit.
 
         Args:
             concept: The concept's name.
             values: Numbers in `unit`, any shape; NaN stays NaN.
-            unit: The unit found; case and spaces do not matter.
+            unit: The unit of the values; case and spaces do not matter.
 
         Returns:
             The same shape, float64.
 
         Raises:
-            UserError: No conversion from `unit` is known.
+            UserError: There is no known conversion from `unit`.
         """
         units = self._units[concept]
         conversion = units.get(_spelling(unit))
@@ -104,18 +104,18 @@ class Vocabulary:
         return np.asarray(values, dtype=np.float64) * conversion.factor + conversion.offset
 
     def from_source(self, item: SourceItem, values: npt.ArrayLike, unit: str | None = None) -> FloatArray:
-        """Values of one place in the concept's canonical unit, its mixed units told apart.
+        """Convert the values of one place to the concept's canonical unit, including its mixed units.
 
         Args:
             item: The place.
-            values: Numbers as they stand there.
-            unit: The unit that the rows name; None or blank where they name none: the place's own is taken.
+            values: The numbers found there.
+            unit: The unit that the rows name; if it is None or blank, the place's own unit applies.
 
         Returns:
             The same shape, float64.
 
         Raises:
-            UserError: No conversion from `unit` is known.
+            UserError: There is no known conversion from `unit`.
         """
         raw = np.asarray(values, dtype=np.float64)
         converted = self.to_canonical(item.concept, raw, unit if unit and unit.strip() else item.unit)
@@ -127,21 +127,21 @@ class Vocabulary:
     def clean(
         self, concept: str, values: npt.ArrayLike, where: str | None = None, unit: str | None = None
     ) -> tuple[FloatArray, int]:
-        """Removes what can't be real in a living patient.
+        """Remove values that are impossible in a living patient.
 
         Args:
             concept: The concept's name.
             values: All values of the concept (or of one place of it) in the canonical unit, any shape.
             where: The file or column, for the message.
-            unit: The unit that the values were said to be in before conversion; None: the canonical one.
+            unit: The declared unit of the values before conversion; None for the canonical one.
 
         Returns:
-            The values with implausible ones set to NaN (float64, a new array), and how many these were.
+            The values with implausible ones set to NaN (float64, a new array), and the number of implausible values.
 
         Raises:
-            UserError: The values are in another unit than said. Their median lies outside the plausible range (not
-                judged on fewer than 5 values), or it lies far outside the reference range and would lie near it if the
-                numbers were in another known unit (not judged on fewer than 25 values).
+            UserError: The values seem to be in another unit than declared. Either their median is outside the plausible
+                range (checked with 5 values or more). Or it is far outside the reference range, and would be near it if
+                the numbers were in another known unit (checked with 25 values or more).
         """
         known = self.concept(concept)
         low, high = known.plausible
@@ -170,11 +170,11 @@ class Vocabulary:
         return cleaned, int(implausible.sum())
 
     def _unit_that_fits(self, concept: str, median: float, said: str) -> str | None:
-        """The other unit in which the median makes sense, None where it makes sense as it is or in no unit.
+        """Find another unit in which the median makes sense; None if it makes sense as it is, or in no unit.
 
-        Two readings of a number differ by a factor. That of `said` is refused if it lies more than half of this factor
-        (as a logarithm) outside the reference range and the other one less. Only concepts with two positive reference
-        limits are judged: a marker that is near zero in health may take any value in disease.
+        Two readings of a number differ by a factor. The reading in `said` is rejected if it is more than half of this
+        factor (as a logarithm) outside the reference range, and the other reading is less. Only concepts with two
+        positive reference limits are judged: a marker near zero in healthy people may take any value in disease.
         """
         known = self.concept(concept)
         low, high = known.reference
@@ -196,7 +196,7 @@ class Vocabulary:
 
 
 def _outside(value: float, low: float, high: float) -> float:
-    """How far a value lies outside [low, high], as the logarithm of a factor; infinite for one that is not positive."""
+    """Measure how far a value is outside [low, high], as the logarithm of a factor; infinite unless it is positive."""
     if value <= 0:
         return float("inf")
     return max(0.0, float(np.log(low / value)), float(np.log(value / high)))
@@ -236,7 +236,7 @@ def _check_sources(concepts: Sequence[Concept], units: Mapping[str, Mapping[str,
 
 @cache
 def vocabulary() -> Vocabulary:
-    """The vocabulary of `concepts.yaml`, read once per process."""
+    """Load the vocabulary of `concepts.yaml`; it is read once per process."""
     # libyaml's loader is ten times as fast; PyYAML is built without it on some platforms.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = files("eagbench.vocabulary").joinpath("concepts.yaml").read_text(encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Who walks a plan: one module per executor. Executors know order and failure, never what a stage does."""
+"""Executors, one module each: they walk a plan. They know order and failure, never what a stage does."""

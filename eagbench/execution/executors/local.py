@@ -16,7 +16,7 @@ from eagbench.contracts.traits import ExecutorTraits
 
 
 class Local:
-    """Computes stages in this process, or in as many worker processes as asked for."""
+    """Compute stages in this process, or in as many worker processes as wanted."""
 
     name: ClassVar[str] = "local"
 
@@ -24,7 +24,7 @@ class Local:
         """How many processes.
 
         Attributes:
-            workers: 1 is this process, one stage after the other.
+            workers: Worker processes; 1 means this process, one stage after the other.
         """
 
         workers: int = Field(default=1, ge=1)
@@ -34,7 +34,7 @@ class Local:
 
     @property
     def traits(self) -> ExecutorTraits:
-        """With worker processes there is one terminal and many stages."""
+        """Progress bars only without worker processes, which would share one terminal."""
         return ExecutorTraits(draws_progress=self.params.workers == 1)
 
     def execute(
@@ -43,7 +43,7 @@ class Local:
         compute: Callable[[StageNode], object],
         done: Callable[[StageNode, object], bool],
     ) -> None:
-        """Computes every stage after those that it needs (`eagbench.contracts.components.Executor`)."""
+        """Compute every stage after those it needs (`eagbench.contracts.components.Executor`)."""
         progress = _Progress(done)
         if self.params.workers == 1:
             for node in nodes:
@@ -52,7 +52,7 @@ class Local:
         by_fingerprint = {node.fingerprint: node for node in nodes}
         sorter = graphlib.TopologicalSorter({n.fingerprint: [up.fingerprint for up in n.upstream()] for n in nodes})
         sorter.prepare()
-        # Spawned, because a process that has started torch's or lightgbm's threads can't be forked safely.
+        # Spawn, because a process that has started torch's or lightgbm's threads can't be forked safely.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(self.params.workers, mp_context=context) as pool:
             running: dict[Future[object], StageNode] = {}
@@ -72,17 +72,17 @@ class Local:
 
 
 class _Progress:
-    """Passes outcomes on, and remembers what may not go on because something before it failed."""
+    """Pass outcomes on, and remember which stages may not go on because one before them failed."""
 
     def __init__(self, done: Callable[[StageNode, object], bool]) -> None:
         self._done = done
         self._blocked: set[str] = set()
 
     def is_blocked(self, node: StageNode) -> bool:
-        """Whether a stage that it needs did not succeed."""
+        """Say whether a stage that this one needs did not succeed."""
         return any(up.fingerprint in self._blocked for up in node.upstream())
 
     def settle(self, node: StageNode, outcome: object) -> None:
-        """Reports an outcome; None for a stage that was not computed."""
+        """Report an outcome, None for a stage that was not computed."""
         if not self._done(node, outcome):
             self._blocked.add(node.fingerprint)

@@ -1,4 +1,4 @@
-"""The core's executors, registered as a third party's would be."""
+"""The core's executors, registered as a third party would register its own."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from eagbench.execution.executors.local import Local
 
 @hookimpl
 def register_executors(register: Register) -> None:
-    """Registers the executor of this machine."""
+    """Register the executor of this machine."""
     register(Local)

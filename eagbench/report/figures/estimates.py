@@ -27,10 +27,10 @@ REFERENCE = "#333333"
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How one method is drawn in every figure.
+    """The appearance of one method in every figure.
 
     Attributes:
-        colour: Of its line and points.
+        colour: The colour of its line and points.
         marker: The shape of its points.
         joined: Whether a line runs through its points.
     """
@@ -40,11 +40,11 @@ class Look:
     joined: bool = True
 
 
-REFERENCE_LOOK = Look(REFERENCE, "diamond")  # of what no method made
+REFERENCE_LOOK = Look(REFERENCE, "diamond")  # for probabilities that no method made
 
 
 def looks(methods: Sequence[str]) -> Mapping[str, Look]:
-    """A colour and a marker per method; with more methods than colours, pairs of both still differ."""
+    """Assign each method a colour and a marker; with more methods than colours, the pairs still differ."""
     return {
         method: Look(COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)])
         for i, method in enumerate(methods)
@@ -52,7 +52,7 @@ def looks(methods: Sequence[str]) -> Mapping[str, Look]:
 
 
 def swatch(look: Look | None) -> str:
-    """The legend's picture of a method, or of a reference."""
+    """Draw the legend's picture of a method, or of a reference."""
     if look is None:
         return drawing(30, 12, "reference", [line(1, 6, 29, 6, "reference-line")])
     through = [path([(1, 6), (29, 6)], "curve", look.colour)] if look.joined else []
@@ -74,8 +74,8 @@ class ForestPanel:
 
     Attributes:
         title: The metric.
-        estimates: Per row, None where there is none.
-        baseline: What a method without skill gets, and how that is called.
+        estimates: By row, None where there is none.
+        baseline: The score of a method without skill, and its label.
     """
 
     title: str
@@ -84,7 +84,10 @@ class ForestPanel:
 
 
 def forest(rows: Sequence[str], look: Mapping[str, Look], panels: Sequence[ForestPanel]) -> str:
-    """Point estimates with intervals, one row a method, one panel a metric. Rows without a look are references."""
+    """Draw point estimates with intervals, one row per method and one panel per metric.
+
+    Rows without a look are references.
+    """
     left, top, row_height, gap = 196.0, 30.0, 27.0, 26.0
     bottom = top + row_height * len(rows)
     panel_width = min(330.0, (WIDTH - left - 12 - gap * (len(panels) - 1)) / len(panels))
@@ -114,7 +117,7 @@ def forest(rows: Sequence[str], look: Mapping[str, Look], panels: Sequence[Fores
 
 
 def value_axis(scale: Scale, top: float, bottom: float) -> list[str]:
-    """The grid, the ticks and the axis of values that run from left to right."""
+    """Draw the grid, the ticks and the axis of values that run from left to right."""
     parts: list[str] = []
     for tick in nice_ticks(scale.low, scale.high, max(2, round((scale.end - scale.start) / 60))):
         parts.append(line(scale(tick), top, scale(tick), bottom, "grid"))
@@ -123,7 +126,7 @@ def value_axis(scale: Scale, top: float, bottom: float) -> list[str]:
 
 
 def point_with_interval(estimate: Estimate, scale: Scale, y: float, look: Look) -> list[str]:
-    """A point on a line of its own, with its interval to both sides where there is one."""
+    """Draw a point on its own line, with its interval to both sides if it has one."""
     point = marker(scale(estimate.value), y, look.marker, look.colour, 4.4)
     if math.isnan(estimate.low):
         return [point]
@@ -132,7 +135,7 @@ def point_with_interval(estimate: Estimate, scale: Scale, y: float, look: Look) 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One method over rising severity. `xs` are severities, 0 for clean."""
+    """One method over rising severity. `xs` are severities, with 0 for clean."""
 
     method: str
     xs: Sequence[float]
@@ -146,8 +149,8 @@ class CurvePanel:
     Attributes:
         title: The metric.
         curves: One per method.
-        references: Values under clean that no method made.
-        baseline: What a ranking without skill gets.
+        references: Values on clean records that no method made.
+        baseline: The score of a ranking without skill.
         extent: The ends of the axis.
     """
 
@@ -159,13 +162,13 @@ class CurvePanel:
 
 
 def curves(panels: Sequence[CurvePanel], look: Mapping[str, Look], over: str, x_title: str) -> str:
-    """Metrics over the severity of one perturbation, one panel a metric, side by side.
+    """Draw metrics over the severity of one perturbation, one panel per metric, side by side.
 
     Args:
         panels: The metrics.
-        look: How each method is drawn.
+        look: The appearance of each method.
         over: What the curves run over, for readers who do not see the picture.
-        x_title: What stands below each axis.
+        x_title: The title below each axis.
     """
     height, top, below, left, gap = 268.0, 26.0, 46.0, 52.0, 34.0
     panel_width = min(500.0, (WIDTH - len(panels) * (left + 8) - gap * (len(panels) - 1)) / len(panels))
@@ -190,7 +193,7 @@ def curves(panels: Sequence[CurvePanel], look: Mapping[str, Look], over: str, x_
         for value in panel.references.values():
             y = y_scale(value)
             parts.append(line(start, y, start + panel_width, y, "reference-line"))
-        # All bands lie below all lines, so that no method hides another one's line.
+        # Draw all bands below all lines, so that no method hides another's line.
         for curve in panel.curves:
             runs = [(x, e) for x, e in zip(curve.xs, curve.estimates, strict=True) if not math.isnan(e.low)]
             if len(runs) > 1:
@@ -218,7 +221,7 @@ def curves(panels: Sequence[CurvePanel], look: Mapping[str, Look], over: str, x_
 
 @dataclass(frozen=True, slots=True)
 class CitationPanel:
-    """How often features are cited by one method and stand on the reference expert's list, as shares of answers."""
+    """How often one method cites features and the reference expert lists them, as shares of answers."""
 
     method: str
     cited: Mapping[str, float]
@@ -226,7 +229,7 @@ class CitationPanel:
 
 
 def citations(panels: Sequence[CitationPanel], features: Sequence[str], look: Mapping[str, Look]) -> str:
-    """For each feature the share of answers that cite it, beside the share in which the expert ranks it on top."""
+    """Draw for each feature the share of answers that cite it, beside the share where the expert ranks it on top."""
     left, top, row_height, gap = 176.0, 44.0, 21.0, 36.0
     per_row = 3
     width = (WIDTH - left - 10 - gap * (per_row - 1)) / per_row
@@ -256,7 +259,7 @@ def citations(panels: Sequence[CitationPanel], features: Sequence[str], look: Ma
 
 
 def extent(estimates: Iterable[Estimate | None], baseline: tuple[float, str] | None = None) -> tuple[float, float]:
-    """The ends of an axis that holds all estimates with their intervals, and the baseline."""
+    """Return the ends of an axis that contains all estimates with their intervals, and the baseline."""
     values = [baseline[0]] if baseline else []
     for estimate in estimates:
         if estimate is not None:
@@ -265,7 +268,7 @@ def extent(estimates: Iterable[Estimate | None], baseline: tuple[float, str] | N
 
 
 def padded(values: Sequence[float]) -> tuple[float, float]:
-    """The range of values with a margin of 6 % on either side; (0, 1) without values."""
+    """Return the range of values with a margin of 6 % on either side; (0, 1) without values."""
     if not values:
         return 0.0, 1.0
     low, high = min(values), max(values)
@@ -279,5 +282,5 @@ def _anchor(x: float, start: float, end: float) -> str:
 
 
 def shortened(name: str, length: int) -> str:
-    """The name, cut where there is no room for more."""
+    """Cut a name that has too little room."""
     return name if len(name) <= length else name[: length - 1] + "…"

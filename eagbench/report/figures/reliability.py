@@ -1,4 +1,4 @@
-"""Reliability diagrams: does what was said come true as often as it was said, before and after recalibration."""
+"""Reliability diagrams: do events happen as often as predicted, before and after recalibration?"""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _PLOT, _BARS = 192.0, 34.0
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityCurve:
-    """Probabilities beside what came of them.
+    """Predicted probabilities against observed event rates.
 
     Attributes:
-        points: (mean probability, event rate with interval) of each bin that holds an answer. A point without an
-            interval is drawn hollow and off the line.
-        counts: Answers per bin, all bins.
+        points: (mean probability, event rate with interval) of each bin with an answer. A point without an interval is
+            drawn hollow and off the line.
+        counts: Answers per bin, for all bins.
     """
 
     points: Sequence[tuple[float, Estimate]]
@@ -47,7 +47,7 @@ class ReliabilityPanel:
         method: Its label.
         note: Number of answers, written below the label.
         answered: The probabilities as answered.
-        recalibrated: The same answers after recalibration; None where nothing was fitted, or nothing asked for.
+        recalibrated: The same answers after recalibration; None if nothing was fitted, or none was wanted.
     """
 
     method: str
@@ -57,9 +57,9 @@ class ReliabilityPanel:
 
 
 def reliability(panels: Sequence[ReliabilityPanel], look: Mapping[str, Look]) -> str:
-    """Event rate over predicted probability, a panel per method, with a histogram of the probabilities below.
+    """Draw event rate over predicted probability, a panel per method, with a histogram of the probabilities below.
 
-    A panel with two curves has a legend of its own, since the first one has the method's colour.
+    A panel with two curves has its own legend, since the first one has the method's colour.
     """
     has_legend = any(panel.recalibrated for panel in panels)
     cell, left, top = WIDTH / _PER_ROW, 42.0, 62.0 if has_legend else 44.0
@@ -87,7 +87,7 @@ def reliability(panels: Sequence[ReliabilityPanel], look: Mapping[str, Look]) ->
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """A curve with its style; a shift of a pixel keeps the intervals of two curves apart where they nearly agree."""
+    """A curve with its style, and a one-pixel shift that separates the intervals of two curves that nearly agree."""
 
     name: str
     curve: ReliabilityCurve
@@ -147,7 +147,7 @@ def _curve(drawn: _Drawn, x0: float, y0: float) -> list[str]:
 
 
 def _histogram(x0: float, base: float, drawn: Sequence[_Drawn]) -> list[str]:
-    """Answers per bin, the curves' bars side by side and on one scale."""
+    """Draw answers per bin, with the curves' bars side by side on one scale."""
     most = max(max(each.curve.counts) for each in drawn)
     parts: list[str] = []
     for i, each in enumerate(drawn):

@@ -29,9 +29,9 @@ class SubgroupRow:
     """All cases, or a subgroup of them.
 
     Attributes:
-        fact: What tells its cases from the others; empty for all cases. Rows of one fact stand below its name.
+        fact: The fact that defines the subgroup; empty for all cases. Rows of one fact appear below its name.
         name: Its value of that fact.
-        counts: Cases and events, as written.
+        counts: Cases and events, as shown.
     """
 
     fact: str
@@ -45,8 +45,8 @@ class SubgroupPanel:
 
     Attributes:
         method: Its label.
-        on_all: Its value on all cases, where a line is drawn; NaN without one.
-        cells: What stands in each row: a number with its interval, or the words that say why there is none.
+        on_all: Its value on all cases, marked by a line; NaN without one.
+        cells: For each row a number with its interval, or words that say why there is none.
     """
 
     method: str
@@ -57,12 +57,12 @@ class SubgroupPanel:
 def subgroup_forest(
     rows: Sequence[SubgroupRow], panels: Sequence[SubgroupPanel], look: Mapping[str, Look], x_title: str
 ) -> str:
-    """Point estimates with intervals within each subgroup, and a line at each method's value on all cases.
+    """Draw point estimates with intervals within each subgroup, and a line at each method's value on all cases.
 
     Args:
-        rows: Rows of one fact lie beside each other.
+        rows: All cases and the subgroups, with rows of one fact next to each other.
         panels: The methods; one without a look is a reference.
-        look: How each method is drawn.
+        look: The appearance of each method.
         x_title: The metric.
     """
     lines = math.ceil(len(panels) / _MOST_PER_ROW)
@@ -89,7 +89,7 @@ def subgroup_forest(
 
 
 def _places(rows: Sequence[SubgroupRow]) -> tuple[list[float], float]:
-    """The middle of each row below the panel's top, and the height of them all."""
+    """Return the middle of each row below the panel's top, and the height of all rows."""
     places: list[float] = []
     y, fact = 0.0, ""
     for row in rows:

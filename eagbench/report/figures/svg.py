@@ -1,4 +1,4 @@
-"""The few shapes that the report's figures are drawn with. Text is escaped, coordinates are rounded."""
+"""The few shapes that make up the report's figures. Text is escaped, coordinates are rounded."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-# Readers with a colour-vision deficiency can tell these apart: Okabe and Ito's colours, but Tol's purple and indigo for
-# the two that are pale on white. Black is kept for references.
+# Readers with a colour-vision deficiency can tell these apart: Okabe and Ito's colours, with Tol's purple and indigo
+# instead of the two that are pale on white. Black is reserved for references.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#332288", "#56B4E9", "#8C6D31")
 MARKERS = ("circle", "square", "diamond", "triangle", "down", "cross")
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Data values on a line of pixels."""
+    """Map data values to a line of pixels."""
 
     low: float
     high: float
@@ -23,13 +23,13 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        """The pixel of a value."""
+        """Return the pixel of a value."""
         span = self.high - self.low or 1.0
         return self.start + (value - self.low) / span * (self.end - self.start)
 
 
 def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
-    """Round numbers (steps of 1, 2, 2.5 or 5 times a power of ten) that cover [low, high] from the inside."""
+    """Return round numbers within [low, high], in steps of 1, 2, 2.5 or 5 times a power of ten."""
     span = high - low
     if not span > 0:
         return [low]
@@ -41,7 +41,7 @@ def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
 
 
 def tick_label(value: float) -> str:
-    """A tick's number without superfluous digits."""
+    """Write a tick's number without superfluous digits."""
     return f"{value:g}".replace("-", "\u2212")
 
 
@@ -50,48 +50,48 @@ def _n(value: float) -> str:
 
 
 def line(x1: float, y1: float, x2: float, y2: float, css: str, colour: str | None = None) -> str:
-    """A straight line."""
+    """Draw a straight line."""
     style = f' stroke="{colour}"' if colour else ""
     return f'<line class="{css}" x1="{_n(x1)}" y1="{_n(y1)}" x2="{_n(x2)}" y2="{_n(y2)}"{style}/>'
 
 
 def path(points: Iterable[tuple[float, float]], css: str, colour: str) -> str:
-    """An open line through points."""
+    """Draw an open line through points."""
     joined = " L".join(f"{_n(x)} {_n(y)}" for x, y in points)
     return f'<path class="{css}" d="M{joined}" stroke="{colour}"/>'
 
 
 def band(xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], colour: str) -> str:
-    """The area between two lines."""
+    """Draw the area between two lines."""
     corners = [*zip(xs, highs, strict=True), *reversed(list(zip(xs, lows, strict=True)))]
     joined = " L".join(f"{_n(x)} {_n(y)}" for x, y in corners)
     return f'<path class="band" d="M{joined}Z" fill="{colour}"/>'
 
 
 def rectangle(x: float, y: float, width: float, height: float, css: str, colour: str | None = None) -> str:
-    """A filled rectangle."""
+    """Draw a filled rectangle."""
     style = f' fill="{colour}"' if colour else ""
     return f'<rect class="{css}" x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}"{style}/>'
 
 
 def text(x: float, y: float, content: str, css: str, anchor: str = "start") -> str:
-    """Text with its baseline at y."""
+    """Draw text with its baseline at y."""
     return f'<text class="{css}" x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
 def turned_text(x: float, y: float, content: str, css: str) -> str:
-    """Text centred at a point and read from below."""
+    """Draw text centred at a point and read from below."""
     turn = f"translate({_n(x)} {_n(y)}) rotate(-90)"
     return f'<text class="{css}" text-anchor="middle" transform="{turn}">{escape(content)}</text>'
 
 
 def marker(x: float, y: float, shape: str, colour: str, size: float = 3.8) -> str:
-    """A point, told apart by shape as well as by colour."""
+    """Draw a point, distinguished by shape as well as by colour."""
     return _shape(x, y, shape, size, f'class="marker" fill="{colour}"')
 
 
 def hollow_marker(x: float, y: float, shape: str, colour: str, size: float = 3.8) -> str:
-    """A point that is only an outline."""
+    """Draw a point as an outline only."""
     return _shape(x, y, shape, size - 0.6, f'class="hollow" stroke="{colour}"')
 
 
@@ -113,7 +113,7 @@ def _shape(x: float, y: float, shape: str, s: float, style: str) -> str:
 
 
 def drawing(width: float, height: float, title: str, parts: Iterable[str]) -> str:
-    """The whole picture, as wide as its place allows and never wider than drawn."""
+    """Compose the whole picture, as wide as its place allows but never wider than drawn."""
     body = "".join(parts)
     return (
         f'<svg viewBox="0 0 {_n(width)} {_n(height)}" width="{_n(width)}" height="{_n(height)}" role="img" '

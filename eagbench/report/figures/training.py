@@ -1,4 +1,4 @@
-"""Figures about training: curves as small multiples, and what answers a search found."""
+"""Figures about training: curves as small multiples, and the answers that a search found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLASS_COLOURS = {"negative": COLOURS[0], "positive": COLOURS[1]}
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A line of a panel: its colour by the position of its seed, None for the mean over seeds."""
+    """A line of a panel. `seed` is the seed's position, which sets the colour; None for the mean over seeds."""
 
     seed: int | None
     points: Sequence[tuple[float, float]]
@@ -42,12 +42,12 @@ class TracePanel:
 
 
 def seed_colour(position: int) -> str:
-    """The colour of a seed's line."""
+    """Return the colour of a seed's line."""
     return COLOURS[position % len(COLOURS)]
 
 
 def small_multiples(panels: Sequence[TracePanel], title: str, x_title: str) -> str:
-    """A small panel per number, each with an axis of its own, four in a row."""
+    """Draw a small panel per number, each with its own axis, four in a row."""
     cell, top, plot, below = WIDTH / _PER_ROW, 26.0, 104.0, 40.0
     width, cell_height = cell - _LEFT - 14, top + plot + below
     parts: list[str] = []
@@ -58,7 +58,7 @@ def small_multiples(panels: Sequence[TracePanel], title: str, x_title: str) -> s
         x_scale = Scale(min(steps, default=0.0), max(steps, default=1.0), x0, x0 + width)
         values = [y for _, y in points if math.isfinite(y)]
         low, high = padded(values)
-        # Shares, lengths and the like have no axis below 0.
+        # Don't extend the axis of shares, lengths and the like below 0.
         y_scale = Scale(max(low, 0.0) if min(values, default=0.0) >= 0 else low, high, y0 + plot, y0)
         parts.append(text(x0, y0 - 9, shortened(panel.title, 32), "panel-title"))
         for tick in nice_ticks(y_scale.low, y_scale.high, 3):
@@ -88,7 +88,7 @@ class AnswersPanel:
 
 
 def answers(panels: Sequence[AnswersPanel]) -> str:
-    """Histograms of the answers, those of the positive cases upwards and those of the negative ones downwards."""
+    """Draw histograms of the answers, with positive cases upwards and negative ones downwards."""
     per_row = 3
     cell, top, half, below = WIDTH / per_row, 28.0, 62.0, 44.0
     width, cell_height = cell - _LEFT - 26, top + 2 * half + below

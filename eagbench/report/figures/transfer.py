@@ -10,7 +10,7 @@ from eagbench.report.figures.estimates import WIDTH, Estimate, shortened
 from eagbench.report.figures.svg import drawing, rectangle, text
 
 UNREAD_MARK = "\u2020"
-# From pale to dark; the same lightness for the same value in every panel, readable without colour.
+# From pale to dark: the same value has the same lightness in every panel, readable without colour.
 _PALE, _DARK = (237, 244, 250), (8, 69, 117)
 
 
@@ -20,8 +20,8 @@ class MatrixPanel:
 
     Attributes:
         title: The method.
-        estimates: By (row, column); absent where nothing was asked.
-        unread: Fields whose number says more of what stands for unread answers than of the model; they are marked.
+        estimates: By (row, column); absent where nothing was evaluated.
+        unread: Fields to mark because their number reflects the filling for unread answers more than the model.
     """
 
     title: str
@@ -37,14 +37,14 @@ def matrices(
     at_home: frozenset[tuple[str, str]],
     extent: tuple[float, float],
 ) -> str:
-    """A heat map per method.
+    """Draw a heat map per method.
 
     Args:
         panels: The methods.
-        rows: Where methods were trained.
-        columns: Where they are evaluated.
-        counts: What stands below each column's name (its cases and events).
-        at_home: Fields whose model saw training cases of the column's domain; they are framed.
+        rows: The training domains.
+        columns: The evaluated domains.
+        counts: The text below each column's name (its cases and events).
+        at_home: Fields to frame because their model saw training cases of the column's domain.
         extent: Values of the palest and the darkest field.
     """
     left, top, field_width, field_height = 132.0, 62.0, 92.0, 40.0
@@ -83,7 +83,7 @@ class _Field:
     height: float
 
     def filled(self, estimate: Estimate | None, mark: str, extent: tuple[float, float]) -> list[str]:
-        """Draws a number on its shade, with its interval below."""
+        """Draw a number on its shade, with its interval below."""
         middle, centre = self.x + self.width / 2, self.y + self.height / 2
         if estimate is None or math.isnan(estimate.value):
             return [text(middle, centre + 4, "\u2013", "tick quiet", "middle")]
@@ -99,7 +99,7 @@ class _Field:
         return parts
 
     def framed(self) -> list[str]:
-        """Draws a frame around it."""
+        """Draw a frame around the field."""
         thick, x, y = 2.0, self.x, self.y
         return [
             rectangle(x, y, self.width, thick, "frame"),

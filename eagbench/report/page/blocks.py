@@ -1,4 +1,4 @@
-"""What a page is made of."""
+"""The blocks of a page."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FigureBlock:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Terms with what they are."""
+    """Terms with their explanations."""
 
     items: tuple[tuple[str, str], ...]
     kind: str = "facts"
@@ -60,7 +60,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """Blocks that a reader opens."""
+    """Blocks hidden until a reader opens them."""
 
     title: str
     blocks: tuple[Block, ...]

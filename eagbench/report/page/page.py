@@ -1,4 +1,4 @@
-"""How the sections of a report become one HTML file that opens offline."""
+"""Render the sections of a report as one HTML file that opens offline."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from eagbench.report.page.blocks import Section
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What every report has.
+    """What every report contains.
 
     Attributes:
-        name: Of the run or the sweep.
-        version: Of the eagbench that made it.
+        name: The name of the run or the sweep.
+        version: The version of eagbench that made it.
         created: When it was made.
         synthetic: Whether its numbers come from generated records.
-        stamp: What every caption says first; empty for a full run on real data.
+        stamp: The words that open every caption; empty for a full run on real data.
         opening: Paragraphs before the first section.
-        tiles: Names and values of the numbers on top.
+        tiles: Names and values of the numbers at the top.
         sections: The parts of the page.
     """
 
@@ -40,12 +40,12 @@ class Page:
 
 
 def render(page: Page, template: str, more: Mapping[str, Any]) -> str:
-    """The page as HTML.
+    """Render the page as HTML.
 
     Args:
-        page: What stands on it.
+        page: The contents of the page.
         template: A template of this package that extends `page.html.j2`.
-        more: What that template asks for beyond the page.
+        more: Further values that this template needs.
     """
     environment = Environment(
         loader=PackageLoader("eagbench.report.page", "templates"),
@@ -57,7 +57,7 @@ def render(page: Page, template: str, more: Mapping[str, Any]) -> str:
     return environment.get_template(template).render(
         page=page,
         number=_numbering(),
-        # The only markup that is not escaped here comes from eagbench.report.svg, which escapes each text it is given.
+        # The only markup not escaped here comes from eagbench.report.figures.svg, which escapes each text it is given.
         picture=Markup,
         swatch=_swatch,
         **more,
@@ -65,9 +65,9 @@ def render(page: Page, template: str, more: Mapping[str, Any]) -> str:
 
 
 def _numbering() -> object:
-    """A function that counts figures and tables on their own: "Table 1", "Figure 1", "Table 2".
+    """Return a function that numbers figures and tables separately: "Table 1", "Figure 1", "Table 2".
 
-    Tables that are folded away are a supplement and count as "Table S1".
+    Folded tables are a supplement and count as "Table S1".
     """
     counted: Counter[str] = Counter()
 

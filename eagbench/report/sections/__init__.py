@@ -1,1 +1,1 @@
-"""What the page says, a module per part of it."""
+"""The contents of the page, a module per part."""

@@ -1,4 +1,4 @@
-"""What the page says about alignment: whether a method follows the reference expert beyond what chance gives."""
+"""Report alignment: whether a method follows the reference expert more than by chance."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from eagbench.report.sections.comparisons import of_group, verdict
 from eagbench.report.tables import Line, Table
 from eagbench.runs.reader import Group, RunFolder
 
-_NOTHING = 1e-9  # one list for everybody differs from itself by rounding only
-# What the core measures of the excess over what a list, or an attention, without regard to the patient reaches.
+_NOTHING = 1e-9  # a list that is the same for all patients differs from itself by rounding only
+# The core's metrics of the excess over a list, or an attention, that ignores the patient.
 _CORE_EXCESSES = (AlignmentOverConstant.name, AlignmentOverOtherPatient.name, AttentionMassOverOtherPatient.name)
 
 
 def _excesses(run: RunFolder) -> list[str]:
-    """The run's alignment metrics that are 0 without a look at the patient."""
+    """List the run's alignment metrics that are 0 for a method that ignores the patient."""
     return [metric for metric in tables.metrics_of(run, "alignment") if run.declared(metric).no_skill == 0]
 
 
 def _overlaps(run: RunFolder) -> list[str]:
-    """The metrics of the main table that compare with the reference expert."""
+    """List the main-table metrics that compare with the reference expert."""
     return [metric for metric in tables.metrics_of(run, "main") if run.declared(metric).needs_reference_expert]
 
 
 def alignment(run: RunFolder, group: Group) -> Section | None:
-    """The table, and in words which excesses lie above 0; None if the run measured no alignment."""
+    """Build the table, and say which excesses lie above 0; return None if the run measured no alignment."""
     table = alignment_table(run, group)
     said = [sentence for metric in _excesses(run) if (sentence := _verdict(run, group, metric))]
     said += [sentence for metric in _excesses(run) if (sentence := _paired(run, group, metric))]
@@ -50,10 +50,10 @@ def alignment(run: RunFolder, group: Group) -> Section | None:
 
 
 def alignment_table(run: RunFolder, group: Group) -> Table | None:
-    """Overlap, number cited and excess over chance of each method that cites, or whose attention was measured.
+    """Tabulate overlap, number cited and excess over chance of each method that cites, or whose attention was measured.
 
     Returns:
-        None for a run that measured the overlap alone, which stands in the main table, or nothing of it.
+        None for a run that measured only the overlap, which is in the main table, or no alignment at all.
     """
     own = tables.metrics_of(run, "alignment")
     if not own:
@@ -80,7 +80,7 @@ def alignment_table(run: RunFolder, group: Group) -> Table | None:
 
 
 def _verdict(run: RunFolder, group: Group, metric: str) -> str:
-    """Which methods' excess has an interval above 0, and which do not."""
+    """Say which methods' excess has an interval above 0, and which not."""
     cells = run.headline(group)
     rows = [cells.get((method, CLEAN, None, metric)) for method in run.methods]
     known = [row for row in rows if row is not None and row.status == "ok" and not math.isnan(row.ci_low)]
@@ -98,7 +98,7 @@ def _verdict(run: RunFolder, group: Group, metric: str) -> str:
 
 
 def _paired(run: RunFolder, group: Group, metric: str) -> str:
-    """Whether the method whose claim is tested has more excess than the others, those of its earlier stages too."""
+    """Say whether the method under test has more excess than the others, including those of its earlier stages."""
     rows = [
         row
         for row in of_group(run, group)

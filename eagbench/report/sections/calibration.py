@@ -1,4 +1,4 @@
-"""What the page says about calibration: reliability diagrams, and answers that were corrected or recalibrated."""
+"""Report calibration: reliability diagrams, and answers that were corrected or recalibrated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FEW_PATIENTS = 10
 
 
 def calibration(run: RunFolder, group: Group) -> Section | None:
-    """A reliability diagram per method, with the recalibrated answers in it if the benchmark asks for them."""
+    """Draw a reliability diagram per method, including recalibrated answers if the benchmark wants them."""
     found = _readable(run, group)
     panels = [reliability_panel(run, method, answers) for method, answers in found.items()]
     left_out = sum(int((~answers.parsed).sum()) for answers in found.values())
@@ -58,11 +58,11 @@ def calibration(run: RunFolder, group: Group) -> Section | None:
 
 
 def calibration_table(run: RunFolder, group: Group) -> Table | None:
-    """The metrics of calibration beside those of the main table that depend on it, on unchanged records.
+    """Tabulate the calibration metrics beside the main-table metrics that depend on calibration, on unchanged records.
 
     Returns:
         A row per method or reference and kind of answer (as answered, corrected, recalibrated); None if the benchmark
-        asks for no metric of this table.
+        has no metric of this table.
     """
     own = tables.metrics_of(run, "calibration")
     if not own:
@@ -89,7 +89,7 @@ def calibration_table(run: RunFolder, group: Group) -> Table | None:
 
 
 def _readable(run: RunFolder, group: Group) -> dict[str, Answers]:
-    """The answers of all methods and references of which any could be read."""
+    """Return the answers of all methods and references with at least one readable answer."""
     found = {name: run.answers(group, name) for name in (*run.methods, *run.references)}
     return {name: answers for name, answers in found.items() if answers is not None and answers.parsed.any()}
 
@@ -115,7 +115,7 @@ def _reliability_table(run: RunFolder, panels: Sequence[ReliabilityPanel]) -> Ta
 
 
 def reliability_panel(run: RunFolder, method: str, answers: Answers) -> ReliabilityPanel:
-    """A method's answers that could be read, as given and as recalibrated."""
+    """Draw a method's readable answers, as given and as recalibrated."""
     kept = np.flatnonzero(answers.parsed)
     patients, label = [answers.patient_id[i] for i in kept], answers.label[kept]
     probabilities = (answers.probability, *(() if answers.recalibrated is None else (answers.recalibrated,)))
@@ -125,7 +125,7 @@ def reliability_panel(run: RunFolder, method: str, answers: Answers) -> Reliabil
 
 
 def _curve(run: RunFolder, probability: FloatArray, label: FloatArray, patients: list[str]) -> ReliabilityCurve:
-    """Event rates by bin. Probabilities and labels are (N,), N answers."""
+    """Compute event rates by bin. Probabilities and labels are (N,), N answers."""
     bins = bin_of(probability, RELIABILITY_BINS)
     counts = np.bincount(bins, minlength=RELIABILITY_BINS)
     member = (bins[:, None] == np.arange(RELIABILITY_BINS)).astype(np.float64)  # (N, M)
@@ -142,6 +142,6 @@ def _curve(run: RunFolder, probability: FloatArray, label: FloatArray, patients:
         inside = bins == b
         low, high = percentile_interval(resampled[b], run.level)
         if len({patient for patient, is_in in zip(patients, inside, strict=True) if is_in}) < FEW_PATIENTS:
-            low = high = math.nan  # a bootstrap of so few patients says too little, and nothing if all had the event
+            low = high = math.nan  # a bootstrap of so few patients says too little, or nothing if all had the event
         points.append((float(probability[inside].mean()), Estimate(float(label[inside].mean()), low, high)))
     return ReliabilityCurve(points, [int(c) for c in counts])

@@ -1,4 +1,4 @@
-"""What the page says about paired differences: the method whose claim is tested against every other one."""
+"""Report paired differences: the method under test against every other one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNTESTED = "Shown and not tested: this metric has no better end, or is biased by
 
 
 def comparisons(run: RunFolder, group: Group) -> Section | None:
-    """Primary differences in a table and in words, all others folded away; None if no method's claim is tested."""
+    """Show primary differences in a table and in words, and fold all others; return None if no method is under test."""
     rows = of_group(run, group)
     if not rows:
         return None
@@ -46,18 +46,18 @@ def comparisons(run: RunFolder, group: Group) -> Section | None:
 
 
 def of_group(run: RunFolder, group: Group) -> list[ComparisonRow]:
-    """The paired differences of one task and pair of domains."""
+    """Return the paired differences of one task and pair of domains."""
     where = (group.task, group.domain_train, group.domain_eval)
     return [row for row in run.comparisons if (row.task, row.domain_train, row.domain_eval) == where]
 
 
 def distinct_tests(rows: Sequence[ComparisonRow] | Sequence[RobustnessRow]) -> int:
-    """How many tests rows are: those of one test count once."""
+    """Count the distinct tests among rows: rows of the same test count once."""
     return len({(row.method, row.baseline, row.test) for row in rows if not math.isnan(row.p_value)})
 
 
 def _figure(run: RunFolder, rows: Sequence[ComparisonRow]) -> FigureBlock:
-    """The primary differences with their intervals, around the line of no difference."""
+    """Draw the primary differences with their intervals, around the line of no difference."""
     metric = tables.heading(run, rows[0].metric)
     estimates = {row.baseline: Estimate(row.difference, row.ci_low, row.ci_high) for row in rows}
     panel = figures.ForestPanel(f"{rows[0].method} minus ..., {metric}", estimates, (0.0, "no difference"))
@@ -70,7 +70,7 @@ def _figure(run: RunFolder, rows: Sequence[ComparisonRow]) -> FigureBlock:
 
 
 def verdict(run: RunFolder, rows: Sequence[ComparisonRow], metric: str) -> str:
-    """Which differences the corrected tests show, and which stay open because the data are too few."""
+    """Say which differences the corrected tests show, and which remain open because there are too few data."""
     alpha = 1 - run.level
     shown = [row for row in rows if row.p_corrected <= alpha]
     above = [row.baseline for row in shown if row.difference > 0]
@@ -95,7 +95,7 @@ def verdict(run: RunFolder, rows: Sequence[ComparisonRow], metric: str) -> str:
 
 
 def primary_table(run: RunFolder, rows: Sequence[ComparisonRow]) -> Table:
-    """The primary family: one line per other method."""
+    """Tabulate the primary family, one line per other method."""
     metric = rows[0].metric
     lines = tuple(
         Line(
@@ -172,7 +172,7 @@ def _grid_table(run: RunFolder, rows: Sequence[ComparisonRow], metric: str, cali
 
 
 def is_untested(low: float, high: float, p_value: float) -> bool:
-    """Whether a difference has an interval that is not 0, and yet no test: so it is with all of its metric."""
+    """Say whether a difference has an interval other than 0 but no test; if so, none of its metric has one."""
     return math.isnan(p_value) and not math.isnan(low) and max(abs(low), abs(high)) > ROUNDING
 
 
@@ -203,13 +203,13 @@ def _detectable(run: RunFolder, row: ComparisonRow) -> Entry:
 
 
 def signed(value: float, decimals: int = 3) -> str:
-    """Writes a difference with its sign, 0 without one."""
+    """Write a difference with its sign, or 0 without one."""
     written = f"{value:+.{decimals}f}"
     return f"{0:.{decimals}f}" if float(written) == 0 else written.replace("-", wording.MINUS)
 
 
 def p_value(value: float) -> str:
-    """A p-value to three decimals."""
+    """Write a p-value to three decimals."""
     if math.isnan(value):
         return wording.EN_DASH
     return "<0.001" if value < 0.001 else f"{value:.3f}"

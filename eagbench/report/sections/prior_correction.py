@@ -1,4 +1,4 @@
-"""What the page says about answers corrected for the prior of training, or recalibrated on tuning cases."""
+"""Report answers corrected for the prior of training, or recalibrated on tuning cases."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from eagbench.runs.reader import Group, ResultRow, RunFolder
 
 
 def prior_table(run: RunFolder, group: Group) -> Table | None:
-    """The metrics that depend on calibration, as answered and corrected, on unchanged records.
+    """Tabulate the metrics that depend on calibration, as answered and corrected, on unchanged records.
 
     Returns:
-        A row per method whose answers could be corrected; None if there is none, or no such metric was asked for.
+        A row per method whose answers could be corrected; None if there are none, or the run has no such metric.
     """
     corrected_group = replace(group, calibration=PRIOR_CORRECTED)
     metrics = tables.scale_metrics(run)
@@ -49,16 +49,16 @@ def prior_table(run: RunFolder, group: Group) -> Table | None:
 
 
 def recalibration_table(run: RunFolder, group: Group) -> Table | None:
-    """What depends on calibration, as answered and after recalibration on tuning cases, on unchanged records.
+    """Tabulate what depends on calibration, as answered and after recalibration on tuning cases, on unchanged records.
 
     Returns:
-        A row per method, with the reason where nothing could be fitted; None if the benchmark asks for none.
+        A row per method, with the reason if nothing could be fitted; None if the benchmark does not recalibrate.
     """
     fitted = run.manifest.get("recalibration") or []
     slope = [CalibrationSlope.name] if CalibrationSlope.name in run.metrics else []
     metrics = [*tables.scale_metrics(run), *slope]
     recalibrated_group = replace(group, calibration=RECALIBRATED)
-    if not fitted or not metrics or recalibrated_group not in run.all_groups:  # not there if every method failed
+    if not fitted or not metrics or recalibrated_group not in run.all_groups:  # absent if every method failed
         return None
     answered, recalibrated = run.headline(group), run.headline(recalibrated_group)
     lines = []

@@ -1,4 +1,4 @@
-"""What the page says about results: performance, citations, unparsed and missing cells."""
+"""Report results: performance, citations, unparsed answers and missing cells."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN_FEATURES = 12
 
 
 def performance(run: RunFolder, group: Group) -> Section:
-    """Methods on unchanged records."""
+    """Show the methods on unchanged records."""
     blocks: list[Block] = [TableBlock(tables.main_table(run, group))]
     forest = _forest(run, group)
     if forest is not None:
@@ -37,7 +37,7 @@ def performance(run: RunFolder, group: Group) -> Section:
 
 
 def _constant_answers(run: RunFolder, group: Group) -> str:
-    """Says which methods do not tell one case from another; their AUROC is 0.5 because every pair of cases is a tie."""
+    """Name the methods that answer the same for every case; their AUROC is 0.5 because every pair of cases is a tie."""
     constant = []
     for method in run.methods:
         answers = run.answers(group, method)
@@ -89,7 +89,7 @@ def _references_words(run: RunFolder) -> str:
 
 
 def citation_table(run: RunFolder, group: Group) -> Table | None:
-    """The numbers of the figure of citations, over all features; None if no method cites any."""
+    """Tabulate the numbers behind the citation figure, over all features; return None if no method cites any."""
     shares = {
         method: (_shares(answers.cited or ()), _shares(answers.reference or ()))
         for method, answers in _citing(run, group)
@@ -119,13 +119,13 @@ def citation_table(run: RunFolder, group: Group) -> Table | None:
 
 
 def _citing(run: RunFolder, group: Group) -> list[tuple[str, Answers]]:
-    """The methods whose answers cite features, where there is an expert's list beside them."""
+    """Return the methods whose answers cite features, if there is an expert's list to compare with."""
     found = [(method, run.answers(group, method)) for method in run.methods]
     return [(m, a) for m, a in found if a is not None and a.cited is not None and a.reference is not None]
 
 
 def citations(run: RunFolder, group: Group) -> Section | None:
-    """What answers cite, beside what the reference expert attends to."""
+    """Show what answers cite, beside what the reference expert attends to."""
     found = _citing(run, group)
     if not found:
         return None
@@ -174,7 +174,7 @@ def _shares(lists: Sequence[frozenset[str]]) -> dict[str, float]:
 
 
 def unparsed(run: RunFolder, group: Group) -> Section | None:
-    """Answers that could not be read."""
+    """Show the answers that could not be read."""
     clean = tables.unparsed_table(run, group, [(CLEAN, None)])
     perturbed = tables.unparsed_table(
         run, group, [(p, s) for p, severities in run.perturbations.items() for s in severities]
@@ -194,7 +194,7 @@ def unparsed(run: RunFolder, group: Group) -> Section | None:
 
 
 def missing(run: RunFolder, group: Group) -> Section:
-    """Planned cells without a number, gathered by their reason."""
+    """List planned cells without a number, grouped by reason."""
     gathered: dict[tuple[str, str, str], _Gap] = {}
 
     def note(status: str, what: str, reason: str, method: str, seed: str, condition: str) -> None:
@@ -242,7 +242,7 @@ def missing(run: RunFolder, group: Group) -> Section:
 
 @dataclass(frozen=True, slots=True)
 class _Gap:
-    """Where numbers are missing for one reason; the keys of each mapping, in order of appearance."""
+    """The places where numbers are missing for one reason, as mapping keys in order of appearance."""
 
     methods: dict[str, None]
     seeds: dict[str, None]

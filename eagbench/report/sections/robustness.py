@@ -1,4 +1,4 @@
-"""What the page says about robustness.csv: what perturbations cost each method, and whether their order stays."""
+"""Report robustness.csv: what perturbations cost each method, and whether the methods keep their order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STRESS = {
 
 
 def losses(run: RunFolder, group: Group) -> Section | None:
-    """Mean degradation per perturbation, worst case, order of the methods, citations; None without perturbations."""
+    """Show mean degradation per perturbation, worst case, method order and citations; None without perturbations."""
     rows = _of_group(run, group)
     if not rows:
         return None
@@ -38,14 +38,14 @@ def losses(run: RunFolder, group: Group) -> Section | None:
 
 
 def loss_tables(run: RunFolder, group: Group) -> list[Table]:
-    """Mean degradation per perturbation in each followed metric, the tested method's losses, and differences."""
+    """Tabulate mean degradation per perturbation and followed metric, the tested method's losses, and differences."""
     rows = _of_group(run, group)
     found = [_areas(run, rows, metric) for metric in tables.curve_metrics(run)]
     return [table for table in (*found, _own_losses(run, rows), _differences(run, rows)) if table is not None]
 
 
 def stress_tables(run: RunFolder, group: Group) -> list[Table]:
-    """Whether methods keep their order, and citations and attention their place."""
+    """Tabulate whether methods keep their order, and citations and attention their place."""
     rows = _of_group(run, group)
     return [table for table in (_order(run, rows), _stress(run, rows)) if table is not None]
 
@@ -85,7 +85,7 @@ def _areas(run: RunFolder, rows: Sequence[RobustnessRow], metric: str) -> Table 
 
 
 def _own_losses(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
-    """What each condition costs the tested method, in every followed metric, with its test."""
+    """Tabulate what each condition costs the tested method, in every followed metric, with its test."""
     metrics = tables.curve_metrics(run)
     percent = {(r.metric, r.condition, r.severity, r.method): r.value for r in rows if r.summary == names.PERCENT}
     chosen = [
@@ -117,7 +117,7 @@ def _own_losses(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
 
 
 def _relative(percent: float | None) -> Entry:
-    """In % of the clean value; a dash where that is 0."""
+    """Write a change in % of the clean value; a dash where that is 0."""
     return Entry(wording.EN_DASH if percent is None else f"{signed(percent, 1)} %")
 
 
@@ -201,7 +201,7 @@ def _stress(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
 
 
 def _degradation(run: RunFolder, row: RobustnessRow | None) -> Entry:
-    """A loss with its sign, with as many decimals as its metric has."""
+    """Write a loss with its sign, with as many decimals as its metric has."""
     if row is None:
         return Entry(wording.EN_DASH, quiet=True)
     value, low, high = (signed(v, run.declared(row.metric).decimals) for v in (row.value, row.ci_low, row.ci_high))

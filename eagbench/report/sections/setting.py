@@ -1,4 +1,4 @@
-"""What the page says about the setting: the opening, the data, the cost, and where everything comes from."""
+"""Report the setting: the opening, the data, the cost, and the provenance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eagbench.runs.reader import CostRow, Group, ResultRow, RunFolder
 
 
 def opening(run: RunFolder) -> tuple[str, ...]:
-    """What was done, on what, and what came out, in a few plain sentences."""
+    """Say in a few plain sentences what was done, on what, and what came out."""
     manifest = run.manifest
     description = str(manifest.get("benchmark", {}).get("description") or "").strip()
     paragraphs = [description] if description else []
@@ -117,7 +117,7 @@ def _with_interval(row: ResultRow, traits: MetricTraits) -> str:
 
 
 def tiles(run: RunFolder) -> tuple[tuple[str, str], ...]:
-    """The sizes that a reader looks for first."""
+    """Return the sizes that a reader looks for first."""
     used = _used(run.manifest)
     asked = {target for _, target in (run.manifest.get("transfer") or {}).get("pairs", [])}
     cases, events = sum(p["n_cases"] for p in used), sum(p["n_positive"] for p in used)
@@ -138,7 +138,10 @@ def tiles(run: RunFolder) -> tuple[tuple[str, str], ...]:
 
 
 def _used(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The parts of one fold, which together hold each used case once; a pooled domain holds those of others."""
+    """Return the parts of one fold, which together contain each used case once.
+
+    Pooled domains are left out, because they repeat others.
+    """
     parts = manifest.get("parts", [])
     domains = (manifest.get("transfer") or {}).get("domains", [])
     pooled = {domain["name"] for domain in domains if len(domain["holds"]) > 1}
@@ -146,7 +149,7 @@ def _used(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def data(run: RunFolder) -> Section:
-    """The cohort, what was left out, the features and the split."""
+    """Describe the cohort, exclusions, features and split."""
     blocks: list[Block] = []
     for name, domain in run.manifest["data"].items():
         blocks.append(
@@ -231,7 +234,7 @@ def _parts(manifest: Mapping[str, Any]) -> Table:
 
 
 def cost(run: RunFolder) -> Section | None:
-    """What the run took, by kind of stage."""
+    """Tabulate the run's cost by kind of stage."""
     if not run.costs:
         return None
     lines = []
@@ -278,7 +281,7 @@ def _seconds(rows: Sequence[CostRow]) -> float:
 
 
 def provenance(run: RunFolder) -> Section:
-    """How the run was made, and how to make and check it again."""
+    """Say how the run was made, and how to repeat and check it."""
     manifest = run.manifest
     git = manifest.get("git")
     state = f"{git['commit']}{' with uncommitted changes' if git['dirty'] else ''}" if git else "not a git checkout"
@@ -296,7 +299,7 @@ def provenance(run: RunFolder) -> Section:
             for name, d in manifest["data"].items()
         ),
     ]
-    options = ""  # a profile is already laid on the benchmark below
+    options = ""  # the benchmark below already includes the profile
     if manifest.get("limit") is not None:
         options += f" --limit {manifest['limit']}"
     name = manifest["name"]
@@ -338,5 +341,5 @@ def provenance(run: RunFolder) -> Section:
 def _yaml(value: Any) -> str:
     import yaml
 
-    # Through JSON, so that only plain values are written.
+    # Go through JSON, so that only plain values are written.
     return str(yaml.safe_dump(json.loads(json.dumps(value)), sort_keys=False, allow_unicode=True, width=100)).rstrip()

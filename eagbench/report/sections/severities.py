@@ -1,4 +1,4 @@
-"""What the page says about robustness over severities: curves and tables, one perturbation at a time."""
+"""Report robustness over severities: curves and tables, one perturbation at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CURVES_PER_FIGURE = 8  # as many as there are colours
 
 
 def robustness(run: RunFolder, group: Group) -> Section | None:
-    """A figure and tables per perturbation, never two in one: they ask different things."""
+    """Draw a figure and tables per perturbation, never two in one: they ask different questions."""
     if not run.perturbations:
         return None
     metrics = tables.curve_metrics(run)
@@ -46,11 +46,11 @@ def _has_numbers(run: RunFolder, group: Group, perturbation: str, metric: str) -
 
 
 def _extent(run: RunFolder, group: Group, metric: str, perturbation: str) -> tuple[float, float]:
-    """The axis of a metric's curves.
+    """Return the axis of a metric's curves.
 
-    It is the same for all perturbations where a method without skill always gets the same (AUROC), so that slopes can
-    be compared between figures. An unbounded loss has one for each, because a method that breaks down under one
-    perturbation would flatten all other curves.
+    It is the same for all perturbations if a method without skill always scores the same (AUROC), so that slopes can be
+    compared between figures. An unbounded loss gets one axis per perturbation, because a method that breaks down under
+    one would flatten all other curves.
     """
     shared = run.declared(metric).without_skill(None)
     values = [] if shared is None else [shared]
@@ -68,7 +68,7 @@ def _description(run: RunFolder, perturbation: str) -> str:
 
 
 def _parts(methods: Sequence[str], run: RunFolder) -> list[list[str]]:
-    """The methods of each figure, about as many in each; the method that the benchmark tests stands in all of them."""
+    """Distribute the methods over figures, about equally; the method that the benchmark tests is in all of them."""
     if len(methods) <= CURVES_PER_FIGURE:
         return [list(methods)] if methods else []
     spec = run.manifest["comparisons"]
@@ -85,9 +85,9 @@ class _Curves:
 
     Attributes:
         run: The run.
-        cells: Its results in a group.
+        cells: The run's results in a group.
         perturbation: The perturbation.
-        extents: The axis of each metric that is followed.
+        extents: The axis of each followed metric.
     """
 
     run: RunFolder
@@ -97,11 +97,11 @@ class _Curves:
 
     @property
     def severities(self) -> tuple[float | None, ...]:
-        """What the perturbation was applied with."""
+        """The severities at which the perturbation was applied."""
         return self.run.perturbations[self.perturbation]
 
     def blocks(self) -> list[FigureBlock]:
-        """Draws every method that has a number, a few in a figure."""
+        """Draw every method that has a number, a few per figure."""
         run, unit = self.run, self.run.severity_unit(self.perturbation)
         drawn = [method for method in run.methods if self._has_numbers(method)]
         missing = [method for method in run.methods if method not in drawn]
@@ -125,9 +125,9 @@ class _Curves:
         return any(row is not None and row.status == "ok" for row in rows)
 
     def _points(self, method: str, metric: str) -> list[tuple[float, ResultRow]]:
-        """The numbers of a curve by severity, from the clean record on; missing ones are left out."""
+        """Return the numbers of a curve by severity, starting from the clean record and skipping missing ones."""
         points = [(0.0, self.cells.get((method, CLEAN, None, metric)))]
-        # A perturbation without an amount is drawn one step away from clean.
+        # Draw a perturbation without an amount one step away from clean.
         points += [
             (1.0 if s is None else s, self.cells.get((method, self.perturbation, s, metric))) for s in self.severities
         ]

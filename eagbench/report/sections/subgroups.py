@@ -1,4 +1,4 @@
-"""What the page says about subgroups: the same metrics within each, with their counts."""
+"""Report subgroups: the same metrics within each, with their counts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eagbench.runs.reader import Group, ResultRow, RunFolder
 
 
 def subgroups(run: RunFolder, group: Group) -> Section | None:
-    """A forest plot and tables, a row per subgroup; None if the benchmark asks for no subgroups."""
+    """Show a forest plot and tables, a row per subgroup; return None if the benchmark has no subgroups."""
     found = subgroup_tables(run, group)
     if not found:
         return None
@@ -35,25 +35,25 @@ def subgroups(run: RunFolder, group: Group) -> Section | None:
 
 
 def subgroup_tables(run: RunFolder, group: Group) -> list[Table]:
-    """One table for the metric of the forest plot and each followed one; none without subgroups."""
+    """Build one table for the metric of the forest plot and each followed metric; none without subgroups."""
     if not _names(run, group):
         return []
     return [_table(run, group, metric) for metric in dict.fromkeys((_metric(run), *tables.curve_metrics(run)))]
 
 
 def _names(run: RunFolder, group: Group) -> list[str]:
-    """The subgroups of a group of all cases."""
+    """List the subgroups of a group of all cases."""
     return [g.subgroup for g in run.all_groups if g.subgroup != ALL_CASES and replace(g, subgroup=ALL_CASES) == group]
 
 
 def _metric(run: RunFolder) -> str:
-    """That of the benchmark's comparisons; without any, the first followed one."""
+    """Name the metric of the benchmark's comparisons, or the first followed one if there are none."""
     compared = (run.manifest.get("comparisons") or {}).get("metric")
     return compared if compared in run.metrics else tables.curve_metrics(run)[0]
 
 
 def _rows(run: RunFolder, group: Group, metric: str) -> dict[str, dict[str, ResultRow | None]]:
-    """For all cases and each subgroup every method's and reference's number on unchanged records."""
+    """Return every method's and reference's number on unchanged records, for all cases and each subgroup."""
     shown = [*run.methods, *run.references]
     cells = {name: run.headline(replace(group, subgroup=name)) for name in (ALL_CASES, *_names(run, group))}
     return {

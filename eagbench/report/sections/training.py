@@ -1,4 +1,4 @@
-"""What the page says about training: its curves, whether clipping acted, and what the searches found."""
+"""Report training: its curves, whether clipping acted, and what the searches found."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eagbench.report.sections.training_curves import Curve, Summarised, Trained,
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.runs.reader import RunFolder
 
-# Below this share of tokens above the fixed bound, how high the bound lies changes next to nothing.
+# If a smaller share of tokens than this exceeds the fixed bound, its height changes next to nothing.
 LEAST_CLIPPED = 0.01
 VOID = "VOID: the ablation of adaptive clipping says nothing here"
 SHOWN_UNFOLDED = 3
@@ -25,7 +25,7 @@ SHOWN_UNFOLDED = 3
 REWARD, ABOVE, FREED = "reward", "clip_above_fixed", "clip_freed"
 _REWARD_PART = "reward_"
 _NOT_A_PART = {"reward_std"}
-# In the order in which they are drawn; the reward's parts follow the reward.
+# In drawing order; the reward's parts follow the reward.
 _MEANINGS: Mapping[str, tuple[str, str]] = {
     REWARD: ("Reward", "mean reward of the trajectories that the policy wrote for the batch; its parts beside it"),
     "entropy": ("Entropy", "mean entropy of the policy's next token, in nats; near 0 it no longer explores"),
@@ -41,7 +41,7 @@ _MEANINGS: Mapping[str, tuple[str, str]] = {
 
 
 def training(run: RunFolder) -> Section | None:
-    """Curves of every training: small multiples where there is a reward, the loss where there is none."""
+    """Draw curves of every training: small multiples if there is a reward, the loss if there is none."""
     found = trained(run)
     with_reward = [item for item in found if REWARD in item.curves]
     fine_tuned = [item for item in found if REWARD not in item.curves and "loss" in item.curves]
@@ -117,7 +117,7 @@ def _lines_words(run: RunFolder, item: Trained) -> str:
 
 
 def _sharing(items: Sequence[Trained | Summarised]) -> str:
-    """Which methods a short title stands for."""
+    """Say which methods a short title covers."""
     shared = [f"{item.short_title}: {item.title}" for item in items if len(item.methods) > 1]
     return f" {'; '.join(shared)}." if shared else ""
 
@@ -133,7 +133,7 @@ def _traces(run: RunFolder, curves: Sequence[Curve]) -> list[Trace]:
     seeds = [int(seed) for seed in run.manifest["seeds"]]
     traces = [Trace(seeds.index(c.seed), list(zip(c.steps, c.values, strict=True))) for c in curves]
     if len(traces) > 1:
-        # Where one training was shorter than the others, the mean ends with it.
+        # The mean ends where the shortest training does.
         common = sorted(set(curves[0].steps).intersection(*(c.steps for c in curves[1:])))
         at = [dict(zip(c.steps, c.values, strict=True)) for c in curves]
         traces.append(Trace(None, [(step, float(np.mean([values[step] for values in at]))) for step in common]))
@@ -160,7 +160,7 @@ def _progress_table(run: RunFolder, items: Sequence[Trained]) -> Table:
 
 
 def _third(curves: Sequence[Curve], end: int) -> float:
-    """Mean over the first (`end` 0) or last (-1) third of the batches, then over the curves."""
+    """Average over the first (`end` 0) or last (-1) third of the batches, then over the curves."""
     means = []
     for curve in curves:
         n = math.ceil(len(curve.values) / 3)
@@ -179,7 +179,7 @@ def _change(name: str, first: float, last: float) -> Entry:
 
 
 def clipping(run: RunFolder) -> Section | None:
-    """Whether the clip acted at all: without that, methods that differ in their clip are the same method."""
+    """Say whether clipping acted at all: if it did not, methods that differ only in their clip are the same method."""
     items = [item for item in trained(run) if ABOVE in item.curves]
     if not items:
         return None
@@ -220,7 +220,7 @@ def clipping(run: RunFolder) -> Section | None:
 
 
 def _mean(curves: Sequence[Curve]) -> float:
-    """Mean over batches, then over seeds and folds."""
+    """Average over batches, then over seeds and folds."""
     return float(np.mean([np.mean(curve.values) for curve in curves]))
 
 
@@ -236,7 +236,7 @@ _CLASSES = ("negative", "positive")
 
 
 def searches(run: RunFolder) -> Section | None:
-    """What the searches on training cases found, by class."""
+    """Show what the searches on training cases found, by class."""
     items = [item for item in summarised(run, "summary.json") if all(_is_search(c) for c in item.contents)]
     if not items:
         return None
@@ -246,7 +246,7 @@ def searches(run: RunFolder) -> Section | None:
     table = Table(
         "What each search wrote on training cases, all seeds together: trajectories found, how many of them could not "
         "be read, tokens written per case; and of the best trajectory per case the mean reward, its parts, and the "
-        "number of features cited. The search knows the labels through the reward, so a high reward is no result.",
+        "number of features cited. The search knows the labels through the reward, so a high reward is not a result.",
         (
             "Search",
             "Class",

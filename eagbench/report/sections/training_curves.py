@@ -1,4 +1,4 @@
-"""Reads what a run folder holds about training: curves and summaries, with methods that share a stage put together."""
+"""Read training curves and summaries from a run folder, grouping methods that share a stage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eagbench.stages.parquet_files import read_parquet
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One number over the steps of one stage: of one seed, and of one fold."""
+    """One number over the steps of one stage, for one seed and fold."""
 
     seed: int
     fold: int
@@ -27,9 +27,9 @@ class Trained:
     """The same training for all seeds and folds.
 
     Attributes:
-        methods: Those whose predictions come from it, in the benchmark's order.
-        kind: Kind of its stages.
-        curves: By the number's name, one per seed and fold.
+        methods: The methods whose predictions come from it, in the benchmark's order.
+        kind: The kind of its stages.
+        curves: One curve per seed and fold, by the number's name.
     """
 
     methods: tuple[str, ...]
@@ -49,11 +49,11 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Summarised:
-    """What the stages of one kind left about what they found, for all seeds and folds.
+    """The summaries left by stages of one kind, for all seeds and folds.
 
     Attributes:
-        methods: Those whose predictions come from them, in the benchmark's order.
-        label: What the stages are called.
+        methods: The methods whose predictions come from them, in the benchmark's order.
+        label: The label of the stages.
         contents: The objects, one per stage.
     """
 
@@ -77,7 +77,7 @@ def _short_title(methods: Sequence[str]) -> str:
 
 
 def trained(run: RunFolder) -> tuple[Trained, ...]:
-    """Every training of the run, in the order of the methods; those with the same stages as one."""
+    """Return every training of the run, in the order of the methods, with shared stages only once."""
     path = run.path / TRAINING
     if not path.is_file():
         return ()
@@ -98,7 +98,7 @@ def _curves(by_stage: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Curve,
         Curve(
             seed=points[0]["seed"],
             fold=points[0]["fold"],
-            # A stage that no seed changes stands once for every seed of a method.
+            # A stage that does not depend on the seed appears once for every seed of a method.
             steps=tuple(dict.fromkeys(p["step"] for p in points)),
             values=tuple({p["step"]: p["value"] for p in points}.values()),
         )
@@ -107,7 +107,7 @@ def _curves(by_stage: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Curve,
 
 
 def summarised(run: RunFolder, file: str) -> tuple[Summarised, ...]:
-    """The objects that stages left in a file of that name, those of the same stages as one."""
+    """Return the objects that stages left in a file of that name, with shared stages only once."""
     path = run.path / TRAINING_SUMMARIES
     if not path.is_file():
         return ()
@@ -121,7 +121,7 @@ def summarised(run: RunFolder, file: str) -> tuple[Summarised, ...]:
 
 
 def _shared(records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, frozenset[str]], tuple[str, ...]]:
-    """The methods of each set of stages of one kind and label."""
+    """Return the methods of each set of stages of one kind and label."""
     stages: dict[tuple[str, str, str], set[str]] = {}
     for record in records:
         stages.setdefault((record["method"], record["kind"], record["label"]), set()).add(record["stage"])

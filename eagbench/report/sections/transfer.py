@@ -1,4 +1,4 @@
-"""What the page says about transfer: the matrix of domains, what they share, and what a change of domain costs."""
+"""Report transfer: the matrix of domains, what they share, and what a change of domain costs."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from eagbench.runs.reader import Group, ResultRow, RunFolder
 
 ALL_OTHERS = "all others"
 
-# Shares of unparsed answers: from the first on they are named, from the second on a number says more of what was filled
-# in than of the model.
+# Shares of unparsed answers. From the first on, name them; from the second on, a number says more about the filling
+# than about the model.
 _NAMED, _MANY = 0.01, 0.1
 
 
 def transfer(run: RunFolder) -> Section | None:
-    """The matrix, the coverage and the gaps; None for a run with one domain."""
+    """Show the matrix, the coverage and the gaps; return None for a run with one domain."""
     if not is_crossed(run):
         return None
     metric = tables.curve_metrics(run)[0]
@@ -47,7 +47,7 @@ def transfer(run: RunFolder) -> Section | None:
 
 
 def is_crossed(run: RunFolder) -> bool:
-    """Whether the run has more than one domain."""
+    """Say whether the run has more than one domain."""
     return bool((run.manifest.get("transfer") or {}).get("shared"))
 
 
@@ -82,7 +82,7 @@ def _pairs(run: RunFolder) -> list[tuple[str, str]]:
 
 
 def _row_of(run: RunFolder, train: str, target: str) -> str:
-    """The row of a pair: that of the training domain, and one for all models that leave out what they are asked."""
+    """Return the matrix row of a pair: its training domain, or one row for all models without the evaluated domain."""
     trained: dict[str, set[str]] = {}
     for other, evaluated in _pairs(run):
         trained.setdefault(other, set()).add(evaluated)
@@ -92,7 +92,7 @@ def _row_of(run: RunFolder, train: str, target: str) -> str:
 
 
 def _cells(run: RunFolder, metric: str) -> dict[tuple[str, str, str], ResultRow]:
-    """Rows of unchanged records by method, row and column of the matrix."""
+    """Return results on unchanged records by method, row and column of the matrix."""
     pairs = set(_pairs(run))
     found = {}
     for group in run.groups:
@@ -118,7 +118,7 @@ def _matrix(run: RunFolder, metric: str) -> FigureBlock:
     holds = {domain["name"]: set(domain["holds"]) for domain in run.manifest["transfer"]["domains"]}
     at_home = frozenset((row, column) for row in rows for column in columns if column in holds.get(row, ()))
     values = [row.value for row in cells.values() if row.status == "ok" and not math.isnan(row.value)]
-    # Where a method without skill always gets the same, the palest shade is that; a panel of one value has a width.
+    # Start the shades at the score of no skill if that is fixed; keep a width even if a panel has only one value.
     least = run.declared(metric).without_skill(None)
     extent = (
         (min(values, default=0.0), max(values, default=1.0)) if least is None else (least, max([least + 0.4, *values]))
@@ -159,7 +159,7 @@ def _matrix(run: RunFolder, metric: str) -> FigureBlock:
 
 
 def matrix_table(run: RunFolder, metric: str) -> Table | None:
-    """One metric of every method by training and evaluated domain; None if no cell has a number."""
+    """Tabulate one metric of every method by training and evaluated domain; return None if no cell has a number."""
     cells = _cells(run, metric)
     if not any(row.status == "ok" for row in cells.values()):
         return None
@@ -185,7 +185,7 @@ def matrix_table(run: RunFolder, metric: str) -> Table | None:
 
 
 def _matrix_entry(run: RunFolder, row: ResultRow | None) -> Entry:
-    """The number with its interval; a number that stands for many unread answers says so."""
+    """Write a number with its interval, and the share of unparsed answers if that is large enough to be named."""
     entry, n_seeds = tables.entry(run, row), len(run.manifest["seeds"])
     if row is None or row.metric == UnparsedRate.name or _unparsed(row, n_seeds) < _NAMED:
         return entry
@@ -194,19 +194,19 @@ def _matrix_entry(run: RunFolder, row: ResultRow | None) -> Entry:
 
 
 def _unparsed(row: ResultRow, n_seeds: int) -> float:
-    """The share of answers that could not be read: a mean row counts those of all seeds, and each case once."""
+    """Return the share of unparsed answers: a mean row counts those of all seeds, but each case once."""
     answers = row.n_cases * (n_seeds if row.seed == MEAN_SEED else 1)
     return row.n_unparsed / answers if answers else 0.0
 
 
 def _across(run: RunFolder) -> list[Mapping[str, str]]:
-    """Rows of domains.csv of pairs whose domains hold different cases."""
+    """Return the rows of domains.csv for pairs whose domains hold different cases."""
     holds = {domain["name"]: set(domain["holds"]) for domain in run.manifest["transfer"]["domains"]}
     return [row for row in run.domains if row["domain_eval"] not in holds[row["domain_train"]]]
 
 
 def coverage_table(run: RunFolder) -> Table:
-    """Shared concepts, sizes, event rates and covariate shift of each pair."""
+    """Tabulate shared concepts, sizes, event rates and covariate shift of each pair."""
     lines = []
     for row in _across(run):
         shift = [row["shift_auroc"], row["shift_auroc_values"]]
@@ -227,8 +227,8 @@ def coverage_table(run: RunFolder) -> Table:
         "How the domains of each pair differ. Concepts: shared by all domains / only in training / only in evaluation. "
         "Event rate in training cases and in evaluated held-out cases (label shift). Records told apart: AUROC of a "
         "classifier that guesses from a training record's shared concepts which of the two domains it is from, "
-        "cross-validated by patient, without labels (covariate shift): 0.5 is no difference found; once with the "
-        "numbers of measurements, once from the values alone."
+        "cross-validated by patient, without labels (covariate shift): 0.5 means that none was found; once with "
+        "the numbers of measurements, once from the values alone."
     )
     headings = (
         "Concepts", "Training cases", "Event rate", "Evaluated cases", "Event rate", "Records told apart",
@@ -254,7 +254,7 @@ def _concepts_table(run: RunFolder) -> Table:
 
 
 def gap_table(run: RunFolder, metric: str) -> Table | None:
-    """In-domain minus out-of-domain value of every method and pair; None if there is none in this metric."""
+    """Tabulate in-domain minus out-of-domain value of every method and pair; return None if this metric has no gaps."""
     rows = [row for row in run.gaps if row["metric"] == metric]
     if not rows:
         return None
@@ -292,7 +292,7 @@ def gap_table(run: RunFolder, metric: str) -> Table | None:
 
 
 def found(run: RunFolder) -> str:
-    """How many gaps the corrected tests show, in one sentence."""
+    """Say in one sentence how many gaps the corrected tests show."""
     metric = tables.curve_metrics(run)[0]
     rows = [row for row in run.gaps if row["metric"] == metric]
     if not rows:
@@ -318,7 +318,7 @@ def found(run: RunFolder) -> str:
 
 
 def unread(run: RunFolder) -> str:
-    """Which models left many answers unreadable, in one sentence; empty if none did."""
+    """Say in one sentence which models gave many unreadable answers; return nothing if none did."""
     shares: dict[tuple[str, str], list[float]] = {}
     for (method, place, _), row in _cells(run, tables.curve_metrics(run)[0]).items():
         share = _unparsed(row, len(run.manifest["seeds"]))
@@ -342,7 +342,7 @@ def _gap(row: Mapping[str, Any], decimals: int) -> Entry:
 
 
 def by_pair(sections: Sequence[tuple[Group, Sequence[Section]]]) -> Section:
-    """The sections of every pair of domains, folded away: there are many, and the matrix comes first."""
+    """Fold the sections of every pair of domains away: there are many, and the matrix comes first."""
     folded = []
     for group, of_group in sections:
         title = f"Trained in {group.domain_train}, evaluated in {group.domain_eval}"

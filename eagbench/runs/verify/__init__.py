@@ -1,1 +1,1 @@
-"""`eagbench verify`: a run's tables and its leakage proof, computed again from what the run folder holds."""
+"""`eagbench verify`: recompute a run's tables and leakage proof from the contents of its run folder."""

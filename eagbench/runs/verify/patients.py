@@ -1,4 +1,4 @@
-"""The leakage proof: nobody was trained on for a prediction who is asked about in it."""
+"""The leakage proof: no prediction is about a patient who was trained on for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Place = tuple[str, int]  # domain, fold
 
 
 def check_patients(folder: Path, manifest: Mapping[str, Any], findings: Findings) -> None:
-    """No patient of a fold's held-out part is in the set that any training stage behind its predictions recorded."""
+    """Check that no held-out patient of a fold is in a set that any training stage behind its predictions recorded."""
     table = read_parquet(folder / "patients.parquet").to_pylist()
     patients: dict[Place, dict[str, set[str]]] = {}
     for row in table:
@@ -42,11 +42,11 @@ def check_patients(folder: Path, manifest: Mapping[str, Any], findings: Findings
 def _check_stages(
     manifest: Mapping[str, Any], patients: Mapping[Place, Mapping[str, set[str]]], findings: Findings
 ) -> None:
-    """Each stage saw the patients that it declares, and none behind a prediction those whom it is asked about."""
+    """Check that each stage saw the patients it declares, and predicts for no patient it was trained on."""
     cohort = {domain["name"]: domain["cohort"] for domain in manifest["transfer"]["domains"]}
     domain_of = {domain["split"]: domain["name"] for domain in manifest["transfer"]["domains"]}
     stages = {stage["fingerprint"]: stage for stage in manifest["stages"]}
-    trained: dict[str, set[tuple[str, Place]]] = {}  # by stage: what was trained on for it, as (part, place)
+    trained: dict[str, set[tuple[str, Place]]] = {}  # by stage: what it was trained on, as (part, place)
 
     def behind(fingerprint: str) -> set[tuple[str, Place]]:
         if fingerprint not in trained:
@@ -76,7 +76,7 @@ def _check_stages(
             if stage["kind"] not in {"predict", "reference_salience"}:
                 findings.problems.append(f"{name} saw held-out patients")
             for seen in behind(stage["fingerprint"]):
-                # Ids of different data sets may be equal by chance; they name different people.
+                # Equal ids in different data sets are chance: they name different people.
                 same_people = cohort[seen[1][0]] == cohort[asked[1][0]]
                 if same_people and of(seen) & of(asked):
                     findings.problems.append(f"{name} is asked about patients who were trained on for it")
@@ -87,7 +87,7 @@ _TRAINING = "training"
 
 
 def _seen(declared: Mapping[str, Any], domain_of: Mapping[str, str]) -> tuple[str, Place] | None:
-    """Part and place of the cases that an input shows; None for labels and for what other stages made."""
+    """Return the part and place of the cases that an input shows; None for labels and for outputs of other stages."""
     if declared["shows"] in {"labels", "stages"}:
         return None
     return declared["shows"], (domain_of[declared["split"]], declared["fold"])

@@ -1,4 +1,4 @@
-"""Recalibrations, fitted again on the tuning answers that a run folder holds."""
+"""Refit recalibrations on the tuning answers in a run folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eagbench.stats.recalibration import fit_recalibration
 
 
 def check_recalibration(folder: Path, manifest: Mapping[str, Any], findings: Findings) -> None:
-    """Every curve is what its tuning answers give, and every recalibrated answer is what its curve gives."""
+    """Check that every curve follows from its tuning answers, and every recalibrated answer from its curve."""
     fitted = manifest.get("recalibration", [])
     if not fitted:
         return

@@ -13,7 +13,7 @@ from eagbench.metrics.number_names import UNCORRECTED, metric_and_calibration
 
 
 def reference_value(metric: str, records: Sequence[Mapping[str, Any]], metrics: Sequence[MetricUse]) -> float | None:
-    """A metric by scikit-learn and NumPy, None for a metric that only its own plugin knows."""
+    """Compute a metric with scikit-learn and NumPy; return None for a metric that only its own plugin knows."""
     from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
     variant, calibration = metric_and_calibration(metric)
@@ -53,7 +53,7 @@ def _ece(label: Any, probability: FloatArray, bins: int) -> float:
 
 
 def _brier_parts(label: Any, probability: FloatArray, bins: int) -> tuple[float, float]:
-    """Reliability and resolution over bins."""
+    """Return reliability and resolution over bins."""
     if not len(label):
         return float("nan"), float("nan")
     bin_of = np.digitize(probability, np.arange(1, bins) / bins)

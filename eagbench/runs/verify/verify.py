@@ -1,4 +1,4 @@
-"""Recomputes a run's tables and its leakage proof from what the run folder holds.
+"""Recompute a run's tables and its leakage proof from the contents of its run folder.
 
 Point values of the core's metrics are recomputed with scikit-learn and NumPy alone, not with eagbench's own metrics;
 intervals with eagbench's bootstrap from the stored predictions. Nothing is read from the store.
@@ -35,10 +35,10 @@ from eagbench.runs.verify.second_opinion import reference_value
 
 
 def verify(folder: Path) -> Findings:
-    """Checks files, tables and the separation of patients.
+    """Check files, tables and the separation of patients.
 
     Raises:
-        UserError: The folder is no run folder, or one that an earlier eagbench wrote.
+        UserError: The folder is not a run folder, or an earlier eagbench wrote it.
     """
     manifest = read_manifest(folder)
     if manifest.get("format") != FORMAT:
@@ -79,7 +79,7 @@ def _check_files(folder: Path, manifest: Mapping[str, Any], findings: Findings) 
 
 
 def _check_results(path: Path, expected: Sequence[Row], findings: Findings) -> None:
-    """Compares results.csv, and says how many numbers that were."""
+    """Compare results.csv with its recomputed rows, and count the numbers compared."""
     before = len(findings.problems)
     _check_rows(path, RESULT_COLUMNS, expected, "", findings)
     if len(findings.problems) > before:
@@ -91,7 +91,7 @@ def _check_results(path: Path, expected: Sequence[Row], findings: Findings) -> N
 
 
 def _check_rows(path: Path, columns: Sequence[str], expected: Sequence[Row], what: str, findings: Findings) -> None:
-    """Compares a table with its rows computed again, in the same order."""
+    """Compare a table with its recomputed rows, in the same order."""
     with path.open(newline="", encoding="utf-8") as stream:
         stored = list(csv.DictReader(stream))
     if len(stored) != len(expected):
@@ -117,7 +117,7 @@ def _is_same(text: str, value: Any) -> bool:
 
 
 def _place(file: str, row: Mapping[str, Any]) -> str:
-    """Says which row it is, as far as it can be told by words."""
+    """Name a row in words, as far as words identify it."""
     against = f" against {row['baseline']}" if row.get("baseline") else ""
     seed = f", seed {row['seed']}" if row.get("seed") is not None else ""
     said = [str(row[c]) for c in ("condition", "severity", "metric", "calibration") if row.get(c) not in (None, "none")]

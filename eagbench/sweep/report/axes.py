@@ -1,4 +1,4 @@
-"""Where a parameter's values stand on an axis: linear, logarithmic where the space is, or one place a choice."""
+"""Axes for a parameter's values: linear, logarithmic if the space is, or with one place per choice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NumberAxis:
         high: The largest.
         is_log: Whether the space is searched on a logarithmic scale.
         is_whole: Whether it has whole numbers only.
-        step: Distance between neighbouring values, None where any value between the ends can be drawn.
+        step: Distance between neighbouring values; None if any value between the ends can be drawn.
     """
 
     low: float
@@ -32,12 +32,12 @@ class NumberAxis:
     step: float | None = None
 
     def position(self, value: Any) -> float:
-        """The place of a value, 0 at the low end and 1 at the high one."""
+        """Return the place of a value, from 0 at the low end to 1 at the high one."""
         low, high, at = (math.log(v) if self.is_log else float(v) for v in (self.low, self.high, value))
         return 0.5 if high == low else (at - low) / (high - low)
 
     def ticks(self, wanted: int) -> list[tuple[float, str]]:
-        """Places with what is written there, about as many as wanted."""
+        """Choose ticks with their labels, about as many as wanted."""
         if self.step is not None and (self.high - self.low) / self.step <= wanted + 1:
             n = round((self.high - self.low) / self.step)
             values = [round(self.low + k * self.step, 10) for k in range(n + 1)]
@@ -62,19 +62,19 @@ class ChoiceAxis:
     """An axis with one place for each choice, in the order of the space.
 
     Attributes:
-        choices: As the study holds them.
-        labels: As they are written.
+        choices: The choices as the study holds them.
+        labels: Their labels on the axis.
     """
 
     choices: tuple[Any, ...]
     labels: tuple[str, ...]
 
     def position(self, value: Any) -> float:
-        """The place of a choice, in the middle of its share of the axis."""
+        """Return the place of a choice, in the middle of its share of the axis."""
         return (self._index(value) + 0.5) / len(self.choices)
 
     def ticks(self, wanted: int) -> list[tuple[float, str]]:  # noqa: ARG002 - that is every axis' signature
-        """Every choice, however many are wanted: one that is not named could not be guessed."""
+        """Return a tick for every choice, however many are wanted: a reader can't guess one without a label."""
         return [(self.position(choice), label) for choice, label in zip(self.choices, self.labels, strict=True)]
 
     def _index(self, value: Any) -> int:
@@ -86,17 +86,17 @@ Axis = NumberAxis | ChoiceAxis
 
 
 def whole_ticks(low: float, high: float, wanted: int) -> list[float]:
-    """Those of the round numbers in a range that are whole."""
+    """Choose round numbers in a range that are whole."""
     return [tick for tick in nice_ticks(low, high, wanted) if tick == round(tick)]
 
 
 def axis_of(distributions: Sequence[BaseDistribution], write: Callable[[Any], str]) -> Axis:
-    """The axis of a parameter.
+    """Build the axis of a parameter.
 
     Args:
-        distributions: All that its trials were drawn from: more than one where a continued study changed its space,
-            whose axis then covers all of them.
-        write: How a choice is written.
+        distributions: All distributions that trials drew it from. There are several if a continued study changed its
+            space; the axis then covers all of them.
+        write: Formats a choice as its label.
     """
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
@@ -119,7 +119,7 @@ def axis_of(distributions: Sequence[BaseDistribution], write: Callable[[Any], st
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """Each dotted path by as many of its last parts as tell it from the others: `simulations`, `search.name`."""
+    """Shorten each dotted path to the last parts that tell it from the others: `simulations`, `search.name`."""
     short = {}
     for path in paths:
         parts = path.split(".")

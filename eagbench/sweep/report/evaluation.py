@@ -1,4 +1,4 @@
-"""What a sweep's report says about held-out cases: nothing, or what one evaluation at the end found."""
+"""What a sweep's report says about held-out cases: nothing, or the result of one evaluation at the end."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ NOT_LOOKED_AT = (
 
 
 def trials_behind(sweep: SweepFolder) -> str:
-    """How many trials stood behind the choice."""
+    """Say how many trials the choice was made from."""
     n = len(sweep.complete) + len(sweep.pruned)
     pruned = f", {len(sweep.pruned)} of them pruned," if sweep.pruned else ""
     return f"{wording.in_words(n, 'trial').capitalize()}{pruned} stood behind the choice, made on {TUNING} alone."
 
 
 def held_out(sweep: SweepFolder) -> Section:
-    """The default configuration against the tuned one, on tuning cases and once on held-out ones."""
+    """Compare the default configuration with the tuned one, on tuning cases and once on held-out ones."""
     chosen = [TableBlock(table) for table in _tuning_tables(sweep)]
     run = _evaluation(sweep)
     if run is None:
@@ -45,7 +45,7 @@ def held_out(sweep: SweepFolder) -> Section:
 
 
 def held_out_tables(sweep: SweepFolder) -> list[Table]:
-    """What the evaluation at the end found: metrics, and paired differences; none without one."""
+    """Tabulate the metrics and paired differences of the evaluation at the end, if there was one."""
     run = _evaluation(sweep)
     if run is None:
         return []

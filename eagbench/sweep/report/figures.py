@@ -34,7 +34,7 @@ _CHARACTER = 6.2  # width of a tick label's character
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A trial in a figure: by its number, with the value of an objective, and how it is drawn."""
+    """A trial in a figure: its number, its value of an objective, and its look."""
 
     trial: int
     value: float
@@ -48,9 +48,9 @@ class HistoryPanel:
     Attributes:
         title: The objective.
         points: Every complete trial.
-        best: Trial and value of each that was better than all before it.
-        default: The value of the default configuration, None if its trial did not finish.
-        without_value: Trials that were pruned or failed, with the look of what happened.
+        best: Number and value of each trial that was better than all before it.
+        default: The value of the default configuration; None if its trial did not finish.
+        without_value: Trials that were pruned or failed, each with its look.
     """
 
     title: str
@@ -61,7 +61,7 @@ class HistoryPanel:
 
 
 def history(panels: Sequence[HistoryPanel]) -> str:
-    """Objectives over the trials, with the best so far; trials without a value stand on a line of their own below."""
+    """Draw objectives over the trials, with the best so far; trials without a value get their own line below."""
     left, top, plot, gap = 60.0, 26.0, 200.0, 30.0
     strip = 28.0 if any(panel.without_value for panel in panels) else 0.0
     width = (WIDTH - len(panels) * (left + 10) - gap * (len(panels) - 1)) / len(panels)
@@ -104,7 +104,7 @@ class ImportancePanel:
 
 
 def importances(panels: Sequence[ImportancePanel], names: Sequence[str]) -> str:
-    """Bars for the parameters, one panel an objective."""
+    """Draw bars for the parameters, one panel per objective."""
     left, top, row_height, gap = 230.0, 28.0, 24.0, 28.0
     width = min(420.0, (WIDTH - left - 60 - gap * (len(panels) - 1)) / len(panels))
     bottom = top + row_height * len(names)
@@ -146,7 +146,7 @@ class SlicePanel:
 
 
 def slices(panels: Sequence[SlicePanel], y_title: str) -> str:
-    """Small panels, one a parameter, with one axis of the objective for all."""
+    """Draw small panels, one per parameter, that share one axis of the objective."""
     per_row, left, top, plot, below = 4, 66.0, 26.0, 128.0, 44.0
     cell = WIDTH / per_row
     width, cell_height = cell - left - 12, top + plot + below
@@ -170,7 +170,7 @@ def slices(panels: Sequence[SlicePanel], y_title: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ParallelLine:
-    """A trial across all axes: its place on each, None where it had no such parameter, and its objective's value."""
+    """A trial across all axes: its place on each (None if it lacks the parameter) and its objective's value."""
 
     places: Sequence[float | None]
     value: float
@@ -178,7 +178,10 @@ class ParallelLine:
 
 
 def parallel(names: Sequence[str], axes: Sequence[Axis], lines: Sequence[ParallelLine], objective: str) -> str:
-    """Every complete trial as a line over the parameters, the objective last; the darker, the higher its value."""
+    """Draw every complete trial as a line over the parameters, with the objective last.
+
+    The darker a line, the higher its value.
+    """
     top, plot, unset_gap, right = 40.0, 250.0, 30.0, 110.0
     left = 30.0
     step = (WIDTH - left - right) / len(axes)
@@ -217,7 +220,7 @@ def parallel(names: Sequence[str], axes: Sequence[Axis], lines: Sequence[Paralle
 
 @dataclass(frozen=True, slots=True)
 class FrontPanel:
-    """Two objectives against each other: their titles, and per complete trial its number, both values and its look."""
+    """Two objectives against each other: their titles, and each complete trial's number, values and look."""
 
     x_title: str
     y_title: str
@@ -225,7 +228,10 @@ class FrontPanel:
 
 
 def fronts(panels: Sequence[FrontPanel]) -> str:
-    """Complete trials by two objectives, one panel a pair; those that no other trial beats in everything are named."""
+    """Draw complete trials by two objectives, one panel per pair.
+
+    Trials that no other trial beats in every objective are named.
+    """
     per_row, left, top, plot, below = 2, 66.0, 14.0, 300.0, 48.0
     cell = WIDTH / per_row
     width, cell_height = cell - left - 24, top + plot + below
@@ -262,13 +268,13 @@ class ReportedLine:
 
 
 def intermediate(lines: Sequence[ReportedLine], y_title: str, x_title: str, rungs: Sequence[str] | None = None) -> str:
-    """What trials reported while they ran; a pruned one ends with a mark where it was stopped.
+    """Draw what trials reported while they ran; a pruned one ends with a mark where it was stopped.
 
     Args:
         lines: The trials.
         y_title: The objective.
         x_title: What a step is.
-        rungs: What is written at each step, from 0 on; its number if this is None.
+        rungs: Label of each step, from 0 on; None to label steps by their numbers.
     """
     left, top, plot, below = 66.0, 14.0, 230.0, 46.0
     width = WIDTH - left - 20
@@ -292,7 +298,7 @@ def intermediate(lines: Sequence[ReportedLine], y_title: str, x_title: str, rung
 
 
 def _layer(look: Look) -> int:
-    """What is marked lies above what is not."""
+    """Return the drawing layer of a look, so that marked trials are drawn above the others."""
     return {COMPLETE: 0, PRUNED: 1, FAILED: 1, BEST_SO_FAR: 2, BEST: 2, DEFAULT: 3}[look]
 
 
@@ -322,12 +328,12 @@ def _parameter_ticks(axis: Axis, scale: Scale, base: float, width: float) -> lis
 
 
 def _amount(value: float) -> str:
-    """A tick's number; of tokens and the like with separated thousands."""
+    """Format a tick's number, with thousands separators for large ones such as tokens."""
     return f"{value:,.0f}" if abs(value) >= 1000 else tick_label(value)
 
 
 def _fitted(title: str, width: float) -> str:
-    """An objective's title, its name cut where there is no room, and never which cases it was measured on."""
+    """Fit an objective's title to a width by cutting its name, never the cases that it was measured on."""
     label, comma, cases = title.rpartition(", ")
     return f"{shortened(label, max(4, int(width / 7.2) - len(comma + cases)))}{comma}{cases}"
 

@@ -17,17 +17,17 @@ from eagbench.sweep.report.trials import TUNING, SweepFolder
 
 
 def write_report(folder: Path, storage: str | None = None) -> Path:
-    """Writes the report of a sweep into its folder.
+    """Write the report of a sweep into its folder.
 
     Args:
         folder: The sweep's folder.
-        storage: Its storage's URL, where `sweep.json` can't say it whole because it holds a password.
+        storage: Full URL of its storage, needed if it has a password, which `sweep.json` leaves out.
 
     Returns:
         `folder/report.html`.
 
     Raises:
-        UserError: It is no sweep's folder, or its storage can't be opened.
+        UserError: The folder is not a sweep's folder, or its storage can't be opened.
     """
     sweep = SweepFolder(folder, storage)
     record = sweep.record
@@ -47,10 +47,12 @@ def write_report(folder: Path, storage: str | None = None) -> Path:
 
 
 def render(folder: Path, format: Format, storage: str | None = None) -> str:
-    """A sweep's tables: the best trials and the evaluation on held-out cases (`md`, `latex`), or `trials.csv` (`csv`).
+    """Render a sweep's tables.
+
+    `md` and `latex` give the best trials and the evaluation on held-out cases, `csv` gives `trials.csv`.
 
     Raises:
-        UserError: It is no sweep's folder, or its storage can't be opened.
+        UserError: The folder is not a sweep's folder, or its storage can't be opened.
     """
     sweep = SweepFolder(folder, storage)
     if format == "csv":
@@ -78,7 +80,7 @@ def _sections(sweep: SweepFolder) -> list[Section]:
 
 
 def stamp(sweep: SweepFolder) -> str:
-    """What every caption says first; empty for a whole sweep on real data."""
+    """Return the words that start every caption; empty for a whole sweep on real data."""
     words = ["SYNTHETIC DATA."] if sweep.record.is_synthetic else []
     if sweep.record.limit is not None:
         words.append(f"LIMITED TO {wording.count(sweep.record.limit)} PATIENTS.")
@@ -86,7 +88,7 @@ def stamp(sweep: SweepFolder) -> str:
 
 
 def opening(sweep: SweepFolder) -> tuple[str, ...]:
-    """What was searched, on which cases, and what came out, in a few plain sentences."""
+    """Say what was searched, on which cases, and what came out, in a few plain sentences."""
     record = sweep.record
     objectives = wording.enumeration([f"the {sweep.label(i)}" for i in range(len(record.objectives))])
     searched = (
@@ -115,7 +117,7 @@ def _found(sweep: SweepFolder) -> str:
 
 
 def tiles(sweep: SweepFolder) -> tuple[tuple[str, str], ...]:
-    """The numbers that a reader looks for first."""
+    """List the numbers that a reader looks for first."""
     record = sweep.record
     first = []
     if len(record.objectives) == 1 and sweep.best:
@@ -133,6 +135,6 @@ def tiles(sweep: SweepFolder) -> tuple[tuple[str, str], ...]:
 
 
 def _created(sweep: SweepFolder) -> str:
-    """When the last trial ended, so that the same study gives the same page."""
+    """Return when the last trial ended, so that the same study gives the same page."""
     ends = [trial.datetime_complete for trial in sweep.trials if trial.datetime_complete is not None]
     return max(ends).isoformat(timespec="seconds") if ends else "no trial has ended yet"

@@ -26,7 +26,7 @@ _FAILURES = {
 
 
 def looks(sweep: SweepFolder) -> dict[int, Look]:
-    """How each complete trial is drawn: best before default before others."""
+    """Choose how each complete trial is drawn: best before default before others."""
     drawn = {trial.number: COMPLETE for trial in sweep.complete}
     if sweep.default is not None:
         drawn[sweep.default.number] = DEFAULT
@@ -34,7 +34,7 @@ def looks(sweep: SweepFolder) -> dict[int, Look]:
 
 
 def best(sweep: SweepFolder) -> Section:
-    """The best trials in a table, and what the best one changes in the benchmark."""
+    """Show the best trials in a table, and what the best one changes in the benchmark."""
     if not sweep.complete:
         return Section("best", "The best trials", (Prose("No trial is complete yet."),))
     blocks: list[Block] = [TableBlock(tables.best_table(sweep))]
@@ -70,7 +70,7 @@ def _no_default(sweep: SweepFolder) -> str:
 
 
 def history(sweep: SweepFolder) -> Section | None:
-    """Objectives over the trials."""
+    """Show objectives over the trials."""
     if not sweep.complete:
         return None
     svg = figures.history(history_panels(sweep))
@@ -94,7 +94,7 @@ def history(sweep: SweepFolder) -> Section | None:
 
 
 def history_panels(sweep: SweepFolder) -> list[figures.HistoryPanel]:
-    """The history's data, one panel an objective."""
+    """Collect the history's data, one panel per objective."""
     without = [(t.number, PRUNED) for t in sweep.pruned] + [(t.number, FAILED) for t in sweep.failed]
     panels = []
     for i in range(len(sweep.record.objectives)):
@@ -110,7 +110,7 @@ def history_panels(sweep: SweepFolder) -> list[figures.HistoryPanel]:
 
 
 def importances(sweep: SweepFolder) -> Section | None:
-    """What sets the best trials apart, or why it can't be said."""
+    """Show what sets the best trials apart, or say why this can't be told."""
     n = len(sweep.complete)
     if not n:
         return None
@@ -142,21 +142,21 @@ def importances(sweep: SweepFolder) -> Section | None:
 
 
 def slices(sweep: SweepFolder) -> Section | None:
-    """Each objective over each parameter."""
+    """Show each objective over each parameter."""
     if not sweep.axes:
         return None
     blocks: list[Block] = []
     for i in range(len(sweep.record.objectives)):
         caption = (
             f"{sweep.label(i)} of the complete trials over each parameter alone, on {TUNING}. All others vary as well: "
-            "a trend is no effect. Logarithmic axes where the space is searched on that scale."
+            "a trend is not an effect. Logarithmic axes where the space is searched on that scale."
         )
         blocks.append(FigureBlock(figures.slices(slice_panels(sweep, i), sweep.title(i)), caption, _legend(sweep)))
     return Section("slices", "Slices", tuple(blocks))
 
 
 def slice_panels(sweep: SweepFolder, objective: int) -> list[figures.SlicePanel]:
-    """The slices' data, one panel a parameter."""
+    """Collect the slices' data, one panel per parameter."""
     drawn = looks(sweep)
     return [
         figures.SlicePanel(
@@ -173,7 +173,7 @@ def slice_panels(sweep: SweepFolder, objective: int) -> list[figures.SlicePanel]
 
 
 def parallel(sweep: SweepFolder) -> Section | None:
-    """All parameters of each trial at once."""
+    """Show all parameters of each trial at once."""
     if len(sweep.axes) < 2:
         return None
     names = _axes_to_show(sweep)
@@ -192,7 +192,7 @@ def parallel(sweep: SweepFolder) -> Section | None:
 
 
 def _axes_to_show(sweep: SweepFolder) -> list[str]:
-    """All parameters, or of many the most important ones, in the order of the space."""
+    """Choose all parameters, or the most important of many, in the order of the space."""
     names = list(sweep.axes)
     if len(names) <= SHOWN_AXES:
         return names
@@ -203,7 +203,7 @@ def _axes_to_show(sweep: SweepFolder) -> list[str]:
 
 
 def parallel_lines(sweep: SweepFolder, names: list[str], objective: int) -> list[figures.ParallelLine]:
-    """The parallel coordinates' data, one line a trial."""
+    """Collect the data of the parallel coordinates, one line per trial."""
     drawn = looks(sweep)
     return [
         figures.ParallelLine(
@@ -216,7 +216,7 @@ def parallel_lines(sweep: SweepFolder, names: list[str], objective: int) -> list
 
 
 def front(sweep: SweepFolder) -> Section | None:
-    """Several objectives against each other."""
+    """Show several objectives against each other."""
     if len(sweep.record.objectives) < 2 or not sweep.complete:
         return None
     caption = (
@@ -228,7 +228,7 @@ def front(sweep: SweepFolder) -> Section | None:
 
 
 def front_panels(sweep: SweepFolder) -> list[figures.FrontPanel]:
-    """The front's data, one panel a pair of objectives."""
+    """Collect the front's data, one panel per pair of objectives."""
     drawn = looks(sweep)
     return [
         figures.FrontPanel(
@@ -241,7 +241,7 @@ def front_panels(sweep: SweepFolder) -> list[figures.FrontPanel]:
 
 
 def _legend(sweep: SweepFolder) -> tuple[tuple[Look, str], ...]:
-    """What a point of a complete trial means."""
+    """Explain the points of complete trials."""
     is_default_best = sweep.default is not None and sweep.default in sweep.best
     several = len(sweep.record.objectives) > 1
     best_name = "beaten by no other in everything" if several else f"best (trial {sweep.best[0].number})"
@@ -252,12 +252,12 @@ def _legend(sweep: SweepFolder) -> tuple[tuple[Look, str], ...]:
 
 
 def _line_legend(sweep: SweepFolder) -> tuple[tuple[Look, str], ...]:
-    """What a line of a complete trial means."""
+    """Explain the lines of complete trials."""
     return tuple((replace(look, joined=True), name) for look, name in _legend(sweep))
 
 
 def intermediate(sweep: SweepFolder) -> Section | None:
-    """What trials reported while they ran, if they reported more than their final value."""
+    """Show what trials reported while they ran, if they reported more than their final value."""
     lines = intermediate_lines(sweep)
     if len({step for line in lines for step, _ in line.points}) < 2:
         return None
@@ -288,7 +288,7 @@ def intermediate(sweep: SweepFolder) -> Section | None:
 
 
 def intermediate_lines(sweep: SweepFolder) -> list[figures.ReportedLine]:
-    """The intermediate values' data, one line a trial that reported any."""
+    """Collect the intermediate values, one line per trial that reported any."""
     drawn = looks(sweep)
     drawn |= {trial.number: PRUNED for trial in sweep.pruned} | {trial.number: FAILED for trial in sweep.failed}
     return [
@@ -299,7 +299,7 @@ def intermediate_lines(sweep: SweepFolder) -> list[figures.ReportedLine]:
 
 
 def cost(sweep: SweepFolder) -> Section | None:
-    """What trials took, and which stages they shared."""
+    """Show how long trials took, and which stages they shared."""
     kinds: dict[str, list[int]] = {}
     for trial in sweep.trials:
         for kind, counts in trial.user_attrs.get("stages", {}).items():
@@ -329,7 +329,7 @@ def cost(sweep: SweepFolder) -> Section | None:
 
 
 def every_trial(sweep: SweepFolder) -> Section:
-    """The table that all figures are drawn from."""
+    """Show the table that all figures are drawn from."""
     return Section(
         "trials",
         "All trials",
@@ -341,7 +341,7 @@ def every_trial(sweep: SweepFolder) -> Section:
 
 
 def setting(sweep: SweepFolder) -> Section:
-    """The search space, how it was searched, and on what."""
+    """Describe the search space, how it was searched, and on what."""
     record = sweep.record
     facts = (
         ("Benchmark", f"{record.benchmark_name} ({record.benchmark})"),

@@ -1,4 +1,4 @@
-"""The tables of a sweep's report, and a trial's parameters beside the default configuration's."""
+"""The tables of a sweep's report, and a trial's parameters compared with the default configuration's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ SHOWN = 10
 
 
 def best_table(sweep: SweepFolder) -> Table:
-    """The ten best trials by the one objective, or all that no other beats; the default configuration set apart."""
+    """Tabulate the ten best trials by the one objective, or all that no other beats.
+
+    The default configuration is set apart.
+    """
     n_objectives = len(sweep.record.objectives)
     shown = sweep.best if n_objectives > 1 else sweep.ranked(0)[:SHOWN]
     lines = [Line(_name(sweep, trial), _entries(sweep, trial)) for trial in shown]
@@ -67,7 +70,7 @@ def _entries(sweep: SweepFolder, trial: FrozenTrial) -> tuple[Entry, ...]:
 
 
 def tuning_words(sweep: SweepFolder) -> str:
-    """Which cases the objectives are measured on, and how many."""
+    """Say which cases the objectives are measured on, and how many."""
     tuning = sweep.record.tuning
     cases = f"n = {wording.count(tuning.n_cases)}, {wording.several(tuning.n_positive, 'event')}"
     if tuning.scheme == "cross_validation":
@@ -76,7 +79,10 @@ def tuning_words(sweep: SweepFolder) -> str:
 
 
 def difference(sweep: SweepFolder, trial: FrozenTrial) -> str:
-    """A trial's parameters as YAML, marked line by line against those of the default configuration, if it was tried."""
+    """Write a trial's parameters as YAML, marking the lines that differ from the default configuration's.
+
+    Nothing is marked if the default configuration was not tried.
+    """
     own = _nested(sweep, trial).splitlines()
     if sweep.default is None:
         return "\n".join(own)
@@ -93,7 +99,7 @@ def difference(sweep: SweepFolder, trial: FrozenTrial) -> str:
 
 
 def _nested(sweep: SweepFolder, trial: FrozenTrial) -> str:
-    """Paths and values as the YAML that they would be in a benchmark."""
+    """Write a trial's paths and values as the YAML that they would be in a benchmark."""
     tree: dict[str, Any] = {}
     for path in sorted(trial.params, key=lambda name: (name.count("."), name)):
         *above, last = path.split(".")
@@ -108,7 +114,7 @@ def _nested(sweep: SweepFolder, trial: FrozenTrial) -> str:
 
 
 def intermediate_table(sweep: SweepFolder) -> Table:
-    """What trials reported while they ran, by step."""
+    """Tabulate what trials reported while they ran, by step."""
     trials = [trial for trial in sweep.trials if trial.intermediate_values]
     steps = sorted({step for trial in trials for step in trial.intermediate_values})
     lines = []
@@ -127,7 +133,7 @@ def intermediate_table(sweep: SweepFolder) -> Table:
 
 
 def trials_table(sweep: SweepFolder) -> Table:
-    """Every trial with its state, values, parameters, time and stages."""
+    """Tabulate every trial with its state, values, parameters, time and stages."""
     lines = []
     for trial in sweep.trials:
         computed, reused = stages_of(trial)
@@ -153,7 +159,7 @@ def _origin(trial: FrozenTrial) -> str:
 
 
 def space_table(sweep: SweepFolder) -> Table:
-    """What each parameter is called, where it stands in the benchmark, and which values it may have."""
+    """Tabulate each parameter's name, its path in the benchmark, and the values that it may have."""
     lines = [
         Line(sweep.short[path], (Entry(path), Entry(_space_words(values)), *_chosen(sweep, path)))
         for path, values in sweep.record.space.items()
@@ -164,7 +170,7 @@ def space_table(sweep: SweepFolder) -> Table:
 
 
 def _space_words(values: Mapping[str, Any]) -> str:
-    """A distribution as the sweep's file has it, without what is not set."""
+    """Write a distribution as in the sweep's file, without what is not set."""
     return named({key: value for key, value in values.items() if value not in (None, False, {})})
 
 

@@ -1,4 +1,4 @@
-"""What a sweep's report knows of its trials: numbers for tables and figures, from `sweep.json` and the study."""
+"""What a sweep's report knows about its trials: numbers for tables and figures, from `sweep.json` and the study."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class SweepFolder:
 
     Args:
         path: The folder.
-        storage: Its storage's URL, where `sweep.json` can't say it whole because it holds a password.
+        storage: Full URL of its storage, needed if it has a password, which `sweep.json` leaves out.
 
     Attributes:
-        record: What `sweep.json` says.
-        trials: Every trial, in the order of their numbers.
+        record: The content of `sweep.json`.
+        trials: All trials, in the order of their numbers.
 
     Raises:
-        UserError: It is no sweep's folder, or its storage can't be opened.
+        UserError: The folder is not a sweep's folder, or its storage can't be opened.
     """
 
     def __init__(self, path: Path, storage: str | None = None) -> None:
@@ -72,7 +72,7 @@ class SweepFolder:
 
     @property
     def failures(self) -> Mapping[str, int]:
-        """How many trials failed, by what their `failure` says."""
+        """Number of failed trials by their `failure`."""
         return Counter(str(trial.user_attrs.get("failure", "unknown")) for trial in self.failed)
 
     @cached_property
@@ -81,13 +81,13 @@ class SweepFolder:
         return next((trial for trial in self.complete if self._origin(trial).get("default")), None)
 
     def _origin(self, trial: FrozenTrial) -> Mapping[str, Any]:
-        """Where a trial's parameters came from, also if its process died and it was tried again."""
+        """Find where a trial's parameters came from, also if its process died and it was tried again."""
         origin: Mapping[str, Any] = trial.user_attrs.get("origin", {})
         return self._origin(self.trials[origin["retry_of"]]) if "retry_of" in origin else origin
 
     @cached_property
     def best(self) -> list[FrozenTrial]:
-        """The best trial, or with several objectives those that no other trial beats in everything."""
+        """The best trial, or with several objectives those that no other trial beats in every one."""
         if not self.complete:
             return []
         if len(self.record.objectives) == 1:
@@ -96,11 +96,11 @@ class SweepFolder:
         return [trial for trial in self.ranked(0) if trial.number in numbers]
 
     def ranked(self, objective: int) -> list[FrozenTrial]:
-        """The complete trials by an objective, best first; of equal ones the earlier."""
+        """Sort the complete trials by an objective, best first; of equal ones, the earlier comes first."""
         return sorted(self.complete, key=lambda trial: -self._sign(objective) * trial.values[objective])
 
     def improvements(self, objective: int) -> list[tuple[int, float]]:
-        """Number and value of each complete trial that was better in an objective than all with smaller numbers."""
+        """List number and value of each complete trial that was better in an objective than all earlier ones."""
         found: list[tuple[int, float]] = []
         for trial in self.complete:
             value = trial.values[objective]
@@ -113,7 +113,7 @@ class SweepFolder:
 
     @cached_property
     def axes(self) -> Mapping[str, Axis]:
-        """The axis of each parameter that a complete trial had: those of the space in its order, then any others."""
+        """The axis of each parameter that a complete trial had: first those of the space in order, then others."""
         distributions: dict[str, list[Any]] = {name: [] for name in self.record.space}
         for trial in self.complete:
             for name, distribution in trial.distributions.items():
@@ -122,24 +122,24 @@ class SweepFolder:
         return {name: axis_of(found, partial(self.written, name)) for name, found in distributions.items() if found}
 
     def value_of(self, path: str, drawn: Any) -> Any:
-        """The value behind what the study holds, which knows a whole component by its JSON text."""
+        """Return the value for what the study holds; it holds a whole component as its JSON text."""
         choices = self.record.space.get(path, {}).get("categorical") or ()
         whole = (choice for choice in choices if isinstance(choice, Mapping | list))
         return next((choice for choice in whole if json.dumps(choice, sort_keys=True) == drawn), drawn)
 
     def written(self, path: str, drawn: Any) -> str:
-        """A parameter's value as tables and axes have it."""
+        """Format a parameter's value for tables and axes."""
         value = self.value_of(path, drawn)
         return named(value) if isinstance(value, Mapping) else flow(value)
 
     @cached_property
     def short(self) -> Mapping[str, str]:
-        """What figures and tables call each parameter."""
+        """The name of each parameter in figures and tables."""
         return short_names(list(dict.fromkeys([*self.record.space, *self.axes, *(self.record.rungs or {})])))
 
     @property
     def rungs(self) -> tuple[str, tuple[str, ...]] | None:
-        """What grows from rung to rung, and its value at each, as they are written; None in a sweep without rungs."""
+        """What grows from rung to rung, and its formatted value at each; None in a sweep without rungs."""
         if self.record.rungs is None:
             return None
         [(path, values)] = self.record.rungs.items()
@@ -151,10 +151,10 @@ class SweepFolder:
         return max(_BEST_SHARE, _BEST_FOR_IMPORTANCE / len(self.complete))
 
     def importances(self, objective: int) -> Mapping[str, float]:
-        """What sets the best trials apart from all, as shares that sum to 1, the largest first.
+        """Compute what sets the best trials apart from all, as shares that sum to 1, the largest first.
 
-        PED-ANOVA (Watanabe et al., IJCAI 2023, arXiv 2304.10255), with conditional parameters as in arXiv 2601.20800:
-        no random numbers, so the same study gives the same shares.
+        The method is PED-ANOVA (Watanabe et al., IJCAI 2023, arXiv 2304.10255), with conditional parameters as in
+        arXiv 2601.20800. It uses no random numbers, so the same study gives the same shares.
 
         Raises:
             ValueError: Fewer than `LEAST_FOR_IMPORTANCE` trials are complete.
@@ -173,27 +173,27 @@ class SweepFolder:
             )
 
     def title(self, objective: int) -> str:
-        """An objective with an arrow towards its better end, and on which cases it was measured."""
+        """Return an objective's name with an arrow to its better end, and the cases that it was measured on."""
         label = self.label(objective)
         return f"{label[0].upper()}{label[1:]}{_ARROWS[self.record.objectives[objective].direction]}, {TUNING}"
 
     def label(self, objective: int) -> str:
-        """An objective's name for a reader."""
+        """Return an objective's name for a reader."""
         record = self.record.objectives[objective]
         return objective_label(record) if record.name == record.of else wording.words(record.name)
 
     def number(self, objective: int, value: float) -> str:
-        """An objective's value as it is written everywhere."""
+        """Format an objective's value as everywhere in the report."""
         return written_value(self.record.objectives[objective], value)
 
 
 def named(values: Mapping[str, Any]) -> str:
-    """A component, or the like, by its name and parameters."""
+    """Write a component, or the like, as its name and parameters."""
     return ", ".join(str(value) if key == "name" else f"{key} {flow(value)}" for key, value in values.items())
 
 
 def flow(value: Any) -> str:
-    """A value as YAML has it, in one line; numbers without superfluous digits."""
+    """Write a value as YAML in one line, floats with four significant digits."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, str):
@@ -202,33 +202,33 @@ def flow(value: Any) -> str:
 
 
 def traits_of_objective(objective: ObjectiveRecord) -> MetricTraits:
-    """Returns what the metric of an objective declares; it is named with its variant and calibration."""
+    """Return what the metric of an objective declares; an objective names it with its variant and calibration."""
     metric, _ = metric_and_calibration(objective.of)
     return MetricUse.registered(metric.partition(":")[0], {}).traits
 
 
 def objective_label(objective: ObjectiveRecord) -> str:
-    """Returns what a reader calls what an objective measures."""
+    """Return a reader's name for what an objective measures."""
     if objective.kind == "cost":
         return wording.words(objective.of)
     return wording.metric_label(objective.of, traits_of_objective(objective))
 
 
 def written_value(objective: ObjectiveRecord, value: float) -> str:
-    """A value of an objective: a metric's as in the run report, a cost's by its unit."""
+    """Format a value of an objective: a metric's as in the run report, a cost's by its unit."""
     if objective.kind != "cost":
         return wording.number(value, traits_of_objective(objective))
     return wording.duration(value) if objective.of == "seconds" else f"{value:,.0f}"
 
 
 def stages_of(trial: FrozenTrial) -> tuple[int, int]:
-    """How many stages a trial computed and reused."""
+    """Count the stages that a trial computed and reused."""
     kinds = trial.user_attrs.get("stages", {}).values()
     return sum(kind["computed"] for kind in kinds), sum(kind["reused"] for kind in kinds)
 
 
 def seconds_of(trial: FrozenTrial) -> float:
-    """How long a trial took; NaN for one that has not ended."""
+    """Return how many seconds a trial took; NaN for one that has not ended."""
     if "seconds" in trial.user_attrs:
         return float(trial.user_attrs["seconds"])
     return math.nan if trial.duration is None else trial.duration.total_seconds()

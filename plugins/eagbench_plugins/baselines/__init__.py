@@ -1,1 +1,1 @@
-"""Baselines that leave the language model as it is: hybrids with an expert, and cases in the prompt."""
+"""Baselines with a frozen language model: hybrids with an expert, and training cases in the prompt."""

@@ -1,7 +1,7 @@
-"""The stage `feature_prior`: the frozen policy is asked about the features of a task, and about no case.
+"""The stage `feature_prior`: ask the frozen policy about the features of a task, but not about any case.
 
-Each question is answered in the style `vanilla`. The answer is begun with its opening tag, and what is read is its
-expectation over the declared levels 0.05, 0.10, ... 0.95: one pass, nothing sampled, nothing unparsed.
+Each question uses the style `vanilla`. The answer is started with its opening tag, and its value is the expectation
+over the declared levels 0.05, 0.10, ... 0.95. This takes one pass and no sampling, and no answer can be unparsed.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _CHUNK = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeaturePrior:
-    """What a policy believes of F features.
+    """A policy's prior beliefs about F features.
 
     Attributes:
-        features: Their names.
-        relevance: Of each to the task's outcome, in (0, 1), shape (F,).
-        correlation: How closely two are related whatever the direction, in (0, 1), symmetric, 0 on the diagonal,
-            shape (F, F).
+        features: Names of the features.
+        relevance: Relevance of each feature to the task's outcome, in (0, 1), shape (F,).
+        correlation: Strength of the relation of two features, whatever its direction, in (0, 1), symmetric, 0 on the
+            diagonal, shape (F, F).
     """
 
     features: tuple[str, ...]
@@ -48,7 +48,7 @@ class FeaturePrior:
     correlation: FloatArray
 
     def save(self, folder: Path) -> None:
-        """Writes `feature_prior.json`."""
+        """Write `feature_prior.json`."""
         content = {
             "features": list(self.features),
             "relevance": self.relevance.tolist(),
@@ -58,13 +58,16 @@ class FeaturePrior:
 
     @classmethod
     def load(cls, folder: Path) -> FeaturePrior:
-        """What `save` wrote."""
+        """Read what `save` wrote."""
         content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         return cls(tuple(content["features"]), np.array(content["relevance"]), np.array(content["correlation"]))
 
 
 def elicit(run: StageRun) -> None:
-    """Asks the policy about every feature and every pair of features. Of the cases only their description is read."""
+    """Ask the policy about every feature and every pair of features.
+
+    Of the input `cases`, only the features and the task are read.
+    """
     cases: Cases = run.inputs["cases"]
     features, task = cases.features, cases.task
     pairs = list(combinations(range(len(features)), 2))
@@ -78,7 +81,7 @@ def elicit(run: StageRun) -> None:
 
 
 def relevance_question(feature: Feature, task: Task) -> str:
-    """The prompt that asks how much a feature tells about the outcome."""
+    """Write the prompt that asks how much a feature tells about the outcome."""
     return _prompt(
         task,
         f"How much does {_described(feature)}, in the first {task.window_hours:g} hours of observation, tell about how "
@@ -87,7 +90,7 @@ def relevance_question(feature: Feature, task: Task) -> str:
 
 
 def correlation_question(first: Feature, second: Feature, task: Task) -> str:
-    """The prompt that asks how closely two features are related."""
+    """Write the prompt that asks how closely two features are related."""
     return _prompt(
         task,
         f"How closely are {_described(first)} and {_described(second)} related in such patients, whatever the "
@@ -108,7 +111,7 @@ def _described(feature: Feature) -> str:
 
 
 def _answers(model: LanguageModel, questions: Sequence[str], run: StageRun) -> FloatArray:
-    """The policy's expectation for each question, shape (Q,)."""
+    """Compute the policy's expectation for each question, shape (Q,)."""
     levels = np.array([float(level) for level in ANSWER_LEVELS])  # (L,)
     parts = [np.empty(0)]
     starts = range(0, len(questions), _CHUNK)

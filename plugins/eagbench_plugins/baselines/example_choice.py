@@ -1,4 +1,4 @@
-"""Which training cases stand in a prompt: a ranking of all of them for each asked case, and what is taken of it."""
+"""Choose the training cases for a prompt: rank all of them for each asked case, and take the best."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from eagbench_plugins.baselines.expert_output import ExpertOutput
 class RepresentationSpace:
     """Distances between cases in an expert's representation: its probability and its salience.
 
-    Features are matched by name: a case of another domain has other ones. With z for values standardised on the
-    training cases (log odds l; salience s of the F' features whose salience varies there), the distance of cases a and
-    b is Euclidean with both parts weighing the same:
+    Features are matched by name, because a case of another domain has other features. z standardises a value on the
+    training cases, l is the log odds, and s is the salience of the F' features whose salience varies in training. The
+    distance of cases a and b is Euclidean, with the same weight for both parts:
 
         d(a, b)^2 = (z(l_a) - z(l_b))^2 + (1/F') sum_f (z(s_af) - z(s_bf))^2
 
@@ -35,7 +35,7 @@ class RepresentationSpace:
         self._training = self._coordinates(training)
 
     def ranking(self, asked: ExpertOutput) -> IntArray:
-        """For each of M asked cases all N training cases, the nearest first; ties in the order of training.
+        """Rank all N training cases for each of M asked cases, the nearest first; ties stay in the order of training.
 
         Returns:
             Positions, shape (M, N).
@@ -54,16 +54,18 @@ def _columns(output: ExpertOutput) -> FloatArray:
 
 
 def random_ranking(case_id: str, n: int, seed: int) -> IntArray:
-    """All `n` training cases in random order, another one for each asked case, whatever is asked beside it."""
+    """Shuffle all `n` training cases, with an order that depends only on the asked case and the seed."""
     key = hashlib.sha256(f"{seed}\0{case_id}".encode()).digest()
     return np.random.default_rng(int.from_bytes(key[:16], "little")).permutation(n)
 
 
 def take(ranking: IntArray, labels: IntArray, shots: int, *, balanced: bool) -> list[int]:
-    """The first `shots` of a ranking, or the first half of that many of either outcome; in the ranking's order.
+    """Take the first `shots` cases of a ranking, or if `balanced` the first `shots` / 2 of either outcome.
+
+    They stay in the ranking's order.
 
     Raises:
-        UserError: There are not that many training cases.
+        UserError: There are too few training cases.
     """
     wanted: dict[int | None, int] = {0: shots // 2, 1: shots // 2} if balanced else {None: shots}
     taken: list[int] = []

@@ -1,4 +1,4 @@
-"""The stage `examples`: training cases as they can stand in a prompt, with label and cross-fitted expert output."""
+"""The stage `examples`: training cases as text for a prompt, with label and cross-fitted expert output."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Examples:
         case_ids: Their ids.
         labels: 0 or 1, shape (N,).
         records: Their records as text.
-        expert: What an expert that was not trained on their patients says of them; None for a method without one.
+        expert: Output of experts that were not trained on these patients; None for a method without an expert.
     """
 
     case_ids: tuple[str, ...]
@@ -44,7 +44,7 @@ class Examples:
 
 
 def collect(run: StageRun) -> None:
-    """Writes the training cases. Tuning cases are no examples, and held-out cases never reach a training stage."""
+    """Write the training cases. Tuning cases are not used, and held-out cases never reach a training stage."""
     data: TrainingData = run.inputs["training"]
     cases = data.train.cases
     record_text = RecordText.load(run.inputs["record_text"])
@@ -65,7 +65,7 @@ def collect(run: StageRun) -> None:
 
 
 def read_examples(folder: Path) -> Examples:
-    """What `collect` wrote."""
+    """Read what `collect` wrote."""
     table = pq.read_table(folder / _FILE)
     columns = table.to_pydict()
     expert = None

@@ -1,4 +1,4 @@
-"""What an expert says of cases: of asked ones by the fitted expert, of training ones cross-fitted."""
+"""An expert's output on cases: from the fitted expert for asked cases, cross-fitted for training cases."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ExpertOutput:
     """An expert's output on N cases.
 
     Attributes:
-        probability: Of the outcome, shape (N,).
+        probability: Probability of the outcome, shape (N,).
         salience: Weight per feature, each row summing to 1, shape (N, F), columns in canonical order.
-        features: Name of each column of the salience: another domain measures other things.
+        features: Name of each column of the salience, because another domain has other features.
     """
 
     probability: FloatArray
@@ -39,11 +39,11 @@ class ExpertOutput:
         return np.asarray(np.log(cut) - np.log1p(-cut))
 
     def for_features(self, features: Sequence[str]) -> ExpertOutput:
-        """The same output with the salience of these features.
+        """Return the same output with one salience column for each of these features.
 
         Args:
-            features: Names of the columns to give. One that the output has not has weight 0; the weight of one that it
-                has beyond them is left out.
+            features: Names of the columns. A feature missing from this output gets weight 0. The weight of a feature
+                not named here is dropped.
         """
         column = {name: j for j, name in enumerate(self.features)}
         salience = np.zeros((len(self.salience), len(features)))
@@ -54,11 +54,11 @@ class ExpertOutput:
 
 
 def output_of_fitted(expert: ComponentSpec, folder: Path, cases: Cases) -> ExpertOutput:
-    """What the expert that `plan.expert` fitted on the training cases says of cases that it has not seen.
+    """Ask the expert that `plan.expert` fitted on the training cases about cases that it has not seen.
 
     Args:
-        expert: The expert as the method's parameters name it.
-        folder: What its stage wrote.
+        expert: The expert as given in the method's parameters.
+        folder: Output folder of its stage.
         cases: N cases, none of them a training case.
     """
     spec = {"name": expert} if isinstance(expert, str) else dict(expert)
@@ -70,10 +70,10 @@ def output_of_fitted(expert: ComponentSpec, folder: Path, cases: Cases) -> Exper
 
 
 def output_on_training(folder: Path, cases: Cases) -> ExpertOutput:
-    """What experts that were not trained on their patients say of training cases.
+    """Read the cross-fitted output on training cases, from experts that were not trained on these patients.
 
     Args:
-        folder: What `plan.cross_fitted_salience` declared.
+        folder: Output folder of the stage that `plan.cross_fitted_salience` declared.
         cases: N training cases.
     """
     probability, salience = read_cross_fitted_probability(folder), read_salience(folder)

@@ -1,15 +1,16 @@
-"""`few_shot`: training cases with their outcomes stand in the prompt of the frozen policy.
+"""`few_shot`: show the frozen policy training cases with their outcomes in the prompt.
 
-In-context learning (Brown et al., arXiv 2005.14165), with examples at random or nearest to the asked case (Liu et al.,
-"What makes good in-context examples for GPT-3?", arXiv 2101.06804), with and without an expert's output beside each.
+In-context learning (Brown et al., arXiv 2005.14165). The examples are random, or nearest to the asked case (Liu et al.,
+"What makes good in-context examples for GPT-3?", arXiv 2101.06804), with or without the expert's output for each.
 
-Choices that no source makes for us, numbered:
-1. Nearest is by the expert's representation (`example_choice.RepresentationSpace`), not by a text encoder's; of
-   training cases it is cross-fitted, of the asked case it is that of the expert fitted on the training cases.
+Our choices where no source specifies them, numbered:
+1. Distance uses the expert's representation (`example_choice.RepresentationSpace`), not a text encoder's. The
+   representation of training cases is cross-fitted; that of the asked case comes from the expert fitted on all training
+   cases.
 2. `balanced` takes as many examples with the outcome as without; otherwise the training prevalence decides.
-3. An example ends with its outcome in words, not with a probability in the style's format: outcomes are what is known.
-4. The nearest example stands last, next to the asked case. A random one is drawn for each asked case anew.
-5. Examples are training cases only. The asked case carries no label in any form: `predict` is not given one.
+3. An example ends with its outcome in words, not with a probability in the style's format: the outcome is known.
+4. The nearest example comes last, next to the asked case. Random examples are drawn anew for each asked case.
+5. Only training cases serve as examples. The asked case carries no label in any form: `predict` does not receive one.
 """
 
 from __future__ import annotations
@@ -46,17 +47,17 @@ class FewShot:
     traits = MethodTraits(reads="text")
 
     class Params(StrictParams):
-        """Which examples, and how the policy is asked.
+        """Parameters of the examples and of the prompt.
 
         Attributes:
             selection: `random` training cases, or those `nearest` by the expert's representation.
             shots: Number of examples.
-            balanced: As many with the outcome as without.
-            with_expert: Whether the expert's `probability` stands beside each example and the asked case.
-            expert: The expert; needed by `nearest` and by `with_expert: probability`, refused for the others, which
-                would not ask it.
+            balanced: Take as many examples with the outcome as without.
+            with_expert: Whether each example and the asked case show the expert's `probability`.
+            expert: The expert. Required by `nearest` and by `with_expert: probability`, and refused otherwise because
+                it would not be used.
             style: The format of the answer.
-            max_new_tokens: Bound on the tokens of one answer; a style with reasoning wants more than the default.
+            max_new_tokens: Maximum number of tokens of one answer; a style with reasoning needs more than the default.
         """
 
         selection: Literal["random", "nearest"] = "random"
@@ -79,14 +80,14 @@ class FewShot:
 
         @property
         def needs_expert(self) -> bool:
-            """Whether an expert has a part in it."""
+            """Whether the method uses an expert."""
             return self.selection == "nearest" or self.with_expert == "probability"
 
     def __init__(self, params: Params) -> None:
         self.params = params
 
     def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
-        """The policy, the record text, the training cases as examples, and the expert if it has a part."""
+        """Declare the policy, the record text, the examples, and the expert if one is used."""
         record_text = plan.record_text()
         inputs: dict[str, Any] = {"training": plan.training, "record_text": record_text}
         stages = {"policy": plan.policy(), "record_text": record_text}
@@ -103,12 +104,12 @@ class FewShot:
     def prompts(
         self, cases: Cases, examples: Examples, output: ExpertOutput | None, record_text: RecordText, seed: int
     ) -> list[WrittenPrompt]:
-        """The prompt of each case.
+        """Write the prompt of each case.
 
         Args:
             cases: N cases.
             examples: The training cases.
-            output: The expert's output on the N cases; None for a method without one.
+            output: The expert's output on the N cases; None for a method without an expert.
             record_text: The fitted record text.
             seed: Seed of the random selection.
 
@@ -135,7 +136,7 @@ class FewShot:
         return prompts
 
     def _example(self, examples: Examples, i: int, task: Task, record_text: RecordText) -> str:
-        """One training case as it stands in a prompt."""
+        """Write one training case as text for the prompt."""
         lines = [examples.records[i]]
         if self.params.with_expert == "probability":
             assert examples.expert is not None
@@ -148,7 +149,7 @@ class FewShot:
         return "\n".join(lines)
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
-        """The policy's answers, read in the benchmark's answer mode."""
+        """Answer with the frozen policy, in the benchmark's answer mode."""
         output = None
         if self.params.needs_expert:
             assert self.params.expert is not None
@@ -159,7 +160,7 @@ class FewShot:
 
 
 def _before(shown: Sequence[str], record_text: RecordText) -> str:
-    """The examples, ending where the asked case's own prompt begins."""
+    """Write the text of all examples, up to the start of the asked case's own prompt."""
     if record_text.params.instructions == "short":
         return "".join(f"{example}\n" for example in shown)
     numbered = "\n\n".join(f"Patient {i}:\n{example}" for i, example in enumerate(shown, start=1))

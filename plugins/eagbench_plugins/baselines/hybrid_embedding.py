@@ -1,22 +1,24 @@
-"""`hybrid_embedding`: the frozen policy's reading of a case and the expert's joined in a trained head.
+"""`hybrid_embedding`: train a head on the frozen policy's representation of a case together with the expert's.
 
-The policy reads the prompt of a case; the mean of its last hidden states over the prompt's tokens joins the expert's
-representation (the log odds of its probability, and its salience), and a logistic regression is trained on both
-(METHOD.md, section 5). Neither the policy nor the expert is trained further.
+The policy reads the prompt of a case, and the mean of its last hidden states over the prompt's tokens represents the
+text. The expert's representation is the log odds of its probability, and its salience. A logistic regression is trained
+on both. Neither the policy nor the expert is trained further. This is one of the hybrid approaches that EAG-RL (Fang et
+al., arXiv 2508.13579) contrasts with training the language model itself.
 
-Choices that no source makes for us, numbered:
-1. Of training cases the expert's representation is cross-fitted: an expert that has seen a case's label repeats it, and
-   the head would learn to trust it too much. Of asked cases it is that of the expert fitted on all training cases.
-2. The three blocks (text, log odds, salience) weigh the same: each column's weight in the penalty (`logistic_head`) is
-   one over the square root of its block's number of columns. A policy has a few thousand columns and the expert's
-   answer is one; under one penalty for all, the answer would be shrunk as much as each of the thousands.
-3. The penalty is chosen inside the training cases; tuning cases are not used. The cross-fitting is not nested in that
-   choice: the expert's output for the cases that a penalty is fitted on comes from experts that saw the labels it is
-   judged by. That bears on one number, the penalty, and on no held-out case.
-4. A case of another domain has other features: the expert reads those that all domains share, by name.
-5. What is read is the whole prompt, question and format included, in the policy's chat template if it has one.
-6. The expert's representation is what every expert gives, probability and salience, and not a hidden state: trees have
-   none.
+Our choices where no source specifies them, numbered:
+1. For training cases the expert's representation is cross-fitted. An expert that has seen a case's label repeats it,
+   and the head would learn to trust the expert too much. For asked cases it comes from the expert fitted on all
+   training cases.
+2. The three blocks (text, log odds, salience) have the same weight: each column's weight in the penalty
+   (`logistic_head`) is one over the square root of its block's number of columns. The policy contributes a few thousand
+   columns and the expert's probability only one; a single penalty would shrink that one as much as each of the others.
+3. The penalty is chosen inside the training cases; tuning cases are not used. Cross-fitting is not nested in that
+   choice: the expert's output on the cases used to fit a candidate comes from experts that saw the labels used to judge
+   the candidate. This affects only one number, the penalty, and no held-out case.
+4. A case of another domain has other features. The expert reads those that all domains share, matched by name.
+5. The policy reads the whole prompt, including question and format, in its chat template if it has one.
+6. The expert's representation is what every expert provides, probability and salience, not a hidden state, because tree
+   ensembles have none.
 """
 
 from __future__ import annotations
@@ -70,11 +72,11 @@ class HybridEmbedding:
     traits = MethodTraits(reads="text")
 
     class Params(StrictParams):
-        """What is joined.
+        """Parameters.
 
         Attributes:
             expert: The expert.
-            style: The prompt that the policy reads; it writes nothing.
+            style: The style of the prompt that the policy reads; the policy generates nothing.
         """
 
         expert: ComponentSpec
@@ -84,7 +86,7 @@ class HybridEmbedding:
         self.params = params
 
     def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
-        """The policy reads the training cases; the head learns from that and the cross-fitted expert."""
+        """Declare the policy's embedding of the training cases, and the head on it and the cross-fitted expert."""
         use = plan.component("expert", self.params.expert, "expert")
         policy, record_text = plan.policy(), plan.record_text()
         embedding = plan.stage(
@@ -108,7 +110,7 @@ class HybridEmbedding:
         return {"policy": policy, "record_text": record_text, "expert": plan.expert(use), "head": head}
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
-        """The head's probabilities."""
+        """Predict with the head."""
         head = LogisticHead.load(run.inputs["head"])
         record_text = RecordText.load(run.inputs["record_text"])
         embedding = encode(cases, run.inputs["policy"], record_text, STYLES[self.params.style], run.progress)
@@ -119,7 +121,7 @@ class HybridEmbedding:
 
 
 def encode_training_cases(run: StageRun) -> None:
-    """The stage `embedding`: writes the policy's representation of each training case, which it is given unlabelled."""
+    """Run the stage `embedding`: write the policy's representation of each training case, without its label."""
     cases: Cases = run.inputs["cases"]
     record_text = RecordText.load(run.inputs["record_text"])
     style = STYLES[run.params["style"]]
@@ -128,7 +130,7 @@ def encode_training_cases(run: StageRun) -> None:
 
 
 def fit_head(run: StageRun) -> None:
-    """The stage `head`: fits on training cases and what is known of them without their label."""
+    """Run the stage `head`: fit the head on embedding, cross-fitted expert output and labels of the training cases."""
     data: TrainingData = run.inputs["training"]
     cases, labels = data.train.cases, data.train.labels
     arrays, about = load_arrays(run.inputs["embedding"] / _EMBEDDING)
@@ -147,13 +149,13 @@ def encode(
     style: Style,
     progress: Callable[..., Iterable[Any]],
 ) -> FloatArray:
-    """The policy's representation of each case.
+    """Compute the policy's representation of each case.
 
     Returns:
         Shape (N, D), float32.
 
     Raises:
-        UserError: The policy gives no hidden states.
+        UserError: The policy does not provide hidden states.
     """
     model = open_policy(policy)
     if not isinstance(model, TextEncoder):
@@ -171,7 +173,7 @@ def encode(
 
 
 def _joined(embedding: FloatArray, output: ExpertOutput) -> tuple[FloatArray, FloatArray]:
-    """The head's columns (N, D + 1 + F), and each column's weight in the penalty (D + 1 + F,)."""
+    """Join the head's columns (N, D + 1 + F), and compute each column's weight in the penalty (D + 1 + F,)."""
     blocks = [embedding.astype(np.float64), output.log_odds[:, None], output.salience]
     weights = np.concatenate([np.full(block.shape[1], block.shape[1] ** -0.5) for block in blocks])
     return np.concatenate(blocks, axis=1), weights

@@ -1,20 +1,20 @@
-"""`hybrid_prior`: what the frozen policy believes of the features enters a statistical expert as a prior.
+"""`hybrid_prior`: use the frozen policy's beliefs about the features as a prior for a statistical expert.
 
-After DearLLM (Xu et al., "DearLLM: enhancing personalized healthcare via large language models-deduced feature
-correlations", AAAI 2025), as METHOD.md, section 5 sums it up: relevances as weights, correlations as a graph. The
-policy is asked once, about features and never about a case (`elicitation`); the expert that its answers enter is
-`prior_expert`, whose formulas stand there. At prediction time there is no policy: the expert reads columns.
+The method follows the idea of DearLLM (Xu et al., "DearLLM: enhancing personalized healthcare via large language
+models-deduced feature correlations", AAAI 2025). Relevances become weights, and correlations become a graph. The policy
+answers once per task, about features and never about a case (`elicitation`). Its answers enter the expert
+`prior_expert`; see there for the formulas. Prediction does not use the policy: the expert reads columns.
 
 Departures from DearLLM, numbered:
-1. It deduces a graph per patient, from the conditional perplexity of the policy's text given the patient's background.
-   Here the policy is asked once per task, and its answer is its expectation over declared levels.
-2. Its expert is a graph network with pooling that knows how frequent a feature is. Here it is a logistic regression on
-   statistics of the window, smoothed over the graph once: few enough parameters to see what the prior does.
-3. The relevance per feature is not DearLLM's; it divides the penalty.
-4. The policy is asked how strongly two features are related, and the direction is taken from the training cases.
+1. DearLLM deduces a graph per patient, from the conditional perplexity of the policy's text given the patient's
+   background. Here the policy answers once per task, and each answer is its expectation over declared levels.
+2. DearLLM's expert is a graph network with frequency-aware pooling over features. Here it is a logistic regression on
+   statistics of the window, smoothed over the graph once; it has few enough parameters to see what the prior does.
+3. DearLLM has no relevance per feature; here it divides the penalty.
+4. The policy rates only how strongly two features are related; the direction comes from the training cases.
 
-A prior is as good as the policy's knowledge. `tiny` knows formats and nothing of medicine: its prior is noise, and with
-it this method says how much a logistic regression suffers from a wrong prior.
+A prior is only as good as the policy's knowledge. `tiny` knows formats but nothing about medicine, so its prior is
+noise. With `tiny`, this method shows how much a wrong prior harms a logistic regression.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ class HybridPrior:
     traits = MethodTraits(reads="columns")
 
     class Params(StrictParams):
-        """How the prior enters.
+        """Parameters of the expert and of the prior.
 
         Attributes:
-            periods: Equal parts of the observation window; the expert reads statistics of the last value in each.
-            smoothing: Share of a feature's column that comes from its neighbours in the graph; 0 leaves the graph out.
-            neighbours: Neighbours of a feature: those most closely related in the policy's view.
+            periods: Number of equal parts of the observation window; the expert reads statistics of the last value in
+                each part.
+            smoothing: Share of a feature's column that comes from its neighbours in the graph; 0 disables the graph.
+            neighbours: Number of neighbours of a feature: those most closely related according to the policy.
         """
 
         periods: int = Field(default=12, ge=1)
@@ -52,7 +53,7 @@ class HybridPrior:
         self.params = params
 
     def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
-        """The policy's prior, then the expert that it enters."""
+        """Declare the policy's prior, then the expert that uses it."""
         prior = plan.stage(
             kind="feature_prior",
             label="relevances and correlations",
@@ -70,6 +71,6 @@ class HybridPrior:
         return {"expert": expert}
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
-        """The expert's probabilities."""
+        """Predict with the expert."""
         probability = PriorExpert.load(run.inputs["expert"]).predict(cases)
         return [Prediction(case_id, float(p), "model") for case_id, p in zip(cases.case_ids, probability, strict=True)]

@@ -1,15 +1,15 @@
-"""`hybrid_prompt`: the expert's probability and its top features stand in the prompt of the frozen policy.
+"""`hybrid_prompt`: write the expert's probability and its top features into the prompt of the frozen policy.
 
-It is the "explicit prompt injection" with which EAG-RL's predecessor couples an expert and a language model (as named
-in METHOD.md, section 5; Fang et al., arXiv 2508.13579, compare with it). At prediction time the expert is asked about
-each case, perturbed as the policy reads it: that is what a hybrid is, and what EAG-RL does without.
+This is the "explicit prompt injection" by which EAG-RL's predecessor couples an expert with a language model; EAG-RL
+(Fang et al., arXiv 2508.13579) compares with it. Prediction also asks the expert about each case, with the same
+perturbations that the policy sees. This makes the method a hybrid; EAG-RL needs no expert for prediction.
 
 Departures, numbered:
-1. The wording is ours (no source gives it): two sentences below the record, or two short entries for a policy that was
-   pre-trained on short prompts.
-2. The features are the expert's heaviest among those observed in the case, as for the alignment metrics, but for those
-   without any weight (an expert that is trained for several domains does not read what one of them alone measures). A
-   policy that repeats them cites what it was told: this method's `citation_jaccard` says nothing of its own reading.
+1. The wording is ours, because no source gives it: two sentences below the record, or two short entries for a policy
+   that was pre-trained on short prompts.
+2. The features are the observed ones with the highest expert weight, as in the alignment metrics, but without features
+   of weight 0. (An expert trained for several domains does not read features that only one of them measures.) A policy
+   that repeats them cites what it was told, so this method's `citation_jaccard` says nothing about its own reading.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ from eagbench_plugins.baselines.written_prompts import WrittenPrompt, answer_wri
 
 
 class HybridPrompt:
-    """Asks the frozen policy about each case, and tells it what the expert says of it."""
+    """Asks the frozen policy about each case and tells it the expert's output."""
 
     name: ClassVar[str] = "hybrid_prompt"
     traits = MethodTraits(reads="text")
 
     class Params(StrictParams):
-        """What is told, and how the policy is asked.
+        """Parameters of the prompt.
 
         Attributes:
             expert: The expert.
-            features: How many of its heaviest observed features the prompt names; 0 names none.
+            features: Number of observed features with the highest expert weight that the prompt names; 0 names none.
             style: The format of the answer.
-            max_new_tokens: Bound on the tokens of one answer; a style with reasoning wants more than the default.
+            max_new_tokens: Maximum number of tokens of one answer; a style with reasoning needs more than the default.
         """
 
         expert: ComponentSpec
@@ -62,12 +62,12 @@ class HybridPrompt:
         self.params = params
 
     def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
-        """The policy, the record text, and the expert fitted on the training cases. Nothing else is trained."""
+        """Declare the policy, the record text, and the expert fitted on the training cases; train nothing else."""
         expert = plan.expert(plan.component("expert", self.params.expert, "expert"))
         return {"policy": plan.policy(), "record_text": plan.record_text(), "expert": expert}
 
     def prompts(self, cases: Cases, output: ExpertOutput, record_text: RecordText) -> list[WrittenPrompt]:
-        """The prompt of each case.
+        """Write the prompt of each case.
 
         Args:
             cases: N cases.
@@ -86,7 +86,7 @@ class HybridPrompt:
         return prompts
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
-        """The policy's answers, read in the benchmark's answer mode."""
+        """Answer with the frozen policy, in the benchmark's answer mode."""
         output = output_of_fitted(self.params.expert, run.inputs["expert"], cases)
         prompts = self.prompts(cases, output, RecordText.load(run.inputs["record_text"]))
         return answer_written(cases, prompts, run, STYLES[self.params.style], self.params.max_new_tokens)

@@ -1,12 +1,12 @@
-"""A logistic regression whose penalty is chosen inside the training cases: what the hybrids that train end in.
+"""A logistic regression whose penalty is chosen inside the training cases: the head of the hybrids that train one.
 
 It minimises, over standardised columns z (mean 0, variance 1 on the training cases; a constant column is 0),
 
     sum_i log(1 + exp(-y_i f(z_i)))  +  1/(2 C) sum_c (b_c / a_c)^2,      f(z) = b_0 + sum_c b_c z_c,  y_i = -1 or 1
 
-The weights a_c > 0 are given: a column of weight 2 is penalised a quarter. C is the one of `INVERSE_PENALTIES` with the
-lowest log loss in cross-validation by patient, the stronger penalty where two are equal. A C whose fit does not
-converge, in a fold or on all cases, is not chosen while another one does.
+The caller gives the weights a_c > 0; a column of weight 2 gets a quarter of the penalty. C is the value of
+`INVERSE_PENALTIES` with the lowest log loss in cross-validation by patient; ties go to the stronger penalty. A C whose
+fit does not converge, in a fold or on all cases, is skipped as long as another C converges.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class LogisticHead:
     """A fitted head. All arrays have one entry per column, shape (C,).
 
     Attributes:
-        mean: Of the training cases.
-        scale: Their standard deviation; infinite for a constant column.
+        mean: Mean over the training cases.
+        scale: Standard deviation over the training cases; infinite for a constant column.
         coefficient: b_c.
         intercept: b_0.
-        inverse_penalty: The C that was chosen.
+        inverse_penalty: The chosen C.
         log_loss: Cross-validated mean log loss of each C, infinite for one that did not converge; empty if C was given.
     """
 
@@ -54,17 +54,17 @@ class LogisticHead:
     def fit(
         cls, columns: FloatArray, weights: FloatArray, labels: IntArray, patients: Sequence[str], seed: int
     ) -> Self:
-        """Chooses C and fits on all cases.
+        """Choose C and fit on all cases.
 
         Args:
             columns: Shape (N, C), finite.
             weights: a_c, shape (C,), positive.
             labels: 0 or 1, shape (N,).
-            patients: The patient of each case; cases of one never stand on both sides of a fold.
+            patients: The patient of each case; a fold never splits the cases of one patient.
             seed: Seed of the folds.
 
         Raises:
-            UserError: Fewer than two patients have the outcome, or fewer than two have not; or no fit converges.
+            UserError: Fewer than two patients have the outcome, or fewer than two do not have it; or no fit converges.
         """
         losses = _cross_validated(columns, weights, labels, patients, seed)
         *first, last = sorted(INVERSE_PENALTIES, key=lambda c: (losses[c], c))
@@ -84,10 +84,10 @@ class LogisticHead:
         labels: IntArray,
         log_loss: Mapping[float, float] | None = None,
     ) -> Self:
-        """Fits with a given C.
+        """Fit with a given C.
 
         Raises:
-            UserError: The fit did not converge.
+            NotConvergedError: The fit did not converge.
         """
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
@@ -115,15 +115,15 @@ class LogisticHead:
         )
 
     def log_odds(self, columns: FloatArray) -> FloatArray:
-        """f(z). Shape (N,)."""
+        """Compute f(z). Shape (N,)."""
         return np.asarray((columns - self.mean) / self.scale @ self.coefficient + self.intercept)
 
     def predict(self, columns: FloatArray) -> FloatArray:
-        """Probability of the outcome. Shape (N,)."""
+        """Predict the probability of the outcome. Shape (N,)."""
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * self.log_odds(columns))))  # the logistic function, no overflow
 
     def save(self, folder: Path) -> None:
-        """Writes `head.safetensors`."""
+        """Write `head.safetensors`."""
         arrays = {
             "mean": self.mean,
             "scale": self.scale,
@@ -134,7 +134,7 @@ class LogisticHead:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote."""
+        """Read what `save` wrote."""
         arrays, about = load_arrays(folder / _FILE)
         return cls(
             mean=arrays["mean"],
@@ -149,7 +149,7 @@ class LogisticHead:
 def _cross_validated(
     columns: FloatArray, weights: FloatArray, labels: IntArray, patients: Sequence[str], seed: int
 ) -> dict[float, float]:
-    """Mean log loss of each C on cases of patients that the head was not fitted on."""
+    """Compute the mean log loss of each C on cases of patients that the head was not fitted on."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     of = np.array(patients)

@@ -1,4 +1,4 @@
-"""Registers the baselines with a frozen language model."""
+"""Register the baselines with a frozen language model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eagbench_plugins.baselines.hybrid_prompt import HybridPrompt
 
 @hookimpl
 def register_methods(register: Register) -> None:
-    """Registers `few_shot`, `hybrid_prompt`, `hybrid_embedding` and `hybrid_prior`."""
+    """Register `few_shot`, `hybrid_prompt`, `hybrid_embedding` and `hybrid_prior`."""
     register(FewShot)
     register(HybridPrompt)
     register(HybridEmbedding)

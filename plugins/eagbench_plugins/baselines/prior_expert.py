@@ -1,17 +1,17 @@
 """The stage `prior_expert`: a logistic regression whose columns and penalty follow a policy's prior.
 
-With x_fk statistic k of feature f over the window, standardised on the training cases (a missing one is the training
-median), r_f the policy's relevance of feature f and c_fg its correlation of features f and g:
+x_fk is statistic k of feature f over the window, standardised on the training cases; a missing value is filled with the
+training median. r_f is the policy's relevance of feature f, and c_fg its correlation of features f and g.
 
     neighbours   N(f) = the `neighbours` features of largest c_fg, in canonical order where two are equal
     smoothing    u_fk = (1 - alpha) x_fk + alpha sum_{g in N(f)} c_fg s_fgk x_gk / sum_{g in N(f)} c_fg
     columns      z_fk = u_fk, standardised again
     objective    sum_i log(1 + exp(-y_i f(z_i))) + 1/(2 C) sum_fk b_fk^2 / rho_f,    rho_f = r_f / mean(r)
 
-s_fgk is the sign of the correlation of x_fk and x_gk on the training cases, because the policy is asked for strength
-only. Static facts are columns of their own: not smoothed, rho = 1. Relevances are divided by their mean so that C means
-the same whatever their level; C is chosen inside the training cases (`logistic_head`). What is learnt from the training
-cases before that (median, mean, scale, sign) reads no label.
+s_fgk is the sign of the correlation of x_fk and x_gk on the training cases, because the policy rates the strength only.
+Static facts are separate columns: not smoothed, rho = 1. Relevances are divided by their mean so that C means the same
+whatever their level. C is chosen inside the training cases (`logistic_head`). The other quantities fitted on the
+training cases (median, mean, scale, sign) do not use the labels.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class PriorExpert:
     """The fitted expert.
 
     Attributes:
-        periods: Parts of the window.
-        median: Of each statistic, shape (K, F); 0 where a feature was never measured in training.
-        mean: After filling, shape (K, F).
-        scale: After filling, shape (K, F); infinite for a constant one.
-        static_median: Of each static fact, shape (S,).
-        mixing: What each smoothed column is made of, shape (K, F, F): u_k = mixing_k x_k.
-        head: On the K * F smoothed columns and the S static facts.
+        periods: Number of parts of the window.
+        median: Median of each statistic, shape (K, F); 0 where a feature was never measured in training.
+        mean: Mean of each statistic after filling, shape (K, F).
+        scale: Standard deviation of each statistic after filling, shape (K, F); infinite for a constant one.
+        static_median: Median of each static fact, shape (S,).
+        mixing: Smoothing matrix of each statistic, shape (K, F, F): u_k = mixing_k x_k.
+        head: The head on the K * F smoothed columns and the S static facts.
     """
 
     periods: int
@@ -54,12 +54,12 @@ class PriorExpert:
     head: LogisticHead
 
     def predict(self, cases: Cases) -> FloatArray:
-        """Probability of the outcome. Shape (N,)."""
+        """Predict the probability of the outcome. Shape (N,)."""
         standardised = (_filled(statistics(cases, self.periods), self.median) - self.mean) / self.scale  # (N, K, F)
         return self.head.predict(_columns(standardised, self.mixing, _filled(_static(cases), self.static_median)))
 
     def save(self, folder: Path) -> None:
-        """Writes `prior_expert.json` and the head's file."""
+        """Write `prior_expert.json` and the head's file."""
         content = {
             "periods": self.periods,
             "median": self.median.tolist(),
@@ -73,7 +73,7 @@ class PriorExpert:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What `save` wrote."""
+        """Read what `save` wrote."""
         content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         return cls(
             periods=content["periods"],
@@ -87,7 +87,7 @@ class PriorExpert:
 
 
 def fit_prior_expert(run: StageRun) -> None:
-    """Fits on the training cases and saves. Tuning cases are not used."""
+    """Fit on the training cases and save. Tuning cases are not used."""
     data: TrainingData = run.inputs["training"]
     cases, labels = data.train.cases, data.train.labels
     prior = FeaturePrior.load(run.inputs["prior"])
@@ -107,7 +107,7 @@ def fit_prior_expert(run: StageRun) -> None:
 
 
 def statistics(cases: Cases, periods: int) -> FloatArray:
-    """Mean, minimum, maximum, last and count of the last values in equal parts of the window.
+    """Compute mean, minimum, maximum, last and count of the last values in equal parts of the window.
 
     Returns:
         Shape (N, K, F), NaN where a feature was never measured, except that its count is 0.
@@ -123,7 +123,7 @@ def statistics(cases: Cases, periods: int) -> FloatArray:
 
 
 def mixing_matrices(standardised: FloatArray, correlation: FloatArray, smoothing: float, neighbours: int) -> FloatArray:
-    """For each statistic the matrix that smooths its columns over the graph.
+    """Build the matrix that smooths the columns over the graph, for each statistic.
 
     Args:
         standardised: x, shape (N, K, F).
@@ -148,25 +148,25 @@ def mixing_matrices(standardised: FloatArray, correlation: FloatArray, smoothing
 
 
 def penalty_weights(relevance: FloatArray, n_static: int) -> FloatArray:
-    """The head's weight per column, sqrt(rho). Shape (K * F + S,)."""
+    """Compute the head's weight per column, sqrt(rho). Shape (K * F + S,)."""
     rho = relevance / relevance.mean()
     return np.concatenate([np.tile(np.sqrt(rho), len(STATISTICS)), np.ones(n_static)])
 
 
 def _columns(standardised: FloatArray, mixing: FloatArray, static: FloatArray) -> FloatArray:
-    """The head's columns: smoothed statistics, then static facts. Shape (N, K * F + S)."""
+    """Build the head's columns: smoothed statistics, then static facts. Shape (N, K * F + S)."""
     smoothed = np.einsum("kfg,nkg->nkf", mixing, standardised)
     return np.concatenate([smoothed.reshape(len(smoothed), mixing.shape[0] * mixing.shape[1]), static], axis=1)
 
 
 def _static(cases: Cases) -> FloatArray:
-    """Static facts, NaN where unknown. Shape (N, S)."""
+    """Collect the static facts, NaN where unknown. Shape (N, S)."""
     table = [[case.static.get(name, np.nan) for name in cases.static_names] for case in cases]
     return np.array(table, dtype=float).reshape(len(cases), len(cases.static_names))
 
 
 def _medians(values: FloatArray) -> FloatArray:
-    """Median over the cases of what is known, 0 where nothing is. Shape of one case."""
+    """Compute the median of the known values over the cases, 0 where none is known. Shape of one case."""
     flat = values.reshape(len(values), -1)
     known = ~np.isnan(flat)
     medians = [float(np.median(c[seen])) if seen.any() else 0.0 for c, seen in zip(flat.T, known.T, strict=True)]

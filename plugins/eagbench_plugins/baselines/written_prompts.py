@@ -1,4 +1,4 @@
-"""Asks the frozen policy with prompts that a method wrote itself, in the benchmark's answer mode."""
+"""Ask the frozen policy with prompts that a method wrote itself, in the benchmark's answer mode."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CHUNK = 256
 
 @dataclass(frozen=True, slots=True)
 class WrittenPrompt:
-    """A prompt, and where each feature's text of the asked case's record stands in it."""
+    """A prompt, and the span of each feature's text from the asked case's record in it."""
 
     text: str
     spans: Mapping[str, Span]
@@ -39,15 +39,15 @@ class WrittenPrompt:
 def write_prompt(
     style: Style, case: Case, cases: Cases, record_text: RecordText, *, before: str = "", below: str = ""
 ) -> WrittenPrompt:
-    """The prompt that `prompt` would write, with more text in it.
+    """Write the prompt of the method `prompt`, with extra text.
 
     Args:
-        style: The format asked for.
+        style: The requested answer format.
         case: The asked case.
         cases: Cases of the same cohort, for the description of task and features.
         record_text: The fitted record text.
-        before: Stands before everything else.
-        below: Stands directly below the asked case's record.
+        before: Text placed before everything else.
+        below: Text placed directly below the asked case's record.
     """
     record, spans = record_text.render_with_spans(case, cases)
     asked = compose_prompt(style, record + below, cases.task, record_text.params.instructions)
@@ -58,15 +58,15 @@ def write_prompt(
 def answer_written(
     cases: Cases, prompts: Sequence[WrittenPrompt], run: StageRun, style: Style, max_new_tokens: int
 ) -> list[Prediction]:
-    """The frozen policy's answers to prompts, one per case.
+    """Let the frozen policy answer prompts, one per case.
 
     Args:
         cases: N cases, unlabelled.
         prompts: N prompts.
-        run: Its inputs hold the folder `policy`, its parameters the benchmark's `answer`, and whether the policy's
-            `attention` is to be measured. The tokens written are added to its costs.
-        style: The format that the prompts ask for.
-        max_new_tokens: Bound on the tokens of one text.
+        run: The run. Its inputs have the folder `policy`; its parameters have the benchmark's `answer` and `attention`,
+            which tells whether to measure the policy's attention. Generated tokens are added to its costs.
+        style: The answer format that the prompts request.
+        max_new_tokens: Maximum number of tokens of one text.
 
     Raises:
         UserError: A prompt with its answer is longer than the policy can read.
@@ -90,7 +90,13 @@ def answer_written(
 
 
 def _refuse_long_prompts(model: LanguageModel, prompts: Sequence[WrittenPrompt], max_new_tokens: int) -> None:
-    """A model asked beyond the positions it knows answers without complaint, and wrongly. A server refuses itself."""
+    """Refuse prompts that, with their answers, exceed the positions of a local model.
+
+    Such a model would silently give a wrong answer. A server refuses long prompts itself.
+
+    Raises:
+        UserError: A prompt with its answer is longer than the policy can read.
+    """
     if not isinstance(model, TrainableLanguageModel) or not prompts:
         return
     limit = getattr(model.model.config.get_text_config(), "max_position_embeddings", None)
@@ -114,7 +120,7 @@ def _with_attention(
     style: Style,
     run: StageRun,
 ) -> list[Prediction]:
-    """The predictions with the policy's attention on the first trajectory of each, as the core measures it."""
+    """Add the policy's attention to the first trajectory of each prediction, as the core does."""
     probe = attention_probe(model)
     result: list[Prediction] = []
     starts = range(0, len(predictions), _CHUNK)

@@ -1,4 +1,4 @@
-"""The column names of a CSV file."""
+"""Reads the column names of a CSV file."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def csv_header(path: Path) -> list[str]:
-    """The first line's fields, of a file that may be gzipped.
+    """Read the fields of the first line. The file may be gzipped.
 
     Raises:
-        OSError, EOFError, zlib.error, UnicodeDecodeError: The file can't be read or is no text.
+        OSError, EOFError, zlib.error, UnicodeDecodeError: The file can't be read or is not text.
     """
     with path.open("rb") as raw:
         lines = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw

@@ -7,7 +7,7 @@ Van de Water et al., Yet Another ICU Benchmark, ICLR 2024; the variables and the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -28,7 +28,7 @@ from eagbench.api import (
     files_under,
     vocabulary,
 )
-from eagbench_plugins.datasets.measurements import cases_of_stays, series_by_stay
+from eagbench_plugins.datasets.measurements import StayMeasurements, cases_of_stays, series_by_stay
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,17 +74,17 @@ class IcuDemo:
         self.params = params
 
     def access(self) -> Access:
-        """Open: published under ODbL 1.0."""
+        """Return `open`: the files are published under ODbL 1.0."""
         return "open"
 
     @property
     def traits(self) -> DatasetTraits:
-        """Where the stays are from, by the published name of the folder; both origins for one that was renamed."""
+        """Origin of the stays, by the published name of the folder; both origins if it was renamed."""
         every = tuple(name for names in _HOSPITALS.values() for name in names)
         return DatasetTraits(hospitals=_HOSPITALS.get(self.params.root.name, every))
 
     def files(self) -> Sequence[Path]:
-        """The three files.
+        """List the three files.
 
         Raises:
             UserError: The root or one of its files is missing.
@@ -92,73 +92,97 @@ class IcuDemo:
         return files_under(self.params.root, ["sta.parquet", "dyn.parquet", "outc.parquet"], _WHERE_FROM)
 
     def load(self, run: StageRun) -> Cohort:
-        """Reads the cohort: one case per stay with a measurement in the window.
+        """Read the cohort: one case per stay with a measurement in the window.
 
         Raises:
             UserError: A file is not readable, lacks a column, contradicts another one, or is in other units.
         """
         del run
         static_path, series_path, label_path = self.files()
-        vocab = vocabulary()
-        items = vocab.source("icu_demo")
+        items = vocabulary().source("icu_demo")
         names = tuple(item.concept for item in items)
         stays = _read(static_path, ("stay_id", "age", "sex", "height", "weight")).sort("stay_id")
         rows = _read(series_path, ("stay_id", "time", *(str(item.keys["column"]) for item in items)))
         ids = stays["stay_id"].to_numpy()  # (N,) increasing
         labels = _labels(_read(label_path, ("stay_id", "label")), ids, label_path)
-
-        row_stay = _positions(rows, ids, series_path)  # (M,)
-        row_hours = _hours(rows, series_path)  # (M,)
-        # A row holds the hour that begins at its time: that of hour 24 lies after the prediction time.
-        in_window = (row_hours >= 0) & (row_hours < self.params.window_hours)  # (M,)
-        implausible: Counter[str] = Counter()
-        parts: list[tuple[Any, ...]] = []
-        for feature, item in enumerate(items):
-            column = str(item.keys["column"])
-            found = vocab.from_source(item, _numbers(rows, column, series_path))
-            # Cleaned as a whole, so that a short window does not change the verdict on the unit.
-            values, _ = vocab.clean(item.concept, found, f"{series_path}, column '{column}'", item.unit)
-            implausible[item.concept] += int((in_window & ~np.isnan(found) & np.isnan(values)).sum())
-            kept = in_window & ~np.isnan(values)
-            parts.append((row_stay[kept], row_hours[kept], np.full(int(kept.sum()), feature), values[kept]))
-        stay, hours, feature_of, values = (np.concatenate(column) for column in zip(*parts, strict=True))
-        series = series_by_stay(stay, hours, feature_of, values, np.zeros_like(stay), len(ids), len(names))
-
+        measured, implausible = _measurements(rows, ids, self.params.window_hours, series_path)
+        series = series_by_stay(measured, len(ids), len(names))
         static, removed = _static(stays, static_path)
         implausible.update(removed)
         chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
         facts = {name: static[name] for name in _STATIC}
         cases = cases_of_stays(chosen, [str(stay_id) for stay_id in ids], names, series, facts)
-        task = Task(
-            name=self.params.task,
-            outcome="die before leaving the intensive care unit",
-            role="an intensive care physician",
-            window_hours=self.params.window_hours,
-        )
         return Cohort(
-            cases=Cases(vocab.features(names), _STATIC, task, cases),
+            cases=Cases(vocabulary().features(names), _STATIC, _task(self.params), cases),
             labels=labels[chosen],
-            provenance=Provenance(
-                source=self.name,
-                access="open",
-                citation=(
-                    "Van de Water R, et al. Yet Another ICU Benchmark. ICLR 2024 (GitHub rvandewater/YAIB, MIT). Data: "
-                    "MIMIC-III Clinical Database Demo and eICU Collaborative Research Database Demo, PhysioNet, "
-                    "ODbL 1.0."
-                ),
-                patient_is_stay=True,
-                n_patients_read=len(ids),
-                exclusions=(("no measurement in the window", len(ids) - len(chosen)),),
-                implausible={name: count for name, count in implausible.items() if count},
-                notes=(
-                    "The files hold no patient id: each ICU stay stands for a patient, although a patient may have "
-                    "several.",
-                    "Hourly values, aggregated by YAIB; urine is the sum of the hour. The label is death later in the "
-                    "ICU stay.",
-                    "Age is cut at 90 years by the sources.",
-                ),
-            ),
+            provenance=_provenance(len(ids), len(chosen), implausible),
         )
+
+
+def _task(params: IcuDemoParams) -> Task:
+    return Task(
+        name=params.task,
+        outcome="die before leaving the intensive care unit",
+        role="an intensive care physician",
+        window_hours=params.window_hours,
+    )
+
+
+def _provenance(stays: int, cases: int, implausible: Mapping[str, int]) -> Provenance:
+    return Provenance(
+        source=IcuDemo.name,
+        access="open",
+        citation=(
+            "Van de Water R, et al. Yet Another ICU Benchmark. ICLR 2024 (GitHub rvandewater/YAIB, MIT). Data: "
+            "MIMIC-III Clinical Database Demo and eICU Collaborative Research Database Demo, PhysioNet, "
+            "ODbL 1.0."
+        ),
+        patient_is_stay=True,
+        n_patients_read=stays,
+        exclusions=(("no measurement in the window", stays - cases),),
+        implausible={name: count for name, count in implausible.items() if count},
+        notes=(
+            "The files hold no patient id: each ICU stay stands for a patient, although a patient may have several.",
+            "Hourly values, aggregated by YAIB; urine is the sum of the hour. The label is death later in the "
+            "ICU stay.",
+            "Age is cut at 90 years by the sources.",
+        ),
+    )
+
+
+def _measurements(
+    rows: pl.DataFrame, ids: Any, window_hours: float, path: Path
+) -> tuple[StayMeasurements, Counter[str]]:
+    """Convert the measurements in the window to canonical units and count the implausible ones by concept.
+
+    Args:
+        rows: The hourly rows of all stays.
+        ids: The stays, increasing. Shape (N,).
+        window_hours: Length of the observation window.
+        path: The rows' file, for error messages.
+
+    Raises:
+        UserError: Rows have no stay or no time, or a column isn't numeric or is in another unit.
+    """
+    vocab = vocabulary()
+    row_stay = _positions(rows, ids, path)  # (M,)
+    row_hours = _hours(rows, path)  # (M,)
+    # A row holds the hour that begins at its time: that of hour 24 lies after the prediction time.
+    in_window = (row_hours >= 0) & (row_hours < window_hours)  # (M,)
+    implausible: Counter[str] = Counter()
+    parts: list[StayMeasurements] = []
+    for feature, item in enumerate(vocab.source("icu_demo")):
+        column = str(item.keys["column"])
+        found = vocab.from_source(item, _numbers(rows, column, path))
+        # Cleaned as a whole, so that a short window does not change the verdict on the unit.
+        values, _ = vocab.clean(item.concept, found, f"{path}, column '{column}'", item.unit)
+        implausible[item.concept] += int((in_window & ~np.isnan(found) & np.isnan(values)).sum())
+        kept = in_window & ~np.isnan(values)
+        stay = row_stay[kept]
+        parts.append(
+            StayMeasurements(stay, row_hours[kept], np.full(len(stay), feature), values[kept], np.zeros_like(stay))
+        )
+    return StayMeasurements.joined(parts), implausible
 
 
 def _read(path: Path, columns: Sequence[str]) -> pl.DataFrame:
@@ -178,7 +202,7 @@ def _read(path: Path, columns: Sequence[str]) -> pl.DataFrame:
 
 
 def _numbers(table: pl.DataFrame, column: str, path: Path) -> FloatArray:
-    """A column as float64, NaN where it is empty. Shape (M,)."""
+    """Read a column as float64, NaN where it is empty. Shape (M,)."""
     import polars as pl
 
     if not (table[column].dtype.is_numeric() or table[column].dtype == pl.Null):
@@ -197,9 +221,9 @@ def _hours(rows: pl.DataFrame, path: Path) -> FloatArray:
 
 
 def _positions(rows: pl.DataFrame, ids: Any, path: Path) -> Any:
-    """For each row the position of its stay in `ids`. Shape (M,)."""
+    """Find the position of each row's stay in `ids`. Shape (M,)."""
     if len(np.unique(ids)) != len(ids):
-        raise UserError("a stay stands twice in sta.parquet", where=str(path.parent), hint=_WHERE_FROM)
+        raise UserError("a stay appears twice in sta.parquet", where=str(path.parent), hint=_WHERE_FROM)
     found = rows["stay_id"].to_numpy()
     position = np.minimum(np.searchsorted(ids, found), len(ids) - 1)
     unknown = ids[position] != found
@@ -213,7 +237,7 @@ def _positions(rows: pl.DataFrame, ids: Any, path: Path) -> Any:
 
 
 def _labels(table: pl.DataFrame, ids: Any, path: Path) -> Any:
-    """0 or 1 per stay of `ids`. Shape (N,)."""
+    """Read the label of each stay of `ids`, 0 or 1. Shape (N,)."""
     label = dict(table.select("stay_id", "label").iter_rows())
     lacking = [stay for stay in ids.tolist() if label.get(stay) not in (0, 1)]
     if lacking or len(label) != len(table):
@@ -227,7 +251,7 @@ def _labels(table: pl.DataFrame, ids: Any, path: Path) -> Any:
 
 
 def _static(stays: pl.DataFrame, path: Path) -> tuple[dict[str, FloatArray], dict[str, int]]:
-    """The static facts by name, each of shape (N,), and how many implausible ones were removed."""
+    """Read the static facts by name, each of shape (N,), and count the implausible ones that were removed."""
     import polars as pl
 
     vocab = vocabulary()

@@ -1,6 +1,6 @@
 """PhysioNet/Computing in Cardiology Challenge 2012, set A: the first 48 hours of 4,000 adult ICU stays.
 
-One text file per stay (`Time,Parameter,Value`, -1 for a missing value); six descriptors stand at 00:00 before the
+One text file per stay (`Time,Parameter,Value`, -1 for a missing value). Six descriptors at 00:00 come before the
 measurements. Silva et al., Predicting in-hospital mortality of ICU patients, Computing in Cardiology 39, 2012.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import tarfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -29,7 +29,7 @@ from eagbench.api import (
     files_under,
     vocabulary,
 )
-from eagbench_plugins.datasets.measurements import cases_of_stays, series_by_stay
+from eagbench_plugins.datasets.measurements import StayMeasurements, cases_of_stays, series_by_stay
 
 if TYPE_CHECKING:
     import polars as pl
@@ -82,11 +82,11 @@ class PhysioNet2012:
         self.params = params
 
     def access(self) -> Access:
-        """Open: published under ODC-BY 1.0."""
+        """Return `open`: the files are published under ODC-BY 1.0."""
         return "open"
 
     def files(self) -> Sequence[Path]:
-        """The archive of records and the table of outcomes.
+        """List the archive of records and the table of outcomes.
 
         Raises:
             UserError: The root or one of its files is missing.
@@ -95,86 +95,107 @@ class PhysioNet2012:
         return files_under(self.params.root, [_ARCHIVE, _OUTCOMES], hint)
 
     def load(self, run: StageRun) -> Cohort:
-        """Reads the cohort: one case per record with a measurement in the window.
+        """Read the cohort: one case per record with a measurement in the window.
 
         Raises:
             UserError: A file is not readable, lacks a column, misses a record's outcome, or is in other units.
         """
         del run
         archive, outcomes = self.files()
-        rows = _read_records(archive)
-        descriptors, measurements = _split(rows)
+        descriptors, rows = _split(_read_records(archive))
         for name in _DESCRIPTORS:
             if name not in descriptors.columns or descriptors[name].null_count():
                 raise UserError(f"a record lacks its descriptor '{name}' at 00:00", where=str(archive))
         ids = descriptors["record"].to_numpy()  # (N,) increasing
         labels, scores = _read_outcomes(outcomes, ids)
-
-        vocab = vocabulary()
-        items = vocab.source("physionet2012")
-        names = tuple(dict.fromkeys(item.concept for item in items))
-        places = Counter[str]()
-        implausible = Counter[str]()
-        parts: list[tuple[Any, ...]] = []
-        by_parameter = measurements.partition_by("parameter", as_dict=True)
-        for item in items:
-            place, places[item.concept] = places[item.concept], places[item.concept] + 1
-            found = by_parameter.get((item.keys["parameter"],))
-            if found is None:
-                continue
-            values = vocab.from_source(item, found["value"].to_numpy())
-            where = f"{archive.name}, parameter {item.keys['parameter']}"
-            values, _ = vocab.clean(item.concept, values, where, item.unit)
-            hours = found["minutes"].to_numpy() / 60  # by NumPy, whose division is rounded correctly
-            in_window = hours <= self.params.window_hours
-            implausible[item.concept] += int((np.isnan(values) & in_window).sum())
-            kept = in_window & ~np.isnan(values)
-            stay = np.searchsorted(ids, found["record"].to_numpy()[kept])
-            feature = np.full(len(stay), names.index(item.concept))
-            parts.append((stay, hours[kept], feature, values[kept], np.full(len(stay), place)))
-        if not parts:
-            raise UserError("no record holds a measurement", where=str(archive))
-        stay, hours, feature, values, precedence = (np.concatenate(column) for column in zip(*parts, strict=True))
-        series = series_by_stay(stay, hours, feature, values, precedence, len(ids), len(names))
-
+        names = tuple(dict.fromkeys(item.concept for item in vocabulary().source("physionet2012")))
+        measured, implausible = _measurements(rows, ids, names, self.params.window_hours, archive)
+        series = series_by_stay(measured, len(ids), len(names))
         static, removed = _static(descriptors)
         implausible.update(removed)
         chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
         facts = {**{name: static[name] for name in _STATIC}, **scores}
         cases = cases_of_stays(chosen, [str(stay_id) for stay_id in ids], names, series, facts)
-        task = Task(
-            name=self.params.task,
-            outcome="die before leaving the hospital",
-            role="an intensive care physician",
-            window_hours=self.params.window_hours,
-        )
         return Cohort(
-            cases=Cases(vocab.features(names), _STATIC, task, cases),
+            cases=Cases(vocabulary().features(names), _STATIC, _task(self.params), cases),
             labels=labels[chosen],
             groups={"icu_type": tuple(_UNITS[int(static["icu_type"][i])] for i in chosen)},
-            provenance=Provenance(
-                source=self.name,
-                access="open",
-                citation=(
-                    "Silva I, Moody G, Scott DJ, Celi LA, Mark RG. Predicting in-hospital mortality of ICU patients: "
-                    "the PhysioNet/Computing in Cardiology Challenge 2012. Computing in Cardiology 39, 245-248 (2012). "
-                    "Data: PhysioNet, ODC-BY 1.0."
-                ),
-                patient_is_stay=True,
-                n_patients_read=len(ids),
-                exclusions=(("no measurement in the window", len(ids) - len(chosen)),),
-                implausible={name: count for name, count in implausible.items() if count},
-                notes=(
-                    "The source holds one stay per record, adults, stays of at least 48 hours; it has no patient id.",
-                    "Arterial and cuff blood pressure are one feature; at the same time the arterial value is kept.",
-                    "Of several values of a parameter at the same time the last is kept.",
-                ),
-            ),
+            provenance=_provenance(len(ids), len(chosen), implausible),
         )
+
+
+def _task(params: PhysioNet2012Params) -> Task:
+    return Task(
+        name=params.task,
+        outcome="die before leaving the hospital",
+        role="an intensive care physician",
+        window_hours=params.window_hours,
+    )
+
+
+def _provenance(records: int, cases: int, implausible: Mapping[str, int]) -> Provenance:
+    return Provenance(
+        source=PhysioNet2012.name,
+        access="open",
+        citation=(
+            "Silva I, Moody G, Scott DJ, Celi LA, Mark RG. Predicting in-hospital mortality of ICU patients: "
+            "the PhysioNet/Computing in Cardiology Challenge 2012. Computing in Cardiology 39, 245-248 (2012). "
+            "Data: PhysioNet, ODC-BY 1.0."
+        ),
+        patient_is_stay=True,
+        n_patients_read=records,
+        exclusions=(("no measurement in the window", records - cases),),
+        implausible={name: count for name, count in implausible.items() if count},
+        notes=(
+            "The source holds one stay per record, adults, stays of at least 48 hours; it has no patient id.",
+            "Arterial and cuff blood pressure are one feature; at the same time the arterial value is kept.",
+            "Of several values of a parameter at the same time the last is kept.",
+        ),
+    )
+
+
+def _measurements(
+    rows: pl.DataFrame, ids: Any, names: tuple[str, ...], window_hours: float, archive: Path
+) -> tuple[StayMeasurements, Counter[str]]:
+    """Convert the measurements in the window to canonical units and count the implausible ones by concept.
+
+    Args:
+        rows: The measurements of all records, as `_split` returns them.
+        ids: The records, increasing. Shape (N,).
+        names: The features, in the order of the columns.
+        window_hours: Length of the observation window.
+        archive: The rows' archive, for error messages.
+
+    Raises:
+        UserError: No record holds a measurement, or values are in another unit.
+    """
+    vocab = vocabulary()
+    places = Counter[str]()
+    implausible = Counter[str]()
+    parts: list[StayMeasurements] = []
+    by_parameter = rows.partition_by("parameter", as_dict=True)
+    for item in vocab.source("physionet2012"):
+        place, places[item.concept] = places[item.concept], places[item.concept] + 1
+        found = by_parameter.get((item.keys["parameter"],))
+        if found is None:
+            continue
+        values = vocab.from_source(item, found["value"].to_numpy())
+        where = f"{archive.name}, parameter {item.keys['parameter']}"
+        values, _ = vocab.clean(item.concept, values, where, item.unit)
+        hours = found["minutes"].to_numpy() / 60  # by NumPy, whose division is rounded correctly
+        in_window = hours <= window_hours
+        implausible[item.concept] += int((np.isnan(values) & in_window).sum())
+        kept = in_window & ~np.isnan(values)
+        stay = np.searchsorted(ids, found["record"].to_numpy()[kept])
+        feature = np.full(len(stay), names.index(item.concept))
+        parts.append(StayMeasurements(stay, hours[kept], feature, values[kept], np.full(len(stay), place)))
+    if not parts:
+        raise UserError("no record holds a measurement", where=str(archive))
+    return StayMeasurements.joined(parts), implausible
 
 
 def _read_records(archive: Path) -> pl.DataFrame:
-    """All rows of all records: `record`, `minutes` (ints), `parameter`, `value`, in the records' order."""
+    """Read all rows of all records: `record`, `minutes` (ints), `parameter`, `value`, in the records' order."""
     import polars as pl
 
     hint = "Fetch the archive again from its origin."
@@ -186,7 +207,7 @@ def _read_records(archive: Path) -> pl.DataFrame:
                 if content is not None:
                     texts.append(content.read().rstrip(b"\r\n"))
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise UserError(f"is corrupt or no gzip archive ({error})", where=str(archive), hint=hint) from error
+        raise UserError(f"is corrupt or not a gzip archive ({error})", where=str(archive), hint=hint) from error
     for text in texts:
         header = text.split(b"\n", 1)[0].strip().decode(errors="replace")
         if header != _HEADER:
@@ -219,9 +240,9 @@ def _read_records(archive: Path) -> pl.DataFrame:
 
 
 def _split(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Descriptors, one row per record in order of `record`, and the measurements with missing values left out.
+    """Split rows into descriptors, one row per record in order of `record`, and measurements without missing values.
 
-    The weight at 00:00 that belongs to the descriptors is the first of a record; later ones are measurements.
+    A record's first weight, if at 00:00, belongs to the descriptors; later ones are measurements.
     """
     import polars as pl
 
@@ -234,7 +255,7 @@ def _split(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _static(descriptors: pl.DataFrame) -> tuple[dict[str, Any], dict[str, int]]:
-    """The static facts by name, each of shape (N,), and how many implausible ones were removed."""
+    """Read the static facts by name, each of shape (N,), and count the implausible ones that were removed."""
     import polars as pl
 
     vocab = vocabulary()
@@ -255,7 +276,7 @@ def _static(descriptors: pl.DataFrame) -> tuple[dict[str, Any], dict[str, int]]:
 
 
 def _read_outcomes(path: Path, ids: Any) -> tuple[Any, dict[str, Any]]:
-    """0 or 1 per record of `ids`, shape (N,), and the scores by name, NaN where unknown, each of shape (N,)."""
+    """Read each record's outcome, 0 or 1, and the scores by name, NaN where unknown. All of shape (N,)."""
     import polars as pl
 
     hint = f"Use the published '{_OUTCOMES}'."

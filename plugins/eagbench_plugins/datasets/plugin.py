@@ -13,7 +13,7 @@ from eagbench_plugins.datasets.tjh import Tjh
 
 @hookimpl
 def register_datasets(register: Register) -> None:
-    """Offers the open data sets and the credentialed ones."""
+    """Register the open data sets and the credentialed ones."""
     register(Eicu)
     register(IcuDemo)
     register(Meds)

@@ -1,8 +1,8 @@
-"""Reads a PyHealth dataset's tables, one after the other and in this process.
+"""Reads a PyHealth dataset's tables one by one in this process.
 
-PyHealth's own way on, `global_event_df`, starts a Dask cluster with a worker process and joins all tables into one. The
-dataset's public `load_table` gives the same events table by table; written by threads of this process, they need no
-second process (which would import PyHealth again, and could not be started from a worker) and leave none behind.
+PyHealth's own next step, `global_event_df`, starts a Dask cluster with a worker process and joins all tables into one.
+The dataset's public `load_table` gives the same events table by table. Threads of this process write them, so no second
+process is needed (it would import PyHealth again, and could not be started from a worker) and none is left behind.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from pyhealth.datasets import BaseDataset
 
 
 def scan_events(dataset: BaseDataset, table: str, folder: Path) -> pl.LazyFrame:  # type: ignore[no-any-unimported]
-    """Writes one table's events as Parquet and scans them.
+    """Write one table's events as Parquet and scan them.
 
     Args:
-        dataset: Made within `quiet_pyhealth`, where this is called as well.
+        dataset: Created within `quiet_pyhealth`; call this function within it as well.
         table: The table's name in the dataset's configuration.
-        folder: Where the Parquet files are to lie; it has to outlive the frame.
+        folder: Folder for the Parquet files; it must outlive the frame.
 
     Returns:
         `patient_id`, `timestamp`, the table's attributes under their own names (text, as in the file) and `row`, the
         position in the file.
 
     Raises:
-        ValueError, OSError, EOFError: The file is damaged, no CSV, or holds a time that is none.
+        ValueError, OSError, EOFError: The file is damaged, is not CSV, or holds an invalid time.
     """
     dataset.load_table(table).to_parquet(folder, write_index=False, overwrite=True)
     dataset.clean_tmpdir()  # its copy of the CSV file
@@ -43,7 +43,7 @@ def scan_events(dataset: BaseDataset, table: str, folder: Path) -> pl.LazyFrame:
 
 @contextmanager
 def quiet_pyhealth() -> Iterator[None]:
-    """Keeps PyHealth in this process's threads and off standard output."""
+    """Keep PyHealth in this process's threads and off standard output."""
     # PyHealth logs to standard output, which belongs to the command line; its use of narwhals warns at every table of a
     # change that concerns PyHealth alone.
     logger = logging.getLogger("pyhealth")

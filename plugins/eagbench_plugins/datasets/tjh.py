@@ -7,7 +7,7 @@ Column names are the file's own, its units those of the hospital's laboratory (s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from xml.etree.ElementTree import ParseError
@@ -30,7 +30,7 @@ from eagbench.api import (
     files_under,
     vocabulary,
 )
-from eagbench_plugins.datasets.measurements import series_by_stay
+from eagbench_plugins.datasets.measurements import StayMeasurements, series_by_stay
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,11 +75,11 @@ class Tjh:
         self.params = params
 
     def access(self) -> Access:
-        """Open: published under the MIT licence."""
+        """Return `open`: the file is published under the MIT licence."""
         return "open"
 
     def files(self) -> Sequence[Path]:
-        """The Excel file.
+        """List the Excel file.
 
         Raises:
             UserError: The root or the file is missing.
@@ -88,7 +88,7 @@ class Tjh:
         return (root,) if root.is_file() else files_under(root, [_FILE], _WHERE_FROM)
 
     def load(self, run: StageRun) -> Cohort:
-        """Reads the cohort: one case per patient with a measurement in the window who is still in hospital at its end.
+        """Read the cohort: one case per patient with a measurement in the window who is still in hospital at its end.
 
         Raises:
             UserError: The file is not readable, lacks a column, holds text where numbers belong, or is in other units.
@@ -100,32 +100,12 @@ class Tjh:
         window = self.params.window_hours
         # A float in hours; NaN where the row has no date.
         table["hours"] = _hours(table["RE_DATE"] - table["Admission time"])
-        after = table["RE_DATE"] > table["Discharge time"]
-        undated = table["hours"].isna()
-        in_window = ((table["hours"] >= 0) & (table["hours"] <= window)).to_numpy()  # (M,)
-
-        vocab = vocabulary()
-        items = vocab.source("tjh")
-        names = tuple(dict.fromkeys(item.concept for item in items))
-        implausible: Counter[str] = Counter()
-        parts: list[tuple[Any, ...]] = []
-        row_stay = stays["PATIENT_ID"].searchsorted(table["PATIENT_ID"])  # (M,)
-        row_hours = table["hours"].to_numpy()  # (M,)
-        for item in items:
-            column = str(item.keys["column"])
-            found = vocab.from_source(item, table[column].to_numpy())
-            # Cleaned as a whole, so that a short window does not change the verdict on the unit.
-            values, _ = vocab.clean(item.concept, found, f"{path.name}, column '{column}'", item.unit)
-            implausible[item.concept] += int((in_window & ~np.isnan(found) & np.isnan(values)).sum())
-            kept = in_window & ~np.isnan(values)
-            feature = np.full(int(kept.sum()), names.index(item.concept))
-            parts.append((row_stay[kept], row_hours[kept], feature, values[kept]))
-        stay, hours, feature, values = (np.concatenate(column) for column in zip(*parts, strict=True))
-        series = series_by_stay(stay, hours, feature, values, np.zeros_like(stay), len(stays), len(names))
-
-        measured = np.array([len(times) > 0 for times, _ in series])
+        names = tuple(dict.fromkeys(item.concept for item in vocabulary().source("tjh")))
+        measured, implausible = _measurements(table, stays, names, window, path)
+        series = series_by_stay(measured, len(stays), len(names))
+        has_series = np.array([len(times) > 0 for times, _ in series])
         remains = (_hours(stays["Discharge time"] - stays["Admission time"]) > window).to_numpy()
-        chosen = np.flatnonzero(measured & remains)
+        chosen = np.flatnonzero(has_series & remains)
         cases = tuple(
             Case(
                 case_id=str(int(stays["PATIENT_ID"][i])),
@@ -138,30 +118,14 @@ class Tjh:
             )
             for i in chosen
         )
+        exclusions = (
+            ("no measurement in the window", int((~has_series).sum())),
+            ("stay ended at or before the prediction time", int((has_series & ~remains).sum())),
+        )
         return Cohort(
-            cases=Cases(vocab.features(names), _STATIC, _task(self.params), cases),
+            cases=Cases(vocabulary().features(names), _STATIC, _task(self.params), cases),
             labels=stays["outcome"].to_numpy(dtype=np.int64)[chosen],
-            provenance=Provenance(
-                source=self.name,
-                access="open",
-                citation=(
-                    "Yan L, et al. An interpretable mortality prediction model for COVID-19 patients. Nature Machine "
-                    "Intelligence 2, 283-288 (2020). Data: GitHub HAIRLAB/Pre_Surv_COVID_19, MIT licence."
-                ),
-                patient_is_stay=False,
-                n_patients_read=len(stays),
-                exclusions=(
-                    ("no measurement in the window", int((~measured).sum())),
-                    ("stay ended at or before the prediction time", int((measured & ~remains).sum())),
-                ),
-                implausible={name: count for name, count in implausible.items() if count},
-                notes=(
-                    f"{int(undated.sum())} rows without a date are not read; {int(after.sum())} lie after discharge "
-                    "and so outside every case.",
-                    "Column '2019-nCoV nucleic acid detection' is not read: it holds the same code in every row.",
-                    "Column 'PH value' mixes blood gases with urinalysis and is kept apart from blood pH.",
-                ),
-            ),
+            provenance=_provenance(table, len(stays), exclusions, implausible),
         )
 
 
@@ -177,12 +141,71 @@ def _task(params: TjhParams) -> Task:
     )
 
 
+def _provenance(
+    table: pd.DataFrame, patients: int, exclusions: tuple[tuple[str, int], ...], implausible: Mapping[str, int]
+) -> Provenance:
+    undated = table["hours"].isna()
+    after = table["RE_DATE"] > table["Discharge time"]
+    return Provenance(
+        source=Tjh.name,
+        access="open",
+        citation=(
+            "Yan L, et al. An interpretable mortality prediction model for COVID-19 patients. Nature Machine "
+            "Intelligence 2, 283-288 (2020). Data: GitHub HAIRLAB/Pre_Surv_COVID_19, MIT licence."
+        ),
+        patient_is_stay=False,
+        n_patients_read=patients,
+        exclusions=exclusions,
+        implausible={name: count for name, count in implausible.items() if count},
+        notes=(
+            f"{int(undated.sum())} rows without a date are not read; {int(after.sum())} lie after discharge "
+            "and so outside every case.",
+            "Column '2019-nCoV nucleic acid detection' is not read: it holds the same code in every row.",
+            "Column 'PH value' mixes blood gases with urinalysis and is kept apart from blood pH.",
+        ),
+    )
+
+
+def _measurements(
+    table: pd.DataFrame, stays: pd.DataFrame, names: tuple[str, ...], window_hours: float, path: Path
+) -> tuple[StayMeasurements, Counter[str]]:
+    """Convert the measurements in the window to canonical units and count the implausible ones by concept.
+
+    Args:
+        table: The file's rows, with `hours` since admission.
+        stays: The first row of each patient, in order of `PATIENT_ID`.
+        names: The features, in the order of the columns.
+        window_hours: Length of the observation window.
+        path: The file, for error messages.
+
+    Raises:
+        UserError: A column is in another unit.
+    """
+    vocab = vocabulary()
+    in_window = ((table["hours"] >= 0) & (table["hours"] <= window_hours)).to_numpy()  # (M,)
+    row_stay = stays["PATIENT_ID"].searchsorted(table["PATIENT_ID"])  # (M,)
+    row_hours = table["hours"].to_numpy()  # (M,)
+    implausible: Counter[str] = Counter()
+    parts: list[StayMeasurements] = []
+    for item in vocab.source("tjh"):
+        column = str(item.keys["column"])
+        found = vocab.from_source(item, table[column].to_numpy())
+        # Cleaned as a whole, so that a short window does not change the verdict on the unit.
+        values, _ = vocab.clean(item.concept, found, f"{path.name}, column '{column}'", item.unit)
+        implausible[item.concept] += int((in_window & ~np.isnan(found) & np.isnan(values)).sum())
+        kept = in_window & ~np.isnan(values)
+        stay = row_stay[kept]
+        feature = np.full(len(stay), names.index(item.concept))
+        parts.append(StayMeasurements(stay, row_hours[kept], feature, values[kept], np.zeros_like(stay)))
+    return StayMeasurements.joined(parts), implausible
+
+
 def _hours(difference: pd.Series[pd.Timedelta]) -> pd.Series[float]:
     return difference.dt.total_seconds() / 3600
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """The rows with the patient's number filled in, ordered by patient; dates as timestamps, the rest as numbers."""
+    """Read the rows by patient, with the patient's number filled in; dates as timestamps, the rest as numbers."""
     import pandas as pd
 
     try:

@@ -2,23 +2,23 @@
 
     J = E[ min( r_t A, clip(r_t, 1 - eps_low, 1 + eps(tau)) A ) ],   eps_low = 0.2,   eps(tau) in [0.2, 0.4]
 
-r_t is the ratio of the token's probability under the policy and under the policy that sampled it, A the trajectory's
-advantage, and eps(tau) grows with the mean predictive entropy over the tokens of the important features in tau: an
-uncertain, informative trajectory may move further, which works against a collapse of the entropy.
+r_t is the token's probability under the current policy divided by its probability under the policy that sampled it.
+A is the trajectory's advantage. eps(tau) grows with the mean predictive entropy over the tokens of the important
+features in tau, so an uncertain, informative trajectory may move further. This counteracts entropy collapse.
 
-Departures from the paper, where it is silent:
+Our choices where the paper gives no detail:
 1. The map is linear from the smallest to the largest mean entropy of the generation batch (over all processes), not of
-   the micro-batch. A trajectory without feature tokens, or a batch without spread, gets 0.2.
+   the micro-batch. A trajectory without feature tokens gets 0.2, and so do all trajectories of a batch without spread.
 2. Entropies are those of the sampling policy at the sampling temperature, computed once per generated batch, without
    gradient.
 3. Tokens of the important features are those of the listed names; separators between them do not count.
-4. At least two optimisation steps follow each generated batch: in the first one r_t is 1 and no clip can act.
-5. Tokens may be given weights, which multiply their advantages (`token_weights`): the answer is one token in forty, and
-   with equal weights, as in the paper, the reward hardly reaches it in a small policy.
+4. At least two optimisation steps follow each generated batch, because in the first one r_t is 1 and no clip can act.
+5. Optional token weights multiply the advantages (`token_weights`). The answer is one token in forty; with equal
+   weights, as in the paper, the reward hardly reaches it in a small policy.
 
-TRL's loss is not copied. TRL 1.16 reads `self.epsilon_low` and `self.epsilon_high` within `_compute_loss` and clamps
-with both, so a bound per trajectory is a tensor of shape (B, 1) in both places for the time of the call. Other versions
-of TRL are refused (`policy_optimisation.TRL_VERSIONS`); this module's tests say whether a newer one will do.
+TRL's loss is reused, not copied. TRL 1.16 reads `self.epsilon_low` and `self.epsilon_high` within `_compute_loss` and
+clamps with both. For a bound per trajectory, both attributes hold a tensor of shape (B, 1) during the call. Other
+versions of TRL are refused (`policy_optimisation.TRL_VERSIONS`); run this module's tests to check a newer one.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ _NO_SPREAD = 1e-5
 def adaptive_upper_bounds(
     mean_entropy: torch.Tensor, lowest: float = LOWEST_UP_CLIP, highest: float = HIGHEST_UP_CLIP
 ) -> torch.Tensor:
-    """eps(tau) of each trajectory of a generation batch.
+    """Compute eps(tau) for each trajectory of a generation batch.
 
     Args:
         mean_entropy: Mean entropy over the feature tokens in nats, (N,); NaN for a trajectory without such tokens.
-        lowest: Bound of the lowest entropy, of trajectories without feature tokens, and of a batch without spread.
-        highest: Bound of the highest entropy.
+        lowest: Bound for the lowest entropy, for trajectories without feature tokens, and for a batch without spread.
+        highest: Bound for the highest entropy.
 
     Returns:
-        (N,), within [lowest, highest].
+        Shape (N,), within [lowest, highest].
     """
     bounds = torch.full_like(mean_entropy, lowest)
     known = ~mean_entropy.isnan()
@@ -65,7 +65,7 @@ def adaptive_upper_bounds(
 def _per_token(
     of_tokens: Callable[[Sequence[int]], Sequence[float]], batch: dict[str, Any], dtype: torch.dtype
 ) -> torch.Tensor:
-    """A value per token of each completion, (N, C); 0 in the padding."""
+    """Return one value per token of each completion, shape (N, C), with 0 in the padding."""
     mask = batch["completion_mask"]  # (N, C)
     values = torch.zeros(mask.shape, dtype=dtype)
     lengths = mask.sum(dim=1).tolist()
@@ -75,20 +75,22 @@ def _per_token(
 
 
 class AdaptiveClippingTrainer(LengthGroupedTrainer):
-    """TRL's GRPOTrainer with an upper clip bound per trajectory, and with the clip's effect in the log.
+    """TRL's GRPOTrainer with one upper clip bound per trajectory; it also logs the effect of clipping.
 
-    Two shares of the completions' tokens join TRL's metrics, both over all optimisation steps of a generated batch:
-    `clip/above_fixed`, with positive advantage and a ratio above 1 + 0.2, and `clip/freed`, those of them whose ratio
-    is at most 1 + eps(tau): the fixed bound would take their gradient, the adaptive one leaves it.
+    It adds two metrics to TRL's log. Both are shares of the completions' tokens over all optimisation steps of a
+    generated batch. `clip/above_fixed` counts tokens with positive advantage and a ratio above 1 + 0.2. `clip/freed`
+    counts those of them whose ratio is at most 1 + eps(tau): the fixed bound would remove their gradient, and the
+    adaptive bound keeps it.
 
     Args:
-        feature_tokens: For a completion's tokens, which of them name important features.
-        adaptive: Whether the bound depends on the entropy; if not, the loss is TRL's own, with the `epsilon` and
+        feature_tokens: Maps a completion's tokens to flags: which of them name important features.
+        adaptive: Whether the bound depends on the entropy. If not, the loss is TRL's own, with the `epsilon` and
             `epsilon_high` of its configuration.
-        token_weights: For a completion's tokens, their weights; they are divided by their mean. None weighs all alike.
+        token_weights: Maps a completion's tokens to weights, which are then divided by their mean. None gives all
+            tokens the same weight.
 
     Raises:
-        ValueError: The bound is adaptive and a single optimisation step follows each generated batch.
+        ValueError: The bound is adaptive and only one optimisation step follows each generated batch.
     """
 
     def __init__(
@@ -126,11 +128,13 @@ class AdaptiveClippingTrainer(LengthGroupedTrainer):
         return output
 
     def _upper_bounds(self, batch: dict[str, Any], entropies: torch.Tensor) -> torch.Tensor:
-        """eps(tau) of this process's completions, (N, 1), on the scale of all processes' completions.
+        """Compute eps(tau) for this process's completions, shape (N, 1).
+
+        The scale runs from the smallest to the largest mean entropy of all processes' completions.
 
         Args:
             batch: `completion_ids` and `completion_mask`, both (N, C).
-            entropies: Entropy of the sampling policy before each token, (N, C).
+            entropies: Entropy of the sampling policy's prediction of each token, (N, C).
         """
         features = _per_token(self._feature_tokens, batch, entropies.dtype)  # (N, C)
         mean_entropy = (entropies * features).sum(dim=1) / features.sum(dim=1)  # (N,), 0 / 0 = NaN
@@ -161,7 +165,7 @@ class AdaptiveClippingTrainer(LengthGroupedTrainer):
         return loss
 
     def _log_clipping(self, inputs: dict[str, Any]) -> None:
-        """Notes the shares of tokens on which the bounds act, for the loss just computed."""
+        """Log the shares of tokens on which the bounds act, for the loss just computed."""
         assert self._first_pass is not None
         log_p = self._first_pass[0]  # (B, C); TRL's loss keeps its ratios to itself
         ratio = (log_p - inputs.get("old_per_token_logps", log_p)).exp()

@@ -1,24 +1,24 @@
 """`sft`: supervised fine-tuning of the base policy on the answer alone, without reasoning, search or expert.
 
-The baseline that shows whether Stage I of EAG-RL (`trajectory_distillation`) adds anything to plain supervision. The
-completion to learn is the answer of the style `vanilla`, at the level of `ANSWER_LEVELS` nearest the label.
+This baseline shows whether Stage I of EAG-RL (`trajectory_distillation`) adds anything to plain supervision. The
+completion to learn is the answer in the style `vanilla`, at the level of `ANSWER_LEVELS` nearest the label.
 
-With equal parameters these are equal to Stage I's:
+Given the same parameters, these match Stage I:
 1. The cases: the same draw from the same training cases, and so the same records.
-2. The trainer and its settings: optimisation steps, examples per step, learning rate and its course, token weights. The
-   number of answers that are learnt is therefore the same, and so, up to which cases a step draws and one line that
-   names the format, are the tokens of the prompts.
-3. The classes' shares, if `balance` is.
+2. The trainer and its settings: optimisation steps, examples per step, learning-rate schedule, token weights. So both
+   learn the same number of answers. The prompt tokens are also the same, except for which cases a step draws and one
+   line that names the format.
+3. The class shares, if `balance` is the same.
 
-And these are not:
-1. The completions are shorter: the answer and its tags, where Stage I's trajectories also hold steps and features.
-2. The answer's share in the loss is larger. Each step's loss is divided by the sum of its tokens' weights (see
-   `sft_training`), so that what counts is a token's weight beside those of its completion. With the tokenizer of `tiny`
-   an answer is one token of weight 30 beside 3 of weight 1 here (91 % of the loss), and beside about 40 in Stage I
-   (about 43 %). This favours this baseline, if anything: all of its gradient is about the label.
-3. Each case is learnt with one text. In Stage I it has up to `top_k`, and a case has none if the search found no answer
-   that could be read or none above the thresholds of the reward.
-4. The answers are 0.05 and 0.95. In Stage I they are what the policy wrote and the reward preferred.
+These differ:
+1. The completions are shorter: only the answer and its tags. Stage I's trajectories also contain steps and features.
+2. The answer has a larger share in the loss. Each step's loss is divided by the sum of its tokens' weights (see
+   `sft_training`), so a token's weight counts relative to the rest of its completion. With the tokenizer of `tiny`,
+   an answer is one token of weight 30, next to 3 tokens of weight 1 here (91 % of the loss) and about 40 in Stage I
+   (about 43 %). If anything, this favours the baseline: all of its gradient is about the label.
+3. Each case has exactly one text. In Stage I it has up to `top_k`, or none if the search found no readable answer or
+   none above the reward thresholds.
+4. The answers are 0.05 and 0.95. In Stage I the policy wrote them and the reward selected them.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class AnswerSupervision:
     traits = MethodTraits(reads="text")
 
     class Params(StrictParams):
-        """What is learnt, and how. What has a namesake in `trajectory_distillation` means the same.
+        """Parameters. Those that `trajectory_distillation` has as well mean the same there.
 
         Attributes:
-            max_training_cases: Learn from at most so many training cases, half of them positive if there are enough;
-                None for all.
+            max_training_cases: Maximum number of training cases, half of them positive if there are enough; None uses
+                all.
             balance: Repeat the rarer class's answers until both classes have equally many.
-            sft: How the policy learns.
-            max_new_tokens: Bound on the tokens of one answer in prediction.
+            sft: Parameters of supervised fine-tuning.
+            max_new_tokens: Maximum number of tokens of one answer in prediction.
         """
 
         max_training_cases: int | None = Field(default=None, ge=2)
@@ -76,7 +76,7 @@ class AnswerSupervision:
         self.params = params
 
     def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
-        """The fine-tuned policy and the record text."""
+        """Declare the fine-tuned policy and the record text."""
         policy, record_text = plan.policy(), plan.record_text()
         fine_tuned = plan.stage(
             kind="sft",
@@ -88,12 +88,12 @@ class AnswerSupervision:
         return {"policy": fine_tuned, "record_text": record_text}
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
-        """The trained policy's answers, read in the benchmark's answer mode."""
+        """Answer with the trained policy, in the benchmark's answer mode."""
         return answer_with_policy(cases, run, _STYLE, self.params.max_new_tokens)
 
 
 def fine_tune_on_answers(run: StageRun) -> None:
-    """Stage `sft` on answers alone.
+    """Run the stage `sft` on answers alone.
 
     Params: `max_training_cases`, `balance`, `sft`. Inputs: `training`, `policy`, `record_text`.
     """
@@ -103,7 +103,7 @@ def fine_tune_on_answers(run: StageRun) -> None:
 
 
 def supervised_answers(data: LabelledCases) -> list[SelectedTrajectory]:
-    """The text to learn for each case: the answer at the level nearest its label."""
+    """Write the text to learn for each case: the answer at the level nearest its label."""
     levels = [float(level) for level in ANSWER_LEVELS]
     nearest = {label: min(levels, key=lambda level: abs(level - label)) for label in (0, 1)}
     return [

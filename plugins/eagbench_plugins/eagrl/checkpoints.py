@@ -1,4 +1,4 @@
-"""The checkpoint that a killed training goes on from."""
+"""Find the checkpoint from which an interrupted training resumes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _WRITTEN_LAST = "trainer_state.json"
 
 
 def last_complete_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that a transformers trainer finished writing; None if there is none.
+    """Find the newest checkpoint that a transformers trainer finished writing; None if there is none.
 
-    A trainer writes into the folder that bears the checkpoint's final name, so a kill while it saves leaves a part of
-    one there, from which it can't go on. Such a part is removed.
+    A trainer writes directly into the checkpoint's final folder, so a kill during saving leaves a partial checkpoint
+    that can't be resumed. This function deletes partial checkpoints.
 
     Args:
         folder: The trainer's output folder.

@@ -1,4 +1,4 @@
-"""`curves.jsonl` and `summary.json` of Stage II: what went on in training, batch by batch, and in total."""
+"""Write `curves.jsonl` (training metrics per batch) and `summary.json` (their summary) of Stage II."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _LEAST_CLIPPED = 0.01
 
 
 def write_curves(log: Sequence[Mapping[str, Any]], steps_per_batch: int, path: Path) -> list[dict[str, Any]]:
-    """Writes and returns one line per generated batch.
+    """Write and return one line per generated batch.
 
     Args:
         log: The trainer's log history.
         steps_per_batch: Optimisation steps that follow each generated batch.
-        path: The file.
+        path: The file to write.
     """
     lines = []
     for entry in log:
@@ -58,17 +58,17 @@ def write_curves(log: Sequence[Mapping[str, Any]], steps_per_batch: int, path: P
 
 
 def summarise_curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The training in a few numbers.
+    """Summarise the training in a few numbers.
 
     Args:
-        lines: Those of curves.jsonl, at least one.
+        lines: The lines of curves.jsonl, at least one.
 
     Returns:
         `generated_batches`; the means over them of `clip_above_fixed`, `clip_freed`, `clip_high`, `clip_low`,
         `groups_without_spread` and `groups_resampled`; `entropy_first` and `entropy_last` of the first and last batch;
         `kl_last` (None where it was not measured); `reward_first` and `reward_last`, means over the first and last
-        third of the batches; and `clipping_void`, whether so few tokens passed the fixed bound that an ablation of the
-        adaptive one means nothing.
+        third of the batches; and `clipping_void`, which is true if too few tokens exceeded the fixed bound for an
+        ablation of the adaptive bound to mean anything.
     """
     third = -(-len(lines) // 3)
     averaged = ("clip_above_fixed", "clip_freed", "clip_high", "clip_low", "groups_without_spread", "groups_resampled")

@@ -1,4 +1,4 @@
-"""Which trajectories become the set that supervised fine-tuning learns from."""
+"""Select the trajectories that supervised fine-tuning learns from."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from eagbench.api import StrictParams
 
 
 class Selection(StrictParams):
-    """Rules of the selection.
+    """Selection rules.
 
     Attributes:
-        top_k: Most trajectories per case, the best by total reward; the same text counts once.
+        top_k: Maximum number of trajectories per case, the best by total reward; duplicate texts count once.
         balance: Repeat the trajectories of the rarer class, in turn, until both classes have equally many.
-        minimum_reward_positive: Least total reward of a trajectory of a positive case; None takes any.
+        minimum_reward_positive: Minimum total reward of a trajectory of a positive case; None accepts any.
         minimum_reward_negative: The same for a negative case.
     """
 
@@ -29,7 +29,7 @@ class Selection(StrictParams):
 
 @dataclass(frozen=True, slots=True)
 class SelectedTrajectory:
-    """A text to learn, and whose it is."""
+    """A text to learn, with its case, label and answered probability."""
 
     case_id: str
     label: int
@@ -38,14 +38,14 @@ class SelectedTrajectory:
 
 
 def select(found: Sequence[Mapping[str, Any]], label: Mapping[str, int], rules: Selection) -> list[SelectedTrajectory]:
-    """The trajectories to learn from, in the order of the cases; repeats of the rarer class come last.
+    """Select the trajectories to learn from, in the order of the cases; repeats of the rarer class come last.
 
-    An answer that can't be read is never selected.
+    An unparsed answer is never selected.
 
     Args:
         found: Lines of `trajectories.jsonl`.
         label: Label by case id.
-        rules: The rules.
+        rules: The selection rules.
     """
     least = {0: rules.minimum_reward_negative, 1: rules.minimum_reward_positive}
     chosen: list[SelectedTrajectory] = []
@@ -62,7 +62,7 @@ def select(found: Sequence[Mapping[str, Any]], label: Mapping[str, int], rules: 
 
 
 def balanced(chosen: Sequence[SelectedTrajectory]) -> list[SelectedTrajectory]:
-    """The same, and after them repeats of the rarer class, in turn, until both classes have equally many."""
+    """Append repeats of the rarer class, in turn, until both classes have equally many."""
     by_label = {value: [item for item in chosen if item.label == value] for value in (0, 1)}
     rarer, commoner = sorted(by_label.values(), key=len)
     missing = len(commoner) - len(rarer) if rarer else 0

@@ -1,15 +1,15 @@
-"""Dynamic sampling (DAPO; Yu et al., arXiv 2503.14476, section 3.2): groups without spread give way to other cases.
+"""Dynamic sampling (DAPO; Yu et al., arXiv 2503.14476, section 3.2): replace groups without spread by other cases.
 
-Where all rewards of a group are equal, all its advantages are 0 and its trajectories teach nothing. DAPO samples other
+If all rewards of a group are equal, all its advantages are 0 and the policy learns nothing from it. DAPO samples other
 prompts until the batch is full of groups whose rewards differ.
 
 Departures from DAPO:
-1. The rounds are bounded. What still has no spread after them stays in the batch.
-2. The case that takes a place is of the same class as the one that held it, so that the batch keeps its share of
-   positive cases.
+1. The number of rounds is bounded. A group that still has no spread after the last round stays in the batch.
+2. A replacement case has the same class as the case it replaces, so the batch keeps its share of positive cases.
 
-TRL's code is not copied: the batch is sampled here first, round by round, and TRL is then given the rows and the texts
-that remained and does everything else as ever. Its log is about those; `generated_tokens` counts the rest as well.
+TRL's code is not copied. This module samples the batch first, round by round, and hands TRL the remaining rows and
+texts; TRL does the rest as usual. Its log describes the remaining groups only, except that `generated_tokens` also
+counts the rejected ones.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _NO_SPREAD = 1e-6
 
 
 class DynamicSamplingTrainer(AdaptiveClippingTrainer):
-    """The trainer of Stage II with resampling of groups without spread, and with the tokens it wrote in the log.
+    """The Stage II trainer with resampling of groups without spread.
 
-    Two metrics join the log: `generated_tokens`, of rejected groups as well, and `groups_resampled`, the share of the
-    batch's groups whose first case was replaced.
+    It adds two metrics to the log: `generated_tokens`, which includes rejected groups, and `groups_resampled`, the
+    share of the batch's groups whose original case was replaced.
 
     Args:
-        resample_rounds: How often groups without spread are replaced, at most; with 0 no group is.
-        reserve: For a batch's rows, one per group, the rows that may take their places: asked with the row of a group,
-            it returns another row, or None if there is none left. It must be a function of the batch, so that a
-            training that goes on from a checkpoint takes the same.
+        resample_rounds: Maximum number of rounds that replace groups without spread; 0 replaces none.
+        reserve: Takes a batch's rows, one per group, and returns a function. Given a group's row, that function returns
+            a replacement row, or None if there is none left. `reserve` must depend on the batch only, so that a
+            training resumed from a checkpoint draws the same replacements.
 
     Raises:
-        ValueError: Groups are to be replaced in a training of several processes, which may share a group.
+        ValueError: Resampling is on and training runs in several processes, which may share a group.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class DynamicSamplingTrainer(AdaptiveClippingTrainer):
         return result
 
     def _sample(self, inputs: Sequence[Row]) -> tuple[list[Row], list[list[int]], float]:
-        """Rows and completions of a batch, N of each, after the last round; and the share of groups replaced."""
+        """Sample a batch; return its N rows and completions after the last round, and the share of groups replaced."""
         size = self.num_generations
         groups = dict(enumerate(inputs[::size]))
         instead_of = self._reserve(list(groups.values()))
@@ -99,7 +99,7 @@ class DynamicSamplingTrainer(AdaptiveClippingTrainer):
         return rows, [tokens for group in groups for tokens in written[group]], len(resampled) / len(groups)
 
     def _write(self, groups: Mapping[int, Row]) -> tuple[dict[int, list[list[int]]], list[int]]:
-        """The completions of each group, and the groups whose rewards do not differ."""
+        """Generate each group's completions; return them by group, and the groups whose rewards do not differ."""
         size = self.num_generations
         rows = [dict(row) for row in groups.values() for _ in range(size)]
         prompts = [row["prompt"] for row in rows]

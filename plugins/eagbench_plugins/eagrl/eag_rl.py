@@ -1,20 +1,20 @@
 """`eag_rl`: reasoning with expert attention guidance (EAG-RL; Fang et al., arXiv 2508.13579).
 
 Stage I is `trajectory_distillation`: a search guided by a cross-fitted expert, then supervised fine-tuning. Stage II
-samples groups of trajectories from that policy and optimises it with the same reward and entropy-aware adaptive
-up-clipping (`adaptive_clipping`). At prediction time there is no expert: the policy answers as `prompt` does.
+samples groups of trajectories from that policy. It optimises the policy with the same reward and with entropy-aware
+adaptive up-clipping (`adaptive_clipping`). Prediction uses no expert: the policy answers as in the method `prompt`.
 
 Presets:
     `paper`: the paper's reward in both stages, advantages standardised within a group.
     `released_code`: the reward's weights in the released code.
-    `calibrated`: Stage I as in `paper`; in Stage II the proper and bounded reward 1 - (p - y)^2, and advantages that
-        are not standardised, since dividing by a group's standard deviation makes a policy overconfident on outcomes
-        that are left to chance (arXiv 2508.11800).
+    `calibrated`: Stage I as in `paper`; in Stage II the proper and bounded reward 1 - (p - y)^2, without standardising
+        the advantages. Dividing by a group's standard deviation makes a policy overconfident on stochastic outcomes
+        (arXiv 2508.11800).
 
 Ablations: `stage_one: false`; `policy_optimisation: null`; `reward: classification` with `search: mcts`;
 `policy_optimisation: {adaptive_clipping: false}`.
 
-Departures from the paper are numbered in `trajectory_distillation`, `rewards/eag` and `adaptive_clipping`.
+For the numbered departures from the paper, see `trajectory_distillation`, `rewards/eag` and `adaptive_clipping`.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class EAGRL(TwoStageMethod):
     name: ClassVar[str] = "eag_rl"
 
     class Params(TwoStages):
-        """Both stages.
+        """Parameters of both stages.
 
         Attributes:
-            preset: `paper`, `released_code` or `calibrated`; what is given beside it counts more.
+            preset: `paper`, `released_code` or `calibrated`; parameters given explicitly override it.
         """
 
         preset: Literal["paper", "released_code", "calibrated"] = "paper"

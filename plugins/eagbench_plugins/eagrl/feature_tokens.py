@@ -1,4 +1,4 @@
-"""Which tokens of a completion name the important features, and which are its answer."""
+"""Find the tokens of a completion that name the important features, and those of its answer."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ _SEPARATORS = " \t\r\n\f\v,;"
 
 
 def feature_token_mask(tokenizer: Any, tokens: Sequence[int], style: Style) -> list[bool]:
-    """For each token whether it belongs to a listed feature; separators between features do not.
+    """Flag the tokens that belong to a listed feature, without the separators between features.
 
     Args:
         tokenizer: A transformers tokenizer.
         tokens: The completion, without padding.
-        style: Its format; a style without a list of features gives no token.
+        style: Its format; for a style without a list of features all flags are False.
     """
     return _tokens_after(_OPEN, tokenizer, tokens, style) if style.cites_features else [False] * len(tokens)
 
 
 def answer_token_mask(tokenizer: Any, tokens: Sequence[int], style: Style) -> list[bool]:
-    """For each token whether it belongs to the answer between the style's answer tags."""
+    """Flag the tokens of the answer between the style's answer tags."""
     return _tokens_after(style.answer_open, tokenizer, tokens, style)
 
 
 def _tokens_after(opening: str, tokenizer: Any, tokens: Sequence[int], style: Style) -> list[bool]:
-    """For each token whether it holds more than separators of what stands between an opening tag and the next tag.
+    """Flag the tokens between an opening tag and the next tag, except those that hold separators only.
 
-    The text of a completion is decoded and not encoded again, since a policy may write a word in other tokens than the
-    tokenizer would. Where a token ends is found as the length of the text up to it.
+    The completion is only decoded, never encoded again, because a policy may split a word into other tokens than the
+    tokenizer would. A token's end position is the length of the text decoded up to and including it.
     """
 
     def text_up_to(n: int) -> str:

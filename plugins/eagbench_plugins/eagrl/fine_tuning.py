@@ -1,4 +1,4 @@
-"""Supervised fine-tuning as a benchmark asks for it."""
+"""Parameters of supervised fine-tuning in a benchmark file."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from eagbench_plugins.eagrl.lora import LoRA
 
 
 class FineTuning(StrictParams):
-    """How the policy learns from what it is given to write. The defaults suit the policy `tiny`.
+    """Parameters of supervised fine-tuning. The defaults suit the policy `tiny`.
 
     Attributes:
         steps: Optimisation steps.
         learning_rate: Peak learning rate (AdamW, linear warm-up over a tenth of the steps, linear decay).
         batch_size: Examples per step.
-        accumulate: Parts into which a batch is divided to save memory.
-        answer_weight: Weight of each token of the probability in the loss, all others weighing 1. The answer is one
-            token in forty; with 1, as in the paper, the label hardly reaches the gradient of a small policy.
+        accumulate: Number of parts that a batch is split into to save memory (gradient accumulation).
+        answer_weight: Weight of each token of the probability in the loss; all other tokens have weight 1. The answer
+            is one token in forty; with 1, as in the paper, the label hardly reaches the gradient of a small policy.
         weight_decay: AdamW's weight decay.
-        activation_checkpointing: Compute activations again in the backward pass, to save memory.
-        checkpoint_every: Steps between checkpoints, from which a killed training goes on.
+        activation_checkpointing: Recompute activations in the backward pass, to save memory.
+        checkpoint_every: Steps between checkpoints, from which an interrupted training resumes.
         lora: Train adapters only; None trains all weights.
     """
 

@@ -1,6 +1,6 @@
-"""`grpo` and `dapo`: Stage I of EAG-RL followed by a policy optimisation without its adaptive clipping.
+"""`grpo` and `dapo`: Stage I of EAG-RL followed by policy optimisation without its adaptive clipping.
 
-They differ from each other, and from `eag_rl`, in what is listed here and in nothing else:
+They differ from each other and from `eag_rl` only in the following:
 
     ==================  ============================  ===========================  ==================
                         eag_rl (paper)                grpo (arXiv 2402.03300)      dapo (2503.14476)
@@ -9,17 +9,17 @@ They differ from each other, and from `eag_rl`, in what is listed here and in no
     mean of the loss    per trajectory, then over     per trajectory, then over    over all tokens
                         trajectories                  trajectories
     KL penalty          beta                          beta                         none
-    truncated answers   count                         count                        are left out
-    groups without      stay                          stay                         other cases take their
-    spread                                                                         place, 3 rounds at most
+    truncated answers   kept                          kept                         left out
+    groups without      kept                          kept                         replaced by other
+    spread                                                                         cases, up to 3 rounds
     ==================  ============================  ===========================  ==================
 
-In all three the advantage is the reward minus the group's mean over its standard deviation.
+In all three, the advantage is the reward minus the group's mean, divided by the group's standard deviation.
 
 Departures from DAPO:
-1. Its dynamic sampling goes on until the batch is full of groups whose rewards differ; here it ends after three rounds,
-   and groups that still have no spread stay, with advantages of 0 (see `dynamic_sampling`).
-2. Its soft penalty for answers near the length limit is not added to the reward: truncated answers are left out.
+1. DAPO samples until the batch is full of groups whose rewards differ. Here sampling ends after three rounds, and
+   groups that still have no spread stay, with advantages of 0 (see `dynamic_sampling`).
+2. DAPO's soft penalty for answers near the length limit is not added to the reward; truncated answers are left out.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _DAPO: Mapping[str, Any] = {
 
 
 class GRPO(TwoStageMethod):
-    """Group relative policy optimisation from Stage I's policy."""
+    """Group relative policy optimisation, starting from the Stage I policy."""
 
     name: ClassVar[str] = "grpo"
 
     class Params(TwoStages):
-        """Both stages."""
+        """Parameters of both stages."""
 
         @model_validator(mode="before")
         @classmethod
@@ -61,12 +61,12 @@ class GRPO(TwoStageMethod):
 
 
 class DAPO(TwoStageMethod):
-    """Decoupled clip and dynamic sampling policy optimisation from Stage I's policy."""
+    """Decoupled clip and dynamic sampling policy optimisation, starting from the Stage I policy."""
 
     name: ClassVar[str] = "dapo"
 
     class Params(TwoStages):
-        """Both stages."""
+        """Parameters of both stages."""
 
         @model_validator(mode="before")
         @classmethod

@@ -1,9 +1,9 @@
-"""An append-only journal per case of what a model wrote, so that an interrupted search goes on inside its trees.
+"""An append-only journal per case of the model's answers, so that an interrupted search can resume inside its trees.
 
-A search is a function of its arguments and of what the model writes. To continue one, it is run again on the journals:
-each case's file is what the model answered for it, in order, and is followed line by line, to the letter. A call that
-all its cases hold is not made again. The first one that some case lacks is where the search goes on: it is asked for as
-a whole, so that a resumed search makes its calls with the very batches of an unbroken one.
+A search depends only on its arguments and on what the model writes. To resume it, run it again on the journals. Each
+case's file lists the model's answers for that case in order, and the search replays it line by line, verbatim. A call
+is skipped if the journals of all its cases hold the answer. At the first call that some case lacks, the search resumes:
+it makes the whole call, so that a resumed search sends the same batches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from eagbench.api import FloatArray, Generation, LanguageModel, Sampling, Search
 
 
 class JournaledModel:
-    """A language model that notes its answers case by case, and repeats those that it finds noted.
+    """A language model that records its answers case by case and replays the recorded ones.
 
-    A prompt belongs to the case whose prompt it begins with (a judgement of a step begins so, too). Cases with equal
-    prompts share the journal of the first of them; a prompt that begins with no case's is noted with the first case.
+    A prompt belongs to the case whose own prompt it starts with (this also holds for prompts that judge a step). Cases
+    with equal prompts share the journal of the first of them. A prompt that starts with no case's prompt is recorded
+    with the first case.
 
     Args:
         model: The model.
         tasks: The cases that are searched together.
-        folder: Holds the journals, one file per case; made if need be.
+        folder: Holds the journals, one file per case; created if needed.
 
     Attributes:
-        replayed: Calls answered from the journals so far.
+        replayed: Number of calls answered from the journals so far.
     """
 
     def __init__(self, model: LanguageModel, tasks: Sequence[SearchTask], folder: Path) -> None:
@@ -46,7 +47,7 @@ class JournaledModel:
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
     ) -> list[Generation]:
-        """What the model writes, or wrote."""
+        """Generate texts with the model, or replay them from the journals."""
         begun = [""] * len(prompts) if written is None else written
         question = ["generate", dataclasses.asdict(sampling), seed]
 
@@ -58,7 +59,7 @@ class JournaledModel:
     def continuation_probabilities(
         self, prompts: Sequence[str], written: Sequence[str], candidates: Sequence[str]
     ) -> FloatArray:
-        """What the model gives, or gave. Shape (len(prompts), len(candidates))."""
+        """Compute the probabilities with the model, or replay them. Shape (len(prompts), len(candidates))."""
         question = ["continuation", list(candidates)]
 
         def ask() -> list[Any]:
@@ -70,7 +71,7 @@ class JournaledModel:
     def _answers(
         self, prompts: Sequence[str], written: Sequence[str], question: Any, ask: Callable[[], list[Any]]
     ) -> list[Any]:
-        """One answer per prompt: from the journals where they hold it, else from the model, which is then noted."""
+        """Return one answer per prompt: from the journals if they hold them all, else from the model, then recorded."""
         rows: dict[int, list[int]] = defaultdict(list)  # case -> positions in the call
         for row, prompt in enumerate(prompts):
             rows[self._case_of(prompt)].append(row)
@@ -98,17 +99,17 @@ class JournaledModel:
 
 
 class _CaseJournal:
-    """One case's file and the place that the search has reached in it. The file is open only while a line is added."""
+    """One case's file and the search's position in it. The file is open only while a line is added."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._ahead = deque(_read(path))
 
     def follow(self, key: str) -> list[Any] | None:
-        """The answers of the next line; None at the end.
+        """Return the answers of the next line; None at the end.
 
         Raises:
-            ValueError: The next line answers something else: the search is no function of its arguments.
+            ValueError: The next line answers another question, so the search does not depend on its arguments alone.
         """
         if not self._ahead:
             return None
@@ -120,13 +121,13 @@ class _CaseJournal:
         return answers
 
     def add(self, key: str, answers: list[Any]) -> None:
-        """Adds a line."""
+        """Append a line."""
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps([key, answers], ensure_ascii=False) + "\n")
 
 
 def journal_path(folder: Path, case_id: str) -> Path:
-    """Where a case's journal lies: the hash of its id, which may hold any character."""
+    """Return the path of a case's journal, named by a hash because case ids may contain any character."""
     return folder / f"{hashlib.sha256(case_id.encode()).hexdigest()[:32]}.jsonl"
 
 
@@ -135,7 +136,7 @@ def _key(value: Any) -> str:
 
 
 def _read(path: Path) -> list[Any]:
-    """The complete lines; a last one cut short by a kill is removed."""
+    """Read the complete lines, and remove a last line that was cut short by a kill."""
     if not path.exists():
         return []
     content = path.read_bytes()

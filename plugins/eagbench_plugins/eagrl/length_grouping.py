@@ -1,9 +1,9 @@
-"""Log-probabilities of a batch without most of its padding; imported late, for it imports torch and TRL.
+"""Compute log-probabilities of a batch without most of its padding. Imported late, because it imports torch and TRL.
 
-TRL pads every part of a generated batch to the batch's longest prompt and longest completion. Completions differ much
-in length: half of the work is done on padding. Here the rows are sorted by length, go through the model in groups, each
-cut to its own longest, and come back in their order. A row's log-probabilities do not depend on its neighbours, so the
-loss is the same.
+TRL pads every part of a generated batch to the batch's longest prompt and longest completion. Completion lengths vary
+a lot, so half of the compute is spent on padding. This module sorts the rows by length and runs them through the model
+in groups, each cut to its own longest row; then it restores the order. A row's log-probabilities do not depend on the
+other rows, so the loss is the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _GROUP = 8
 
 
 class LengthGroupedTrainer(GRPOTrainer):  # type: ignore[misc]
-    """TRL's GRPOTrainer for texts, faster where lengths differ."""
+    """TRL's GRPOTrainer for text-only models, faster when lengths differ."""
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -35,15 +35,19 @@ class LengthGroupedTrainer(GRPOTrainer):  # type: ignore[misc]
         batch_size: int | None = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """TRL's own, group by group: log-probabilities and entropies (B, C), auxiliary loss of a mixture of experts.
+        """Call TRL's method group by group.
 
         Args:
             model: The model.
             input_ids: Prompts, padded on the left, and completions, padded on the right, (B, P + C).
             attention_mask: Their mask, (B, P + C).
             logits_to_keep: C.
-            batch_size: Most rows that may go through the model together.
-            kwargs: What else TRL passes on.
+            batch_size: Maximum number of rows that go through the model together.
+            kwargs: Other arguments that TRL passes on.
+
+        Returns:
+            Log-probabilities (B, C), entropies (B, C), and the auxiliary loss of a mixture of experts. Entropies and
+            auxiliary loss are None where TRL's method gives None.
         """
         order = attention_mask.sum(dim=1).argsort(stable=True)
         results = []

@@ -10,11 +10,11 @@ from eagbench.api import StrictParams
 
 
 class LoRA(StrictParams):
-    """Low-rank adapters on every linear layer, merged into the weights when training is done.
+    """Low-rank adapters on every linear layer, merged into the weights after training.
 
     Attributes:
         rank: Rank of the adapters.
-        alpha: Their scale; the update is multiplied by alpha / rank.
+        alpha: Scale of the adapters; the update is multiplied by alpha / rank.
         dropout: Dropout before the adapters.
     """
 
@@ -24,7 +24,7 @@ class LoRA(StrictParams):
 
 
 def peft_config(lora: LoRA | None) -> Any:
-    """What a TRL trainer takes as `peft_config`; None trains all weights."""
+    """Build the `peft_config` of a TRL trainer; None trains all weights."""
     if lora is None:
         return None
     from peft import LoraConfig

@@ -1,4 +1,4 @@
-"""Policy optimisation as a benchmark asks for it, and the cases whose answers it judges."""
+"""Parameters of policy optimisation in a benchmark file, and the cases whose answers it judges."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from eagbench_plugins.eagrl.lora import LoRA
 
 
 class Optimisation(StrictParams):
-    """How the policy learns from its own trajectories. The defaults suit the policy `tiny`.
+    """Parameters of policy optimisation. The defaults suit the policy `tiny`.
 
     Attributes:
         steps: Generated batches. Each is followed by `passes` x `mini_batches` optimisation steps.
@@ -32,23 +32,23 @@ class Optimisation(StrictParams):
         group_size: Trajectories per case (G).
         passes: Passes over each generated batch.
         mini_batches: Optimisation steps per pass.
-        accumulate: Parts into which a mini-batch is divided to save memory.
+        accumulate: Number of parts that a mini-batch is split into to save memory (gradient accumulation).
         learning_rate: Learning rate (AdamW, constant).
-        beta: Weight of the KL divergence from the policy that training began with; with 0 it is not measured.
+        beta: Weight of the KL divergence from the initial policy; with 0 it is not measured.
         temperature: Temperature of the sampled trajectories.
         loss: `grpo`, the mean over trajectories of the mean over their tokens, or `dapo`, the mean over all tokens.
-        adaptive_clipping: Up-clipping by the entropy of the feature tokens, in [0.2, 0.4].
+        adaptive_clipping: Set the upper clip bound by the entropy of the feature tokens, in [0.2, 0.4].
         epsilon_high: Upper clip bound without adaptive clipping; the lower one is 0.2.
         standardise_advantages: Divide a group's advantages by its standard deviation.
-        answer_weight: Weight of the answer's tokens in the loss, all others weighing 1 (the weights are divided by
-            their mean); 1 is the paper's loss. See the parameter of the same name of Stage I.
+        answer_weight: Weight of the answer's tokens in the loss; all other tokens have weight 1 (the weights are
+            divided by their mean). 1 is the paper's loss. See the Stage I parameter of the same name.
         drop_truncated: Learn nothing from a trajectory that was cut at `max_new_tokens`.
-        resample_rounds: How often, at most, groups whose rewards do not differ are replaced by those of other cases of
-            the same class (dynamic sampling); 0 leaves them in.
-        balance: Half of the cases of each generated batch are positive; else cases come as often as they occur.
-        max_gradient_norm: Gradients are scaled down to this norm.
-        activation_checkpointing: Compute activations again in the backward pass, to save memory.
-        checkpoint_every: Generated batches between checkpoints, from which a killed training goes on.
+        resample_rounds: Maximum number of rounds that replace groups whose rewards do not differ by those of other
+            cases of the same class (dynamic sampling); 0 leaves them in.
+        balance: Make half of the cases of each generated batch positive; otherwise they follow the training prevalence.
+        max_gradient_norm: Scale gradients down to this norm.
+        activation_checkpointing: Recompute activations in the backward pass, to save memory.
+        checkpoint_every: Generated batches between checkpoints, from which an interrupted training resumes.
         lora: Train adapters only; None trains all weights.
     """
 
@@ -76,7 +76,7 @@ class Optimisation(StrictParams):
 
     @property
     def steps_per_batch(self) -> int:
-        """Optimisation steps that follow each generated batch."""
+        """Number of optimisation steps after each generated batch."""
         return self.passes * self.mini_batches
 
     @model_validator(mode="after")
@@ -108,14 +108,14 @@ class Optimisation(StrictParams):
 
 @dataclass(frozen=True, slots=True)
 class JudgedCase:
-    """A training case, what is asked of the policy, and how its answer is judged.
+    """A training case, its prompt, and the means to judge the answer.
 
     Attributes:
         case: The case.
         label: Its label.
         prompt: The prompt.
-        feature_spans: Where each feature's text stands in the prompt.
-        salience: The cross-fitted expert's weight per feature, None if the method has no expert.
+        feature_spans: Character span of each feature's text in the prompt.
+        salience: The cross-fitted expert's weight per feature; None if the method has no expert.
         reward: The reward.
         style: The format of the answer.
         vocabulary: Names of the features.
@@ -131,18 +131,18 @@ class JudgedCase:
     vocabulary: FeatureVocabulary
 
     def read(self, text: str, tokens: int) -> Trajectory:
-        """The trajectory up to the end of its answer, as in prediction."""
+        """Read the trajectory up to the end of its answer, as in prediction."""
         end = text.find(self.style.answer_close)
         written = text if end < 0 else text[: end + len(self.style.answer_close)]
         return read_answer(self.style, self.case, written, tokens, self.vocabulary)
 
     def judge(self, trajectory: Trajectory) -> Mapping[str, float]:
-        """The reward's parts."""
+        """Compute the reward's parts."""
         return self.reward(self.case, self.label, trajectory, self.salience)
 
 
 class Reserve:
-    """The cases that may take a place in one generated batch: all but its own, each once, in a shuffled order.
+    """The replacement cases for one generated batch: all cases outside it, each once, in a shuffled order.
 
     Args:
         labels: Label per case, (N,).
@@ -157,5 +157,5 @@ class Reserve:
         self._of_label = {label: iter(order[labels[order] == label].tolist()) for label in (0, 1)}
 
     def instead_of(self, position: int) -> int | None:
-        """The next case of the same class; None if there is none left."""
+        """Return the position of the next case of the same class; None if there is none left."""
         return next(self._of_label[int(self._labels[position])], None)

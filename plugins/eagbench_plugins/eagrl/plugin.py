@@ -1,4 +1,4 @@
-"""Registers the searches, rewards and methods of EAG-RL."""
+"""Register the searches, rewards and methods of EAG-RL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from eagbench_plugins.eagrl.trajectory_distillation import TrajectoryDistillatio
 
 @hookimpl
 def register_searches(register: Register) -> None:
-    """Registers `greedy`, `best_of_n`, `beam`, `mcts` and `expert_mcts`."""
+    """Register `greedy`, `best_of_n`, `beam`, `mcts` and `expert_mcts`."""
     register(Greedy)
     register(BestOfN)
     register(Beam)
@@ -30,7 +30,7 @@ def register_searches(register: Register) -> None:
 
 @hookimpl
 def register_rewards(register: Register) -> None:
-    """Registers `eag`, `classification`, `citation_jaccard`, `attention_mass` and `brier`."""
+    """Register `eag`, `classification`, `citation_jaccard`, `attention_mass` and `brier`."""
     register(EAGReward)
     register(ClassificationReward)
     register(CitationJaccardReward)
@@ -40,7 +40,7 @@ def register_rewards(register: Register) -> None:
 
 @hookimpl
 def register_methods(register: Register) -> None:
-    """Registers `sft`, `trajectory_distillation`, `eag_rl`, `grpo` and `dapo`."""
+    """Register `sft`, `trajectory_distillation`, `eag_rl`, `grpo` and `dapo`."""
     register(AnswerSupervision)
     register(TrajectoryDistillation)
     register(EAGRL)

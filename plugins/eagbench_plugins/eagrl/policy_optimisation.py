@@ -1,8 +1,9 @@
 """Stage `policy_optimisation`: the policy samples groups of trajectories on training cases and learns from the reward.
 
-The folder it writes is a policy folder: `policy.json`, the model's files and the tokenizer's, and beside them
-`curves.jsonl`, one line per generated batch, written while it trains, and `prior.json`, the share of positive cases in
-those batches, for the correction of the answers. `summary.json` says in a few numbers what the training did.
+The output is a policy folder (`policy.json` and the files of model and tokenizer) with three more files.
+`curves.jsonl` has one line per generated batch and is written during training. `prior.json` holds the share of positive
+cases in those batches, for the prior correction of the answers. `summary.json` summarises the training in a few
+numbers.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ TRL_VERSIONS = SpecifierSet(">=1.16,<1.17")
 
 
 def optimise_policy(run: StageRun) -> None:
-    """Trains and writes the policy folder.
+    """Train the policy and write the policy folder.
 
     Params: `reward` (identity of the component), `style`, `max_new_tokens`, `max_training_cases`, `optimisation`.
     Inputs: `training`, `policy`, `record_text`, and `salience` if the method has an expert.
 
     Raises:
-        UserError: The version of TRL is not one that this was made for, or the policy's weights are not here.
+        UserError: The installed version of TRL is not supported, or the policy's weights are not on this machine.
     """
     check_trl()
     from eagbench_plugins.eagrl.policy_optimisation_training import train
@@ -56,7 +57,11 @@ def optimise_policy(run: StageRun) -> None:
 
 
 def check_trl() -> None:
-    """Refuses a version of TRL whose loss may not read the bounds that are set for it."""
+    """Refuse a version of TRL whose loss may ignore the clip bounds set here.
+
+    Raises:
+        UserError: The installed version is not in `TRL_VERSIONS`.
+    """
     version = importlib.metadata.version("trl")
     if version not in TRL_VERSIONS:
         raise UserError(
@@ -67,22 +72,22 @@ def check_trl() -> None:
 
 
 def case_order(labels: IntArray, steps: int, cases: int, *, balance: bool, seed: int) -> IntArray:
-    """Which cases each generated batch is about.
+    """Choose the cases of each generated batch.
 
-    Cases are taken in one shuffled order after another, so that none comes again before all others did.
+    Cases are drawn from one shuffled order after another, so that no case is used again before all others were used.
 
     Args:
         labels: Label per case, (N,).
         steps: Number of batches.
         cases: Cases per batch.
-        balance: Fill half of each batch from the positive cases, each class in shuffled orders of its own.
+        balance: Fill half of each batch with positive cases; each class then has its own shuffled orders.
         seed: Seed of the orders.
 
     Returns:
         Positions of cases, (steps, cases).
 
     Raises:
-        UserError: A batch has more cases than there are, or a class to balance has none.
+        UserError: There are too few cases, or too few of one class with `balance`, to fill a batch with different ones.
     """
     rng = np.random.default_rng([seed, 1])
     groups = [np.flatnonzero(labels == value) for value in (1, 0)] if balance else [np.arange(len(labels))]

@@ -1,8 +1,8 @@
-"""The training of Stage II with `DynamicSamplingTrainer`; imported late, for it imports torch and TRL.
+"""Stage II training with `DynamicSamplingTrainer`. Imported late, because it imports torch and TRL.
 
-A generated batch is `cases` x `group_size` trajectories. TRL's terms: `num_iterations` are the passes,
-`steps_per_generation` the parts of a generated batch that go through the model one after another, and
-`gradient_accumulation_steps` those of them that make one optimisation step.
+A generated batch is `cases` x `group_size` trajectories. In TRL's terms, `num_iterations` is the number of passes,
+`steps_per_generation` is the number of parts of a generated batch that go through the model one after another, and
+`gradient_accumulation_steps` is the number of those parts in one optimisation step.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ from trl import GRPOConfig  # noqa: E402
 
 
 def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, run: StageRun) -> None:
-    """Trains the policy of `run.inputs["policy"]`; writes model, tokenizer, curves and summary into `run.out`.
+    """Train the policy of `run.inputs["policy"]`; write model, tokenizer, curves and summary into `run.out`.
 
     Args:
-        judged: The cases, N of them.
+        judged: The N cases.
         order: Positions of the cases of each generated batch, (steps, cases).
-        params: How to train.
-        run: Folder, seed, progress; goes on from the last checkpoint in `run.checkpoints`.
+        params: Training parameters.
+        run: Output folder, seed and progress; training resumes from the last checkpoint in `run.checkpoints`.
 
     Raises:
-        UserError: The policy's weights are not here.
+        UserError: The policy's weights are not on this machine.
     """
     opened = open_trainable(run.inputs["policy"], "policy_optimisation")
     # Training changes the opened model in place, so the probe looks at the policy as it is at that moment.
@@ -125,14 +125,14 @@ def _config(params: Optimisation, run: StageRun, *, on_cpu: bool) -> Any:
 
 
 def _prompt(prompt: str, tokenizer: Any) -> Any:
-    """The prompt as TRL takes it: as a message if there is a chat template, which TRL then applies."""
+    """Convert the prompt to TRL's format: a message if there is a chat template, which TRL then applies."""
     return [{"role": "user", "content": prompt}] if tokenizer.chat_template else prompt
 
 
 def _reserve(
     judged: Sequence[JudgedCase], rows: Sequence[Row], seed: int
 ) -> Callable[[Sequence[Row]], Callable[[Row], Row | None]]:
-    """The rows that may take the places of a batch's rows."""
+    """Build the function that finds replacement rows for a batch (see `DynamicSamplingTrainer`)."""
     labels = np.array([case.label for case in judged])
 
     def of_batch(batch: Sequence[Row]) -> Callable[[Row], Row | None]:
@@ -148,7 +148,7 @@ def _reserve(
 
 
 def _token_weights(tokenizer: Any, style: Style, answer: float) -> Callable[[Sequence[int]], list[float]] | None:
-    """The weight of each token of a completion, None where all weigh alike."""
+    """Build the function that weights the tokens of a completion; None if all weights are equal."""
     if answer == 1:
         return None
     return lambda tokens: [answer if at else 1.0 for at in answer_token_mask(tokenizer, tokens, style)]
@@ -157,9 +157,9 @@ def _token_weights(tokenizer: Any, style: Style, answer: float) -> Callable[[Seq
 def _reward_function(
     judged: Sequence[JudgedCase], tokenizer: Any, probe: AttentionProbe | None = None
 ) -> Callable[..., list[float]]:
-    """The reward as TRL calls it; it also logs the parts, and how many answers could not be read.
+    """Build the reward function that TRL calls; it also logs the reward's parts and the rate of unparsed answers.
 
-    With a probe, the policy's attention is measured for all completions at once before they are judged.
+    With a probe, it first measures the policy's attention for all completions at once, then judges them.
     """
 
     def reward(
@@ -189,7 +189,7 @@ def _reward_function(
 def _with_attention(
     trajectories: Sequence[Trajectory], judged: Sequence[JudgedCase], probe: AttentionProbe
 ) -> list[Trajectory]:
-    """The trajectories with the policy's attention when it answered, where it answered."""
+    """Add the policy's attention during the answer to each trajectory that has an answer."""
     measured = measure_attention(
         probe,
         [case.prompt for case in judged],
@@ -201,7 +201,7 @@ def _with_attention(
 
 
 class _Curves(TrainerCallback):  # type: ignore[misc]
-    """Keeps curves.jsonl up to date while training goes on."""
+    """Keeps curves.jsonl up to date during training."""
 
     def __init__(self, run: StageRun, params: Optimisation) -> None:
         self._run = run

@@ -1,9 +1,9 @@
-"""TRL's fused head, applied to no more positions than are scored; imported late, for it imports torch and TRL.
+"""Apply TRL's fused head to the scored positions only. Imported late, because it imports torch and TRL.
 
-TRL's trainers ask the model for log-probabilities of labelled positions. Where there is Triton, its fused head projects
-those alone; elsewhere it projects every position, so that a compiler meets one shape only, and the prompt's results are
-thrown away. Nothing is compiled here, and a record is several times as long as what is written about it. TRL 1.16
-decides by a function of its own, which is another one for the time of a call.
+TRL's trainers need the log-probabilities of labelled positions. With Triton, TRL's fused head projects only those.
+Without Triton it projects every position, so that a compiler sees a single shape, and discards the prompt's results.
+eagbench compiles nothing, and a record is several times as long as the text written about it, so that work is wasted.
+TRL 1.16 decides with a function of its own; this module replaces that function during a call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trl.trainer import utils as trl_utils  # noqa: E402 - after transformers wa
 
 @contextmanager
 def only_scored_positions() -> Iterator[None]:
-    """Within it, a model with a fused head projects labelled positions only, on every device."""
+    """Make a model with a fused head project labelled positions only, on every device, within the context."""
     before = trl_utils._use_triton
     trl_utils._use_triton = lambda _device: True
     try:

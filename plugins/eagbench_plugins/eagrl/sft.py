@@ -1,8 +1,8 @@
 """Stage `sft`: supervised fine-tuning of the policy, on selected trajectories (or answers alone: `answer_supervision`).
 
-The folder it writes is a policy folder: `policy.json`, the model's files and the tokenizer's, and beside them
-`training.jsonl` (loss over the steps), `selected.json` (what was learnt from) and `prior.json` (its share of positive
-cases, for the correction of the answers).
+The output is a policy folder (`policy.json` and the files of model and tokenizer) with three more files:
+`training.jsonl` (loss over the steps), `selected.json` (summary of the training texts) and `prior.json` (their share of
+positive cases, for the prior correction of the answers).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from eagbench_plugins.eagrl.trajectories import read_trajectories
 
 
 def fine_tune(run: StageRun) -> None:
-    """Selects, trains, and writes the policy folder.
+    """Select the trajectories, train the policy, and write the policy folder.
 
     Params: `style`, `selection`, `sft`. Inputs: `training`, `trajectories`, `policy`, `record_text`.
 
     Raises:
-        UserError: Nothing, or one class only, is left to learn from.
+        UserError: No trajectories are left to learn from, or those of one class only.
     """
     data = run.inputs["training"].train
     label = dict(zip(data.cases.case_ids, data.labels.tolist(), strict=True))
@@ -53,13 +53,13 @@ def fine_tune(run: StageRun) -> None:
 
 
 def learn(selected: Sequence[SelectedTrajectory], data: LabelledCases, style: Style, run: StageRun) -> None:
-    """Trains the policy to write the selected texts, and writes the policy folder.
+    """Train the policy to write the selected texts, and write the policy folder.
 
     Args:
-        selected: What to learn, repeats included.
+        selected: Texts to learn, including repeats.
         data: All training cases of the fold.
         style: The format of the texts.
-        run: With the parameter `sft` and the inputs `policy` and `record_text`.
+        run: The stage's run, with the parameter `sft` and the inputs `policy` and `record_text`.
     """
     from eagbench_plugins.eagrl.sft_training import Example, train
 

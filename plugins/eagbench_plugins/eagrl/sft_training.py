@@ -1,8 +1,8 @@
-"""Supervised fine-tuning with TRL's SFTTrainer (TRL 1.16, transformers 5); imported late, for it imports torch.
+"""Supervised fine-tuning with TRL's SFTTrainer (TRL 1.16, transformers 5). Imported late, because it imports torch.
 
-The loss is the mean negative log-likelihood of the completion's tokens, as in TRL, but weighted: the tokens of the
-probability weigh `answer_weight`, all others 1, and the sum is divided by the sum of the weights. With a weight of 1
-it is TRL's own loss.
+The loss is a weighted version of TRL's mean negative log-likelihood over the completion's tokens. The tokens of the
+probability have weight `answer_weight`, all others have weight 1, and the sum is divided by the sum of the weights.
+With `answer_weight` 1 it is TRL's own loss.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ class Example:
 
 
 def train(examples: Sequence[Example], policy: Path, style: Style, params: FineTuning, run: StageRun) -> None:
-    """Trains the policy and writes model, tokenizer and `training.jsonl` into `run.out`.
+    """Train the policy and write model, tokenizer and `training.jsonl` into `run.out`.
 
     Args:
-        examples: What to learn, repeats included.
-        policy: Folder of the policy to begin with.
-        style: The format of the completions, for where their answers stand.
-        params: How to train.
-        run: Folder, seed, progress; goes on from the last checkpoint in `run.checkpoints`.
+        examples: Examples to learn, including repeats.
+        policy: Folder of the initial policy.
+        style: The format of the completions, needed to locate their answers.
+        params: Training parameters.
+        run: Output folder, seed and progress; training resumes from the last checkpoint in `run.checkpoints`.
 
     Raises:
-        UserError: The policy's weights are not here.
+        UserError: The policy's weights are not on this machine.
     """
     opened = open_trainable(policy, "sft")
     device = torch.device(opened.model.device)
@@ -102,10 +102,10 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
 
 
 def encode(example: Example, model: TrainableLanguageModel, style: Style, answer_weight: float) -> dict[str, list[Any]]:
-    """Tokens, labels and weights of one example.
+    """Compute tokens, labels and weights of one example.
 
-    Prompt and completion are tokenised apart, as they are when the policy writes; the end token follows. A token that
-    touches the probability between the answer's tags weighs `answer_weight`.
+    Prompt and completion are tokenised separately, as in generation, and the end token is appended. A token that
+    overlaps the probability between the answer's tags has weight `answer_weight`.
     """
     tokenizer = model.tokenizer
     prompt = tokenizer(model.as_input(example.prompt), add_special_tokens=not tokenizer.chat_template)["input_ids"]
@@ -121,7 +121,7 @@ def encode(example: Example, model: TrainableLanguageModel, style: Style, answer
 
 
 def _answer_span(completion: str, style: Style) -> tuple[int, int]:
-    """First character of the probability, and the one after its last."""
+    """Locate the probability: return the position of its first character and the position after its last one."""
     start = completion.rindex(style.answer_open) + len(style.answer_open)
     return start, completion.index(style.answer_close, start)
 
@@ -137,7 +137,7 @@ class Collator:
         self._pad = pad_token_id
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """`input_ids`, `attention_mask`, `labels`, `weights`, each (B, L)."""
+        """Build the tensors `input_ids`, `attention_mask`, `labels` and `weights`, each (B, L)."""
 
         def padded(name: str, value: float, dtype: torch.dtype) -> torch.Tensor:
             rows = [torch.tensor(example[name], dtype=dtype) for example in examples]
@@ -163,7 +163,7 @@ class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The weighted mean of the negative log-likelihood."""
+        """Compute the weighted mean of the negative log-likelihood."""
         del num_items_in_batch
         weights = inputs.pop("weights")[:, 1:]  # (B, L - 1): the weight of the token that is predicted
         with only_scored_positions():

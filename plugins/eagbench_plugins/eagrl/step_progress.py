@@ -1,4 +1,4 @@
-"""The run's progress bar, advanced by a transformers trainer. Imported late: it needs transformers."""
+"""Advance the run's progress bar from a transformers trainer. Imported late, because it imports transformers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from transformers import TrainerCallback  # noqa: E402 - after transformers was 
 
 
 class StepProgress(TrainerCallback):  # type: ignore[misc]
-    """Advances the bar by one for every optimisation step that is left.
+    """Advances the progress bar by one for every remaining optimisation step.
 
     Args:
-        run: Whose bar it is.
-        label: What stands beside it.
+        run: The run that owns the bar.
+        label: Text shown next to the bar.
     """
 
     def __init__(self, run: StageRun, label: str) -> None:

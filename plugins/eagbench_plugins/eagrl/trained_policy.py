@@ -1,4 +1,4 @@
-"""The policy that a training stage begins with, and the one that it leaves. Imported late: it needs transformers."""
+"""Open a policy for training, and save the trained one. Imported late, because it imports transformers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from eagbench_plugins.eagrl.lora import LoRA
 
 
 def open_trainable(folder: Path, stage: str) -> TrainableLanguageModel:
-    """Opens a policy folder for training.
+    """Open a policy folder for training.
 
     Args:
-        folder: The policy to begin with.
+        folder: Folder of the initial policy.
         stage: Kind of the stage, for the error message.
 
     Raises:
-        UserError: The policy's weights are not here.
+        UserError: The policy's weights are not on this machine.
     """
     opened = open_policy(folder)
     if not isinstance(opened, TrainableLanguageModel):
@@ -30,16 +30,16 @@ def open_trainable(folder: Path, stage: str) -> TrainableLanguageModel:
 
 
 def weights_to_train(opened: TrainableLanguageModel, lora: LoRA | None) -> Any:
-    """The model in the precision that it is trained in.
+    """Return the model in the precision used for training.
 
-    Half precision is too coarse for the small steps of full fine-tuning: those weights are kept in float32, and the
-    passes run in bfloat16 under autocast. Adapters are float32 in any case.
+    Half precision is too coarse for the small updates of full fine-tuning. The weights are therefore kept in float32,
+    and forward and backward passes run in bfloat16 under autocast. Adapters are always float32.
     """
     return opened.model if lora else opened.model.float()
 
 
 def save_trained(trainer: Any, tokenizer: Any, lora: LoRA | None, run: StageRun) -> None:
-    """Writes a trainer's model, adapters merged, and the tokenizer into `run.out`."""
+    """Write a trainer's model, with merged adapters, and the tokenizer into `run.out`."""
     trained = trainer.accelerator.unwrap_model(trainer.model)
     if lora:
         trained = trained.merge_and_unload()

@@ -1,8 +1,8 @@
-"""Stage `trajectories`: searches for trajectories of high reward on training cases.
+"""Stage `trajectories`: search for high-reward trajectories on training cases.
 
-Writes, one line per case in the order of the training cases, `trajectories.jsonl` (every finished trajectory with its
-reward's parts, best first) and `trees.jsonl` (how the search went, for a search that keeps a tree); and `summary.json`,
-what the search found by class.
+The stage writes `trajectories.jsonl` (every finished trajectory with its reward's parts, best first) and `trees.jsonl`
+(the search tree, if the search keeps one), each with one line per case in the order of the training cases. It also
+writes `summary.json`, a summary of the results by class.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from eagbench_plugins.eagrl.journal import JournaledModel
 
 
 def search_trajectories(run: StageRun) -> None:
-    """Searches, batch of cases by batch of cases; finished batches and the journals of the running one survive a kill.
+    """Search the cases in batches; finished batches and the journals of the running one survive a kill.
 
     Params: `search` and `reward` (identities of components), `style`, `token_budget`, `max_new_tokens`, `batch_cases`,
     `max_training_cases`. Inputs: `training`, `policy`, `record_text`, and `salience` if the method has an expert.
@@ -85,11 +85,11 @@ def search_trajectories(run: StageRun) -> None:
 
 
 def chosen_cases(train: LabelledCases, most: int | None, seed: int) -> LabelledCases:
-    """At most so many training cases, in their order, drawn with as many of either class as there are.
+    """Draw at most `most` training cases, half of them positive if there are enough; keep their order.
 
     Args:
         train: All training cases.
-        most: How many; None for all.
+        most: Maximum number of cases; None keeps all.
         seed: Seed of the draw.
     """
     if most is None or most >= len(train):
@@ -148,13 +148,15 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def read_trajectories(folder: Path) -> list[dict[str, Any]]:
-    """The lines of the stage's `trajectories.jsonl`: `case_id`, `generated_tokens`, `trajectories` (best first)."""
+    """Read `trajectories.jsonl`; each line has `case_id`, `generated_tokens` and `trajectories` (best first)."""
     return _read_lines(folder / "trajectories.jsonl")
 
 
 def summarise(lines: Sequence[Mapping[str, Any]], label: Mapping[str, int]) -> dict[str, Any]:
-    """What a search found, for each class: counts, the reward's parts and the answers' distribution, of all and of the
-    best trajectory per case.
+    """Summarise the search results for each class.
+
+    The summary has counts, mean reward parts and the answers' distribution, for all trajectories and for the best
+    trajectory per case.
     """
     summary: dict[str, Any] = {}
     for name, value in (("negative", 0), ("positive", 1)):

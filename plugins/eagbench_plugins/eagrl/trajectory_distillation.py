@@ -1,15 +1,15 @@
 """`trajectory_distillation`: Stage I of EAG-RL (Fang et al., arXiv 2508.13579).
 
-A search builds trajectories on training cases with the frozen policy as generator, guided by a cross-fitted expert;
-the best ones by reward become the set on which the policy is fine-tuned, with the loss on the completion only. At
-prediction time there is no expert: the trained policy answers as the method `prompt` does.
+A search builds trajectories on training cases, with the frozen policy as generator and a cross-fitted expert as guide.
+The policy is then fine-tuned on the trajectories with the highest reward, with the loss on the completion only.
+Prediction uses no expert: the trained policy answers as in the method `prompt`.
 
 Departures from the paper (P) and its released code (C), numbered:
-1. The expert is cross-fitted: it is never asked about a case that it was trained on. (P and C do not say.)
-2. The tokens of the probability weigh `answer_weight` in the loss; 1 is the paper's loss. One token in forty carries
-   the label, and a small policy otherwise learns nothing from it.
-3. Classes are balanced (C) by repeating the rarer one's trajectories, not by dropping the commoner one's.
-4. Any search may take the place of `expert_mcts`, at the same token budget, which counts every generated token.
+1. The expert is cross-fitted: it never predicts a case that it was trained on. (P and C do not specify this.)
+2. The tokens of the probability have weight `answer_weight` in the loss; 1 is the paper's loss. Only one token in forty
+   carries the label, so a small policy would otherwise learn nothing from it.
+3. Classes are balanced (C) by repeating the rarer class's trajectories, not by dropping those of the other class.
+4. Any search can replace `expert_mcts`, with the same token budget, which counts every generated token.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ class TrajectoryDistillation:
     traits = MethodTraits(reads="text")
 
     class Params(Selection):
-        """The parts of Stage I; the selection's own parameters stand beside these.
+        """Parameters of Stage I, in addition to those of the selection.
 
         Attributes:
             expert: The expert whose salience guides search and reward; None if neither needs one.
             search: The search.
             reward: The trajectory reward.
             style: The format of the trajectories.
-            token_budget: Tokens that the search may write per case.
-            max_new_tokens: Bound on the tokens of one answer, in search and in prediction.
-            max_training_cases: Search on at most so many training cases, half of them positive if there are enough;
-                None for all.
-            batch_cases: Cases that are searched at once.
-            sft: How the policy learns.
+            token_budget: Maximum number of tokens that the search generates per case.
+            max_new_tokens: Maximum number of tokens of one answer, in search and in prediction.
+            max_training_cases: Maximum number of training cases to search, half of them positive if there are enough;
+                None searches all.
+            batch_cases: Number of cases searched at once.
+            sft: Parameters of supervised fine-tuning.
         """
 
         expert: ComponentSpec | None = None
@@ -81,7 +81,7 @@ class TrajectoryDistillation:
         self.params = params
 
     def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
-        """Trajectories, then the fine-tuned policy. Of these only the policy is there at prediction time."""
+        """Declare the trajectories, then the fine-tuned policy. Of these, prediction uses only the policy."""
         policy, record_text = plan.policy(), plan.record_text()
         trajectories = self.trajectories(plan, policy, record_text)
         fine_tuned = plan.stage(
@@ -103,10 +103,10 @@ class TrajectoryDistillation:
         return {"policy": fine_tuned, "record_text": record_text}
 
     def trajectories(self, plan: MethodPlan, policy: StageNode, record_text: StageNode) -> StageNode:
-        """The stage that searches.
+        """Declare the search stage.
 
         Raises:
-            UserError: Search or reward needs an expert or a style that the benchmark does not give.
+            UserError: Search or reward needs an expert or a style that the benchmark does not specify.
         """
         search = plan.component("search", self.params.search, "search")
         reward = plan.component("reward", self.params.reward, "reward")
@@ -153,5 +153,5 @@ class TrajectoryDistillation:
             )
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
-        """The trained policy's answers, read in the benchmark's answer mode."""
+        """Answer with the trained policy, in the benchmark's answer mode."""
         return answer_with_policy(cases, run, STYLES[self.params.style], self.params.max_new_tokens)

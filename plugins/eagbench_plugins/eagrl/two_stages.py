@@ -1,4 +1,4 @@
-"""Trajectory distillation and then policy optimisation: what `eag_rl`, `grpo` and `dapo` share."""
+"""Trajectory distillation followed by policy optimisation: the code that `eag_rl`, `grpo` and `dapo` share."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from eagbench_plugins.eagrl.trajectory_distillation import ComponentSpec, Trajec
 
 
 class PolicyOptimisation(Optimisation):
-    """Stage II.
+    """Parameters of Stage II.
 
     Attributes:
-        reward: The reward of Stage II; None is the method's `reward`, that of Stage I.
+        reward: The reward of Stage II; None uses the method's `reward`, as in Stage I.
     """
 
     reward: ComponentSpec | None = None
 
 
 class TwoStages(TrajectoryDistillation.Params):
-    """Both stages; the parameters of Stage I stand beside these.
+    """Parameters of both stages, including those of Stage I.
 
     Attributes:
         expert: The expert whose salience guides search and rewards; None if none of them needs one.
         search: The search of Stage I.
-        stage_one: Whether Stage II starts from Stage I's policy, or from the base policy.
-        policy_optimisation: Stage II; None leaves it out.
+        stage_one: Whether Stage II starts from the Stage I policy (true) or from the base policy (false).
+        policy_optimisation: Stage II; None skips it.
     """
 
     expert: ComponentSpec | None = "concare"
@@ -61,10 +61,10 @@ class TwoStages(TrajectoryDistillation.Params):
 
 
 class TwoStageMethod:
-    """A method that is no more than its parameters' defaults.
+    """Base of the two-stage methods, which differ only in the defaults of their parameters.
 
     Args:
-        params: Both stages.
+        params: Parameters of both stages.
     """
 
     name: ClassVar[str]
@@ -74,16 +74,16 @@ class TwoStageMethod:
         self.params = params
 
     def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
-        """The trained policy and the record text, with all that leads to them."""
+        """Declare the trained policy and the record text, with all stages before them."""
         return declare(self.params, plan, self.name)
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
-        """The trained policy's answers, read in the benchmark's answer mode."""
+        """Answer with the trained policy, in the benchmark's answer mode."""
         return answer_with_policy(cases, run, STYLES[self.params.style], self.params.max_new_tokens)
 
 
 def with_defaults(given: Any, defaults: Mapping[str, Any]) -> Any:
-    """The given parameters, and the defaults where they are silent; also within `policy_optimisation`."""
+    """Fill in defaults for parameters that are not given, also within `policy_optimisation`."""
     if not isinstance(given, Mapping):
         return given
     merged = {**defaults, **given}
@@ -94,15 +94,15 @@ def with_defaults(given: Any, defaults: Mapping[str, Any]) -> Any:
 
 
 def declare(params: TwoStages, plan: MethodPlan, method: str) -> Mapping[str, StageNode]:
-    """The stages. Of these only the trained policy and the record text are there at prediction time.
+    """Declare the stages; prediction uses only the trained policy and the record text.
 
     Args:
         params: The parameters.
-        plan: For one fold and seed.
+        plan: The plan for one fold and seed.
         method: Name of the method, for error messages.
 
     Raises:
-        UserError: A search or reward needs an expert or a style that the benchmark does not give.
+        UserError: A search or reward needs an expert or a style that the benchmark does not specify.
     """
     if params.stage_one:
         prepared = dict(TrajectoryDistillation(params).stages(plan))

@@ -1,14 +1,15 @@
 """AdaCare: dilated convolutions over time, and gates that recalibrate features by the case.
 
 Ma et al., "AdaCare: Explainable Clinical Health Status Representation Learning via Scale-Adaptive Feature Extraction
-and Recalibration", AAAI 2020, by PyHealth 2.1's `AdaCareLayer`. Departures:
+and Recalibration", AAAI 2020, with PyHealth 2.1's `AdaCareLayer`. Departures:
 
-1. PyHealth makes the layer's GRU without `batch_first` and hands it (case, time, channel): it would run from one
-   patient of a batch to the next, and a prediction would depend on the patients beside it. Here it runs over time.
-2. The static facts enter the head beside the last state.
-3. Salience is integrated gradients and not the recalibration weights that the paper shows, unless these are asked for.
-   The convolutions read the features past the recalibration, so nothing holds its weights to what matters: on
-   synthetic data they rank the features as their initial values did, whether labels are real or random
+1. PyHealth creates the layer's GRU without `batch_first` but passes it (case, time, channel). The GRU would run from
+   one patient of a batch to the next, and a prediction would depend on the other patients in the batch. Here it runs
+   over time.
+2. The head reads the static facts together with the last state.
+3. Salience is integrated gradients by default, not the recalibration weights that the paper shows. The convolutions
+   bypass the recalibration when they read the features, so nothing ties its weights to the important features. On
+   synthetic data, the weights rank the features as their initial values did, whether labels are real or random
    (tests/plugins/experts/test_adacare.py).
 """
 

@@ -14,12 +14,12 @@ REDUCTION = 4
 
 
 class AdaCareNetwork(ExpertNetwork):
-    """PyHealth's AdaCareLayer, its GRU running over time, and a linear head.
+    """PyHealth's AdaCareLayer, with its GRU running over time, and a linear head.
 
     Args:
         n_features: Clinical features F.
         n_static: Static facts S.
-        params: Width of the GRU, the convolutions, dropout on the last state, and what `feature_weights` gives.
+        params: Width of the GRU, the convolutions, dropout on the last state, and the kind of `feature_weights`.
     """
 
     def __init__(self, n_features: int, n_static: int, params: AdaCareParams) -> None:
@@ -40,13 +40,16 @@ class AdaCareNetwork(ExpertNetwork):
         self.head = RecordHead(params.hidden_dim, n_static, params.dropout)
 
     def forward(self, values: Tensor, static: Tensor, *gaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Log odds (B,) and no penalty."""
+        """Compute the log odds (B,) and a penalty of 0."""
         del gaps
         last_state, _, _, _ = self.layer(values)  # (B, H)
         return self.head(last_state, static)  # type: ignore[no-any-return]
 
     def feature_weights(self, values: Tensor, static: Tensor, *gaps: Tensor) -> Tensor:
-        """Absolute attributions, summed over time, or the recalibration's weights (0 to 1), averaged. Shape (B, F)."""
+        """Compute the weight per feature. Shape (B, F).
+
+        It is the sum of absolute attributions over time, or the mean of the recalibration weights (0 to 1) over time.
+        """
         if self.weights == "integrated_gradients":
             return super().feature_weights(values, static, *gaps)
         with torch.inference_mode():

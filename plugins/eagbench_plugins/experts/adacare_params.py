@@ -1,4 +1,4 @@
-"""What the expert `adacare` can be told."""
+"""Parameters of the expert `adacare`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from eagbench_plugins.experts.neural_params import NeuralParams
 
 
 class AdaCareParams(NeuralParams):
-    """Parameters, with those of every neural expert.
+    """Parameters, in addition to those of every neural expert.
 
     Attributes:
         kernel_size: Steps that each convolution reads.
         kernel_num: Filters of each of the three dilations (1, 3 and 5 steps).
-        weights: What becomes salience: `integrated_gradients`, or `recalibration`, the layer's own weights,
-            averaged over time.
+        weights: Source of the salience: `integrated_gradients`, or `recalibration`, the layer's own weights averaged
+            over time.
     """
 
     kernel_size: Annotated[int, Field(ge=1)] = 2

@@ -1,4 +1,4 @@
-"""A record as channels over equal time steps, standardised and without gaps, for neural networks."""
+"""Convert records to channels over equal time steps, standardised and without gaps, for neural networks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ LARGEST = 6.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Channels:
-    """How records become network input. Features and static facts are found by name.
+    """Converts records to network input. Features and static facts are matched by name.
 
     Attributes:
         features: Names of the F features.
         static_names: Names of the S static facts.
         mean: Mean of each feature over the filled steps of the training cases, shape (F,).
-        scale: Standard deviation likewise; infinite for a feature that does not vary. Shape (F,).
+        scale: Standard deviation over the same steps; infinite for a feature that does not vary. Shape (F,).
         static_mean: Mean of each static fact over the training cases, shape (S,).
-        static_scale: Standard deviation likewise, shape (S,).
+        static_scale: Standard deviation over the same cases, shape (S,).
     """
 
     features: tuple[str, ...]
@@ -35,14 +35,16 @@ class Channels:
 
     @classmethod
     def fit(cls, cases: Cases, periods: int) -> Self:
-        """Learns the scales from unlabelled training cases."""
+        """Fit the scales on unlabelled training cases."""
         carried = _carried_forward(time_grid(cases, periods)).reshape(-1, len(cases.features))  # (N * P, F)
         mean, scale = _moments(carried.astype(np.float64))
         static_mean, static_scale = _moments(_static(cases, cases.static_names))
         return cls(cases.feature_names, cases.static_names, mean, scale, static_mean, static_scale)
 
     def values(self, cases: Cases, periods: int) -> FloatArray:
-        """Standardised values, the last observation carried forward, 0 (the training mean) before the first one.
+        """Compute standardised values with the last observation carried forward.
+
+        A value before the first observation is 0, the training mean.
 
         Args:
             cases: N cases.
@@ -54,16 +56,16 @@ class Channels:
         return _standardised(_carried_forward(self._grid(cases, periods)), self.mean, self.scale)
 
     def gaps(self, cases: Cases, periods: int) -> tuple[FloatArray, FloatArray]:
-        """When something was measured, and how long ago (Che et al. 2018, equation 2).
+        """Compute which values were measured and the time since the last measurement (Che et al. 2018, equation 2).
 
         Args:
             cases: N cases.
             periods: Number of time steps P.
 
         Returns:
-            Two arrays of shape (N, P, F), float32: 1 where a feature was measured in the step, else 0; and the time
-            from the last step before this one in which it was measured, or from the first step if there is none, as a
-            share of the window.
+            Two arrays of shape (N, P, F), float32. The first is 1 where a feature was measured in the step, else 0. The
+            second is the time since the last earlier step with a measurement, or since the first step if there is none,
+            as a share of the window.
         """
         observed = ~np.isnan(self._grid(cases, periods))  # (N, P, F)
         elapsed = np.zeros(observed.shape, dtype=np.float32)
@@ -72,7 +74,7 @@ class Channels:
         return observed.astype(np.float32), elapsed
 
     def _grid(self, cases: Cases, periods: int) -> FloatArray:
-        """The last value in each step in the order of `features`, NaN where there is none. Shape (N, P, F)."""
+        """Return the last value in each step, in the order of `features`, NaN where there is none. Shape (N, P, F)."""
         grid = time_grid(cases, periods)  # (N, P, features of the cases)
         column = {name: i for i, name in enumerate(cases.feature_names)}
         own = np.full((len(cases), periods, len(self.features)), np.nan)  # (N, P, F)
@@ -82,12 +84,12 @@ class Channels:
         return own
 
     def static(self, cases: Cases) -> FloatArray:
-        """Standardised static facts, 0 where unknown. Shape (N, S), float32."""
+        """Standardise the static facts, 0 where unknown. Shape (N, S), float32."""
         return _standardised(_static(cases, self.static_names), self.static_mean, self.static_scale)
 
 
 def _carried_forward(grid: FloatArray) -> FloatArray:
-    """Fills each gap with the value before it, along the second axis of (N, P, F)."""
+    """Fill each gap with the value before it, along the second axis of (N, P, F)."""
     n_periods = grid.shape[1]
     step = np.where(np.isnan(grid), 0, np.arange(n_periods)[None, :, None])  # (N, P, F)
     # Before the first value this points at step 0, which is NaN there: the gap stays.
@@ -95,7 +97,7 @@ def _carried_forward(grid: FloatArray) -> FloatArray:
 
 
 def _moments(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean and standard deviation of each column's values; (0, inf) for a column without a value."""
+    """Compute mean and standard deviation of each column's values; (0, inf) for a column without a value."""
     n_columns = rows.shape[1]
     mean, scale = np.zeros(n_columns), np.full(n_columns, np.inf)
     for j in range(n_columns):
@@ -109,11 +111,11 @@ def _moments(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _standardised(values: FloatArray, mean: FloatArray, scale: FloatArray) -> FloatArray:
-    """(values - mean) / scale, cut at +-LARGEST, 0 where missing, float32."""
+    """Compute (values - mean) / scale, clipped to +-LARGEST, 0 where missing, float32."""
     return np.nan_to_num(np.clip((values - mean) / scale, -LARGEST, LARGEST), nan=0.0).astype(np.float32)
 
 
 def _static(cases: Cases, names: tuple[str, ...]) -> FloatArray:
-    """Static facts by name, NaN where unknown. Shape (N, len(names)), float64."""
+    """Collect the static facts by name, NaN where unknown. Shape (N, len(names)), float64."""
     rows = [[case.static.get(name, np.nan) for name in names] for case in cases]
     return np.array(rows, dtype=np.float64).reshape(len(cases), len(names))

@@ -1,22 +1,22 @@
-"""A bedside score as an expert: what clinicians compare a model with first.
+"""A bedside score as an expert: the first baseline that clinicians compare a model with.
 
 NEWS2: Royal College of Physicians, "National Early Warning Score (NEWS) 2: Standardising the assessment of
 acute-illness severity in the NHS", London 2017; points by its chart 1, with oxygen saturation by scale 1.
 
 Departures, numbered:
-1. The score is made for one set of observations. Here each of the seven parameters takes its worst value in the last 24
-   hours of the window, and the points are added up.
+1. The score is designed for one set of observations. Here each of the seven parameters takes its worst value in the
+   last 24 hours of the window, and the points are summed.
 2. A parameter without a value in these hours counts as normal; so does one that the data set lacks.
-3. Where a case has no pulse oximetry, the saturation of the arterial blood gas stands for it.
-4. Oxygen is given where the inspired fraction is above 21 %; nothing else is asked.
-5. "Not alert" (C, V, P or U) is a Glasgow coma scale below 15: its total, or, where a case has no total, any of its
-   three parts below its best. A ventilated patient's verbal response is lowered by the tube, and counts.
-6. Scale 2 of oxygen saturation is left out: it needs a clinician's decision that the record does not hold.
-7. Values are rounded to the chart's precision, whole numbers and tenths of a degree.
+3. If a case has no pulse oximetry, the saturation of the arterial blood gas replaces it.
+4. A patient counts as receiving oxygen if the inspired fraction is above 21 %; no other criterion is used.
+5. "Not alert" (C, V, P or U) means a Glasgow coma scale below 15. If a case has no total, it means any of the three
+   parts below its best value. A ventilated patient's verbal response, lowered by the tube, counts as well.
+6. Scale 2 of oxygen saturation is not used: it needs a clinician's decision that the record does not contain.
+7. Values are rounded to the chart's precision: whole numbers, and tenths of a degree.
 
 SAPS-I (Le Gall et al., Critical Care Medicine 1984) and SOFA (Vincent et al., Intensive Care Medicine 1996) are not
-computed: they are taken as they came with the data, where they did (PhysioNet 2012). A case without one has the median
-of the training cases.
+computed. They are taken from the data set if it provides them (PhysioNet 2012). A case without one gets the median of
+the training cases.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ HOURS = 24.0
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """How a parameter's values earn points.
+    """The points for a parameter's values.
 
     Attributes:
-        limits: Upper limits of all bands but the last, each inside its band, increasing.
+        limits: Upper limits of all bands but the last, inclusive and increasing.
         points: Points of each band, one more than limits.
         decimals: Decimals of the chart, to which values are rounded.
     """
@@ -50,7 +50,7 @@ class Chart:
     decimals: int = 0
 
     def worst(self, values: FloatArray) -> int:
-        """The most points that a value earns; 0 if there is no value."""
+        """Return the highest points of any value; 0 if there is no value."""
         seen = np.round(values[~np.isnan(values)].astype(np.float64), self.decimals)
         if not len(seen):
             return 0
@@ -75,15 +75,15 @@ NEWS2_FEATURES: tuple[str, ...] = (*(name for parameter in NEWS2 for name in par
 
 
 def news2_points(case: Case, window_hours: float) -> FloatArray:
-    """The points of NEWS2 that each feature earns; their sum is the score, from 0 to 20.
+    """Compute the NEWS2 points of each feature; their sum is the score, from 0 to 20.
 
     Args:
         case: The case.
-        window_hours: Where the window ends; the last 24 hours before count.
+        window_hours: End of the window; the last 24 hours before it count.
 
     Returns:
-        Shape (len(NEWS2_FEATURES),), in that order. Points for consciousness that rest on several parts of the coma
-        scale are shared equally by those below their best.
+        Shape (len(NEWS2_FEATURES),), in that order. Points for consciousness that depend on several parts of the coma
+        scale are split equally between the parts below their best value.
     """
     recent = case.values_in_order(NEWS2_FEATURES)[case.times >= window_hours - HOURS]  # (T, P)
     values = dict(zip(NEWS2_FEATURES, recent.T, strict=True))
@@ -103,11 +103,11 @@ def news2_points(case: Case, window_hours: float) -> FloatArray:
 
 
 class ClinicalScore:
-    """A score's points, made a probability by a logistic regression of the outcome on the score in training cases.
+    """A score, converted to a probability by a logistic regression of the outcome on the score in the training cases.
 
-    Salience is the share of the points that each feature earned. Where a case has none, the observed ones of NEWS2's
-    features share the weight equally; for scores that came with the data, of all features that training had. Neither
-    tuning cases nor the seed matter.
+    Salience is each feature's share of the points. If a case has no points, its observed NEWS2 features share the
+    weight equally. For scores provided by the data set, all observed features that training had share it. The fit uses
+    neither tuning cases nor the seed.
     """
 
     name: ClassVar[str] = "clinical_score"
@@ -116,8 +116,8 @@ class ClinicalScore:
         """Parameters.
 
         Attributes:
-            score: Which score; `news2` is computed from the vital signs of a record, `saps_i` and `sofa` came with the
-                data.
+            score: Which score; `news2` is computed from the vital signs of a record, `saps_i` and `sofa` come from the
+                data set.
         """
 
         score: Literal["news2", "saps_i", "sofa"] = "news2"
@@ -126,10 +126,10 @@ class ClinicalScore:
         self.params = params
 
     def fit(self, data: TrainingData, run: StageRun) -> None:
-        """Fits intercept and slope on the training cases.
+        """Fit intercept and slope on the training cases.
 
         Raises:
-            UserError: The training cases hold one outcome only, or the data set has nothing that the score reads.
+            UserError: The training cases have one outcome only, or the data set has nothing that the score reads.
         """
         del run
         from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
@@ -157,20 +157,20 @@ class ClinicalScore:
         self.intercept, self.slope = float(model.intercept_[0]), float(model.coef_[0, 0])
 
     def predict(self, cases: Cases) -> FloatArray:
-        """Probability of the outcome. Shape (N,)."""
+        """Predict the probability of the outcome. Shape (N,)."""
         score = self._scores(cases)
         logit = self.intercept + self.slope * np.where(np.isnan(score), self.median, score)
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logit)))  # the logistic function, without overflow
 
     def salience(self, cases: Cases) -> FloatArray:
-        """Share of the points that each feature earned; equal for a score that came with the data. Shape (N, F)."""
+        """Compute each feature's share of the points; equal for a score provided by the data set. Shape (N, F)."""
         if self.params.score != "news2":
             return as_salience(np.zeros((len(cases), len(self.features))), self.features, cases)
         points = self._points(cases)[:, [NEWS2_FEATURES.index(name) for name in self.features]]
         return as_salience(points, self.features, cases)
 
     def _scores(self, cases: Cases) -> FloatArray:
-        """The score of each case, NaN where there is none. Shape (N,)."""
+        """Compute or look up the score of each case, NaN where there is none. Shape (N,)."""
         if self.params.score != "news2":
             return np.array([case.static.get(f"score_{self.params.score}", np.nan) for case in cases])
         if not set(cases.feature_names) & set(self.features):
@@ -178,13 +178,13 @@ class ClinicalScore:
         return np.asarray(self._points(cases).sum(axis=1))
 
     def _points(self, cases: Cases) -> FloatArray:
-        """Points per case and feature of NEWS2, by what training had. Shape (N, len(NEWS2_FEATURES))."""
+        """Compute the NEWS2 points per case, from the features that training had. Shape (N, len(NEWS2_FEATURES))."""
         own = [replace(case, features=self.features, values=case.values_in_order(self.features)) for case in cases]
         rows: Sequence[FloatArray] = [news2_points(case, cases.task.window_hours) for case in own]
         return np.stack(rows) if rows else np.zeros((0, len(NEWS2_FEATURES)))
 
     def save(self, folder: Path) -> None:
-        """Writes `clinical_score.json`."""
+        """Write `clinical_score.json`."""
         content = {
             "intercept": self.intercept, "slope": self.slope, "median": self.median, "features": list(self.features)
         }  # fmt: skip
@@ -192,7 +192,7 @@ class ClinicalScore:
 
     @classmethod
     def load(cls, params: Params, folder: Path) -> Self:
-        """The fitted expert that `save` wrote."""
+        """Read the fitted expert that `save` wrote."""
         content = json.loads((folder / "clinical_score.json").read_text(encoding="utf-8"))
         expert = cls(params)
         expert.features = tuple(content["features"])

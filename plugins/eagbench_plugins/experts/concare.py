@@ -1,7 +1,7 @@
-"""ConCare: the deep-learning expert of the EAG-RL paper, and its teacher of attention.
+"""ConCare: the deep-learning expert of the EAG-RL paper (Fang et al., arXiv 2508.13579), and its attention teacher.
 
-Ma et al., "ConCare: Personalized Clinical Feature Embedding via Capturing the Healthcare Context", AAAI 2020, by
-PyHealth 2.1's `ConCareLayer` with one channel per clinical feature, all channels computed at once.
+Ma et al., "ConCare: Personalized Clinical Feature Embedding via Capturing the Healthcare Context", AAAI 2020, with
+PyHealth 2.1's `ConCareLayer`. Each clinical feature is one channel, and all channels are computed at once.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class ConCare(NeuralExpert):
     name: ClassVar[str] = "concare"
 
     class Params(NeuralParams):
-        """Parameters, with those of every neural expert.
+        """Parameters, in addition to those of every neural expert.
 
         Attributes:
             periods: Time steps that the window is divided into (12 of 48 hours: 4 hours each).
             hidden_dim: Width of each GRU and of the attention; a multiple of `heads`.
             heads: Heads of the self-attention over features.
-            learning_rate: Of AdamW.
+            learning_rate: Learning rate of AdamW.
             decorrelation: Weight of the layer's DeCov loss, which keeps the features' contexts apart; 1 as in PyHealth.
         """
 

@@ -1,9 +1,9 @@
 """PyHealth 2.1's ConCareLayer with all channels computed at once. Importing it loads torch and PyHealth (about 5 s).
 
-PyHealth's layer gives every feature a GRU and an attention over time of its own and walks through the features one
-after another: some forty small GRUs a step, most of the training's time. Here the same parameters are stacked and all
-features go through together. Module names, parameters, draws of dropout and what is computed are PyHealth's; sums are
-taken in another order, so that results agree up to the rounding of float32.
+PyHealth's layer gives every feature its own GRU and attention over time, and processes the features one after another.
+Some forty small GRUs per step take most of the training time. Here the same parameters are stacked and all features are
+processed together. Module names, parameters, dropout draws and the computation are PyHealth's. Only the order of
+summation differs, so results agree up to float32 rounding.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from torch import Tensor, nn
 
 
 class ChannelwiseConCareLayer(ConCareLayer):  # type: ignore[misc]
-    """PyHealth's layer, its weights and its results; takes no mask."""
+    """PyHealth's layer with the same weights and results; it takes no mask."""
 
     @override
     def concare_encoder(
         self, input: Tensor, static: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The record's embedding (B, H) and the DeCov loss, shape ().
+        """Compute the record's embedding (B, H) and the DeCov loss, shape ().
 
         Args:
             input: Values, (B, T, F).
-            static: Static facts, (B, S), if the layer was made for any.
-            mask: Must be None: a window has all its steps.
+            static: Static facts, (B, S), if the layer has any.
+            mask: Must be None, because every window has all its steps.
         """
         if mask is not None:
             raise ValueError("steps can't be masked")
@@ -47,7 +47,7 @@ class ChannelwiseConCareLayer(ConCareLayer):  # type: ignore[misc]
 
 
 def channel_states(grus: Sequence[nn.GRU], values: Tensor) -> Tensor:
-    """The states of one GRU per channel, each reading its channel from a state of zeros.
+    """Compute the states of one GRU per channel, each starting from a state of zeros.
 
     Args:
         grus: F GRUs of one layer, each from one value to H.
@@ -74,10 +74,10 @@ def channel_states(grus: Sequence[nn.GRU], values: Tensor) -> Tensor:
 
 
 def attended_over_time(attentions: Sequence[nn.Module], states: Tensor) -> Tensor:
-    """PyHealth's time-aware SingleAttention of type `new`, one per channel: what each makes of its channel's states.
+    """Apply PyHealth's time-aware SingleAttention of type `new`, one per channel, to its channel's states.
 
     Args:
-        attentions: F of them.
+        attentions: F attention modules.
         states: (F, B, T, H).
 
     Returns:

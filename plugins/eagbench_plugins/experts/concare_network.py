@@ -12,7 +12,7 @@ from eagbench_plugins.experts.neural_network import ExpertNetwork
 
 
 class ConCareNetwork(ExpertNetwork):
-    """PyHealth's ConCareLayer, all channels at once, and a linear head.
+    """PyHealth's ConCareLayer, computed for all channels at once, and a linear head.
 
     Args:
         n_features: Clinical features F; each is one channel.
@@ -41,15 +41,15 @@ class ConCareNetwork(ExpertNetwork):
         self.head = nn.Linear(hidden_dim, 1)
 
     def forward(self, values: Tensor, static: Tensor, *gaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Log odds (B,) and the layer's DeCov loss, weighted, shape ()."""
+        """Compute the log odds (B,) and the layer's weighted DeCov loss, shape ()."""
         del gaps
         embedding, decov = self.layer(values, static if self.n_static else None)  # (B, H), ()
         return self.head(embedding).squeeze(-1), self.decorrelation * decov
 
     def forward_with_attention(self, values: Tensor, static: Tensor) -> tuple[Tensor, Tensor]:
-        """Log odds (B,) and the final attention's weight per clinical feature (B, F); only in eval mode.
+        """Compute the log odds (B,) and the final attention's weight per clinical feature (B, F); only in eval mode.
 
-        PyHealth's layer drops the weights that its FinalAttentionQKV returns as second element; a hook keeps them.
+        PyHealth's layer discards the weights that its FinalAttentionQKV returns as second element; a hook keeps them.
         """
         kept: list[Tensor] = []
 
@@ -65,7 +65,7 @@ class ConCareNetwork(ExpertNetwork):
         return log_odds, attention[:, : self.n_features]
 
     def feature_weights(self, values: Tensor, static: Tensor, *gaps: Tensor) -> Tensor:
-        """The final attention's weight per clinical feature. Shape (B, F)."""
+        """Return the final attention's weight per clinical feature. Shape (B, F)."""
         del gaps
         with torch.inference_mode():
             return self.forward_with_attention(values, static)[1]

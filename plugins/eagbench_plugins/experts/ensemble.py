@@ -1,4 +1,4 @@
-"""An expert made of others: no finding hangs on one teacher."""
+"""An expert that combines others, so that no finding depends on a single teacher."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Member = str | Mapping[str, Any]
 
 
 class Ensemble:
-    """The mean probability and the mean salience of its members, each member with the same weight.
+    """An unweighted mean of its members' probabilities and saliences.
 
-    Every member is fitted on the same cases, with a seed of its own, so that a member that is named twice is fitted
-    twice (Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles",
-    NeurIPS 2017). Members may come from any package.
+    Every member is fitted on the same cases with its own seed, so a member that is named twice is fitted twice
+    (Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles", NeurIPS
+    2017). Members may come from any package.
     """
 
     name: ClassVar[str] = "ensemble"
@@ -48,7 +48,7 @@ class Ensemble:
         self.members: list[Expert] = []
 
     def fit(self, data: TrainingData, run: StageRun) -> None:
-        """Fits every member on the same cases. A member's work in progress lies in a folder of its own."""
+        """Fit every member on the same cases. Each member keeps its checkpoints in its own folder."""
         members = [create_component(identity) for identity in self._identities()]
         for number, (place, member) in enumerate(zip(self._places(), members, strict=True)):
             folder = run.checkpoints / place
@@ -58,22 +58,22 @@ class Ensemble:
         self.members = members
 
     def predict(self, cases: Cases) -> FloatArray:
-        """Mean of the members' probabilities. Shape (N,)."""
+        """Average the members' probabilities. Shape (N,)."""
         return np.asarray(np.mean([member.predict(cases) for member in self.members], axis=0, dtype=np.float64))
 
     def salience(self, cases: Cases) -> FloatArray:
-        """Mean of the members' saliences, each of which sums to 1. Shape (N, F)."""
+        """Average the members' saliences, each of which sums to 1. Shape (N, F)."""
         return np.asarray(np.mean([member.salience(cases) for member in self.members], axis=0, dtype=np.float64))
 
     def save(self, folder: Path) -> None:
-        """Writes each member into a folder of its own, `0_logistic_regression`, `1_lightgbm`, ..."""
+        """Write each member into its own folder, `0_logistic_regression`, `1_lightgbm`, ..."""
         for place, member in zip(self._places(), self.members, strict=True):
             (folder / place).mkdir(exist_ok=True)
             member.save(folder / place)
 
     @classmethod
     def load(cls, params: Params, folder: Path) -> Self:
-        """The fitted expert that `save` wrote."""
+        """Read the fitted expert that `save` wrote."""
         expert = cls(params)
         for place, identity in zip(expert._places(), expert._identities(), strict=True):
             member: Any = type(create_component(identity))
@@ -90,5 +90,5 @@ class Ensemble:
 
 
 def _seed(seed: int, number: int) -> int:
-    """A member's seed of 31 bits: the same in every process, another one for every member."""
+    """Derive a member's 31-bit seed, which is the same in every process and differs between members."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:4], "big") % 2**31

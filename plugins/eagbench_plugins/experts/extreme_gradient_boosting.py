@@ -1,4 +1,4 @@
-"""XGBoost on summary statistics: a second kind of boosted trees. Its package is optional."""
+"""XGBoost on summary statistics: a second implementation of boosted trees. Its package is optional."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ class XGBoost:
 
     The number of rounds is chosen exactly as for `lightgbm`. Salience is the sum of absolute SHAP values (Lundberg et
     al., 2020, tree-path-dependent, XGBoost's `pred_contribs`) over a feature's columns; static facts are left out.
-    Everything runs on the CPU, so that a machine with a GPU grows the same trees.
+    Everything runs on the CPU, so that a machine with a GPU builds the same trees.
     """
 
     name: ClassVar[str] = "xgboost"
 
     class Params(StrictParams):
-        """Parameters, named and meant as XGBoost's own where it has them.
+        """Parameters, with the names and meanings of XGBoost's own where it has them.
 
         Attributes:
-            summary: Statistics taken of each feature over the window.
-            n_estimators: Largest number of boosting rounds.
+            summary: Statistics of each feature over the window.
+            n_estimators: Maximum number of boosting rounds.
             early_stopping_rounds: Rounds without a lower log loss after which boosting stops.
             learning_rate: Shrinkage of each tree.
             max_depth: Depth of each tree.
-            min_child_weight: Sum of the cases' Hessian, p (1 - p), in a leaf, at least.
-            subsample: Share of the cases that each tree sees.
-            colsample_bytree: Share of the columns that each tree sees.
+            min_child_weight: Minimum sum of the cases' Hessian, p (1 - p), in a leaf.
+            subsample: Share of the cases that each tree uses.
+            colsample_bytree: Share of the columns that each tree uses.
             reg_lambda: L2 penalty on leaf values.
-            num_threads: Threads of training and prediction.
+            num_threads: Number of threads for training and prediction.
         """
 
         summary: Annotated[tuple[Statistic, ...], Field(min_length=1)] = ("mean", "min", "max", "last", "count")
@@ -56,10 +56,10 @@ class XGBoost:
         self.params = params
 
     def fit(self, data: TrainingData, run: StageRun) -> None:
-        """Fits on the training cases; the number of rounds as the class says.
+        """Fit on the training cases; see the class for the number of rounds.
 
         Raises:
-            UserError: The package xgboost is not installed, or the training cases hold one outcome only.
+            UserError: The package xgboost is not installed, or the training cases have one outcome only.
         """
         xgboost = _xgboost()
         if len(np.unique(data.train.labels)) < 2:
@@ -89,7 +89,7 @@ class XGBoost:
         self.booster = self._opened(booster[:rounds].save_raw("json"))
 
     def settings(self, seed: int) -> dict[str, Any]:
-        """XGBoost's parameters; the same seed gives the same trees."""
+        """Build XGBoost's parameters; the same seed gives the same trees."""
         return {
             "objective": "binary:logistic",
             "eval_metric": "logloss",
@@ -107,13 +107,13 @@ class XGBoost:
         }
 
     def predict(self, cases: Cases) -> FloatArray:
-        """Probability of the outcome. Shape (N,)."""
+        """Predict the probability of the outcome. Shape (N,)."""
         if not len(cases):
             return np.zeros(0)
         return np.asarray(self.booster.predict(self._matrix(cases)), dtype=np.float64)
 
     def salience(self, cases: Cases) -> FloatArray:
-        """Sum of absolute SHAP values per feature, normalised. Shape (N, F)."""
+        """Sum the absolute SHAP values per feature and normalise them. Shape (N, F)."""
         if not len(cases):
             return np.zeros((0, len(cases.features)))
         shap = self.booster.predict(self._matrix(cases), pred_contribs=True)  # (N, C + 1); the last is the bias
@@ -125,13 +125,13 @@ class XGBoost:
         return as_salience(weights, self.summary.features, cases)
 
     def save(self, folder: Path) -> None:
-        """Writes `xgboost.json`, XGBoost's own form, and `summary.json`."""
+        """Write `xgboost.json`, in XGBoost's own format, and `summary.json`."""
         (folder / "xgboost.json").write_bytes(self.booster.save_raw("json"))
         (folder / "summary.json").write_text(json.dumps(self.summary.as_json(), indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, params: Params, folder: Path) -> Self:
-        """The fitted expert that `save` wrote."""
+        """Read the fitted expert that `save` wrote."""
         expert = cls(params)
         expert.summary = RecordSummary.from_json(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
         expert.booster = expert._opened(bytearray((folder / "xgboost.json").read_bytes()))
@@ -147,7 +147,7 @@ class XGBoost:
 
 
 def _xgboost() -> Any:
-    """The package.
+    """Import the package xgboost.
 
     Raises:
         UserError: It is not installed.

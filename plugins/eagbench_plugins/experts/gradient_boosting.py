@@ -1,4 +1,4 @@
-"""LightGBM on summary statistics: the strong supervised baseline for tables."""
+"""LightGBM on summary statistics: the strong supervised baseline for tabular data."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ from eagbench_plugins.experts.tuning import is_large_enough, patient_folds
 class LightGBM:
     """Gradient-boosted trees (Ke et al., NeurIPS 2017) on statistics of the window; missing values stay missing.
 
-    The number of rounds is the one with the lowest log loss: on the tuning cases if these are at least 100 with 20
-    events; else in five-fold cross-validation by patient inside the training cases; else, with fewer than 20 events
-    in training, `n_estimators` itself. Salience is the sum of absolute SHAP values (Lundberg et al., 2020,
-    tree-path-dependent, LightGBM's `pred_contrib`) over a feature's columns; static facts are left out.
+    The number of rounds is the one with the lowest log loss. It is measured on the tuning cases if there are at least
+    100 with at least 20 events and 20 non-events. Otherwise it is measured in five-fold cross-validation by patient
+    inside the training cases. With fewer than 20 training patients of either outcome, the number is `n_estimators`
+    itself. Salience is the sum of absolute SHAP values (Lundberg et al., 2020, tree-path-dependent, LightGBM's
+    `pred_contrib`) over a feature's columns; static facts are left out.
     """
 
     name: ClassVar[str] = "lightgbm"
 
     class Params(StrictParams):
-        """Parameters, named and meant as LightGBM's own where it has them.
+        """Parameters, with the names and meanings of LightGBM's own where it has them.
 
         Attributes:
-            summary: Statistics taken of each feature over the window.
-            n_estimators: Largest number of boosting rounds.
+            summary: Statistics of each feature over the window.
+            n_estimators: Maximum number of boosting rounds.
             early_stopping_rounds: Rounds without a lower log loss after which boosting stops.
             learning_rate: Shrinkage of each tree.
-            num_leaves: Leaves per tree.
-            min_child_samples: Cases per leaf, at least.
-            subsample: Share of the cases that each tree sees.
-            colsample_bytree: Share of the columns that each tree sees.
+            num_leaves: Number of leaves per tree.
+            min_child_samples: Minimum number of cases per leaf.
+            subsample: Share of the cases that each tree uses.
+            colsample_bytree: Share of the columns that each tree uses.
             reg_lambda: L2 penalty on leaf values.
-            num_threads: Threads of training and prediction.
+            num_threads: Number of threads for training and prediction.
         """
 
         summary: Annotated[tuple[Statistic, ...], Field(min_length=1)] = ("mean", "min", "max", "last", "count")
@@ -56,7 +57,11 @@ class LightGBM:
         self.params = params
 
     def fit(self, data: TrainingData, run: StageRun) -> None:
-        """Fits on the training cases; the number of rounds as the class says."""
+        """Fit on the training cases; see the class for the number of rounds.
+
+        Raises:
+            UserError: The training cases have one outcome only.
+        """
         import lightgbm
 
         if len(np.unique(data.train.labels)) < 2:
@@ -84,7 +89,7 @@ class LightGBM:
         self.booster = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=n_rounds))
 
     def settings(self, seed: int) -> dict[str, Any]:
-        """LightGBM's parameters; the same seed gives the same trees on any number of threads."""
+        """Build LightGBM's parameters; the same seed gives the same trees with any number of threads."""
         return {
             "objective": "binary",
             "metric": "binary_logloss",
@@ -103,13 +108,13 @@ class LightGBM:
         }
 
     def predict(self, cases: Cases) -> FloatArray:
-        """Probability of the outcome. Shape (N,)."""
+        """Predict the probability of the outcome. Shape (N,)."""
         if not len(cases):
             return np.zeros(0)
         return np.asarray(self.booster.predict(self.summary.table(cases), num_threads=self.params.num_threads))
 
     def salience(self, cases: Cases) -> FloatArray:
-        """Sum of absolute SHAP values per feature, normalised. Shape (N, F)."""
+        """Sum the absolute SHAP values per feature and normalise them. Shape (N, F)."""
         n_features = len(self.summary.features)
         if not len(cases):
             return np.zeros((0, len(cases.features)))
@@ -122,13 +127,13 @@ class LightGBM:
         return as_salience(weights, self.summary.features, cases)
 
     def save(self, folder: Path) -> None:
-        """Writes `lightgbm.txt`, LightGBM's own form, and `summary.json`."""
+        """Write `lightgbm.txt`, in LightGBM's own format, and `summary.json`."""
         (folder / "lightgbm.txt").write_text(self.booster.model_to_string(), encoding="utf-8")
         (folder / "summary.json").write_text(json.dumps(self.summary.as_json(), indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, params: Params, folder: Path) -> Self:
-        """The fitted expert that `save` wrote."""
+        """Read the fitted expert that `save` wrote."""
         import lightgbm
 
         expert = cls(params)

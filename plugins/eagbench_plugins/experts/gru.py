@@ -1,4 +1,4 @@
-"""GRU: the recurrent network that the others are measured against (Cho et al., EMNLP 2014; torch's)."""
+"""GRU: the recurrent baseline network (Cho et al., EMNLP 2014; torch's implementation)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class GRU(NeuralExpert):
     name: ClassVar[str] = "gru"
 
     class Params(NeuralParams):
-        """Parameters, which are those of every neural expert; `dropout` acts on the last state."""
+        """The parameters of every neural expert; `dropout` acts on the last state."""
 
     params: Params
 

@@ -33,18 +33,18 @@ class GRUDNetwork(ExpertNetwork):
         self.head = RecordHead(hidden_dim, n_static, dropout)
 
     def forward(self, values: Tensor, static: Tensor, *gaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Log odds (B,) and no penalty.
+        """Compute the log odds (B,) and a penalty of 0.
 
         Args:
             values: Standardised channels, the last observation carried forward, 0 before the first, shape (B, P, F).
             static: Standardised static facts, shape (B, S).
-            gaps: Masks (1: measured in this step) and time since the last measurement before this step, as a share
-                of the window, each of shape (B, P, F).
+            gaps: Masks (1: measured in this step), and time since the last measurement before this step as a share of
+                the window; both of shape (B, P, F).
         """
         return self.head(self.last_state(values, *gaps), static)  # type: ignore[no-any-return]
 
     def last_state(self, values: Tensor, observed: Tensor, elapsed: Tensor) -> Tensor:
-        """The state after the last step. Shape (B, H)."""
+        """Compute the state after the last step. Shape (B, H)."""
         input_decay = torch.exp(-torch.relu(self.input_decay_rate * elapsed + self.input_decay_offset))  # (B, P, F)
         # The mean that an unmeasured value decays to is 0, and what it decays from is the value carried forward.
         decayed = values * torch.where(observed > 0, 1.0, input_decay)  # (B, P, F)

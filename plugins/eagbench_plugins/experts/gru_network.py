@@ -23,7 +23,7 @@ class GRUNetwork(ExpertNetwork):
         self.head = RecordHead(hidden_dim, n_static, dropout)
 
     def forward(self, values: Tensor, static: Tensor, *gaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Log odds (B,) and no penalty."""
+        """Compute the log odds (B,) and a penalty of 0."""
         del gaps
         _, last_state = self.gru(values)  # (1, B, H)
         return self.head(last_state[0], static)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Logistic regression on summary statistics: the linear expert that any other has to beat."""
+"""Logistic regression on summary statistics: the linear baseline that every other expert should beat."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _FILE = "logistic_regression.safetensors"
 class LogisticRegression:
     """L2-penalised logistic regression (scikit-learn, lbfgs) on standardised statistics of the window.
 
-    Missing values are filled with the training median; that a feature was never measured is what its `count` says.
-    Salience is the sum of |coefficient x standardised value| over a feature's columns.
+    Missing values are filled with the training median; a feature's `count` shows whether it was ever measured. Salience
+    is the sum of |coefficient x standardised value| over a feature's columns.
     """
 
     name: ClassVar[str] = "logistic_regression"
@@ -39,9 +39,9 @@ class LogisticRegression:
         """Parameters.
 
         Attributes:
-            summary: Statistics taken of each feature over the window.
-            inverse_penalty: scikit-learn's `C`: a smaller value shrinks coefficients more.
-            max_iterations: Upper bound on iterations of the optimiser.
+            summary: Statistics of each feature over the window.
+            inverse_penalty: scikit-learn's `C`; a smaller value shrinks coefficients more.
+            max_iterations: Maximum number of optimiser iterations.
         """
 
         summary: Annotated[tuple[Statistic, ...], Field(min_length=1)] = ("mean", "min", "max", "last", "count")
@@ -52,7 +52,7 @@ class LogisticRegression:
         self.params = params
 
     def fit(self, data: TrainingData, run: StageRun) -> None:
-        """Fits on the training cases. Nothing is drawn or stopped: neither the seed nor a tuning case matters."""
+        """Fit on the training cases. The fit is deterministic and uses neither the seed nor tuning cases."""
         del run
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
@@ -91,26 +91,26 @@ class LogisticRegression:
         self.intercept = float(model.intercept_[0])
 
     def predict(self, cases: Cases) -> FloatArray:
-        """Probability of the outcome. Shape (N,)."""
+        """Predict the probability of the outcome. Shape (N,)."""
         logit = self._contributions(cases).sum(axis=1) + self.intercept
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logit)))  # the logistic function, without overflow
 
     def salience(self, cases: Cases) -> FloatArray:
-        """Sum of absolute contributions to the log odds per feature, normalised. Shape (N, F)."""
+        """Sum the absolute contributions to the log odds per feature and normalise them. Shape (N, F)."""
         size = np.abs(self._contributions(cases))  # (N, C)
         feature = self.summary.feature_of_column
         weights = np.stack([size[:, feature == f].sum(axis=1) for f in range(len(self.summary.features))], axis=1)
         return as_salience(weights, self.summary.features, cases)
 
     def save(self, folder: Path) -> None:
-        """Writes `logistic_regression.safetensors`."""
+        """Write `logistic_regression.safetensors`."""
         arrays = {name: getattr(self, name) for name in ("median", "mean", "scale", "coefficient")}
         about = {"summary": self.summary.as_json(), "intercept": self.intercept}
         save_arrays(folder / _FILE, arrays, about)
 
     @classmethod
     def load(cls, params: Params, folder: Path) -> Self:
-        """Reads the fitted expert that `save` wrote."""
+        """Read the fitted expert that `save` wrote."""
         arrays, about = load_arrays(folder / _FILE)
         expert = cls(params)
         expert.summary = RecordSummary.from_json(about["summary"])
@@ -120,10 +120,10 @@ class LogisticRegression:
         return expert
 
     def _filled(self, table: FloatArray) -> FloatArray:
-        """The statistics, missing ones filled with the training median. Shape (N, C)."""
+        """Fill missing statistics with the training median. Shape (N, C)."""
         return np.where(np.isnan(table), self.median, table)
 
     def _contributions(self, cases: Cases) -> FloatArray:
-        """Coefficient times standardised value. Shape (N, C)."""
+        """Multiply each standardised value by its coefficient. Shape (N, C)."""
         columns = self._filled(self.summary.table(cases))
         return np.asarray(self.coefficient * ((columns - self.mean) / self.scale))

@@ -1,7 +1,7 @@
-"""What the neural experts share: inputs by name, one training loop, salience, files.
+"""Shared base of the neural experts: inputs by name, one training loop, salience, files.
 
-A neural expert says how its network is built (`_network`) and, if it reads more than values and static facts, what its
-inputs are (`_inputs`). torch and PyHealth are loaded when it is fitted, loaded or asked.
+A neural expert defines how its network is built (`_network`). If it reads more than values and static facts, it also
+defines its inputs (`_inputs`). torch and PyHealth are imported only when an expert is fitted, loaded or used.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 class NeuralExpert:
     """A network on standardised channels and static facts.
 
-    How long it trains is decided by the log loss: on the tuning cases if these are at least 100 with 20 events, where
-    the weights of the best epoch are kept; else in five-fold cross-validation by patient inside the training cases,
-    whose median best epoch is the number of epochs on all of them; else, with fewer than 20 patients of either outcome
-    in training, it is `epochs`.
+    The log loss decides how long it trains. It is measured on the tuning cases if there are at least 100 with at least
+    20 events and 20 non-events; the weights of the best epoch are kept. Otherwise it is measured in five-fold
+    cross-validation by patient inside the training cases, and the final fit on all of them trains for the median best
+    epoch. With fewer than 20 training patients of either outcome, it trains for `epochs`.
     """
 
     name: ClassVar[str]
@@ -37,15 +37,15 @@ class NeuralExpert:
         self.params = params
 
     def _network(self, n_features: int, n_static: int) -> ExpertNetwork:
-        """A network with initial weights, drawn from torch's generator."""
+        """Build a network with initial weights drawn from torch's generator."""
         raise NotImplementedError
 
     def _inputs(self, cases: Cases) -> tuple[FloatArray, ...]:
-        """What the network reads of N cases: channels (N, P, F) and static facts (N, S), float32."""
+        """Return the network's inputs for N cases: channels (N, P, F) and static facts (N, S), float32."""
         return self.channels.values(cases, self.params.periods), self.channels.static(cases)
 
     def fit(self, data: TrainingData, run: StageRun) -> None:
-        """Fits on the training cases; a fit that was killed goes on after its last finished epoch."""
+        """Fit on the training cases; an interrupted fit resumes after its last finished epoch."""
         if len(np.unique(data.train.labels)) < 2:
             raise UserError(
                 f"{self.name} needs both outcomes among its training cases",
@@ -58,7 +58,7 @@ class NeuralExpert:
             self._train(data.train, None, self.params.model_copy(update={"epochs": epochs}), run)
 
     def _cross_validated_epochs(self, cases: LabelledCases, run: StageRun) -> int:
-        """The median over folds of the epoch with the lowest log loss on the patients left out."""
+        """Compute the median over folds of the epoch with the lowest log loss on the left-out patients."""
         folds = patient_folds(cases, run.seed)
         if folds is None:
             return self.params.epochs
@@ -74,7 +74,7 @@ class NeuralExpert:
     def _train(
         self, fitting: LabelledCases, stopping: LabelledCases | None, params: NeuralParams, run: StageRun
     ) -> int:
-        """Fits scales and network on `fitting`; the epoch whose weights are kept, 1 for the first."""
+        """Fit scales and network on `fitting`; return the epoch whose weights are kept, 1 for the first."""
         from eagbench_plugins.experts.neural_training import LabelledTensors, train
 
         self.channels = Channels.fit(fitting.cases, self.params.periods)
@@ -93,19 +93,19 @@ class NeuralExpert:
         return epoch
 
     def predict(self, cases: Cases) -> FloatArray:
-        """Probability of the outcome. Shape (N,)."""
+        """Predict the probability of the outcome. Shape (N,)."""
         from eagbench_plugins.experts.neural_network import probabilities
 
         return probabilities(self.network, self._inputs(cases))
 
     def salience(self, cases: Cases) -> FloatArray:
-        """The network's weight per feature, normalised. Shape (N, F)."""
+        """Compute the network's normalised weight per feature. Shape (N, F)."""
         from eagbench_plugins.experts.neural_network import feature_weights
 
         return as_salience(feature_weights(self.network, self._inputs(cases)), self.channels.features, cases)
 
     def save(self, folder: Path) -> None:
-        """Writes `NAME.safetensors` (weights and scales) and `NAME.json` (names)."""
+        """Write `NAME.safetensors` (weights and scales) and `NAME.json` (names)."""
         from eagbench_plugins.experts.neural_network import save_network
 
         save_network(self.network, self.channels, folder / f"{self.name}.safetensors")
@@ -114,7 +114,7 @@ class NeuralExpert:
 
     @classmethod
     def load(cls, params: Any, folder: Path) -> Self:
-        """The fitted expert that `save` wrote."""
+        """Read the fitted expert that `save` wrote."""
         from eagbench_plugins.experts.neural_network import load_network
 
         names = json.loads((folder / f"{cls.name}.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What the networks of neural experts share, and how they are asked, saved and loaded. Importing it loads torch."""
+"""Shared base of the neural experts' networks, with prediction, saving and loading. Importing it loads torch."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ INTEGRATION_POINTS = 32
 
 
 class ExpertNetwork(nn.Module):  # type: ignore[misc]
-    """A network that reads channels (B, P, F), static facts (B, S), and what else its expert hands over.
+    """A network that reads channels (B, P, F), static facts (B, S), and any further inputs of its expert.
 
-    A network has integrated gradients for its feature weights unless it says otherwise.
+    By default its feature weights are integrated gradients.
     """
 
     def forward(self, values: Tensor, static: Tensor, *gaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Log odds (B,), and what training adds to the log loss, shape ()."""
+        """Compute the log odds (B,) and the penalty that training adds to the log loss, shape ()."""
         raise NotImplementedError
 
     def attributions(self, values: Tensor, static: Tensor, *gaps: Tensor) -> Tensor:
-        """What each standardised value adds to the log odds; only in eval mode.
+        """Compute how much each standardised value adds to the log odds; only in eval mode.
 
-        Integrated gradients (Sundararajan et al. 2017, equation 1; Captum) along the straight line from the training
-        mean, which is 0, to the case; static facts and gaps stay as they are. So the attributions of a case sum to
-        its log odds minus those of a case with the same static facts and gaps whose values are all average.
+        The method is integrated gradients (Sundararajan et al. 2017, equation 1; Captum) along the straight line from
+        the training mean, which is 0, to the case. Static facts and gaps stay fixed. So the attributions of a case sum
+        to its log odds minus those of a case with the same static facts and gaps whose values are all average.
 
         Returns:
             Shape (B, P, F).
@@ -54,12 +54,16 @@ class ExpertNetwork(nn.Module):  # type: ignore[misc]
         return attributions.detach()
 
     def feature_weights(self, values: Tensor, static: Tensor, *gaps: Tensor) -> Tensor:
-        """Non-negative weight per feature, not normalised: absolute attributions, summed over time. Shape (B, F)."""
+        """Compute a non-negative weight per feature, not normalised: the sum of absolute attributions over time.
+
+        Returns:
+            Shape (B, F).
+        """
         return self.attributions(values, static, *gaps).abs().sum(dim=1)
 
 
 class RecordHead(nn.Module):  # type: ignore[misc]
-    """Log odds, linear in the embedding of the channels and in the static facts.
+    """A head whose log odds are linear in the embedding of the channels and in the static facts.
 
     Args:
         embedding_dim: Width H of the embedding.
@@ -73,17 +77,17 @@ class RecordHead(nn.Module):  # type: ignore[misc]
         self.linear = nn.Linear(embedding_dim + n_static, 1)
 
     def forward(self, embedding: Tensor, static: Tensor) -> tuple[Tensor, Tensor]:
-        """From (B, H) and (B, S) to log odds (B,) and a penalty of 0, as `ExpertNetwork.forward` returns them."""
+        """Map (B, H) and (B, S) to log odds (B,) and a penalty of 0, as `ExpertNetwork.forward` returns them."""
         log_odds: Tensor = self.linear(torch.cat([self.dropout(embedding), static], dim=1)).squeeze(-1)
         return log_odds, log_odds.new_zeros(())
 
 
 def probabilities(network: ExpertNetwork, inputs: tuple[FloatArray, ...]) -> FloatArray:
-    """Asks the network for probabilities, in batches, in eval mode.
+    """Compute the network's probabilities, in batches, in eval mode.
 
     Args:
         network: The network.
-        inputs: What it reads, float32, one row per case.
+        inputs: Its inputs, float32, one row per case.
 
     Returns:
         Shape (N,), float64.
@@ -96,11 +100,11 @@ def probabilities(network: ExpertNetwork, inputs: tuple[FloatArray, ...]) -> Flo
 
 
 def feature_weights(network: ExpertNetwork, inputs: tuple[FloatArray, ...]) -> FloatArray:
-    """Asks the network for its weight per feature, in batches, in eval mode.
+    """Compute the network's weight per feature, in batches, in eval mode.
 
     Args:
         network: The network.
-        inputs: What it reads, float32, one row per case; channels (N, P, F) first.
+        inputs: Its inputs, float32, one row per case; channels (N, P, F) first.
 
     Returns:
         Shape (N, F), float64, not normalised.
@@ -118,7 +122,7 @@ def _batches(inputs: tuple[FloatArray, ...]) -> Iterator[tuple[Tensor, ...]]:
 
 
 def save_network(network: ExpertNetwork, channels: Channels, path: Path) -> None:
-    """Writes weights and scales as safetensors."""
+    """Write weights and scales as safetensors."""
     # Copies, because a layer may hold a module under two names (PyHealth's TCN) and safetensors takes no shared memory.
     tensors = {
         f"network.{name}": value.clone(memory_format=torch.contiguous_format)
@@ -132,7 +136,7 @@ def save_network(network: ExpertNetwork, channels: Channels, path: Path) -> None
 def load_network[Network: ExpertNetwork](
     build: Callable[[], Network], features: tuple[str, ...], static_names: tuple[str, ...], path: Path
 ) -> tuple[Network, Channels]:
-    """The network and scales that `save_network` wrote, in a network that `build` makes."""
+    """Load the scales and weights that `save_network` wrote, the weights into a network that `build` creates."""
     tensors = load_file(path)
     scales = {name: tensors[f"channels.{name}"].numpy() for name in ("mean", "scale", "static_mean", "static_scale")}
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
@@ -145,10 +149,10 @@ def load_network[Network: ExpertNetwork](
 
 @contextmanager
 def reproducible_torch() -> Iterator[None]:
-    """One thread and deterministic algorithms only: the same bytes whatever runs beside.
+    """Run torch with one thread and deterministic algorithms, so that results are the same to the byte.
 
-    Networks of this size gain little from more threads (ConCare: 0.16 s a step with one or two, at width 32 and batch
-    64). The settings are the process's own, so they are put back.
+    Networks of this size gain little from more threads (ConCare: 0.16 s per step with one or two, at width 32 and batch
+    64). These settings apply to the whole process, so they are restored at the end of the context.
     """
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()

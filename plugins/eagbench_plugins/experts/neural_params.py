@@ -1,4 +1,4 @@
-"""What every neural expert can be told."""
+"""Parameters that every neural expert has."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class NeuralParams(StrictParams):
         periods: Time steps that the window is divided into (48 of 48 hours: one hour each).
         hidden_dim: Width of the network.
         dropout: Dropout in the network.
-        epochs: Largest number of passes over the training cases.
+        epochs: Maximum number of passes over the training cases.
         patience: Passes without a lower log loss after which training stops.
         batch_size: Cases per optimisation step.
-        learning_rate: Of AdamW.
-        weight_decay: Of AdamW.
-        class_weights: `none`, or `balanced`: both outcomes weigh the same in the loss, which raises the predicted
-            probabilities of a rare outcome.
+        learning_rate: Learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+        class_weights: `none`, or `balanced` to give both outcomes the same total weight in the loss, which raises the
+            predicted probabilities of a rare outcome.
     """
 
     periods: Annotated[int, Field(ge=1, le=400)] = 48

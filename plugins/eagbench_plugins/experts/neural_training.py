@@ -1,6 +1,7 @@
-"""Training of the neural experts: log loss plus the network's own penalty, early stopping on the log loss.
+"""Train the neural experts: log loss plus the network's own penalty, early stopping on the log loss.
 
-After every epoch all that training needs is written, so that a killed fit goes on to the same bytes.
+After every epoch the complete training state is saved, so that a resumed fit ends with the same bytes as an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from eagbench_plugins.experts.neural_params import NeuralParams
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledTensors:
-    """N cases: what a network reads, one row per case, and `labels` (N,), all float32."""
+    """The network inputs of N cases, one row per case, and their `labels` (N,), all float32."""
 
     inputs: tuple[Tensor, ...]
     labels: Tensor
 
     @classmethod
     def of(cls, inputs: tuple[FloatArray, ...], labels: FloatArray) -> Self:
-        """From arrays of float32."""
+        """Convert float32 arrays to tensors."""
         return cls(tuple(torch.from_numpy(part) for part in inputs), torch.from_numpy(labels))
 
     def __len__(self) -> int:
@@ -39,7 +40,7 @@ class LabelledTensors:
 
 @dataclass(slots=True)
 class _Progress:
-    """How far training has come: what a checkpoint holds besides weights, optimiser and random states."""
+    """Training progress: the part of a checkpoint besides weights, optimiser and random states."""
 
     epoch: int = 0
     best_epoch: int = 0
@@ -55,19 +56,19 @@ def train[Network: ExpertNetwork](
     stopping: LabelledTensors | None,
     run: StageRun,
 ) -> tuple[Network, int]:
-    """Trains a network.
+    """Train a network.
 
     Args:
         name: The expert's name, for the checkpoint and the progress bar.
         params: The expert's parameters.
-        build: Makes the network, drawing its initial weights from torch's generator.
+        build: Creates the network and draws its initial weights from torch's generator.
         fitting: Cases that the weights are fitted on.
-        stopping: Cases whose log loss decides when to stop; None to train for all epochs.
+        stopping: Cases whose log loss decides when to stop; None trains for all epochs.
         run: Seed, progress, and the folder for checkpoints.
 
     Returns:
-        The network in eval mode, with the weights of the epoch that had the lowest log loss on `stopping` (of the last
-        one without), and the number of that epoch, 1 for the first.
+        The network in eval mode, and the number of the epoch whose weights it has, 1 for the first. This is the epoch
+        with the lowest log loss on `stopping`, or the last epoch without `stopping`.
     """
     checkpoint = run.checkpoints / f"{name}.pt"
     with reproducible_torch(), torch.random.fork_rng(devices=[]):
@@ -107,20 +108,20 @@ def train[Network: ExpertNetwork](
 
 
 def _remaining(progress: _Progress, params: NeuralParams) -> Iterator[int]:
-    """Epochs still to do, until `patience` of them brought nothing."""
+    """Iterate over the remaining epochs; stop after `patience` epochs without improvement."""
     while progress.epoch < params.epochs and progress.epochs_since_best < params.patience:
         yield progress.epoch
 
 
 def _positive_weight(labels: Tensor, class_weights: str) -> Tensor | None:
-    """Weight of a positive case in the loss; None where both classes weigh as they come."""
+    """Compute the weight of a positive case in the loss; None if the classes are not reweighted."""
     if class_weights == "none":
         return None
     return (len(labels) - labels.sum()) / labels.sum()
 
 
 def _log_loss(network: ExpertNetwork, cases: LabelledTensors, positive_weight: Tensor | None) -> float:
-    """Mean log loss over all cases, in eval mode."""
+    """Compute the mean log loss over all cases, in eval mode."""
     network.eval()
     with torch.inference_mode():
         batches = zip(*(part.split(PREDICTION_BATCH) for part in cases.inputs), strict=True)
@@ -136,7 +137,7 @@ def _save(
     best: dict[str, Tensor],
     progress: _Progress,
 ) -> None:
-    """Writes the checkpoint and renames it, so that a kill leaves the old one or the new one."""
+    """Write the checkpoint and rename it, so that a kill leaves either the old or the new one complete."""
     state = {
         "network": network.state_dict(),
         "best": best,
@@ -153,7 +154,7 @@ def _save(
 def _resume(
     path: Path, network: ExpertNetwork, optimizer: torch.optim.Optimizer, order: torch.Generator
 ) -> tuple[dict[str, Any], _Progress]:
-    """Puts everything back as it was after the last finished epoch; returns the best weights and how far it came."""
+    """Restore the state after the last finished epoch; return the best weights and the progress."""
     state = torch.load(path, weights_only=True)
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])

@@ -1,4 +1,4 @@
-"""Registers the built-in experts."""
+"""Register the built-in experts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eagbench_plugins.experts.transformer import Transformer
 
 @hookimpl
 def register_experts(register: Register) -> None:
-    """Registers every expert that comes with eagbench."""
+    """Register every expert that comes with eagbench."""
     register(LogisticRegression)
     register(LightGBM)
     register(ConCare)

@@ -1,12 +1,12 @@
 """RETAIN: two attentions, over time and over the embedding, on an embedding that is linear in the features.
 
 Choi et al., "RETAIN: An Interpretable Predictive Model for Healthcare using Reverse Time Attention Mechanism", NeurIPS
-2016, by PyHealth 2.1's `RETAINLayer`. Departures:
+2016, with PyHealth 2.1's `RETAINLayer`. Departures:
 
-1. PyHealth's layer runs over the record backwards, as the paper does, but does not turn the attentions round again:
-   step j is weighted with what was computed after reading the last j steps. It is left so, because its outputs are
-   those of PyHealth; the contributions are computed with the weights that were in fact applied.
-2. The static facts enter the head beside the context, and are no part of the contributions to features.
+1. PyHealth's layer reads the record backwards, as in the paper, but does not reverse the attentions afterwards. So step
+   j is weighted with the attention computed after reading the last j steps. This is kept so that outputs match
+   PyHealth's; the contributions use the weights that were actually applied.
+2. The head reads the static facts together with the context, and they are not part of the feature contributions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class RETAIN(NeuralExpert):
     name: ClassVar[str] = "retain"
 
     class Params(NeuralParams):
-        """Parameters, which are those of every neural expert; `dropout` acts on the embedding of each step."""
+        """The parameters of every neural expert; `dropout` acts on the embedding of each step."""
 
     params: Params
 

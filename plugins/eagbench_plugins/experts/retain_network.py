@@ -29,18 +29,18 @@ class RETAINNetwork(ExpertNetwork):
         self.head = nn.Linear(hidden_dim + n_static, 1)
 
     def forward(self, values: Tensor, static: Tensor, *gaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Log odds (B,) and no penalty."""
+        """Compute the log odds (B,) and a penalty of 0."""
         del gaps
         context = self.layer(self.embedding(values))  # (B, H)
         log_odds: Tensor = self.head(torch.cat([context, static], dim=1)).squeeze(-1)
         return log_odds, log_odds.new_zeros(())
 
     def attributions(self, values: Tensor, static: Tensor, *gaps: Tensor) -> Tensor:
-        """Contribution of each value to the log odds; only in eval mode.
+        """Compute the contribution of each value to the log odds; only in eval mode.
 
         Choi et al. 2016, equation 5: alpha_j W (beta_j * W_emb[:, k]) x_jk. Per case they sum to the log odds minus
-        what the head adds for the static facts and its bias. The layer drops both attentions; hooks on the linear maps
-        below them keep their arguments.
+        the head's terms for the static facts and its bias. The layer does not return its two attentions; hooks on the
+        linear maps before them keep their arguments.
 
         Returns:
             Shape (B, P, F).

@@ -1,4 +1,4 @@
-"""From raw weights to salience: non-negative, in the cohort's order of features, summing to 1 per case."""
+"""Convert raw weights to salience: non-negative, in the cohort's order of features, summing to 1 per case."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from eagbench.api import Cases, FloatArray
 
 
 def as_salience(weights: FloatArray, features: Sequence[str], cases: Cases) -> FloatArray:
-    """Normalises an expert's weights.
+    """Normalise an expert's weights.
 
-    A feature that the expert does not know gets 0. A case in which no feature has any weight gets equal weights on
-    those of the expert's features that it observed, or on all of the expert's if it observed none. Where the cases have
-    none of the expert's features, all of theirs stand in for them.
+    A feature that the expert does not know gets 0. If no feature of a case has any weight, the expert's features
+    observed in the case get equal weights; if none of them is observed, all of the expert's features do. If the cases
+    have none of the expert's features, their own features are used in the same way.
 
     Args:
         weights: Non-negative weight per case and feature of the expert, shape (N, M).

@@ -1,7 +1,7 @@
 """TCN: dilated causal convolutions over time.
 
 Bai et al., "An Empirical Evaluation of Generic Convolutional and Recurrent Networks for Sequence Modeling",
-arXiv:1803.01271 (2018), by PyHealth 2.1's `TCNLayer`, with as many blocks as the window needs to be seen whole.
+arXiv:1803.01271 (2018), with PyHealth 2.1's `TCNLayer` and as many blocks as it takes to cover the whole window.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class TCN(NeuralExpert):
-    """The last step of residual blocks of convolutions. Salience: integrated gradients."""
+    """The last step's output of residual convolution blocks. Salience: integrated gradients."""
 
     name: ClassVar[str] = "tcn"
 
     class Params(NeuralParams):
-        """Parameters, with those of every neural expert.
+        """Parameters, in addition to those of every neural expert.
 
         Attributes:
             kernel_size: Steps that each convolution reads.

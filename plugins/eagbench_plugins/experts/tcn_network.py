@@ -30,14 +30,14 @@ class TCNNetwork(ExpertNetwork):
         self.head = RecordHead(hidden_dim, n_static, dropout)
 
     def forward(self, values: Tensor, static: Tensor, *gaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Log odds (B,) and no penalty."""
+        """Compute the log odds (B,) and a penalty of 0."""
         del gaps
         _, last_step = self.layer(values)  # (B, H)
         return self.head(last_step, static)  # type: ignore[no-any-return]
 
 
 def blocks_to_see(periods: int, kernel_size: int) -> int:
-    """Blocks after which the last step has seen all: block i holds two convolutions dilated by 2^i."""
+    """Compute how many blocks the last step needs to cover all steps; block i has two convolutions dilated by 2^i."""
     blocks = 1
     while 1 + 2 * (kernel_size - 1) * (2**blocks - 1) < periods:
         blocks += 1

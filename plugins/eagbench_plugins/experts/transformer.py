@@ -1,8 +1,8 @@
 """Transformer: self-attention over time steps.
 
-Vaswani et al., "Attention Is All You Need", NeurIPS 2017, by PyHealth 2.1's `TransformerLayer` (pre-norm blocks, GELU).
-The layer has no sense of time of its own and PyHealth's model takes the first step's output for the whole: here each
-step is given the paper's sinusoidal position (section 3.5), and a learned token stands before the first.
+Vaswani et al., "Attention Is All You Need", NeurIPS 2017, with PyHealth 2.1's `TransformerLayer` (pre-norm blocks,
+GELU). The layer itself has no notion of time, and PyHealth's model uses the first step's output as the summary. Here
+each step gets the paper's sinusoidal position (section 3.5), and a learned token is placed before the first step.
 """
 
 from __future__ import annotations

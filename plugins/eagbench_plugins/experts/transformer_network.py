@@ -32,7 +32,7 @@ class TransformerNetwork(ExpertNetwork):
         self.head = RecordHead(width, n_static, params.dropout)
 
     def forward(self, values: Tensor, static: Tensor, *gaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Log odds (B,) and no penalty."""
+        """Compute the log odds (B,) and a penalty of 0."""
         del gaps
         steps = self.embedding(values) + self.position  # (B, P, H)
         token = self.token.expand(len(values), 1, -1)
@@ -41,7 +41,7 @@ class TransformerNetwork(ExpertNetwork):
 
 
 def sinusoids(periods: int, width: int) -> Tensor:
-    """Sines and cosines of the position in falling frequencies (Vaswani et al. 2017, section 3.5).
+    """Compute sines and cosines of the position in decreasing frequencies (Vaswani et al. 2017, section 3.5).
 
     Returns:
         Shape (periods, width).

@@ -1,4 +1,4 @@
-"""What the expert `transformer` can be told."""
+"""Parameters of the expert `transformer`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from eagbench_plugins.experts.neural_params import NeuralParams
 
 
 class TransformerParams(NeuralParams):
-    """Parameters, with those of every neural expert.
+    """Parameters, in addition to those of every neural expert.
 
     Attributes:
-        heads: Heads of the self-attention; they divide `hidden_dim`.
-        layers: Blocks.
+        heads: Heads of the self-attention; must divide `hidden_dim`.
+        layers: Number of blocks.
     """
 
     heads: Annotated[int, Field(ge=1)] = 4

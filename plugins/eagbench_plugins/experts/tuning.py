@@ -1,7 +1,7 @@
-"""Which labelled cases decide when training stops.
+"""Choose the labelled cases that decide when training stops.
 
-Tuning cases do, if there are enough of them. Otherwise training cases are divided by patient, because a handful of
-tuning cases would stop training at random.
+These are the tuning cases if there are enough of them. Otherwise the training cases are split into folds by patient,
+because a handful of tuning cases would stop training at random.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ N_FOLDS = 5
 
 
 def is_large_enough(cases: LabelledCases) -> bool:
-    """Whether tuning cases may decide: at least 100 cases, with at least 20 events and 20 non-events."""
+    """Check whether the tuning cases suffice: at least 100 cases, with at least 20 events and 20 non-events."""
     events = int(cases.labels.sum())
     return len(cases) >= MIN_CASES and min(events, len(cases) - events) >= MIN_EVENTS
 
 
 def patient_folds(cases: LabelledCases, seed: int) -> list[tuple[IntArray, IntArray]] | None:
-    """Divides training cases into five folds by patient, stratified by label.
+    """Split training cases into five folds by patient, stratified by label.
 
     Args:
         cases: Training cases.
-        seed: Seed of the division.
+        seed: Seed of the split.
 
     Returns:
-        Positions of (remaining, left out) cases per fold; None where fewer than 20 patients have an event, or fewer
-        than 20 have none: too few to decide anything on a fifth of them.
+        Positions of (remaining, left out) cases per fold. None if fewer than 20 patients have an event, or fewer than
+        20 have a case without one, because a fifth of them would be too few to decide anything.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 

@@ -1,4 +1,4 @@
-"""Plausible measurements that say nothing about the outcome, written into the record."""
+"""Adds plausible measurements to the record that are unrelated to the outcome."""
 
 from __future__ import annotations
 
@@ -42,13 +42,14 @@ DISTRACTORS = tuple(
 
 
 class DistractorFeatures(RecordChange):
-    """Further measurements stand among the record's lines, all normal and drawn without a look at the patient.
+    """Further measurements are added to the record, all normal and drawn independently of the patient.
 
-    Stands for a record system that shows all it has: thyroid and vitamin levels of an outpatient visit among the
-    results of intensive care. Each is measured at one to three of the record's times, with values inside the reference
-    range, and stands in a place of its own among the features. A model with fixed columns never meets it, so it applies
-    to text only. It is no feature of the cohort: an answer that cites one is counted under hallucinated features, and
-    attention to it under no feature. A text in quantile bins gives its number, as training cases have no bins of it.
+    Stands for a record system that shows everything it has: thyroid and vitamin levels of an outpatient visit among the
+    results of intensive care. Each added feature is measured at one to three of the record's times, with values inside
+    the reference range, at a random position among the features. A model with fixed columns never sees it, so it
+    applies to text only. It does not belong to the cohort's features: an answer that cites it counts as citing a
+    hallucinated feature, and attention to it counts for no feature. A text in quantile bins gives its number, because
+    training cases have no bins for it.
     """
 
     name = "distractor_features"
@@ -58,18 +59,18 @@ class DistractorFeatures(RecordChange):
     _distractors: tuple[Feature, ...]
 
     def check_severity(self, severity: float) -> None:
-        """A number of features, a whole one."""
+        """Raise `ValueError` unless the severity is a whole number of available features."""
         check_number(severity, len(DISTRACTORS))
 
     def fit(self, cases: Cases) -> None:
-        """Leaves out what is a feature of the cohort."""
+        """Leave out distractors that are features of the cohort."""
         known = FeatureVocabulary(cases.features)
         self._distractors = tuple(
             feature for feature in DISTRACTORS if not known.match(feature.name) and not known.match(feature.label)
         )
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case with `severity` further lines; a higher severity adds to these."""
+        """Add `severity` further lines to the case. A higher severity adds to these."""
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(self._distractors))
         lines = [
@@ -79,7 +80,7 @@ class DistractorFeatures(RecordChange):
 
 
 def _line(feature: Feature, case: Case, rng: np.random.Generator) -> Distractor:
-    """Values from a normal distribution whose central 95 % is the reference range, cut there."""
+    """Draw values from a normal distribution whose central 95 % is the reference range, clipped to that range."""
     low, high = (float(limit) for limit in feature.reference if limit is not None)
     before = int(rng.integers(len(case.features) + 1))
     rows = rng.permutation(len(case.times))[: int(rng.integers(1, _MOST_TIMES + 1))]

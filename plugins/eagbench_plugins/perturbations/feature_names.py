@@ -1,4 +1,4 @@
-"""Features under another of their names: a synonym, or the abbreviation that a clinician would write."""
+"""Writes features under another name: a synonym, or the abbreviation that a clinician would write."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ _SEPARATES_ANSWERS = re.compile(r"[,;\n]")
 
 
 def is_abbreviation(name: str) -> bool:
-    """One short word with a capital letter: HR, SpO2, PaCO2, HCO3-."""
+    """Check whether a name is one short word with a capital letter, such as HR, SpO2, PaCO2 or HCO3-."""
     return len(name) <= _LONGEST_ABBREVIATION and " " not in name and any(letter.isupper() for letter in name)
 
 
 def other_names(cases: Cases, wanted: Callable[[str], bool]) -> dict[str, tuple[Rendering, ...]]:
-    """For each feature the wanted ones among its label and its declared synonyms; features without one are left out.
+    """Find the wanted names of each feature among its label and its declared synonyms.
 
-    Only names that an answer can cite are taken: they name one feature of the cohort, and hold no separator of a list.
+    Features without a wanted name are left out. Only names that an answer can cite are used: they name exactly one
+    feature of the cohort and contain no list separator.
     """
     known = FeatureVocabulary(cases.features)
     found: dict[str, tuple[Rendering, ...]] = {}
@@ -53,11 +54,11 @@ def _renamed(case: Case, names: dict[str, tuple[Rendering, ...]], severity: floa
 
 
 class FeatureSynonyms(RecordChange):
-    """A share of the features that have a synonym stands in the text under one, written out.
+    """A share of the features that have a synonym appears in the text under one, written out.
 
     Stands for another hospital's or laboratory's names for the same measurements: pulse rate for heart rate, blood
-    sugar for glucose. The names are the label and the declared synonyms of the clinical vocabulary; an answer that
-    cites one is understood. Values and columns do not change, so it applies to text only.
+    sugar for glucose. The names are the label and the declared synonyms of the clinical vocabulary. An answer may cite
+    them. Values and columns do not change, so it applies to text only.
     """
 
     name = "feature_synonyms"
@@ -69,19 +70,19 @@ class FeatureSynonyms(RecordChange):
     _names: dict[str, tuple[Rendering, ...]]
 
     def fit(self, cases: Cases) -> None:
-        """Looks up the names of the features."""
+        """Look up the names of the features."""
         self._names = other_names(cases, lambda name: not is_abbreviation(name))
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case with `severity` of these features under a synonym."""
+        """Write `severity` of these features under a synonym."""
         return _renamed(case, self._names, severity, seed)
 
 
 class FeatureAbbreviations(RecordChange):
-    """A share of the features that have an abbreviation stands in the text under it.
+    """A share of the features that have an abbreviation appears in the text under it.
 
     Stands for notes and sheets as clinicians write them: HR, SBP, BUN, WBC. A declared synonym of one short word with a
-    capital letter counts as an abbreviation. As for `feature_synonyms` an answer may cite it, and it applies to text
+    capital letter counts as an abbreviation. As with `feature_synonyms`, an answer may cite it, and it applies to text
     only.
     """
 
@@ -94,9 +95,9 @@ class FeatureAbbreviations(RecordChange):
     _names: dict[str, tuple[Rendering, ...]]
 
     def fit(self, cases: Cases) -> None:
-        """Looks up the names of the features."""
+        """Look up the names of the features."""
         self._names = other_names(cases, is_abbreviation)
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case with `severity` of these features under an abbreviation."""
+        """Write `severity` of these features under an abbreviation."""
         return _renamed(case, self._names, severity, seed)

@@ -1,8 +1,8 @@
-"""Features in another order: with their names (what a reader of names sees), or without (what the paper does).
+"""Reorders features: with their names (what a reader of names sees), or without them (what the paper does).
 
-Fang et al., EAG-RL (arXiv 2508.13579), section "robustness": 20, 40, 60 and 100 % of the features in another order. A
-clinic meets both: a laboratory sheet that lists its tests in another order, and an interface whose columns moved while
-the model still reads them by position. They are different questions, so they are two perturbations.
+Fang et al., EAG-RL (arXiv 2508.13579), section "robustness": 20, 40, 60 and 100 % of the features in another order.
+Both happen in clinics: a laboratory sheet lists its tests in another order, or an interface's columns move while the
+model still reads them by position. They are different questions, so they are two perturbations.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from eagbench_plugins.perturbations.record_change import RecordChange
 
 
 def reordering(n_features: int, severity: float, seed: int) -> IntArray:
-    """For each position the feature that stands there afterwards.
+    """Draw a reordering: for each position, the index of the feature that ends up there.
 
-    A random list of all features is drawn; the first round(severity * F) of it are moved in a cycle, each to the place
-    of another one, so none of them stays. As one feature alone can't be moved, a share that comes to one moves two. A
-    higher severity takes a longer part of the same list, so it moves every position that a lower one moves.
+    The first round(severity * F) features of one random list move in a cycle, each to the position of another one, so
+    none of them keeps its position. One feature alone can't move, so a share that rounds to one moves two. A higher
+    severity takes a longer part of the same list, so it moves every position that a lower one moves.
 
     Args:
         n_features: F.
@@ -34,7 +34,7 @@ def reordering(n_features: int, severity: float, seed: int) -> IntArray:
 
 
 def exchange(drawn: IntArray, severity: float) -> IntArray:
-    """Moves the first round(severity * n) of a random list of 0 ... n - 1 in a cycle; see `reordering`."""
+    """Move the first round(severity * n) of a random list of 0 ... n - 1 in a cycle; see `reordering`."""
     n_moved = round(severity * len(drawn))
     if n_moved == 1:
         n_moved = min(2, len(drawn))
@@ -44,10 +44,10 @@ def exchange(drawn: IntArray, severity: float) -> IntArray:
 
 
 class FeatureOrder(RecordChange):
-    """A share of the features is listed in another order; names travel with their values.
+    """A share of the features is listed in another order; names move with their values.
 
     Stands for a record system or a laboratory sheet that lists its measurements differently. It changes what a reader
-    of text sees. A model that finds its columns by name is unchanged by it, and that is a result: such a model is
+    of text sees. It does not affect a model that finds its columns by name, and that is a result: such a model is
     immune to this change.
     """
 
@@ -55,16 +55,16 @@ class FeatureOrder(RecordChange):
     traits = PerturbationTraits(levels=(0.2, 0.4, 0.6, 0.8, 1.0), severity_unit="share of the features")
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case with `severity` of its features in another order, values and all."""
+        """Reorder `severity` of the case's features together with their values."""
         order = reordering(len(case.features), severity, seed)
         return replace(case, features=tuple(case.features[i] for i in order), values=case.values[:, order])
 
 
 class FeatureOrderPositional(RecordChange):
-    """The same change of order, but the names stay where they were: values arrive under another feature's name.
+    """The same change of order, but the names stay in place: values appear under another feature's name.
 
     Stands for an interface whose columns moved without the model being told, and is what the EAG-RL paper does to its
-    expert. It means nothing for a reader of text, who is given names: that would be a record full of wrong values.
+    expert. It makes no sense for a reader of text, who sees names: the record would be full of wrong values.
     """
 
     name = "feature_order_positional"
@@ -76,5 +76,5 @@ class FeatureOrderPositional(RecordChange):
     )
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case with the columns of `severity` of its features exchanged under unchanged names."""
+        """Exchange the columns of `severity` of the case's features under unchanged names."""
         return replace(case, values=case.values[:, reordering(len(case.features), severity, seed)])

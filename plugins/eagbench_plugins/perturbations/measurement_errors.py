@@ -1,4 +1,4 @@
-"""Wrong numbers in a record: noise, artefacts, slipped decimal points."""
+"""Puts wrong numbers into a record: noise, artefacts, slipped decimal points."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from eagbench_plugins.perturbations.training_values import Columns, Scale, scale
 
 
 class GaussianNoise(RecordChange):
-    """Every measurement gets Gaussian noise, as a multiple of the feature's standard deviation in training.
+    """Every measurement gets Gaussian noise, scaled by the feature's standard deviation in training.
 
-    Stands for devices and laboratories of less precision. Values are rounded as they are in training and do not leave
-    the plausible range; scores and flags (a Glasgow coma scale, ventilated or not) stay what they are. The standard
-    deviation is that of all training measurements; that of a skewed feature (a transaminase) is ruled by its largest
-    ones.
+    Stands for less precise devices and laboratories. Values are rounded as in training and stay within the plausible
+    range. Scores and flags (a Glasgow coma scale, ventilated or not) do not change. The standard deviation is taken
+    over all training measurements; for a skewed feature (a transaminase) the largest ones dominate it.
     """
 
     name = "gaussian_noise"
@@ -26,22 +25,22 @@ class GaussianNoise(RecordChange):
     _scales: dict[str, Scale]
 
     def check_severity(self, severity: float) -> None:
-        """Training standard deviations, 0 or more."""
+        """Raise `ValueError` unless the severity is 0 or more training standard deviations."""
         check_amount(severity, "standard deviations")
 
     def fit(self, cases: Cases) -> None:
-        """Learns each feature's standard deviation."""
+        """Learn each feature's standard deviation."""
         self._scales = scales(cases)
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case with noise of `severity` standard deviations; a higher severity stretches the same noise."""
+        """Add noise of `severity` standard deviations. A higher severity scales up the same noise."""
         columns = Columns.of(case, self._scales)
         noise = np.random.default_rng(seed).standard_normal(case.values.shape)  # (T, F)
         return replace(case, values=columns.shifted(case.values, severity * noise * columns.standard_deviation))
 
 
 def _drawn(candidates: BoolArray, severity: float, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
-    """Rows and columns of a share of the candidates (T, F): the first of one random list of them."""
+    """Draw rows and columns of a share of the candidates (T, F): the first of one random list of them."""
     row, column = np.nonzero(candidates)
     chosen = rng.permutation(len(row))[: round(severity * len(row))]
     return row[chosen], column[chosen]
@@ -51,10 +50,10 @@ class Outliers(RecordChange):
     """A share of the measurements is replaced by numbers that no living patient has.
 
     Stands for artefacts that reach the record when nobody cleans it: a disconnected sensor reads 0, a clotted sample
-    or a flushed line reads far above what is possible. The number is, by chance, 0 (only where 0 lies below the
-    plausible range) or lies above the plausible range by a tenth of its width up to its whole width. Cohorts are
-    cleaned when they are loaded, so this asks what happens where prediction is fed with live, uncleaned data. Scores
-    and flags are not touched.
+    or a flushed line reads far above what is possible. The number is, at random, 0 (only where 0 is below the plausible
+    range) or above the plausible range by a tenth of its width up to its whole width. Cohorts are cleaned when they
+    are loaded, so this asks what happens when predictions are made from live, uncleaned data. Scores and flags do not
+    change.
     """
 
     name = "outliers"
@@ -62,11 +61,11 @@ class Outliers(RecordChange):
     _scales: dict[str, Scale]
 
     def fit(self, cases: Cases) -> None:
-        """Takes the plausible ranges, and tells measurements from scores."""
+        """Look up the plausible ranges, and tell measurements from scores."""
         self._scales = scales(cases)
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case with `severity` of its measurements replaced; a higher severity replaces these and more."""
+        """Replace `severity` of the case's measurements. A higher severity replaces these and more."""
         rng = np.random.default_rng(seed)
         columns = Columns.of(case, self._scales)
         row, column = _drawn(~np.isnan(case.values) & columns.measured, severity, rng)
@@ -84,8 +83,8 @@ class Outliers(RecordChange):
 class DecimalSlips(RecordChange):
     """A share of the measurements is ten times too high or ten times too low.
 
-    Stands for the commonest slip of a number that is typed: a decimal point in the wrong place. Each is multiplied or
-    divided by 10, by chance. Scores and flags are not touched, and a 0 can't slip.
+    Stands for the most common error in typed numbers: a decimal point in the wrong place. Each measurement is
+    multiplied or divided by 10, at random. Scores and flags do not change, and a 0 can't slip.
     """
 
     name = "decimal_slips"
@@ -93,11 +92,11 @@ class DecimalSlips(RecordChange):
     _scales: dict[str, Scale]
 
     def fit(self, cases: Cases) -> None:
-        """Tells measurements from scores."""
+        """Tell measurements from scores."""
         self._scales = scales(cases)
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case with the point slipped in `severity` of its measurements; a higher severity slips these and more."""
+        """Shift the decimal point in `severity` of the measurements. A higher severity shifts these and more."""
         rng = np.random.default_rng(seed)
         columns = Columns.of(case, self._scales)
         can_slip = ~np.isnan(case.values) & (case.values != 0) & columns.measured

@@ -1,4 +1,4 @@
-"""Measurements lost not at random: those near normal go first, as they do where sicker patients are measured more."""
+"""Removes measurements not at random: those near normal go first, as where sicker patients are measured more."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Abnormality:
     """How far from normal a feature's values are, as a share of the training measurements.
 
     Attributes:
-        low: Below it a value is not normal.
-        high: Above it a value is not normal.
+        low: Values below it are abnormal.
+        high: Values above it are abnormal.
         below: Training measurements below `low`, increasing, shape (A,).
         above: Training measurements above `high`, increasing, shape (B,).
     """
@@ -30,7 +30,7 @@ class Abnormality:
 
     @classmethod
     def fit(cls, feature: Feature, values: FloatArray) -> Abnormality:
-        """The feature's reference limits, or the training quartiles where it has none."""
+        """Use the feature's reference limits, or the training quartiles if it has none."""
         low, high = feature.reference
         if low is None and high is None and len(values):
             low, high = (float(q) for q in np.quantile(values, (0.25, 0.75)))
@@ -39,7 +39,10 @@ class Abnormality:
         return cls(bottom, top, known[known < bottom], known[known > top])
 
     def of(self, values: FloatArray) -> FloatArray:
-        """0 within the limits; beyond one, the share of the training measurements beyond it that lie nearer to it.
+        """Rate how abnormal each value is.
+
+        It is 0 within the limits. Beyond a limit it is the share of the training measurements beyond that limit that
+        are nearer to it.
 
         Args:
             values: Measurements, shape (M,), without NaN.
@@ -57,7 +60,7 @@ class MissingByValueParams(StrictParams):
     """How much more often normal values are lost.
 
     Attributes:
-        ratio: How many times as likely to be the next one lost a normal measurement is as the most abnormal one.
+        ratio: How many times as likely a normal measurement is to be lost next as the most abnormal one.
     """
 
     ratio: float = Field(default=20.0, ge=1.0)
@@ -66,10 +69,10 @@ class MissingByValueParams(StrictParams):
 class MissingByValue(RecordChange):
     """A share of the measurements is removed, normal ones more often than abnormal ones (missing not at random).
 
-    Stands for a ward that measures its sicker patients more: what looks normal is not measured again, and what is left
-    in the record is its abnormal part. The abnormality a of a measurement is 0 within the feature's reference range
-    (without one: between the training quartiles); beyond a limit it is the share of the training measurements beyond
-    that limit that lie nearer to it, so that both sides and all units count alike. Measurements are drawn without
+    Stands for a ward that measures its sicker patients more: what looks normal is not measured again, and the abnormal
+    part of the record is left. The abnormality a of a measurement is 0 within the feature's reference range (between
+    the training quartiles if it has none). Beyond a limit it is the share of the training measurements beyond that
+    limit that are nearer to it, so that both sides and all units count alike. Measurements are drawn without
     replacement with weights ratio^(-a). As many are removed as by `missing_values`, and at least one stays.
     """
 
@@ -80,12 +83,12 @@ class MissingByValue(RecordChange):
     _abnormality: dict[str, Abnormality]
 
     def fit(self, cases: Cases) -> None:
-        """Learns how training measurements lie beyond the reference limits."""
+        """Learn how training measurements are distributed beyond the reference limits."""
         values = observed_values(cases)
         self._abnormality = {f.name: Abnormality.fit(f, values[f.name]) for f in cases.features}
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case with `severity` of its measurements removed; a higher severity removes these and more."""
+        """Remove `severity` of the case's measurements. A higher severity removes these and more."""
         row, column = np.nonzero(~np.isnan(case.values))  # (M,), (M,)
         abnormality = np.zeros(len(row))
         for j in np.unique(column):

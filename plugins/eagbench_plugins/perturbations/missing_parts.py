@@ -1,4 +1,4 @@
-"""Parts of a record that are missing as a whole: features, visits, the last hours."""
+"""Removes whole parts of a record: features, visits, the last hours."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from eagbench_plugins.perturbations.severity import check_amount
 
 
 def some_removed(candidates: IntArray, severity: float, seed: int) -> IntArray:
-    """A share of the candidates, but never all: the first round(severity * n) of one random list of them."""
+    """Choose a share of the candidates, but never all: the first round(severity * n) of one random list of them."""
     n_removed = max(0, min(round(severity * len(candidates)), len(candidates) - 1))
     return np.random.default_rng(seed).permutation(candidates)[:n_removed]
 
 
 def without_rows(case: Case, removed: BoolArray | IntArray) -> Case:
-    """The case without some of its times.
+    """Remove some of the case's times.
 
     Args:
         case: The case.
@@ -28,17 +28,17 @@ def without_rows(case: Case, removed: BoolArray | IntArray) -> Case:
 
 
 class MissingFeatures(RecordChange):
-    """A share of the features that were measured in a case is missing altogether; at least one stays.
+    """A share of the features that were measured in a case is missing entirely; at least one stays.
 
     Stands for a hospital, or a ward, that does not measure them: no blood gases outside intensive care, a test that a
-    laboratory does not offer. The feature's name stays in a text that lists every feature, without a value.
+    laboratory does not offer. A text that lists every feature still names it, without a value.
     """
 
     name = "missing_features"
     traits = PerturbationTraits(levels=(0.1, 0.2, 0.3, 0.5, 0.7), severity_unit="share of the measured features")
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case without any value of `severity` of its measured features."""
+        """Remove every value of `severity` of the measured features."""
         measured = np.flatnonzero(~np.isnan(case.values).all(axis=0)) if len(case.times) else np.empty(0, np.int64)
         values = case.values.copy()
         values[:, some_removed(measured, severity, seed)] = np.nan
@@ -46,17 +46,17 @@ class MissingFeatures(RecordChange):
 
 
 class MissingVisits(RecordChange):
-    """A share of the times at which something was measured is missing, with all that was measured then.
+    """A share of the times at which something was measured is missing, with everything measured then.
 
-    Stands for rounds that were not charted, a monitor that was off, samples that were lost on their way: values are
-    lost together and not one by one as in `missing_values`. At least one time with a measurement stays.
+    Stands for rounds that were not charted, a monitor that was off, or samples lost on the way: values are lost
+    together, not one by one as in `missing_values`. At least one time with a measurement stays.
     """
 
     name = "missing_visits"
     traits = PerturbationTraits(levels=(0.1, 0.3, 0.5, 0.7, 0.9), severity_unit="share of the times")
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case without `severity` of its times."""
+        """Remove `severity` of the times with a measurement."""
         measured = np.flatnonzero(~np.isnan(case.values).all(axis=1)) if case.features else np.empty(0, np.int64)
         return without_rows(case, some_removed(measured, severity, seed))
 
@@ -64,8 +64,8 @@ class MissingVisits(RecordChange):
 class LastHoursRemoved(RecordChange):
     """The last hours of the observation window are missing; the question stays the same.
 
-    Stands for a prediction that is asked for earlier than the one a method was trained for. At least the first time
-    with a measurement stays, however late it is: a case without any would be excluded when a cohort is made.
+    Stands for a prediction made earlier than the one a method was trained for. At least the first time with a
+    measurement stays, however late it is, because cohorts exclude a case without any measurement.
     """
 
     name = "last_hours_removed"
@@ -73,15 +73,15 @@ class LastHoursRemoved(RecordChange):
     _window_hours: float
 
     def check_severity(self, severity: float) -> None:
-        """Hours, 0 or more."""
+        """Raise `ValueError` unless the severity is 0 hours or more."""
         check_amount(severity, "hours")
 
     def fit(self, cases: Cases) -> None:
-        """Takes the length of the observation window from the task."""
+        """Take the length of the observation window from the task."""
         self._window_hours = cases.task.window_hours
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:  # noqa: ARG002
-        """The case without what was measured in the last `severity` hours of the window. Nothing is drawn."""
+        """Remove what was measured in the last `severity` hours of the window. Nothing is drawn at random."""
         late = case.times > self._window_hours - severity  # (T,)
         measured = np.flatnonzero(~np.isnan(case.values).all(axis=1)) if case.features else np.empty(0, np.int64)
         if severity == 0 or not len(measured):

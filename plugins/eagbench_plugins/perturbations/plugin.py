@@ -43,6 +43,6 @@ BUILT_IN = (
 
 @hookimpl
 def register_perturbations(register: Register) -> None:
-    """Registers them all."""
+    """Register all built-in perturbations."""
     for perturbation in BUILT_IN:
         register(perturbation)

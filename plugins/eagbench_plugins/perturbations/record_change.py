@@ -1,4 +1,4 @@
-"""What the built-in perturbations have in common."""
+"""The base class of the built-in perturbations."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from eagbench_plugins.perturbations.severity import check_share
 
 
 class NoParams(StrictParams):
-    """None."""
+    """No parameters."""
 
 
 class RecordChange:
-    """A change of the record: without parameters and with nothing to learn, by a share, unless a subclass says more.
+    """A change to the record: by default it has no parameters, learns nothing, and its severity is a share.
 
     Attributes:
         name: Its name.
-        traits: Its levels, what a severity counts, for which readers it means something.
+        traits: Its levels, what a severity counts, and the readers that it applies to.
     """
 
     name: ClassVar[str]
@@ -28,8 +28,8 @@ class RecordChange:
         self.params = params
 
     def check_severity(self, severity: float) -> None:
-        """A share, from 0 to 1."""
+        """Raise `ValueError` unless the severity is a share from 0 to 1."""
         check_share(severity)
 
     def fit(self, cases: Cases) -> None:
-        """Nothing is learnt."""
+        """Learn nothing."""

@@ -1,4 +1,4 @@
-"""Sex and age not known."""
+"""Removes sex and age."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class SexAgeRemovedParams(StrictParams):
 class SexAgeRemoved(RecordChange):
     """Sex and age are unknown in a share of the cases.
 
-    Stands for a patient who comes in unidentified, and for data that are released without either; and shows how far a
-    method leans on them. Other static facts stay.
+    Stands for a patient who arrives unidentified, and for data that are released without either. It shows how much a
+    method relies on them. Other static facts stay.
     """
 
     name = "sex_age_removed"
@@ -35,7 +35,7 @@ class SexAgeRemoved(RecordChange):
     params: SexAgeRemovedParams
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case, with a chance of `severity` without these facts; one that loses them at a lower severity does."""
+        """Remove these facts with probability `severity`. A higher severity removes them wherever a lower one does."""
         if np.random.default_rng(seed).random() >= severity:
             return case
         return replace(case, static={k: float("nan") if k in self.params.facts else v for k, v in case.static.items()})

@@ -1,4 +1,4 @@
-"""Times of a record: inexact, in another order, or fewer of them."""
+"""Changes the times of a record: inexact, in another order, or fewer of them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from eagbench_plugins.perturbations.severity import check_amount
 
 
 class TimeJitter(RecordChange):
-    """Each time is moved by up to so many hours, earlier or later, and the record sorted again.
+    """Each time moves by up to the given number of hours, earlier or later, and the record is sorted again.
 
-    Stands for charting after the fact and for clocks that differ. All that was measured at one time moves together.
+    Stands for charting after the fact and for clocks that differ. Everything measured at one time moves together.
     Times stay within the observation window.
     """
 
@@ -25,15 +25,15 @@ class TimeJitter(RecordChange):
     _window_hours: float
 
     def check_severity(self, severity: float) -> None:
-        """Hours, 0 or more."""
+        """Raise `ValueError` unless the severity is 0 hours or more."""
         check_amount(severity, "hours")
 
     def fit(self, cases: Cases) -> None:
-        """Takes the length of the observation window from the task."""
+        """Take the length of the observation window from the task."""
         self._window_hours = cases.task.window_hours
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case with each time moved by an even draw from -severity to +severity hours."""
+        """Move each time by a uniform draw from -severity to +severity hours."""
         share = np.random.default_rng(seed).uniform(-1.0, 1.0, len(case.times))  # (T,)
         moved = np.clip(
             case.times + severity * share,
@@ -45,26 +45,26 @@ class TimeJitter(RecordChange):
 
 
 class TimeShuffle(RecordChange):
-    """A share of the times exchange what was measured then; nothing is lost.
+    """A share of the times exchange their measurements; nothing is lost.
 
-    Stands for a question and for no accident of a clinic: does a method read the series, or would any order do? One
-    that takes means and extremes over the window is immune to it. It moves the last values as well: beside it stands
-    `time_shuffle_before_last`, which does not.
+    Stands for a question, not for something that happens in a clinic: does a method read the series, or would any
+    order do? A method that takes means and extremes over the window is immune to it. The last values move as well;
+    `time_shuffle_before_last` keeps them in place.
     """
 
     name = "time_shuffle"
     traits = PerturbationTraits(levels=(0.2, 0.4, 0.6, 0.8, 1.0), severity_unit="share of the times")
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case with the measurements of `severity` of its times in each other's place."""
+        """Exchange the measurements of `severity` of the times."""
         return replace(case, values=case.values[reordering(len(case.times), severity, seed)])
 
 
 class TimeShuffleBeforeLast(RecordChange):
-    """Of each feature a share of its values but the last exchange their times; the last value stays the last.
+    """A share of each feature's values except the last exchange their times; the last value stays last.
 
-    Stands for a question, as `time_shuffle` does: a method that changes under that one and not under this one reads
-    last values and no series.
+    Stands for a question, as `time_shuffle` does: a method that changes under that one but not under this one reads
+    last values, not the series.
     """
 
     name = "time_shuffle_before_last"
@@ -73,7 +73,7 @@ class TimeShuffleBeforeLast(RecordChange):
     )
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case with `severity` of each feature's earlier values in each other's place."""
+        """Exchange the times of `severity` of each feature's values before the last."""
         rng = np.random.default_rng(seed)
         values = case.values.copy()
         for column in values.T:
@@ -83,24 +83,24 @@ class TimeShuffleBeforeLast(RecordChange):
 
 
 class CoarserSampling(RecordChange):
-    """Measurements of a feature lie at least so many hours apart; those in between are missing.
+    """Measurements of a feature are at least the given number of hours apart; those in between are missing.
 
-    Stands for a ward that measures less often than intensive care does. Going back in time from a feature's last value,
-    which stays, every value is removed that lies less than the given number of hours before the next one kept. Unlike
-    equal bins this leaves never more values at a higher severity. Which ones are left may differ: every two hours and
-    every three hours are different schedules, so here a higher severity removes no fewer values than a lower one did,
-    but not always the same and more. Nothing is drawn. Times without any value left are removed.
+    Stands for a ward that measures less often than intensive care does. A feature's last value stays. Going back in
+    time from it, every value less than the given number of hours before the next one kept is removed. Unlike equal
+    bins, this never leaves more values at a higher severity. Which ones are left may differ, because every two hours
+    and every three hours are different schedules. So a higher severity removes at least as many values as a lower one,
+    but not always the same ones and more. Nothing is drawn at random. Times without any value left are removed.
     """
 
     name = "coarser_sampling"
     traits = PerturbationTraits(levels=(2.0, 4.0, 8.0, 12.0, 24.0), severity_unit="hours between two measurements")
 
     def check_severity(self, severity: float) -> None:
-        """Hours between two measurements, 0 or more."""
+        """Raise `ValueError` unless the severity is 0 or more hours between two measurements."""
         check_amount(severity, "hours")
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:  # noqa: ARG002
-        """The case with `severity` hours or more between two values of a feature."""
+        """Keep only values of a feature that are `severity` hours or more apart."""
         values = case.values.copy()
         for column in values.T:
             measured = np.flatnonzero(~np.isnan(column))
@@ -110,7 +110,7 @@ class CoarserSampling(RecordChange):
 
 
 def _spaced(times: FloatArray, hours: float) -> BoolArray:
-    """Which of the increasing times stay if each lies at least `hours` before the next one that stays. Shape (M,)."""
+    """Mark the increasing times that stay if each is at least `hours` before the next one that stays. Shape (M,)."""
     stays = np.zeros(len(times), dtype=np.bool_)
     following = np.inf
     for i in range(len(times) - 1, -1, -1):

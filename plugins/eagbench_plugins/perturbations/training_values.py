@@ -1,4 +1,4 @@
-"""What unlabelled training cases say about each feature: how far its values spread, how finely they are recorded."""
+"""Learns from unlabelled training cases how far each feature's values spread and how finely they are recorded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eagbench.api import BoolArray, Case, Cases, Feature, FloatArray, IntArray
 
 
 def observed_values(cases: Cases) -> dict[str, FloatArray]:
-    """All measurements of each feature in the cases, in no order that matters. Each of shape (M,), float64."""
+    """Collect all measurements of each feature in the cases, in arbitrary order. Each of shape (M,), float64."""
     names = cases.feature_names
     rows = np.concatenate(
         [np.empty((0, len(names)), np.float32), *(case.values_in_order(names) for case in cases)]
@@ -28,11 +28,11 @@ class Scale:
     """How a feature's measurements spread over the training cases.
 
     Attributes:
-        standard_deviation: Of all its measurements; 0 without any.
+        standard_deviation: Over all its measurements; 0 if there are none.
         plausible: The lowest and the highest value that can be real.
         decimals: Decimals to which its values are recorded, at most 6.
-        measured: Whether it is a measurement. A score or a flag (unit 1, whole numbers only) is not: noise or a slipped
-            decimal point of a Glasgow coma scale is no error that anyone makes.
+        measured: Whether it is a measurement. A score or a flag (unit 1, whole numbers only) is not: nobody records a
+            Glasgow coma scale with noise or a slipped decimal point.
     """
 
     standard_deviation: float
@@ -42,7 +42,7 @@ class Scale:
 
 
 def scales(cases: Cases) -> dict[str, Scale]:
-    """The scale of each feature over unlabelled training cases."""
+    """Compute the scale of each feature over unlabelled training cases."""
     values = observed_values(cases)
     return {feature.name: _scale(feature, values[feature.name]) for feature in cases.features}
 
@@ -58,7 +58,7 @@ def _scale(feature: Feature, values: FloatArray) -> Scale:
 
 
 def _decimals(values: FloatArray) -> int:
-    """The fewest decimals that nearly all values have (a few are converted from another unit, or typed otherwise)."""
+    """Find how many decimals suffice for nearly all values (a few are converted from another unit or mistyped)."""
     for decimals in range(_MOST_DECIMALS):
         # Values are float32: a tenth is one only to seven digits.
         if len(values) and np.isclose(values, np.round(values, decimals), rtol=1e-6, atol=0).mean() >= _NEARLY_ALL:
@@ -75,7 +75,7 @@ class Columns:
         low: Lowest plausible value.
         high: Highest plausible value.
         decimals: To which values are recorded.
-        measured: Whether the feature is a measurement and not a score or a flag.
+        measured: Whether the feature is a measurement, not a score or a flag.
     """
 
     standard_deviation: FloatArray
@@ -86,7 +86,7 @@ class Columns:
 
     @classmethod
     def of(cls, case: Case, scales: Mapping[str, Scale]) -> Columns:
-        """The scales of the features of `case`."""
+        """Gather the scales of the features of `case`."""
         found = [scales[name] for name in case.features]
         return cls(
             standard_deviation=np.array([s.standard_deviation for s in found], dtype=np.float64),
@@ -97,9 +97,9 @@ class Columns:
         )
 
     def shifted(self, values: FloatArray, shift: FloatArray) -> FloatArray:
-        """Measurements (..., F) moved by `shift`, but not out of the plausible range, and rounded as they are recorded.
+        """Move measurements (..., F) by `shift`, but not out of the plausible range, and round them as recorded.
 
-        Scores and flags stay as they are, and so does what is not moved.
+        Scores and flags do not change, nor do values whose shift is 0.
         """
         unit = 10.0**self.decimals
         moved = np.round((values + shift) * unit) / unit

@@ -1,4 +1,4 @@
-"""Measurements in another unit: with the unit's label (the text says so), or without it (the number alone changes)."""
+"""Gives measurements in another unit: with the unit's label (the text says so), or without (only numbers change)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from eagbench_plugins.perturbations.record_change import RecordChange
 
 
 def other_units(cases: Cases) -> dict[str, Rendering]:
-    """How each feature that has another unit is written in it, by the clinical vocabulary's conversions.
+    """Find how to write each feature that has another unit in it, by the clinical vocabulary's conversions.
 
-    The first conversion of a concept that changes the number is taken: mEq/L instead of mmol/L is another label only.
+    The first conversion of a concept that changes the number is used: mEq/L instead of mmol/L only changes the label.
     """
     vocab = vocabulary()
     found: dict[str, Rendering] = {}
@@ -30,20 +30,20 @@ def other_units(cases: Cases) -> dict[str, Rendering]:
 
 
 def _changed(case: Case, units: dict[str, Rendering], severity: float, seed: int) -> list[str]:
-    """The features whose unit changes: the first of one random list of those that can, by name."""
+    """Choose the features whose unit changes: the first of one random list of those that can, by name."""
     able = sorted(name for name in case.features if name in units)
     order = np.random.default_rng(seed).permutation(len(able))
     return [able[i] for i in order[: round(severity * len(able))]]
 
 
 class UnitChange(RecordChange):
-    """A share of the features that have another unit in use is written in it, with its label and reference range.
+    """A share of the features that have another common unit is written in it, with its label and reference range.
 
-    Stands for a record from a hospital with other units (glucose in mmol/L, temperature in degF). What is meant stays
-    the same, so the case's values stay what they are and only the text changes: number, unit and reference range
-    together. A model that reads columns gets converted numbers from an interface that reads the label, and is then
-    unchanged (its clean result); from one that does not, wrong ones (its result under `unit_change_unlabelled`). A
-    text in quantile bins, which names no unit, does not change either.
+    Stands for a record from a hospital with other units (glucose in mmol/L, temperature in degF). The meaning stays the
+    same, so the case's values do not change and only the text does: number, unit and reference range together. For a
+    model that reads columns, it depends on the interface. One that reads the label converts the numbers, so the model
+    is unaffected (its clean result). One that does not passes on wrong numbers (its result under
+    `unit_change_unlabelled`). A text in quantile bins, which names no unit, does not change either.
     """
 
     name = "unit_change"
@@ -55,20 +55,20 @@ class UnitChange(RecordChange):
     _units: dict[str, Rendering]
 
     def fit(self, cases: Cases) -> None:
-        """Looks up which features have another unit."""
+        """Look up which features have another unit."""
         self._units = other_units(cases)
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case with `severity` of these features written in their other unit."""
+        """Write `severity` of these features in their other unit."""
         changed = {name: self._units[name] for name in _changed(case, self._units, severity, seed)}
         return replace(case, renderings={**case.renderings, **changed})
 
 
 class UnitChangeUnlabelled(RecordChange):
-    """A share of the features that have another unit is given in it under the old label: the number alone changes.
+    """A share of the features that have another unit is given in it under the old label: only the number changes.
 
-    Stands for a hospital or a laboratory that changes a unit without the receiving system being told. Every reader
-    sees wrong numbers. The features and their units are those of `unit_change`.
+    Stands for a hospital or a laboratory that changes a unit without telling the receiving system. Every reader sees
+    wrong numbers. The features and their units are those of `unit_change`.
     """
 
     name = "unit_change_unlabelled"
@@ -80,11 +80,11 @@ class UnitChangeUnlabelled(RecordChange):
     _units: dict[str, Rendering]
 
     def fit(self, cases: Cases) -> None:
-        """Looks up which features have another unit."""
+        """Look up which features have another unit."""
         self._units = other_units(cases)
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
-        """The case with the numbers of `severity` of these features in their other unit."""
+        """Convert the numbers of `severity` of these features to their other unit."""
         values = case.values.copy()
         for name in _changed(case, self._units, severity, seed):
             column = case.features.index(name)

@@ -1,4 +1,4 @@
-"""`hf`: any causal language model of transformers that lies on this machine."""
+"""`hf`: any causal language model for transformers that is stored on this machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class HuggingFacePolicy:
             path: Model folder, or the hub id of a model that is in the local cache.
             dtype: Precision of the weights; `auto` is bfloat16 on a GPU and float32 on a CPU.
             device: A torch device; `auto` is a GPU if there is one.
-            batch_size: Texts that are written at once.
+            batch_size: Texts generated at once.
         """
 
         path: str
@@ -38,10 +38,10 @@ class HuggingFacePolicy:
         self.params = params
 
     def content(self) -> str:
-        """Hash over the names and bytes of the model's files.
+        """Hash the names and bytes of the model's files.
 
-        Planning asks once per fold and seed, so within a process a file is read again only if its size or time of
-        change differs.
+        Planning calls this once per fold and seed, so within a process a file is read again only if its size or
+        modification time changes.
         """
         files = sorted(path for path in self._folder().iterdir() if path.is_file())
         digest = hashlib.sha256()
@@ -51,12 +51,12 @@ class HuggingFacePolicy:
         return digest.hexdigest()
 
     def prepare(self, cases: Cases, record_text: RecordText, run: StageRun) -> None:
-        """Checks that the model is there. The policy folder only points to it."""
+        """Check that the model exists. The policy folder only points to it."""
         del cases, record_text, run
         self._folder()
 
     def open(self, folder: Path) -> LanguageModel:
-        """Opens the model that training wrote into `folder`, else the one that the parameters name."""
+        """Open the model that training wrote into `folder`, else the one that the parameters name."""
         from eagbench_plugins.policies.transformers_model import TransformersModel
 
         trained = (folder / "config.json").is_file()
@@ -73,7 +73,7 @@ class HuggingFacePolicy:
             folder = _cached(self.params.path)
         if not folder.is_dir() or not (folder / "config.json").is_file():
             raise UserError(
-                "this is no model folder: it has no config.json",
+                "this is not a model folder: it has no config.json",
                 where=f"policy hf, path {self.params.path}",
                 hint="Give the folder that holds config.json, the weights and the tokenizer's files.",
             )
@@ -94,7 +94,7 @@ def _file_hash(file: Path, size: int, mtime_ns: int) -> str:
 
 
 def _cached(hub_id: str) -> Path:
-    """The snapshot of a hub id in the local cache."""
+    """Find the snapshot of a hub id in the local cache."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 

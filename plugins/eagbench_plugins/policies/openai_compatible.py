@@ -1,7 +1,7 @@
 """`openai`: a language model behind any server that speaks OpenAI's HTTP interface (vLLM, transformers serve, Ollama).
 
-Nothing is trained here. Address and name stand for the model: a server that changes the weights behind a name can't be
-noticed.
+Nothing is trained here. The address and the name identify the model: if a server changes the weights behind a name,
+eagbench can't notice it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from eagbench_plugins.policies.openai_params import OpenAIParams
 
 
 class OpenAIPolicy:
-    """A model on an OpenAI-compatible server, asked as it is."""
+    """A model on an OpenAI-compatible server, used without training."""
 
     name: ClassVar[str] = "openai"
 
@@ -28,7 +28,7 @@ class OpenAIPolicy:
 
     @property
     def traits(self) -> PolicyTraits:
-        """Prompts go to another machine if the server is elsewhere than on the loopback interface."""
+        """Prompts go to another machine unless the server is on the loopback interface."""
         return PolicyTraits(leaves_machine=not self._is_local, gives_attention=False)
 
     @property
@@ -40,15 +40,15 @@ class OpenAIPolicy:
             return host == "localhost"
 
     def content(self) -> None:
-        """It reads no outside file: address and model name stand for the model."""
+        """Return None, because no outside file is read: address and model name identify the model."""
 
     def prepare(self, cases: Cases, record_text: RecordText, run: StageRun) -> None:
-        """Checks that there is a key, if one is needed. The policy folder only names the server."""
+        """Check that there is a key, if one is needed. The policy folder only names the server."""
         del cases, record_text, run
         self._key()
 
     def open(self, folder: Path) -> LanguageModel:
-        """The model on the server. It is asked nothing yet."""
+        """Open the model on the server. No request is sent yet."""
         del folder
         from eagbench_plugins.policies.openai_model import OpenAIModel
         from eagbench_plugins.policies.openai_server import Server

@@ -1,7 +1,7 @@
-"""A model on an OpenAI-compatible server as a `LanguageModel`: what is asked, what the answer means, what is kept.
+"""A model on an OpenAI-compatible server as a `LanguageModel`: requests, what the answers mean, and what is cached.
 
-Every sampled text has a seed of its own, from the seed, the prompt and how often the prompt occurred before. Whether a
-server gives equal answers to equal questions is its own affair; one that came once is kept (`ResponseCache`).
+Every sampled text has its own seed, derived from the seed, the prompt and how often the prompt occurred before. Whether
+equal requests get equal answers is up to the server; an answer that was received once is kept (`ResponseCache`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Question:
     Attributes:
         path: Where it is sent, below the server's address.
         body: JSON values.
-        draw: Where the answer is drawn, the seed and how often the same was asked before.
+        draw: If the answer is sampled, the seed and how often the same was requested before; else None.
     """
 
     path: str
@@ -42,11 +42,11 @@ class Question:
 
 
 class OpenAIModel:
-    """The model that a server has under a name.
+    """A model that a server offers under a name.
 
     Args:
-        server: Where it is asked.
-        params: How it is asked.
+        server: Where requests are sent.
+        params: The model's name and how to request its answers.
     """
 
     def __init__(self, server: Server, params: OpenAIParams) -> None:
@@ -56,10 +56,11 @@ class OpenAIModel:
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
     ) -> list[Generation]:
-        """One text per prompt, so many requests at once as the policy's `concurrency` says.
+        """Generate one text per prompt, with up to `concurrency` requests at once.
 
         Raises:
-            UserError: The server failed for good, can't do what is asked, or gives the same text for every sample.
+            UserError: The server failed permanently, can't do what is requested, or gives the same text for every
+                sample.
         """
         begun = [""] * len(prompts) if written is None else written
         occurred: Counter[tuple[str, str]] = Counter()
@@ -86,10 +87,10 @@ class OpenAIModel:
     def continuation_probabilities(
         self, prompts: Sequence[str], written: Sequence[str], candidates: Sequence[str]
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Probability of each candidate as the next text, normalised over candidates.
+        """Compute the probability of each candidate as the next text, normalised over candidates.
 
         A candidate's probability is the sum over all ways to write it in tokens that are among the likeliest at each
-        place; what the server does not list counts as 0. No candidate may be the beginning of another.
+        position. Tokens that the server does not list count as 0. No candidate may be a prefix of another.
 
         Returns:
             Shape (len(prompts), len(candidates)), rows summing to 1.
@@ -146,7 +147,7 @@ class OpenAIModel:
         return Question(path, {key: value for key, value in merged.items() if value is not None}, draw)
 
     def _ask(self, questions: Sequence[Question]) -> list[_Answer]:
-        """Answers from the cache, the missing ones from the server, each question once."""
+        """Take answers from the cache and request the missing ones from the server, each question once."""
         keys = [self._key(question) for question in questions]
         by_key = dict(zip(keys, questions, strict=True))
         kept = {key: answer for key in by_key if (answer := self._cache.get(key)) is not None}
@@ -218,7 +219,7 @@ class OpenAIModel:
     def _check_sampled(
         self, asked: Sequence[tuple[str, str]], questions: Sequence[Question], answers: Sequence[_Answer]
     ) -> None:
-        """Refuses a server that ignores the temperature: the mean of n equal texts would pass for a mean of samples."""
+        """Refuse a server that ignores the temperature: the mean of n equal texts would pass for a mean of samples."""
         texts: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         for key, answer in zip(asked, answers, strict=True):
             texts[key].append(answer.text)
@@ -244,7 +245,7 @@ class OpenAIModel:
 
 
 class _Weighing:
-    """The probability of candidates of one row, while it is found out token by token.
+    """The probabilities of one row's candidates, found token by token.
 
     Attributes:
         found: Probability of each candidate so far.
@@ -255,11 +256,11 @@ class _Weighing:
         self._open = {"": 1.0}  # beginnings of candidates, by their probability
 
     def next(self) -> str | None:
-        """The shortest beginning whose next token is to be asked for."""
+        """Return the shortest beginning whose next token must be requested, None if there is none left."""
         return min(self._open, key=len, default=None)
 
     def add(self, begun: str, likeliest: Sequence[tuple[str, float]]) -> None:
-        """Goes on from a beginning by the tokens that may follow it, with their log-probabilities."""
+        """Extend a beginning by the tokens that may follow it, with their log-probabilities."""
         mass = self._open.pop(begun)
         for token, logprob in likeliest:
             text = begun + token
@@ -299,7 +300,7 @@ class _Logprobs(BaseModel):
     top_logprobs: list[dict[str, float] | None] | None = None
 
     def first(self) -> list[tuple[str, float]] | None:
-        """The first token's alternatives: in `content` on `chat`, in `top_logprobs` on `completions`."""
+        """Read the first token's alternatives: from `content` on `chat`, from `top_logprobs` on `completions`."""
         if self.content:
             return [(entry.token, entry.logprob) for entry in self.content[0].top_logprobs] or None
         if self.top_logprobs and self.top_logprobs[0]:
@@ -326,12 +327,12 @@ class _Response(BaseModel):
 
 
 class _Answer(BaseModel):
-    """What is kept of a response.
+    """The part of a response that is kept.
 
     Attributes:
-        text: What the model wrote; reasoning that the server had set apart stands at its beginning again.
+        text: What the model wrote; reasoning that the server returned separately is put back at the beginning.
         usage: Tokens.
-        stop: The stop string that ended it, where the server says so and leaves it out of the text.
+        stop: The stop string that ended it, if the server reports it and leaves it out of the text.
         likeliest: The likeliest first tokens with their log-probabilities, None if the server gives none.
     """
 
@@ -342,7 +343,7 @@ class _Answer(BaseModel):
 
 
 def _cut(answer: _Answer, stop: Sequence[str]) -> str:
-    """The text up to and with the first stop string."""
+    """Cut the text after the first stop string."""
     text = answer.text
     ends = [text.find(string) + len(string) for string in stop if string in text]
     if ends:
@@ -351,5 +352,5 @@ def _cut(answer: _Answer, stop: Sequence[str]) -> str:
 
 
 def _seed(draw: tuple[int, int], prompt: str) -> int:
-    """31 bits, which every server takes."""
+    """Derive a seed of 31 bits, which every server accepts."""
     return int.from_bytes(hashlib.sha256(f"{draw[0]}\0{draw[1]}\0{prompt}".encode()).digest()[:4], "little") >> 1

@@ -1,4 +1,4 @@
-"""What the policy `openai` can be told."""
+"""Parameters of the policy `openai`."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from eagbench.api import StrictParams
 
 
 class OpenAIParams(StrictParams):
-    """Where the model is and how it is asked.
+    """Where the model is and how to request its answers.
 
     Attributes:
-        base_url: Up to and with the version, for example `http://127.0.0.1:8000/v1`.
+        base_url: The address up to and including the version, for example `http://127.0.0.1:8000/v1`.
         model: The model's name on the server.
         api_key_env: Name of the environment variable that holds the key; None for a server that needs none.
-        endpoint: `chat` (the server applies the model's chat template) or `completions` (the prompt as it stands).
-        continuation: How a begun answer is continued on `chat`: `continue_final_message` on servers that know this
-            field (vLLM, SGLang), `none` on all others. `completions` continues by itself.
-        stop_strings: `cut_here`: a text is written to its end, and what follows a stop string is cut off here.
-            `sent`: the server stops, which saves tokens; for one that leaves the stop string in the text
-            (transformers serve) or says which one it met (vLLM). One that does neither seems to close no answer.
-        logprobs: How many of the likeliest next tokens the server is asked for, 0 for a server that gives none. The
-            answer mode `expectation` needs them.
-        concurrency: Requests under way at once, per process.
-        timeout_s: How long one answer is waited for, in seconds.
-        patience_s: How long a server that can't be reached is waited for, in seconds.
-        max_retries: How often a request is repeated that was answered by 429 or 5xx, or not in time.
-        extra: Further fields of every request; null takes one out (`{seed: null}`).
+        endpoint: `chat` (the server applies the model's chat template) or `completions` (the prompt unchanged).
+        continuation: How a partial answer is continued on `chat`: `continue_final_message` on servers that know this
+            field (vLLM, SGLang), `none` on all others. `completions` continues one by itself.
+        stop_strings: `cut_here`: the server writes the text to its end, and eagbench cuts off what follows a stop
+            string. `sent`: the server stops, which saves tokens. Use it with a server that leaves the stop string in
+            the text (transformers serve) or reports which one it met (vLLM). With any other server, answers look
+            unclosed.
+        logprobs: How many of the likeliest next tokens to request; 0 for a server that gives none. The answer mode
+            `expectation` needs them.
+        concurrency: Simultaneous requests per process.
+        timeout_s: How long to wait for one answer, in seconds.
+        patience_s: How long to wait for a server that can't be reached, in seconds.
+        max_retries: How often to repeat a request that was answered by 429 or 5xx, or not in time.
+        extra: Further fields of every request; null removes one (`{seed: null}`).
     """
 
     base_url: str

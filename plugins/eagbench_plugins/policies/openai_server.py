@@ -1,4 +1,4 @@
-"""One question to a server and its answer, over failures that pass: busy, broken, slow, restarted, gone for a while."""
+"""Sends one request to a server and retries over temporary failures: busy, broken, slow, restarted, unreachable."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _TOO_MANY_REQUESTS, _REQUEST_TIMEOUT = 429, 408
 
 
 class CalledOffError(Exception):
-    """A request was not sent, or not again, because another one had failed for good."""
+    """A request was not sent, or not repeated, because another one had failed permanently."""
 
 
 class Server:
-    """A server, asked from several threads.
+    """A server, used from several threads.
 
     A request that was answered by 429, 408 or 5xx, or not within `timeout_s`, is repeated up to `max_retries` times.
-    One that can't be delivered (no connection, a cut one) is repeated until `patience_s` have passed. Waits grow from
-    half a second to half a minute, at random within a factor of two, and are never shorter than Retry-After says.
+    One that can't be delivered (no connection, or a broken one) is repeated until `patience_s` have passed. Waits grow
+    from half a second to half a minute, at random within a factor of two, and are never shorter than Retry-After says.
 
     Args:
         base_url: Address up to the version.
-        key: Sent as a bearer token; None for none. It is taken out of whatever the server says.
-        is_local: Whether the server is on this machine. It is then never asked through a proxy.
-        concurrency: Connections.
-        timeout_s: How long an answer is waited for.
-        patience_s: How long a server that can't be reached is waited for.
-        max_retries: Repetitions of a request.
+        key: Sent as a bearer token; None for none. It is removed from the server's messages.
+        is_local: Whether the server is on this machine. If so, no proxy is used.
+        concurrency: Maximum number of connections.
+        timeout_s: How long to wait for an answer, in seconds.
+        patience_s: How long to wait for a server that can't be reached, in seconds.
+        max_retries: How often a request is repeated.
     """
 
     # Servers that were given up in this process: the next stage tries once and does not wait its patience out again.
@@ -68,18 +68,18 @@ class Server:
         )
 
     def post(self, path: str, body: Mapping[str, Any], called_off: threading.Event) -> tuple[Any, int]:
-        """Sends a request until it is answered.
+        """Send a request until it is answered.
 
         Args:
             path: Below the base address.
             body: JSON values.
-            called_off: Ends the waiting once it is set: another request has failed for good.
+            called_off: Ends the waiting once it is set: another request has failed permanently.
 
         Returns:
             The answer's JSON value, and how often the request was sent.
 
         Raises:
-            UserError: The server refuses the request, or has failed or been silent for too long.
+            UserError: The server refuses the request, or has failed or been unreachable for too long.
             CalledOffError: `called_off` was set.
         """
         retries, sent, silent_since = 0, 0, None
@@ -140,7 +140,7 @@ class Server:
         )
 
     def _said(self, response: httpx.Response) -> str:
-        """The server's own message, without the key. Not its whole answer, which may repeat the patient's record."""
+        """Extract the server's message, without the key. The whole answer may repeat the patient's record."""
         try:
             value = response.json()
         except ValueError:
@@ -163,7 +163,7 @@ _LATER = "run the same command again later: what it has answered is kept and not
 
 
 def _retry_after(header: str | None) -> float:
-    """Seconds that a server wants to be left alone: a number or a date (RFC 9110, section 10.2.3); 0 for neither."""
+    """Read Retry-After as seconds from a number or a date (RFC 9110, section 10.2.3); 0 if it is neither."""
     if header is None:
         return 0.0
     if header.strip().isdecimal():

@@ -10,7 +10,7 @@ from eagbench_plugins.policies.tiny.policy import TinyPolicy
 
 @hookimpl
 def register_policies(register: Register) -> None:
-    """The policies that come with eagbench."""
+    """Register the policies that come with eagbench."""
     register(TinyPolicy)
     register(HuggingFacePolicy)
     register(OpenAIPolicy)

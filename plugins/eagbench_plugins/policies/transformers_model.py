@@ -1,9 +1,9 @@
-"""A causal language model of transformers, opened from a folder, as a `LanguageModel`.
+"""A transformers causal language model, opened from a folder, as a `LanguageModel`.
 
-Writing is a loop of its own and not `model.generate`, for one reason: every text draws from its own random stream,
-seeded by the seed, the prompt and how often the prompt occurred before, so that a sampled text depends on neither the
-batch nor the order of the prompts. (Rounding may still differ between batch shapes: in float32 that decides only a
-draw or a tie that lies within the last bits; in half precision it happens more often.)
+Generation has its own loop instead of `model.generate`, for one reason: every text draws from its own random stream,
+seeded by the seed, the prompt and how often the prompt occurred before. So a sampled text depends on neither the batch
+nor the order of the prompts. (Rounding may still differ between batch shapes: in float32 that only decides a draw or a
+tie within the last bits; in half precision it happens more often.)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TransformersModel:
     Attributes:
         model: The transformers model, in evaluation mode.
         tokenizer: Its tokenizer.
-        batch_size: Texts that are written at once.
+        batch_size: Texts generated at once.
     """
 
     def __init__(self, model: Any, tokenizer: Any, batch_size: int) -> None:
@@ -47,13 +47,13 @@ class TransformersModel:
     def load(
         cls, folder: Path, *, dtype: str = "auto", device: str = "auto", batch_size: int = 64
     ) -> TransformersModel:
-        """Opens a folder that `save_pretrained` wrote (or one downloaded from a hub).
+        """Open a folder that `save_pretrained` wrote (or one downloaded from a hub).
 
         Args:
             folder: The model folder.
             dtype: `float32`, `bfloat16`, `float16`, or `auto`: bfloat16 on a GPU, float32 on a CPU.
             device: A torch device, or `auto`: a GPU if there is one.
-            batch_size: Texts that are written at once.
+            batch_size: Texts generated at once.
         """
         transformers = quiet_transformers()
         if device == "auto":
@@ -67,7 +67,7 @@ class TransformersModel:
         return cls(model.to(device).eval(), tokenizer, batch_size)
 
     def as_input(self, prompt: str) -> str:
-        """The text that the model really reads: the prompt in the model's chat template, if it has one."""
+        """Return the text that the model actually reads: the prompt in its chat template, if it has one."""
         if not self.tokenizer.chat_template:
             return prompt
         message = [{"role": "user", "content": prompt}]
@@ -77,7 +77,7 @@ class TransformersModel:
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
     ) -> list[Generation]:
-        """One text per prompt, batched by length. The same prompts, beginnings and seed give the same texts."""
+        """Generate one text per prompt, batched by length. Equal prompts, beginnings and seed give equal texts."""
         begun = [""] * len(prompts) if written is None else written
         ids = self._encode([self.as_input(prompt) + text for prompt, text in zip(prompts, begun, strict=True)])
         streams = _streams([prompt + text for prompt, text in zip(prompts, begun, strict=True)], seed)
@@ -94,10 +94,10 @@ class TransformersModel:
     def continuation_probabilities(
         self, prompts: Sequence[str], written: Sequence[str], candidates: Sequence[str]
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Probability of each candidate as the next text, normalised over candidates.
+        """Compute the probability of each candidate as the next text, normalised over candidates.
 
-        A candidate's probability is the product over its tokens, tokenised by themselves. One pass scores candidates
-        of one token; longer ones share the pass over prompt + written and are scored side by side after it.
+        A candidate's probability is the product over its tokens; each candidate is tokenised by itself. One pass scores
+        candidates of one token. Longer ones share the pass over prompt + written and are scored side by side after it.
 
         Returns:
             Shape (len(prompts), len(candidates)), rows summing to 1.
@@ -121,11 +121,11 @@ class TransformersModel:
         spans: Sequence[Sequence[tuple[int, int]]],
         layers: float = 0.5,
     ) -> list[list[float]]:
-        """The attention per token that parts of each prompt get while the model answers; see `AttentionProbe`.
+        """Measure the attention per token that parts of each prompt get while the model answers; see `AttentionProbe`.
 
-        All but the querying positions goes through the model with its ordinary attention into the cache; only these
-        few are computed eagerly, which alone returns weights. They are those of one eager pass over everything, at a
-        fraction of its memory.
+        All positions except the querying ones are read with the model's ordinary attention into the cache. Only the few
+        querying ones use eager attention, the only kind that returns weights. The weights equal those of one eager pass
+        over everything, at a fraction of its memory.
 
         Raises:
             UserError: The tokenizer does not tell which characters a token covers, or the model returns no weights.
@@ -158,7 +158,7 @@ class TransformersModel:
     def _attention(
         self, ids: Sequence[Sequence[int]], queries: Sequence[Sequence[int]], layers: float
     ) -> list[np.ndarray[Any, Any]]:
-        """For each row the weight of each of its tokens, `ids` first: the mean over queries, heads and layers."""
+        """Return the weights of each row's tokens, `ids` first: the mean over queries, heads and layers."""
         _, mask, cache = self._prefill(ids)
         most = max(map(len, queries))
         # Queries are padded on the right: a causal model's earlier tokens don't see the padding.
@@ -187,9 +187,9 @@ class TransformersModel:
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def encode(self, prompts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """The last layer's hidden state (after its norm), its mean over the tokens read; see `TextEncoder`.
+        """Average the last layer's hidden state (after its norm) over the tokens read; see `TextEncoder`.
 
-        Only the decoder runs: no logits are made, and no other layer's states are kept.
+        Only the decoder runs: no logits are computed, and no other layer's states are kept.
 
         Returns:
             Shape (len(prompts), D), float32.
@@ -216,12 +216,12 @@ class TransformersModel:
 
     @staticmethod
     def _batches(ids: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
-        """Positions in batches of similar length, the longest first, so that memory peaks at the start."""
+        """Group positions into batches of similar length, the longest first, so that memory peaks at the start."""
         order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
     def _padded(self, ids: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Left-padded tokens and their mask, both (B, L)."""
+        """Return left-padded tokens and their mask, both (B, L)."""
         longest = max(len(row) for row in ids)
         tokens = [[self._pad] * (longest - len(row)) + list(row) for row in ids]
         mask = [[0] * (longest - len(row)) + [1] * len(row) for row in ids]
@@ -229,7 +229,7 @@ class TransformersModel:
         return torch.tensor(tokens, device=device), torch.tensor(mask, device=device)
 
     def _prefill(self, ids: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, Any]:
-        """Logits of the next token (B, V) in float32, mask (B, L), and the cache after reading `ids`."""
+        """Read `ids` and return the next token's logits (B, V) in float32, the mask (B, L) and the cache."""
         tokens, mask = self._padded(ids)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
         out = self.model(
@@ -241,7 +241,7 @@ class TransformersModel:
     def _write(
         self, ids: Sequence[Sequence[int]], sampling: Sampling, draws: np.ndarray[Any, Any] | None
     ) -> list[list[int]]:
-        """The tokens written after each prompt, the end token included."""
+        """Generate the tokens after each prompt, the end token included."""
         written: list[list[int]] = [[] for _ in ids]
         logits, mask, cache = self._prefill(ids)
         rows = list(range(len(ids)))  # which prompt each row of the batch belongs to
@@ -274,7 +274,7 @@ class TransformersModel:
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _score(self, ids: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> np.ndarray[Any, Any]:
-        """Log-probability of each candidate after each row, shape (B, C)."""
+        """Compute the log-probability of each candidate after each row, shape (B, C)."""
         logits, mask, cache = self._prefill(ids)
         first = torch.tensor([candidate[0] for candidate in candidates], device=logits.device)
         scores = logits.log_softmax(dim=-1)[:, first]  # (B, C)
@@ -315,18 +315,18 @@ class TransformersModel:
 
 
 def _offset(prompt: str, text: str) -> int:
-    """Where a prompt begins in the text that the model reads; a chat template may have cut its outer white space."""
+    """Find where a prompt begins in the text that the model reads; a template may have cut its outer white space."""
     return text.index(prompt.strip()) - (len(prompt) - len(prompt.lstrip()))
 
 
 def _covering(tokens: Sequence[tuple[int, int]], start: int, end: int) -> list[int]:
-    """Positions of the tokens that share a character with start..end; `tokens` are their own first and last."""
+    """Find the positions of the tokens that share a character with start..end; `tokens` are the tokens' own bounds."""
     return [i for i, (first, last) in enumerate(tokens) if first < end and last > start]
 
 
 @contextmanager
 def _eager(model: Any) -> Iterator[None]:
-    """The model with eager attention, the only kind that returns its weights."""
+    """Switch the model to eager attention, the only kind that returns its weights."""
     before = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:
@@ -344,7 +344,7 @@ def _unmeasurable(reason: str) -> UserError:
 
 
 def _choose(logits: torch.Tensor, sampling: Sampling, draw: torch.Tensor | None) -> torch.Tensor:
-    """The next token of each row: the likeliest, or the one at the row's draw in the cumulative distribution.
+    """Choose the next token of each row: the likeliest, or the one at the row's draw in the cumulative distribution.
 
     Args:
         logits: (B, V).
@@ -367,7 +367,7 @@ def _choose(logits: torch.Tensor, sampling: Sampling, draw: torch.Tensor | None)
 
 
 def _streams(prompts: Sequence[str], seed: int) -> list[np.random.Generator]:
-    """A random stream per prompt, from the seed, the prompt, and how often it occurred before."""
+    """Create a random stream per prompt from the seed, the prompt and how often it occurred before."""
     occurred: Counter[str] = Counter()
     streams = []
     for prompt in prompts:

@@ -8,5 +8,5 @@ from eagbench_plugins.prompting.prompt import Prompt
 
 @hookimpl
 def register_methods(register: Register) -> None:
-    """The methods that only prompt."""
+    """Register the methods that only prompt."""
     register(Prompt)

@@ -1,4 +1,4 @@
-"""`prompt`: the policy as it is, asked in one of the three styles. The base that trained policies are compared with."""
+"""`prompt`: the untrained policy, prompted in one of the three styles. Trained policies are compared with it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from eagbench.api import (
 
 
 class Prompt:
-    """Asks the frozen policy about each case."""
+    """Prompts the frozen policy about each case."""
 
     name: ClassVar[str] = "prompt"
     traits = MethodTraits(reads="text")
 
     class Params(StrictParams):
-        """How it is asked.
+        """How the policy is prompted.
 
         Attributes:
             style: The format of the answer.
-            max_new_tokens: Bound on the tokens of one answer.
+            max_new_tokens: Upper limit on the tokens of one answer.
         """
 
         style: StyleName = "question_decomposition"
@@ -42,9 +42,9 @@ class Prompt:
         self.params = params
 
     def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
-        """It needs the policy and the record text, and trains nothing."""
+        """Request the policy and the record text. Nothing is trained."""
         return {"policy": plan.policy(), "record_text": plan.record_text()}
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
-        """The policy's answers, read in the benchmark's answer mode."""
+        """Return the policy's answers, read in the benchmark's answer mode."""
         return answer_with_policy(cases, run, STYLES[self.params.style], self.params.max_new_tokens)

@@ -1,4 +1,4 @@
-"""MLflow."""
+"""The tracker `mlflow`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _BATCH = 500  # MLflow takes at most 1000 metrics in one call
 class MLflow:
     """Writes to an MLflow tracking store: a server, or a database file in the run folder.
 
-    A run that is taken up again goes on in the same MLflow run. The environment's MLFLOW_TRACKING_URI is not read, so
-    that a benchmark says by itself where its numbers go.
+    A resumed run continues in the same MLflow run. The environment's MLFLOW_TRACKING_URI is not read, so the benchmark
+    alone decides where its numbers go.
     """
 
     name: ClassVar[str] = "mlflow"
 
     class Params(StrictParams):
-        """Where the run stands.
+        """Where the run is stored.
 
         Attributes:
             tracking_uri: Address of the store; None for `trackers/mlflow/mlflow.db` in the run folder.
@@ -41,15 +41,15 @@ class MLflow:
 
     @property
     def traits(self) -> TrackerTraits:
-        """Numbers leave unless the store is a file here: a server on this machine may pass on what it gets."""
+        """Numbers leave the machine unless the store is a local file: even a local server may pass them on."""
         uri = urlsplit(self.params.tracking_uri or "")
         return TrackerTraits(leaves_machine=uri.scheme not in {"", "file", "sqlite"} or uri.netloc != "")
 
     def start(self, run_name: str, folder: Path) -> None:
-        """Opens the run, or the one that an interrupted attempt began.
+        """Open the run, or resume the one that an interrupted attempt began.
 
         Raises:
-            UserError: The package mlflow is not installed, or the store refuses.
+            UserError: The package mlflow is not installed, or the store refuses the run.
         """
         require("mlflow", self.name, "mlflow")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when the package is imported
@@ -71,7 +71,7 @@ class MLflow:
             raise UserError(f"MLflow refuses: {error}", where=f"trackers, tracking_uri {uri}") from error
 
     def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """One metric per number, named `stage/name`; signs that MLflow does not allow become `_`."""
+        """Log one metric per number, named `stage/name`. Characters that MLflow does not allow become `_`."""
         from mlflow.entities import Metric
 
         now = round(time.time() * 1000)
@@ -82,5 +82,5 @@ class MLflow:
             self._client.log_batch(self._run_id, metrics[start : start + _BATCH])
 
     def finish(self) -> None:
-        """Closes the run."""
+        """Close the run."""
         self._client.set_terminated(self._run_id)

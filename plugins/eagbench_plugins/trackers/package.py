@@ -1,4 +1,4 @@
-"""Finds the package that a tracker writes with."""
+"""Checks that the package of a tracker is installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from eagbench.api import UserError
 
 
 def require(module: str, tracker: str, distribution: str) -> None:
-    """Refuses to start without it.
+    """Refuse to start without the tracker's package.
 
     Raises:
         UserError: The package is not installed.

@@ -1,4 +1,4 @@
-"""Registers the built-in trackers. The packages they write with are imported when a run starts."""
+"""Registers the built-in trackers. Their packages are imported when a run starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eagbench_plugins.trackers.wandb_tracker import WeightsAndBiases
 
 @hookimpl
 def register_trackers(register: Register) -> None:
-    """Registers `tensorboard`, `wandb` and `mlflow`."""
+    """Register `tensorboard`, `wandb` and `mlflow`."""
     register(TensorBoard)
     register(WeightsAndBiases)
     register(MLflow)

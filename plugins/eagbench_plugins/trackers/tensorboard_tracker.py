@@ -1,4 +1,4 @@
-"""TensorBoard: event files in the run folder."""
+"""The tracker `tensorboard`: event files in the run folder."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from eagbench_plugins.trackers.package import require
 
 
 class TensorBoard:
-    """Writes event files; `tensorboard --logdir RUN/trackers/tensorboard` shows them, also while the run goes on.
+    """Writes event files; `tensorboard --logdir RUN/trackers/tensorboard` shows them, even during the run.
 
-    Each stage is a run of TensorBoard's, so that the same curve of several methods and seeds lies in one chart.
+    Each stage is a TensorBoard run, so one chart shows the same curve for several methods and seeds.
     """
 
     name: ClassVar[str] = "tensorboard"
     traits = TrackerTraits(leaves_machine=False)
 
     class Params(StrictParams):
-        """Where it writes.
+        """Where the event files go.
 
         Attributes:
             folder: The log folder; None for `trackers/tensorboard` in the run folder.
@@ -34,7 +34,7 @@ class TensorBoard:
         self._writers: dict[str, Any] = {}
 
     def start(self, run_name: str, folder: Path) -> None:
-        """Chooses the log folder.
+        """Choose the log folder.
 
         Raises:
             UserError: The package tensorboard is not installed.
@@ -46,7 +46,7 @@ class TensorBoard:
         self._folder = folder if self.params.folder is None else self.params.folder / run_name
 
     def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """One scalar per number."""
+        """Log one scalar per number."""
         if stage not in self._writers:
             parts = (re.sub(r"[^\w+.-]+", "_", part) for part in stage.split("/", 1))
             self._writers[stage] = self._writer_of(str(self._folder.joinpath(*parts)))
@@ -56,6 +56,6 @@ class TensorBoard:
         writer.flush()  # a kill must not take what counts as told
 
     def finish(self) -> None:
-        """Writes what is still held back."""
+        """Write what is still buffered."""
         for writer in self._writers.values():
             writer.close()

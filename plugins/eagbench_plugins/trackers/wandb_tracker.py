@@ -1,4 +1,4 @@
-"""Weights & Biases."""
+"""The tracker `wandb`: Weights & Biases."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from eagbench_plugins.trackers.package import require
 class WeightsAndBiases:
     """Sends numbers to Weights & Biases, or keeps them for `wandb sync` with `mode: offline`.
 
-    A run that is taken up again goes on in the same W&B run. Numbers are all that is sent: not the console, the code,
-    the state of git, or what the machine is and does.
+    A resumed run continues in the same W&B run. Only numbers are sent: no console output, code, git state, or
+    information about the machine and its load.
     """
 
     name: ClassVar[str] = "wandb"
 
     class Params(StrictParams):
-        """Where the run stands.
+        """Where the run is stored.
 
         Attributes:
             project: The W&B project.
@@ -41,11 +41,11 @@ class WeightsAndBiases:
 
     @property
     def traits(self) -> TrackerTraits:
-        """Numbers are sent away while the run goes on, unless it is offline."""
+        """Numbers leave the machine during the run unless the mode is `offline`."""
         return TrackerTraits(leaves_machine=self.params.mode != "offline")
 
     def start(self, run_name: str, folder: Path) -> None:
-        """Opens the run, or the one that an interrupted attempt began.
+        """Open the run, or resume the one that an interrupted attempt began.
 
         Raises:
             UserError: The package wandb is not installed.
@@ -78,7 +78,7 @@ class WeightsAndBiases:
         )
 
     def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """The numbers over the stage's own step: W&B's own one counts calls, whatever the stage."""
+        """Log the numbers over the stage's own step, because W&B's step counts calls across all stages."""
         own_step = f"{stage}/step"
         if stage not in self._stages:
             self._run.define_metric(own_step, hidden=True)
@@ -87,5 +87,5 @@ class WeightsAndBiases:
         self._run.log({own_step: step, **{f"{stage}/{name}": value for name, value in values.items()}})
 
     def finish(self) -> None:
-        """Waits until everything is written."""
+        """Wait until everything is written."""
         self._run.finish()

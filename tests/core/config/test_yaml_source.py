@@ -80,7 +80,7 @@ def test_a_variable_without_value_is_named(tmp_path: Path, monkeypatch: pytest.M
         ("just words\n", "a benchmark is a mapping"),
         ("", "a benchmark is a mapping"),
         ("a: [1, 2\n", "this is not YAML"),
-        ("a: 1\nb: 2\na: 3\n", r"b\.yaml:3: the key 'a' stands here twice"),
+        ("a: 1\nb: 2\na: 3\n", r"b\.yaml:3: the key 'a' appears here twice"),
     ],
 )
 def test_what_is_no_benchmark_is_refused(tmp_path: Path, text: str, message: str) -> None:

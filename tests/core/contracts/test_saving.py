@@ -85,5 +85,5 @@ def test_files_of_a_data_set_are_found_or_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data.root: there is no 'c.csv or d.csv'") as refused:
         files_under(tmp_path, [("c.csv", "d.csv")], "from its origin")
     assert refused.value.hint == "from its origin"
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         files_under(tmp_path / "a.csv", ["a.csv"], "from its origin")

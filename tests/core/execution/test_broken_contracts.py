@@ -203,7 +203,7 @@ def breaks(kind: str, name: str, hook: str, where: str) -> str:
             ),
         ),
         ("forgetful", breaks("method", "forgetful", "methods", "predict, cases: ")),
-        ("{name: forgetful, extras: true}", "cost is no finite number"),
+        ("{name: forgetful, extras: true}", "cost is not a finite number"),
     ],
 )
 def test_a_broken_component_fails_its_own_cells(

@@ -223,4 +223,4 @@ def test_an_unrelated_folder_is_not_written_into(cli: Cli, sweep: Path) -> None:
     (sweep.parent / "mine" / "thesis.tex").write_text("")
     done = cli("sweep", sweep, "--out", sweep.parent / "mine")
     assert done.code == 2
-    assert "is no sweep's folder" in done.err
+    assert "is not a sweep's folder" in done.err

@@ -278,7 +278,7 @@ def test_bad_patients_are_named(tmp_path: Path) -> None:
     for row, message in (
         ({"age": "old"}, "holds a value that can't be read"),
         ({"unitdischargeoffset": ""}, "1 rows have no unitdischargeoffset"),
-        ({}, "stands twice"),
+        ({}, "appears twice"),
     ):
         root = write(tmp_path, [row, {}] if not row else [row], lab=[{}])
         with pytest.raises(UserError, match=message):

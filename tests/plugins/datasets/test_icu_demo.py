@@ -143,7 +143,7 @@ def test_a_planted_unit_stops_a_run(
 
 
 def test_files_that_are_not_there(shared_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         IcuDemo(IcuDemoParams(root=tmp_path / "nowhere")).files()
     (copied(shared_data, tmp_path) / "outc.parquet").unlink()
     with pytest.raises(UserError, match=r"there is no 'outc.parquet'"):
@@ -160,7 +160,7 @@ def test_files_that_are_not_there(shared_data: Path, tmp_path: Path) -> None:
         ("dyn", lambda t: t.with_columns(time=pl.lit(3.0)), "column 'time' must hold the time since ICU admission"),
         ("sta", lambda t: t.with_columns(stay_id=pl.lit("a")), "'stay_id' must hold a whole number"),
         ("sta", lambda t: t.head(50), "49 stays are not in sta.parquet"),
-        ("sta", lambda t: pl.concat([t, t.head(1)]), "a stay stands twice"),
+        ("sta", lambda t: pl.concat([t, t.head(1)]), "a stay appears twice"),
         ("outc", lambda t: t.head(50), "49 stays have no label"),
         ("outc", lambda t: t.with_columns(label=pl.lit(2)), "99 stays have no label of 0 or 1"),
     ],

@@ -23,7 +23,8 @@ from eagbench.vocabulary.vocabulary import vocabulary
 from eagbench_plugins.datasets.meds.codes import places_of, unit_in_code
 from eagbench_plugins.datasets.meds.dataset import Meds
 from eagbench_plugins.datasets.meds.params import MedsParams
-from eagbench_plugins.datasets.mimic4.dataset import DEFAULT_CONCEPTS, Mimic4, Mimic4Params
+from eagbench_plugins.datasets.mimic4.dataset import Mimic4
+from eagbench_plugins.datasets.mimic4.params import DEFAULT_CONCEPTS, Mimic4Params
 from eagbench_plugins.datasets.mimic4.synthetic import write_hospital
 from tests.conftest import Finished
 
@@ -302,7 +303,7 @@ def test_a_rare_unknown_unit_is_removed_and_counted(tmp_path: Path) -> None:
         ("x: {concept: glucose, unit: furlong}", "glucose is given in 'furlong'"),
         ("x: {concept: fraction_inspired_oxygen, unit: '%', mixed: {unit: x, low: 0, high: 1}}", "is given in 'x'"),
         ("x: {concept: glucose, units: mg/dL}", "Extra inputs"),
-        ("x: {", "is no YAML"),
+        ("x: {", "is not YAML"),
     ],
 )
 def test_a_wrong_file_of_codes_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -337,7 +338,7 @@ def test_bad_tables_are_named(
 
 def test_missing_and_damaged_files(tmp_path: Path) -> None:
     given: dict[str, Any] = {"labels": tmp_path / "labels", **CASE_PARAMS}
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         Meds(MedsParams(root=tmp_path / "nowhere", **given)).files()
     with pytest.raises(UserError, match="no Parquet file in"):
         Meds(MedsParams(root=tmp_path, **given)).files()

@@ -28,8 +28,9 @@ from eagbench_plugins.datasets.mimic4.cohort_rules import (
     in_hospital_mortality,
     readmission_30_days,
 )
-from eagbench_plugins.datasets.mimic4.dataset import DEFAULT_CONCEPTS, Mimic4, Mimic4Params
+from eagbench_plugins.datasets.mimic4.dataset import Mimic4
 from eagbench_plugins.datasets.mimic4.measurements import observed, records
+from eagbench_plugins.datasets.mimic4.params import DEFAULT_CONCEPTS, Mimic4Params
 from eagbench_plugins.datasets.mimic4.synthetic import write_hospital
 from eagbench_plugins.datasets.mimic4.tables import READ_TABLES, TABLES, TRUTH_FILE
 

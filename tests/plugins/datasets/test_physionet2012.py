@@ -252,7 +252,7 @@ def test_a_missing_descriptor_and_an_archive_without_measurements_are_reported(t
 
 
 def test_missing_root_and_files(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         PhysioNet2012(PhysioNet2012Params(root=tmp_path / "nowhere")).files()
     with pytest.raises(UserError, match=r"set-a.tar.gz"):
         PhysioNet2012(PhysioNet2012Params(root=tmp_path)).files()

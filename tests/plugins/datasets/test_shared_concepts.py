@@ -12,7 +12,8 @@ from eagbench.contracts.records import Cohort
 from eagbench.contracts.stages import StageRun
 from eagbench.vocabulary.vocabulary import vocabulary
 from eagbench_plugins.datasets.icu_demo import IcuDemo, IcuDemoParams
-from eagbench_plugins.datasets.mimic4.dataset import Mimic4, Mimic4Params
+from eagbench_plugins.datasets.mimic4.dataset import Mimic4
+from eagbench_plugins.datasets.mimic4.params import Mimic4Params
 from eagbench_plugins.datasets.mimic4.synthetic import write_hospital
 from eagbench_plugins.datasets.physionet2012 import PhysioNet2012, PhysioNet2012Params
 from eagbench_plugins.datasets.tjh import Tjh, TjhParams

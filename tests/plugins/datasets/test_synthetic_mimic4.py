@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 
 from eagbench.vocabulary.vocabulary import vocabulary
-from eagbench_plugins.datasets.mimic4.dataset import DEFAULT_CONCEPTS
+from eagbench_plugins.datasets.mimic4.params import DEFAULT_CONCEPTS
 from eagbench_plugins.datasets.mimic4.synthetic import write_hospital
 from eagbench_plugins.datasets.mimic4.synthetic_items import CHARTED, LABS, Item
 from eagbench_plugins.datasets.mimic4.tables import READ_TABLES, TABLES, TRUTH_FILE

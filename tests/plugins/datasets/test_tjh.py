@@ -207,7 +207,7 @@ def test_a_truncated_file_is_said_to_be_so(tmp_path: Path) -> None:
 
 
 def test_missing_root_and_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         Tjh(TjhParams(root=tmp_path / "nowhere")).files()
     with pytest.raises(UserError, match=FILE):
         Tjh(TjhParams(root=tmp_path)).files()

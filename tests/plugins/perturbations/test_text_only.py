@@ -123,10 +123,10 @@ def test_the_names_are_those_of_the_vocabulary() -> None:
 def test_a_share_of_the_names_changes_and_an_answer_may_cite_them(name: str) -> None:
     full = fitted(name).apply(CASE, 1.0, 3)
     half = fitted(name).apply(CASE, 0.5, 3)
-    assert len(half.written) == round(0.5 * len(full.written))
+    assert len(half.renderings) == round(0.5 * len(full.written))
     shown = names_in_text(full)
     assert len(shown) == len(NAMES)
-    assert [a != b for a, b in zip(shown, NAMES, strict=True)] == [n in full.written for n in NAMES]
+    assert [a != b for a, b in zip(shown, NAMES, strict=True)] == [n in full.renderings for n in NAMES]
     style = STYLES["question_decomposition"]
     text = f"<Important Features> {', '.join(shown)} <Final answer>0.50</Final answer>"
     read = read_answer(style, full, text, 1, FeatureVocabulary(FEATURES))

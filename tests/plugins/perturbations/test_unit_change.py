@@ -71,7 +71,7 @@ def test_without_its_label_the_number_alone_changes() -> None:
 def test_both_change_the_same_share_of_the_same_features(severity: float) -> None:
     case = of_series({name: [50.0] for name in NAMES})
     for seed in range(10):
-        labelled = fitted("unit_change").apply(case, severity, seed).written
+        labelled = fitted("unit_change").apply(case, severity, seed).renderings
         unlabelled = fitted("unit_change_unlabelled").apply(case, severity, seed)
         moved = {name for name, value in zip(NAMES, unlabelled.values[0], strict=True) if value != 50.0}
         assert set(labelled) == moved

@@ -22,11 +22,11 @@ class Eicu:
         self.params = params
 
     def access(self) -> Access:
-        """Credentialed, unless the benchmark declares the files to be the open demo; `load` checks that they can be."""
+        """Return `credentialed`, or `open` if the benchmark declares the open demo; `load` checks that this can be."""
         return self.params.access
 
     def files(self) -> Sequence[Path]:
-        """`patient` and the tables asked for.
+        """List the files of `patient` and of the requested tables.
 
         Raises:
             UserError: The root or a file is missing, can't be read, or lacks a column.
@@ -34,7 +34,7 @@ class Eicu:
         return source_files(self.params.root, [PATIENT, *(EVENTS[name] for name in self.params.tables)])
 
     def load(self, run: StageRun) -> Cohort:
-        """Reads the cohort.
+        """Read the cohort.
 
         Raises:
             UserError: Something is wrong with the files or with the units in them, or files that are declared open

@@ -1,4 +1,4 @@
-"""eICU's files to a cohort: PyHealth reads, the rules choose, the vocabulary converts."""
+"""Builds a cohort from eICU's files: PyHealth reads, the rules choose, the vocabulary converts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eagbench_plugins.datasets.eicu.measurements import Measurements, measuremen
 from eagbench_plugins.datasets.eicu.params import EicuParams
 from eagbench_plugins.datasets.eicu.pyhealth_tables import read_tables
 from eagbench_plugins.datasets.eicu.tables import EVENTS, PATIENT, source_files
-from eagbench_plugins.datasets.measurements import series_by_stay
+from eagbench_plugins.datasets.measurements import StayMeasurements, series_by_stay
 
 CITATION = (
     "Pollard et al., The eICU Collaborative Research Database, a freely available multi-center database for critical "
@@ -31,7 +31,7 @@ _OLDEST = ("> 89", 90.0)
 
 
 def load_cohort(params: EicuParams, run: StageRun) -> Cohort:
-    """Reads the cohort.
+    """Read the cohort.
 
     Raises:
         UserError: Something is wrong with the files or with the units in them, or files that are declared open can't
@@ -61,15 +61,14 @@ def load_cohort(params: EicuParams, run: StageRun) -> Cohort:
     rows = found.rows.join(cases.select("stay", "case"), on="stay", how="left", maintain_order="left")
     feature = np.array([concepts.index(place.concept) for place in places], dtype=np.int64)
     place = rows["place"].to_numpy()
-    series = series_by_stay(
-        rows["case"].to_numpy(),
-        rows["minutes"].to_numpy() / 60,
-        feature[place],
-        rows["value"].to_numpy(),
-        place,
-        len(cases),
-        len(concepts),
+    measured = StayMeasurements(
+        stay=rows["case"].to_numpy(),
+        hours=rows["minutes"].to_numpy() / 60,
+        feature=feature[place],
+        values=rows["value"].to_numpy(),
+        precedence=place,
     )
+    series = series_by_stay(measured, len(cases), len(concepts))
     chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
     kept = cases[chosen.tolist()]
     described = kept.select("stay", "patient", "age", "sex").iter_rows()
@@ -109,7 +108,7 @@ def _check_offered(concepts: tuple[str, ...], offered: set[str], params: EicuPar
 
 
 def _stays(events: pl.LazyFrame, path: str) -> pl.DataFrame:
-    """All unit stays: `stay`, `patient`, `admission`, numbers and facts as the rules need them."""
+    """Read all unit stays: `stay`, `patient`, `admission`, and the numbers and facts that the rules need."""
     age = pl.when(pl.col("age").str.strip_chars() == _OLDEST[0]).then(pl.lit(str(_OLDEST[1]))).otherwise(pl.col("age"))
     frame = events.rename(
         {"patient_id": "patient", "patientunitstayid": "stay", "patienthealthsystemstayid": "admission"}
@@ -135,12 +134,12 @@ def _stays(events: pl.LazyFrame, path: str) -> pl.DataFrame:
         if stays[name].null_count():
             raise UserError(f"{stays[name].null_count()} rows have no {name}", where=path)
     if stays["stay"].n_unique() != len(stays):
-        raise UserError("a patientunitstayid stands twice", where=path)
+        raise UserError("a patientunitstayid appears twice", where=path)
     return stays
 
 
 def _cases(stays: pl.DataFrame, minutes: float, min_age: float) -> tuple[pl.DataFrame, tuple[tuple[str, int], ...]]:
-    """First ICU stay of a hospital admission, and whether the patient leaves the hospital alive."""
+    """Select the first ICU stay of each hospital admission. The label is death before leaving the hospital."""
     ordered = stays.sort(pl.col("stay").cast(pl.Int64)).with_columns(
         pl.min_horizontal("unitdischargeoffset", "hospitaldischargeoffset").alias("ended")
     )

@@ -1,4 +1,4 @@
-"""From eICU's tables to values in canonical units, one row per measurement."""
+"""Turns eICU's tables into values in canonical units, one row per measurement."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Measurements:
 
     Attributes:
         rows: `stay`, `minutes`, `place` (position among the places), `value`; of several of a place at the same time
-            the one revised last stands last.
+            the one revised last comes last.
         implausible: Values removed per feature because no living patient has them.
         stray_units: Values removed per feature because of their unit.
-        unknown_units: Values whose hospital names a unit that is not known, by that unit; read in the system's unit.
+        unknown_units: Values whose hospital names an unknown unit, by that unit; they are read in the system's unit.
     """
 
     rows: pl.DataFrame
@@ -51,17 +51,17 @@ def measurements(
     periodic_minutes: int,
     vocabulary: Vocabulary,
 ) -> Measurements:
-    """All measurements of the given unit stays.
+    """Collect all measurements of the given unit stays.
 
     Args:
-        events: What PyHealth gives, in the window.
+        events: PyHealth's events in the window.
         stays: Ids of the unit stays.
-        places: Where the vocabulary says that the concepts are, by precedence.
-        periodic_minutes: Of vitalPeriodic the last value of each interval of this length is kept.
+        places: The vocabulary's places for the concepts, by precedence.
+        periodic_minutes: Interval in minutes; of vitalPeriodic the last value of each interval is kept.
         vocabulary: Converts and cleans.
 
     Raises:
-        UserError: A value is no number, a concept is in a unit without conversion, or can't be in the unit named.
+        UserError: A value is not a number, a concept is in a unit without conversion, or can't be in the named unit.
     """
     found = pl.concat(
         [pl.DataFrame(schema=_SCHEMA)]
@@ -112,11 +112,11 @@ def _where(place: SourceItem, hospital_unit: str | None) -> str:
 
 
 def _unit(place: SourceItem, hospital: str | None, system: str | None, vocabulary: Vocabulary) -> str | None:
-    """The unit of a row: the hospital's own where it is known, else the system's; None: the place's.
+    """Choose the unit of a row: the hospital's own if it is known, else the system's, else None for the place's.
 
     Values are as the hospital sent them: a CRP whose hospital says mg/L is ten times those in the system's mg/dL. But
-    hospitals spell units in a hundred ways (THOU/UL), and a few write another quantity's. Where a place is known to mix
-    units, the number tells and not the label.
+    hospitals spell units in a hundred ways (THOU/UL), and a few give the unit of another quantity. Where a place is
+    known to mix units, the number decides, not the label.
     """
     if place.mixed is not None:
         return None
@@ -143,7 +143,7 @@ def _table(
         ).collect()
     except pl.exceptions.InvalidOperationError as error:
         raise UserError(
-            f"holds something that is no number where one belongs ({str(error).splitlines()[0]})", where=table.file
+            f"holds text where a number belongs ({str(error).splitlines()[0]})", where=table.file
         ) from error
     if table.name == "vitalperiodic":
         interval = (pl.col("minutes") // periodic_minutes).alias("interval")
@@ -176,7 +176,7 @@ def _vitals(events: pl.LazyFrame, here: Sequence[tuple[int, SourceItem]]) -> pl.
 
 
 def _examinations(events: pl.LazyFrame, here: Sequence[tuple[int, SourceItem]]) -> pl.LazyFrame:
-    """Numbers among a form's entries; a score's entry names itself in the path (`GCS/Motor Score/6`)."""
+    """Read the numbers among a form's entries. The path names a score's entry (`GCS/Motor Score/6`)."""
     parts = pl.col("physicalexampath").str.split("/")
     last = parts.list.slice(-2, 2).list.join("/")
     above = parts.list.slice(-3, 2).list.join("/")

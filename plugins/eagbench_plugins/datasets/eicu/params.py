@@ -1,4 +1,4 @@
-"""What the data set `eicu` can be told."""
+"""Parameters of the data set `eicu`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class EicuParams(StrictParams):
         task: `in_hospital_mortality`.
         window_hours: Length of the observation window, from unit admission; prediction is at its end.
         min_age: Youngest age in years.
-        tables: The tables to read besides patient, each of which has to be there.
-        concepts: Names of the vocabulary's concepts that make up the record, in this order; all that the tables hold
-            unless given.
+        tables: The tables to read besides patient. Each must be present.
+        concepts: Names of the vocabulary's concepts that make up the record, in this order; by default all that the
+            tables contain.
         periodic_minutes: Of vitalPeriodic's medians, one every 5 minutes, the last of each interval of this length is
             kept.
         access: What the files are. eICU-CRD is credentialed; `open` declares that they are (a part of) the open demo.

@@ -17,10 +17,10 @@ CONFIG = Path(__file__).with_name("eicu_tables.yaml")
 
 
 class FilteredEicu(eICUDataset):  # type: ignore[misc, no-any-unimported]
-    """eICU with only those events that are wanted.
+    """eICU with only the wanted events.
 
-    PyHealth calls `preprocess_<table>` on each table as it is scanned, so that eICU's 146 million periodic vital signs
-    are filtered before anything is done with them.
+    PyHealth calls `preprocess_<table>` on each table as it is scanned, so eICU's 146 million periodic vital signs are
+    filtered before any other step.
 
     Args:
         root: The folder of the CSV files.
@@ -36,21 +36,21 @@ class FilteredEicu(eICUDataset):  # type: ignore[misc, no-any-unimported]
         super().__init__(root=str(root), tables=list(tables), config_path=str(CONFIG), cache_dir=str(cache))
 
     def preprocess_lab(self, frame: Any) -> Any:
-        """Keeps the wanted tests in the window."""
+        """Keep the wanted tests in the window."""
         import narwhals
 
         return self._in_window(frame.filter(narwhals.col("labname").is_in(self._labnames)), "labresultoffset")
 
     def preprocess_vitalperiodic(self, frame: Any) -> Any:
-        """Keeps the window."""
+        """Keep the rows in the window."""
         return self._in_window(frame, "observationoffset")
 
     def preprocess_vitalaperiodic(self, frame: Any) -> Any:
-        """Keeps the window."""
+        """Keep the rows in the window."""
         return self._in_window(frame, "observationoffset")
 
     def preprocess_physicalexam(self, frame: Any) -> Any:
-        """Keeps the window."""
+        """Keep the rows in the window."""
         return self._in_window(frame, "physicalexamoffset")
 
     def _in_window(self, frame: Any, offset: str) -> Any:
@@ -68,18 +68,18 @@ def read_tables(
     minutes: float,
     run: StageRun,
 ) -> dict[str, pl.LazyFrame]:
-    """PyHealth's events of `patient` and of the tables asked for.
+    """Read PyHealth's events of `patient` and of the requested tables.
 
     Args:
         root: The folder of the CSV files.
         tables: `patient` first.
-        paths: Their files, for messages.
+        paths: Their files, for error messages.
         labnames: Wanted laboratory tests.
         minutes: Length of the observation window; rows outside it are left out.
         run: Its checkpoints folder holds PyHealth's files until the stage is complete.
 
     Returns:
-        Per table a lazy frame with `patient_id` (of `patient` the patient, else the unit stay), the table's attributes
+        Per table a lazy frame with `patient_id` (the patient in `patient`, else the unit stay), the table's attributes
         (text, as in the file) and `row`, the position among the rows kept.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The tables of eICU-CRD v2.0 that eagbench reads, and the checks that name file and remedy.
+"""The tables of eICU-CRD v2.0 that eagbench reads, and checks whose errors name the file and the remedy.
 
 Source: the open demo's files; for the vital signs eth-mds/ricu's description of it (data-sources/eicu_demo.json).
 """
@@ -101,7 +101,7 @@ EVENTS: Mapping[str, Table] = {table.file.removesuffix(".csv"): table for table 
 
 
 def source_files(root: Path, tables: Sequence[Table]) -> tuple[Path, ...]:
-    """The files of `tables`, each present, readable and with the columns needed.
+    """Find the files of `tables`, each present, readable and with the required columns.
 
     Raises:
         UserError: The root or a file is missing, is not a CSV file, or lacks a column.
@@ -112,7 +112,7 @@ def source_files(root: Path, tables: Sequence[Table]) -> tuple[Path, ...]:
 
 
 def unreadable(path: Path, error: Exception) -> UserError:
-    """The message for a file whose content can't be read."""
+    """Build the error for a file whose content can't be read."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return UserError(
         f"the file can't be read ({reason})",

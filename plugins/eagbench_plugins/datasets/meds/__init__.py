@@ -1,1 +1,1 @@
-"""MEDS, the Medical Event Data Standard: any source that was converted to it."""
+"""Any source converted to MEDS, the Medical Event Data Standard."""

@@ -29,7 +29,7 @@ class _Mixed(BaseModel):
 
 
 class _Entry(BaseModel):
-    """What the user's file says of a code."""
+    """What the user's file says about a code."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -40,16 +40,16 @@ class _Entry(BaseModel):
 
 
 def read_code_file(path: Path, vocabulary: Vocabulary) -> dict[str, SourceItem]:
-    """The user's mapping, in its order, which is the order of precedence.
+    """Read the user's mapping, in its order, which is the order of precedence.
 
     Raises:
-        UserError: The file is no YAML mapping of codes to concepts, or names a concept or unit that is not known.
+        UserError: The file is not a YAML mapping of codes to concepts, or names an unknown concept or unit.
     """
     try:
         tree: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         entries = TypeAdapter(dict[str, _Entry]).validate_python(tree)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"is no YAML ({str(error).splitlines()[0]})", where=str(path), hint=_EXAMPLE) from error
+        raise UserError(f"is not YAML ({str(error).splitlines()[0]})", where=str(path), hint=_EXAMPLE) from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"
@@ -75,7 +75,7 @@ def places_of(
     written: Mapping[str, SourceItem],
     vocabulary: Vocabulary,
 ) -> list[SourceItem]:
-    """The place of every code that stands for a concept: the user's in their order, then those found by LOINC.
+    """Find the place of every code that represents a concept: the user's in their order, then those found by LOINC.
 
     A code is found by LOINC if it, or one of its parents, is `LOINC/...` or `LOINC//...` with the code of a concept.
     """
@@ -93,13 +93,13 @@ def places_of(
 
 
 def unit_in_code(code: str) -> str | None:
-    """The unit at the end of `LAB//50931//mg/dL` or `LOINC//2345-7//mg/dL`; None where none is named."""
+    """Read the unit at the end of `LAB//50931//mg/dL` or `LOINC//2345-7//mg/dL`; None if there is none."""
     parts = code.split("//", 2)
     return parts[2] if len(parts) == 3 and parts[2].strip() and parts[2] != _NO_UNIT else None
 
 
 def has_unit(item: SourceItem) -> bool:
-    """Whether the unit of a place of `places_of` is known."""
+    """Tell whether the unit of a place of `places_of` is known."""
     return item.unit != _NO_UNIT
 
 

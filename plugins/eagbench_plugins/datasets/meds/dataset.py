@@ -20,16 +20,16 @@ class Meds:
         self.params = params
 
     def access(self) -> Access:
-        """What the benchmark says; credentialed unless it says otherwise."""
+        """Return what the benchmark says, `credentialed` by default."""
         return self.params.access
 
     @property
     def traits(self) -> DatasetTraits:
-        """Hospitals are what the benchmark says; unknown unless it does."""
+        """Hospitals as the benchmark names them, else unknown."""
         return DatasetTraits(hospitals=self.params.hospitals)
 
     def files(self) -> Sequence[Path]:
-        """The shards of data/, metadata/codes.parquet if there is one, the labels and the file of codes.
+        """List the shards of data/, metadata/codes.parquet if there is one, the labels and the file of codes.
 
         Raises:
             UserError: A file or folder is missing.
@@ -40,7 +40,7 @@ class Meds:
         return files.all()
 
     def load(self, run: StageRun) -> Cohort:
-        """Reads the cohort: one case per label with a measurement in its window.
+        """Read the cohort: one case per label with a measurement in its window.
 
         Raises:
             UserError: Something is wrong with the files, with the codes or with the units of their values.

@@ -1,9 +1,10 @@
-"""MEDS files to a cohort: labels say which cases, codes say which values, the vocabulary converts."""
+"""Builds a cohort from MEDS files: labels choose the cases, codes choose the values, the vocabulary converts."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from eagbench.api import (
     Vocabulary,
     vocabulary,
 )
-from eagbench_plugins.datasets.measurements import series_by_stay
+from eagbench_plugins.datasets.measurements import StayMeasurements, series_by_stay
 from eagbench_plugins.datasets.meds.codes import has_unit, places_of, read_code_file
 from eagbench_plugins.datasets.meds.params import MedsParams
 from eagbench_plugins.datasets.meds.source_files import (
+    SourceFiles,
     read_labels,
     read_parent_codes,
     scan_data,
@@ -38,8 +40,23 @@ _DAYS_PER_YEAR = 365.2425
 STRAY_UNITS = 0.001
 
 
+@dataclass(frozen=True, slots=True)
+class _Codes:
+    """The codes of the data, and which of them are read.
+
+    Attributes:
+        present: Every code of the data.
+        written: The places that the user's file of codes names, by code.
+        places: The places to read, by precedence.
+    """
+
+    present: Sequence[str]
+    written: Mapping[str, SourceItem]
+    places: Sequence[SourceItem]
+
+
 def load_cohort(params: MedsParams) -> Cohort:
-    """Reads the cohort.
+    """Read the cohort.
 
     Raises:
         UserError: Something is wrong with the files, with the codes or with the units of their values.
@@ -52,29 +69,13 @@ def load_cohort(params: MedsParams) -> Cohort:
         pl.col("case").cast(pl.Int64), (pl.col("prediction_time") - window).alias("start")
     )
     data = pl.concat([scan_data(path).with_columns(pl.lit(i).alias("shard")) for i, path in enumerate(files.shards)])
+    codes = _find_codes(data, files, params, words)
+    concepts = params.concepts or _in_order(codes.places, words)
 
-    written = {} if files.codes is None else read_code_file(files.codes, words)
-    parents = {} if files.code_metadata is None else read_parent_codes(files.code_metadata)
-    present = _collect(data.select("code").unique(), files.shards)["code"].drop_nulls().to_list()
-    places = places_of(present, parents, written, words)
-    if params.concepts is not None:
-        places = [place for place in places if place.concept in params.concepts]
-    concepts = params.concepts or _in_order(places, words)
-    if not places:
-        raise UserError(
-            "no code of the data stands for a concept",
-            where=str(params.root),
-            hint="Name in data.codes a YAML file such as `LAB//50931//mg/dL: {concept: glucose}`.",
-        )
-
-    found = _in_window(data, cases, places, files.shards)
-    values, implausible, stray = _canonical(found, places, words)
-    kept = ~np.isnan(values)
-    place = found["place"].to_numpy()[kept]
-    feature = np.array([concepts.index(item.concept) for item in places], dtype=np.int64)
-    rows = found.filter(kept)
-    case, hours = rows["case"].to_numpy(), rows["hours"].to_numpy()
-    series = series_by_stay(case, hours, feature[place], values[kept], place, len(cases), len(concepts))
+    found = _in_window(data, cases, codes.places, files.shards)
+    values, implausible, stray = _canonical(found, codes.places, words)
+    measured = _measurements(found, values, codes.places, concepts)
+    series = series_by_stay(measured, len(cases), len(concepts))
     chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
     static = _static(data, cases, params, files.shards)
     described = cases[chosen.tolist()].select("subject_id", "prediction_time").iter_rows()
@@ -89,13 +90,9 @@ def load_cohort(params: MedsParams) -> Cohort:
         )
         for i, (subject, time) in zip(chosen, described, strict=True)
     )
+    task = Task(params.task, params.outcome, params.role, params.window_hours)
     return Cohort(
-        cases=Cases(
-            words.features(concepts),
-            tuple(static),
-            Task(params.task, params.outcome, params.role, params.window_hours),
-            items,
-        ),
+        cases=Cases(words.features(concepts), tuple(static), task, items),
         labels=cases["boolean_value"].to_numpy().astype(np.int64)[chosen],
         provenance=Provenance(
             source="meds",
@@ -105,9 +102,30 @@ def load_cohort(params: MedsParams) -> Cohort:
             n_patients_read=cases["subject_id"].n_unique(),
             exclusions=(("no measurement in the observation window", len(cases) - len(chosen)),),
             implausible=implausible,
-            notes=_notes(present, places, written, stray),
+            notes=_notes(codes, stray),
         ),
     )
+
+
+def _find_codes(data: pl.LazyFrame, files: SourceFiles, params: MedsParams, words: Vocabulary) -> _Codes:
+    """Find the codes that hold the requested concepts.
+
+    Raises:
+        UserError: A file can't be read, or no code of the data represents a concept.
+    """
+    written = {} if files.codes is None else read_code_file(files.codes, words)
+    parents = {} if files.code_metadata is None else read_parent_codes(files.code_metadata)
+    present = _collect(data.select("code").unique(), files.shards)["code"].drop_nulls().to_list()
+    places = places_of(present, parents, written, words)
+    if params.concepts is not None:
+        places = [place for place in places if place.concept in params.concepts]
+    if not places:
+        raise UserError(
+            "no code of the data stands for a concept",
+            where=str(params.root),
+            hint="Name in data.codes a YAML file such as `LAB//50931//mg/dL: {concept: glucose}`.",
+        )
+    return _Codes(present, written, places)
 
 
 def _in_order(places: Sequence[SourceItem], words: Vocabulary) -> tuple[str, ...]:
@@ -115,14 +133,25 @@ def _in_order(places: Sequence[SourceItem], words: Vocabulary) -> tuple[str, ...
     return tuple(name for name in words.names if name in held)
 
 
-def _notes(
-    present: Sequence[str], places: Sequence[SourceItem], written: dict[str, SourceItem], stray: dict[str, int]
-) -> tuple[str, ...]:
+def _measurements(
+    found: pl.DataFrame, values: FloatArray, places: Sequence[SourceItem], concepts: tuple[str, ...]
+) -> StayMeasurements:
+    """Return the rows of `found` whose value was kept, with each case as a stay."""
+    kept = ~np.isnan(values)
+    place = found["place"].to_numpy()[kept]
+    feature = np.array([concepts.index(item.concept) for item in places], dtype=np.int64)
+    rows = found.filter(kept)
+    case, hours = rows["case"].to_numpy(), rows["hours"].to_numpy()
+    return StayMeasurements(case, hours, feature[place], values[kept], place)
+
+
+def _notes(codes: _Codes, stray: dict[str, int]) -> tuple[str, ...]:
     notes = [
         "Case: a label of the label files. Observed: the hours before its prediction time, without that instant.",
-        f"{len(places)} of the data's {len(present)} codes are read.",
+        f"{len(codes.places)} of the data's {len(codes.present)} codes are read.",
     ]
-    absent = [code for code in written if code not in set(present)]
+    present = set(codes.present)
+    absent = [code for code in codes.written if code not in present]
     if absent:
         notes.append(f"{len(absent)} codes of the file of codes are not in the data (the first: {absent[0]}).")
     if stray:
@@ -145,7 +174,7 @@ def _collect(frame: pl.LazyFrame, shards: Sequence[Path]) -> pl.DataFrame:
 def _in_window(
     data: pl.LazyFrame, cases: pl.DataFrame, places: Sequence[SourceItem], shards: Sequence[Path]
 ) -> pl.DataFrame:
-    """`case`, `hours` since the start of its window, `place`, `number`; in order of place, then as they stand."""
+    """Select `case`, `hours` since the start of its window, `place`, `number`, by place, then in the files' order."""
     keys = pl.LazyFrame(
         {"code": [str(item.keys["code"]) for item in places], "place": range(len(places))},
         schema={"code": pl.String, "place": pl.Int64},
@@ -174,7 +203,7 @@ def _in_window(
 def _canonical(
     found: pl.DataFrame, places: Sequence[SourceItem], words: Vocabulary
 ) -> tuple[FloatArray, dict[str, int], dict[str, int]]:
-    """Values in canonical units (NaN where removed), in the order of `found`, which is sorted by place."""
+    """Convert values to canonical units (NaN where removed), in the order of `found`, which is sorted by place."""
     values = np.full(len(found), np.nan)
     raw = found["number"].to_numpy()
     implausible: Counter[str] = Counter()
@@ -209,7 +238,7 @@ def _canonical(
 def _static(
     data: pl.LazyFrame, cases: pl.DataFrame, params: MedsParams, shards: Sequence[Path]
 ) -> dict[str, FloatArray]:
-    """Age in years at the start of the window and sex, NaN where unknown. Each of shape (N,)."""
+    """Read age in years at the start of the window and sex, NaN where unknown. Each of shape (N,)."""
     sexes = {**dict.fromkeys(params.male, 1.0), **dict.fromkeys(params.female, 0.0)}
     facts = _collect(data.filter(pl.col("code").is_in([_BIRTH, *sexes])).select("subject_id", "time", "code"), shards)
     birth = facts.filter(pl.col("code") == _BIRTH).group_by("subject_id").agg(pl.col("time").min().alias("birth"))

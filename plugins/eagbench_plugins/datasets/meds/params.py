@@ -1,4 +1,4 @@
-"""What the data set `meds` can be told."""
+"""Parameters of the data set `meds`."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class MedsParams(StrictParams):
         root: The folder that holds data/ (and metadata/).
         labels: A Parquet file, or a folder of them, in MEDS' label schema: subject_id, prediction_time, boolean_value.
         task: The task's name.
-        outcome: The event in words, as it stands in a prompt ("die before leaving the hospital").
-        role: Who the reader of a prompt is.
+        outcome: The event in words, as it appears in a prompt ("die before leaving the hospital").
+        role: The role that a prompt gives its reader.
         window_hours: Length of the observation window, which ends just before the prediction time.
         codes: A YAML file that says which code holds which concept; codes with a LOINC code are found without it.
-        concepts: Names of the vocabulary's concepts that make up the record, in this order; all that codes stand for
-            unless given.
+        concepts: Names of the vocabulary's concepts that make up the record, in this order; by default all that the
+            codes represent.
         male: Codes that say that a subject is male.
         female: Codes that say that a subject is female.
-        access: What the records are; nothing in MEDS files says so.
-        citation: Whom a reader of results has to cite, with the licence.
+        access: The access level of the records; MEDS files don't state it.
+        citation: What a user of the results must cite, with the licence.
         hospitals: Where the patients were treated, in the words of the other data sets ("Beth Israel Deaconess Medical
-            Center" for MIMIC, "generated hospital, seed 0" for a conversion of what `mimic4` generates), none (`[]`)
-            for generated records that no other domain holds; needed for transfer between data sets, which must not
-            share patients.
+            Center" for MIMIC, "generated hospital, seed 0" for a conversion of what `mimic4` generates). None (`[]`)
+            for generated records that no other domain holds. Transfer between data sets needs it, because they must
+            not share patients.
     """
 
     root: Path

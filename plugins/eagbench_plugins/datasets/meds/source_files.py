@@ -1,4 +1,4 @@
-"""Where the files of a MEDS data set lie, and what has to stand in them.
+"""Where the files of a MEDS data set are, and what they must contain.
 
 Schema: github.com/Medical-Event-Data-Standard/meds (data, code metadata and label schema of version 0.4).
 """
@@ -35,18 +35,18 @@ class SourceFiles:
     codes: Path | None
 
     def all(self) -> tuple[Path, ...]:
-        """Every file."""
+        """Return every file."""
         return (*self.shards, *self.labels, *filter(None, (self.code_metadata, self.codes)))
 
 
 def source_files(root: Path, labels: Path, codes: Path | None) -> SourceFiles:
-    """Finds the files.
+    """Find the files.
 
     Raises:
         UserError: A file or folder is missing.
     """
     if not root.is_dir():
-        raise UserError(f"data root '{root}' is no folder", where="data.root", hint=_HINT)
+        raise UserError(f"data root '{root}' is not a folder", where="data.root", hint=_HINT)
     shards = tuple(sorted((root / "data").rglob("*.parquet")))
     if not shards:
         raise UserError(f"there is no Parquet file in '{root / 'data'}'", where="data.root", hint=_HINT)
@@ -64,10 +64,12 @@ def source_files(root: Path, labels: Path, codes: Path | None) -> SourceFiles:
 
 
 def scan_data(path: Path) -> pl.LazyFrame:
-    """One shard: subject_id, time (to the microsecond), code, numeric_value, text_value (null if there is none), row.
+    """Scan one shard.
+
+    The columns are subject_id, time (to the microsecond), code, numeric_value, text_value (null if there is none), row.
 
     Raises:
-        UserError: The file can't be read, lacks a column, or a column is of another type.
+        UserError: The file can't be read, lacks a column, or has a column of another type.
     """
     schema = _schema(path)
     _check(path, schema, _DATA)
@@ -83,7 +85,7 @@ def scan_data(path: Path) -> pl.LazyFrame:
 
 
 def read_labels(paths: tuple[Path, ...]) -> pl.DataFrame:
-    """All labels: subject_id, prediction_time, boolean_value, in order of subject and time.
+    """Read all labels: subject_id, prediction_time, boolean_value, in order of subject and time.
 
     Raises:
         UserError: A file can't be read, lacks a column, has gaps, or gives one subject and time two labels.
@@ -107,7 +109,7 @@ def read_labels(paths: tuple[Path, ...]) -> pl.DataFrame:
 
 
 def read_parent_codes(path: Path) -> dict[str, tuple[str, ...]]:
-    """The parent codes of every code in metadata/codes.parquet.
+    """Read the parent codes of every code in metadata/codes.parquet.
 
     Raises:
         UserError: The file can't be read or has no column `code`.

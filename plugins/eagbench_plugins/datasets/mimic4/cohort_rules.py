@@ -1,6 +1,6 @@
 """Which admissions of MIMIC-IV are cases, what is observed of them, and what their label is.
 
-Both tasks follow the field's usual definitions; where the sources are silent the choice is ours and stands in
+Both tasks follow the field's usual definitions. Where the sources are silent the choice is ours and is documented in
 docs/datasets/mimic4.md. Everything is a vectorised expression over whole tables.
 """
 
@@ -28,10 +28,10 @@ class CaseRules:
 
 
 def admissions_with_icu(patients: pl.DataFrame, admissions: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
-    """ICU stays with the admission and patient that they belong to, and age in years at admission.
+    """Join ICU stays with their admission and patient, and compute age in years at admission.
 
-    The patient's age is known for one year, the anchor year; MIMIC-IV's dates are shifted by whole years per patient,
-    so that the difference of years carries over.
+    The patient's age is known for one year, the anchor year. MIMIC-IV shifts dates by whole years per patient, so
+    differences in years are preserved.
     """
     return (
         stays.join(admissions, on=["patient_id", "hadm_id"], how="inner")
@@ -47,10 +47,10 @@ def admissions_with_icu(patients: pl.DataFrame, admissions: pl.DataFrame, stays:
 
 
 def in_hospital_mortality(stays: pl.DataFrame, window_hours: float, min_age: float) -> CaseRules:
-    """First ICU stay of an admission, its first hours, and whether the patient leaves the hospital alive.
+    """Select the first hours of each admission's first ICU stay. The label is death in hospital.
 
     Args:
-        stays: What `admissions_with_icu` gives.
+        stays: What `admissions_with_icu` returns.
         window_hours: Length of the observation window from ICU admission; its end is the prediction time.
         min_age: Youngest age in years.
     """
@@ -77,13 +77,13 @@ def in_hospital_mortality(stays: pl.DataFrame, window_hours: float, min_age: flo
 def readmission_30_days(
     stays: pl.DataFrame, admissions: pl.DataFrame, window_hours: float, min_age: float
 ) -> CaseRules:
-    """The last hours of an admission's last ICU stay, and a new admission or death within 30 days of discharge.
+    """Select the last hours of each admission's last ICU stay.
 
-    Hour zero lies `window_hours` before the end of the stay; of a shorter stay the first hours are empty. The
-    prediction time is the discharge from hospital.
+    The label is a new admission or death within 30 days of discharge. Hour zero is `window_hours` before the end of the
+    stay; if the stay is shorter, the first hours are empty. The prediction time is the discharge from hospital.
 
     Args:
-        stays: What `admissions_with_icu` gives.
+        stays: What `admissions_with_icu` returns.
         admissions: All admissions, also those without an ICU stay: each counts as a readmission.
         window_hours: Length of the observation window.
         min_age: Youngest age in years.

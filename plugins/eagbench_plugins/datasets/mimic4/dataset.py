@@ -4,96 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import Field, field_validator
-
-from eagbench.api import Access, Cohort, DatasetTraits, StageRun, StrictParams, vocabulary
-
-SYNTHETIC = "synthetic"
-
-# Charted vital signs and the panels that most ICU patients have; all of the vocabulary's other MIMIC-IV concepts
-# can be asked for, at the price of a longer record.
-DEFAULT_CONCEPTS = (
-    "heart_rate",
-    "systolic_blood_pressure",
-    "diastolic_blood_pressure",
-    "mean_blood_pressure",
-    "respiratory_rate",
-    "oxygen_saturation",
-    "temperature",
-    "gcs_eye",
-    "gcs_verbal",
-    "gcs_motor",
-    "fraction_inspired_oxygen",
-    "capillary_refill",
-    "weight",
-    "height",
-    "ph",
-    "pao2",
-    "paco2",
-    "arterial_oxygen_saturation",
-    "base_excess",
-    "lactate",
-    "glucose",
-    "sodium",
-    "potassium",
-    "chloride",
-    "bicarbonate",
-    "anion_gap",
-    "urea_nitrogen",
-    "creatinine",
-    "calcium",
-    "ionized_calcium",
-    "magnesium",
-    "phosphate",
-    "albumin",
-    "bilirubin_total",
-    "alanine_aminotransferase",
-    "aspartate_aminotransferase",
-    "alkaline_phosphatase",
-    "troponin_t",
-    "white_blood_cells",
-    "hemoglobin",
-    "hematocrit",
-    "platelets",
-    "inr",
-    "prothrombin_time",
-    "partial_thromboplastin_time",
-)
-
-
-class Mimic4Params(StrictParams):
-    """Parameters of `mimic4`.
-
-    Attributes:
-        root: The folder of MIMIC-IV that holds hosp/ and icu/, or `synthetic`.
-        task: `in_hospital_mortality` or `readmission_30_days`.
-        window_hours: Length of the observation window in hours.
-        min_age: Youngest age in years at admission.
-        concepts: Names of the vocabulary's concepts that make up the record, in this order.
-        synthetic_patients: Size of the synthetic hospital. 1,500 leave about 1,150 patients for mortality.
-        synthetic_seed: Its seed.
-    """
-
-    root: Annotated[str, Field(min_length=1)]
-    task: Literal["in_hospital_mortality", "readmission_30_days"] = "in_hospital_mortality"
-    window_hours: Annotated[float, Field(gt=0)] = 48.0
-    min_age: Annotated[float, Field(ge=0)] = 18.0
-    concepts: Annotated[tuple[str, ...], Field(min_length=1)] = DEFAULT_CONCEPTS
-    synthetic_patients: Annotated[int, Field(ge=10, le=100_000)] = 1500
-    synthetic_seed: Annotated[int, Field(ge=0)] = 0
-
-    @field_validator("concepts")
-    @classmethod
-    def _are_in_mimic4(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError("a concept is named twice")
-        offered = list(dict.fromkeys(place.concept for place in vocabulary().source("mimic4")))
-        unknown = [name for name in value if name not in offered]
-        if unknown:
-            raise ValueError(f"MIMIC-IV has no {', '.join(unknown)}; concepts: {', '.join(offered)}")
-        return value
+from eagbench.api import Access, Cohort, DatasetTraits, StageRun
+from eagbench_plugins.datasets.mimic4.params import SYNTHETIC, Mimic4Params
 
 
 class Mimic4:
@@ -109,18 +23,18 @@ class Mimic4:
         self.params = params
 
     def access(self) -> Access:
-        """Credentialed, unless the records are the generator's."""
+        """Return `credentialed`, or `synthetic` if the generator makes the records."""
         return "synthetic" if self.params.root == SYNTHETIC else "credentialed"
 
     @property
     def traits(self) -> DatasetTraits:
-        """The one hospital of MIMIC, or the generated one: the same seed makes the same patients."""
+        """MIMIC's one hospital, or the generated one: the same seed makes the same patients."""
         if self.params.root == SYNTHETIC:
             return DatasetTraits(hospitals=(f"generated hospital, seed {self.params.synthetic_seed}",))
         return DatasetTraits(hospitals=("Beth Israel Deaconess Medical Center",))
 
     def files(self) -> Sequence[Path]:
-        """The five files that are read; none if the generator writes them.
+        """List the five files to read; none if the generator writes them.
 
         Raises:
             UserError: The root or a file is missing, can't be read, or lacks a column.
@@ -132,28 +46,20 @@ class Mimic4:
         return source_files(self._root())
 
     def generate(self, run: StageRun) -> None:
-        """Writes the synthetic hospital into `run.out`."""
+        """Write the synthetic hospital into `run.out`."""
         from eagbench_plugins.datasets.mimic4.synthetic import write_hospital
 
         write_hospital(run.out, self.params.synthetic_patients, self.params.synthetic_seed)
 
     def load(self, run: StageRun) -> Cohort:
-        """Reads the cohort.
+        """Read the cohort.
 
         Raises:
             UserError: Something is wrong with the files or with the units in them.
         """
         from eagbench_plugins.datasets.mimic4.loader import load_cohort
 
-        return load_cohort(
-            run.inputs.get("source", self._root()),
-            self.params.task,
-            self.params.window_hours,
-            self.params.min_age,
-            self.params.concepts,
-            self.access(),
-            run,
-        )
+        return load_cohort(run.inputs.get("source", self._root()), self.params, self.access(), run)
 
     def _root(self) -> Path:
         return Path(self.params.root).expanduser()

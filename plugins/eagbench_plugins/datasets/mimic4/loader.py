@@ -1,10 +1,10 @@
-"""MIMIC-IV's files to a cohort: PyHealth reads, the rules choose, the vocabulary converts."""
+"""Builds a cohort from MIMIC-IV's files: PyHealth reads, the rules choose, the vocabulary converts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -17,11 +17,10 @@ from eagbench_plugins.datasets.mimic4.cohort_rules import (
     readmission_30_days,
 )
 from eagbench_plugins.datasets.mimic4.measurements import Measurements, observed, records
+from eagbench_plugins.datasets.mimic4.params import Mimic4Params, TaskName
 from eagbench_plugins.datasets.mimic4.pyhealth_tables import read_tables
 from eagbench_plugins.datasets.mimic4.source_files import source_files
 from eagbench_plugins.datasets.mimic4.tables import TABLES, TRUTH_FILE
-
-TaskName = Literal["in_hospital_mortality", "readmission_30_days"]
 
 CITATION = (
     "Johnson et al., MIMIC-IV (version 3.1), PhysioNet 2024, and MIMIC-IV, a freely accessible electronic health "
@@ -52,36 +51,64 @@ _NOTES: Mapping[TaskName, tuple[str, ...]] = {
 }
 
 
-def load_cohort(
-    root: Path,
-    task: TaskName,
-    window_hours: float,
-    min_age: float,
-    concepts: tuple[str, ...],
-    access: Access,
-    run: StageRun,
-) -> Cohort:
-    """Reads the cohort.
+@dataclass(frozen=True, slots=True)
+class _HospitalTables:
+    """Who was in hospital when. Columns have PyHealth's names; numbers and times are parsed.
+
+    Attributes:
+        patients: One row per patient.
+        admissions: One row per hospital admission.
+        stays: One row per ICU stay.
+    """
+
+    patients: pl.DataFrame
+    admissions: pl.DataFrame
+    stays: pl.DataFrame
+
+
+def load_cohort(root: Path, params: Mimic4Params, access: Access, run: StageRun) -> Cohort:
+    """Read the cohort.
 
     Args:
         root: The folder that holds hosp/ and icu/.
-        task: Which question.
-        window_hours: Length of the observation window.
-        min_age: Youngest age in years.
-        concepts: What the record is made of, in this order.
-        access: `synthetic` if the generator wrote `root`; the generator's probabilities are read then.
+        params: The task and which patients it covers.
+        access: `synthetic` if the generator wrote `root`; then the generator's probabilities are read too.
         run: Folder and progress.
 
     Raises:
         UserError: Something is wrong with the files or with the units in them.
     """
     words = vocabulary()
-    places = tuple(place for place in words.source("mimic4") if place.concept in concepts)
+    places = tuple(place for place in words.source("mimic4") if place.concept in params.concepts)
     itemids: dict[str, set[int]] = {"chartevents": set(), "labevents": set()}
     for place in places:
         itemids[str(place.keys["table"])].add(int(place.keys["itemid"]))
     tables = read_tables(root, source_files(root), itemids, run)
 
+    hospital = _hospital_tables(tables)
+    rules = _case_rules(hospital, params)
+    chosen = rules.cases.with_row_index("case").with_columns(pl.col("case").cast(pl.Int64))
+    events = {name: tables[name] for name in sorted(itemids) if name in tables}
+    measurements = observed(chosen, events, places, params.concepts, words)
+    items = records(chosen, measurements.rows, params.concepts)
+    measured = chosen.filter(pl.col("case").is_in(measurements.rows["case"].unique().implode()))
+    task = Task(params.task, _OUTCOMES[params.task], "an intensive care physician", params.window_hours)
+    unmeasured = len(chosen) - len(measured)
+    return Cohort(
+        cases=Cases(words.features(params.concepts), ("age", "sex"), task, tuple(items)),
+        labels=measured["label"].to_numpy().astype(np.int64),
+        provenance=_provenance(params.task, access, hospital.patients, rules, unmeasured, measurements),
+        groups={"icu_type": tuple(measured["icu_type"].fill_null("unknown"))},
+        reference_probabilities=_oracle(root, params.task, measured) if access == "synthetic" else {},
+    )
+
+
+def _hospital_tables(tables: Mapping[str, pl.LazyFrame]) -> _HospitalTables:
+    """Read patients, admissions and ICU stays from PyHealth's events.
+
+    Raises:
+        UserError: A number or a time can't be read.
+    """
     patients = _typed(tables["patients"], "patients", numbers=("anchor_age", "anchor_year"), dates=("dod",))
     admissions = _typed(
         tables["admissions"].rename({"timestamp": "admittime"}),
@@ -90,25 +117,14 @@ def load_cohort(
         times=("dischtime", "deathtime"),
     )
     stays = _typed(tables["icustays"].rename({"timestamp": "intime"}), "icustays", times=("outtime",))
-    with_icu = admissions_with_icu(patients, admissions, stays)
-    rules = (
-        in_hospital_mortality(with_icu, window_hours, min_age)
-        if task == "in_hospital_mortality"
-        else readmission_30_days(with_icu, admissions, window_hours, min_age)
-    )
-    chosen = rules.cases.with_row_index("case").with_columns(pl.col("case").cast(pl.Int64))
-    events = {name: tables[name] for name in sorted(itemids) if name in tables}
-    measurements = observed(chosen, events, places, concepts, words)
-    items = records(chosen, measurements.rows, concepts)
-    measured = chosen.filter(pl.col("case").is_in(measurements.rows["case"].unique().implode()))
-    described = Task(task, _OUTCOMES[task], "an intensive care physician", window_hours)
-    return Cohort(
-        cases=Cases(words.features(concepts), ("age", "sex"), described, tuple(items)),
-        labels=measured["label"].to_numpy().astype(np.int64),
-        provenance=_provenance(task, access, patients, rules, len(chosen) - len(measured), measurements),
-        groups={"icu_type": tuple(measured["icu_type"].fill_null("unknown"))},
-        reference_probabilities=_oracle(root, task, measured) if access == "synthetic" else {},
-    )
+    return _HospitalTables(patients, admissions, stays)
+
+
+def _case_rules(hospital: _HospitalTables, params: Mimic4Params) -> CaseRules:
+    with_icu = admissions_with_icu(hospital.patients, hospital.admissions, hospital.stays)
+    if params.task == "in_hospital_mortality":
+        return in_hospital_mortality(with_icu, params.window_hours, params.min_age)
+    return readmission_30_days(with_icu, hospital.admissions, params.window_hours, params.min_age)
 
 
 def _provenance(
@@ -136,7 +152,7 @@ def _provenance(
 
 
 def _oracle(root: Path, task: TaskName, cases: pl.DataFrame) -> dict[str, FloatArray]:
-    """The generator's own probability per case: the best that any method could do."""
+    """Read the generator's own probability per case: the best that any method could do."""
     truth = pl.read_csv(root / TRUTH_FILE, schema_overrides={"hadm_id": pl.String})
     joined = cases.join(truth.select("hadm_id", _TRUTH[task]), on="hadm_id", how="left", maintain_order="left")
     return {"oracle": joined[_TRUTH[task]].to_numpy().astype(np.float64)}

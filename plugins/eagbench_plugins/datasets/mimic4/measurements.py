@@ -1,4 +1,4 @@
-"""From MIMIC-IV's events to records: concepts in their units, at their times, one row per time."""
+"""Turns MIMIC-IV's events into records: concepts in their units, at their times, one row per time."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def observed(
     concepts: Sequence[str],
     vocabulary: Vocabulary,
 ) -> Measurements:
-    """The measurements of every case in its window.
+    """Collect the measurements of every case in its window.
 
-    Values are matched by patient and time, because part of MIMIC-IV's laboratory results lack the admission's id. Of
-    several values of a concept at the same time the place listed first in the vocabulary is kept, in it the value
-    stored last.
+    Values are matched by patient and time, because some of MIMIC-IV's laboratory results lack the admission's id. Of
+    several values of a concept at the same time, the one from the place listed first in the vocabulary is kept, and of
+    the same place the one stored last.
 
     Args:
         cases: `case` (0, 1, ...), `patient_id`, `origin`, `start`, `end`.
-        events: chartevents and labevents as PyHealth gives them.
-        places: Where the vocabulary says that the concepts are, by precedence.
+        events: chartevents and labevents as PyHealth returns them.
+        places: The vocabulary's places for the concepts, by precedence.
         concepts: The features, in the order of the record's columns.
         vocabulary: Converts and cleans.
 
     Raises:
-        UserError: A concept is in a unit without conversion, or its values can't be in the unit named.
+        UserError: A concept is in a unit without conversion, or its values can't be in the named unit.
     """
     found = pl.concat([_in_window(cases, events[table], table, places) for table in sorted(events)])
     found = found.sort("place", "valueuom", maintain_order=True)
@@ -96,7 +96,7 @@ def _in_window(cases: pl.DataFrame, events: pl.LazyFrame, table: str, places: Se
         return frame.collect()
     except pl.exceptions.InvalidOperationError as error:
         raise UserError(
-            f"column valuenum of MIMIC-IV's {table} holds something that is no number ({str(error).splitlines()[0]})",
+            f"column valuenum of MIMIC-IV's {table} holds text instead of a number ({str(error).splitlines()[0]})",
             where=TABLES[table].file,
         ) from error
 
@@ -104,7 +104,7 @@ def _in_window(cases: pl.DataFrame, events: pl.LazyFrame, table: str, places: Se
 def _canonical(
     found: pl.DataFrame, places: Sequence[SourceItem], vocabulary: Vocabulary
 ) -> tuple[FloatArray, dict[str, int], dict[str, int]]:
-    """Values in canonical units (NaN where removed), in the order of `found`, which is sorted by place and unit."""
+    """Convert values to canonical units (NaN where removed), in the order of `found`, sorted by place and unit."""
     values = np.full(len(found), np.nan)
     raw = found["number"].to_numpy()
     implausible: dict[str, int] = {}
@@ -134,11 +134,11 @@ def _canonical(
 
 
 def records(cases: pl.DataFrame, rows: pl.DataFrame, features: tuple[str, ...]) -> list[Case]:
-    """A record per case.
+    """Build a record per case.
 
     Args:
         cases: `case`, `case_id`, `patient_id`, `age`, `sex`.
-        rows: What `observed` gives; a case without rows is left out.
+        rows: What `observed` returns; a case without rows is left out.
         features: Names of the columns.
     """
     case, hours = rows["case"].to_numpy(), rows["hours"].to_numpy()

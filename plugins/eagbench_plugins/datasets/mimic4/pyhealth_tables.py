@@ -18,10 +18,10 @@ CONFIG = Path(__file__).with_name("mimic4_tables.yaml")
 
 
 class FilteredMimic4(MIMIC4EHRDataset):  # type: ignore[misc, no-any-unimported]
-    """MIMIC-IV with only those events that are wanted.
+    """MIMIC-IV with only the wanted events.
 
-    PyHealth calls `preprocess_<table>` on each table as it is scanned, so that MIMIC-IV's 300 million charted events
-    are filtered before anything is done with them.
+    PyHealth calls `preprocess_<table>` on each table as it is scanned, so MIMIC-IV's 300 million charted events are
+    filtered before any other step.
 
     Args:
         root: The folder that holds hosp/ and icu/.
@@ -34,11 +34,11 @@ class FilteredMimic4(MIMIC4EHRDataset):  # type: ignore[misc, no-any-unimported]
         super().__init__(root=str(root), tables=sorted(itemids), config_path=str(CONFIG), cache_dir=str(cache))
 
     def preprocess_labevents(self, frame: Any) -> Any:
-        """Keeps the wanted laboratory items."""
+        """Keep the wanted laboratory items."""
         return self._wanted("labevents", frame)
 
     def preprocess_chartevents(self, frame: Any) -> Any:
-        """Keeps the wanted charted items."""
+        """Keep the wanted charted items."""
         return self._wanted("chartevents", frame)
 
     def _wanted(self, table: str, frame: Any) -> Any:
@@ -50,11 +50,11 @@ class FilteredMimic4(MIMIC4EHRDataset):  # type: ignore[misc, no-any-unimported]
 def read_tables(
     root: Path, paths: Collection[Path], itemids: Mapping[str, Collection[int]], run: StageRun
 ) -> dict[str, pl.LazyFrame]:
-    """PyHealth's events of every table needed.
+    """Read PyHealth's events of every table needed.
 
     Args:
         root: The folder that holds hosp/ and icu/.
-        paths: Their files, in the order of `READ_TABLES`, for messages.
+        paths: Their files, in the order of `READ_TABLES`, for error messages.
         itemids: Wanted item ids per event table; a table with none is not read.
         run: Its checkpoints folder holds PyHealth's files until the stage is complete.
 

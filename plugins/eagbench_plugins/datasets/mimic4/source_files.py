@@ -1,4 +1,4 @@
-"""Checks the files of MIMIC-IV before anything reads them, because later failures name neither file nor remedy."""
+"""Checks the files of MIMIC-IV before they are read, because later errors name neither the file nor the remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WHERE_FROM = (
 
 
 def source_files(root: Path) -> tuple[Path, ...]:
-    """The files that are read, each present, readable and with the columns needed.
+    """Find the files to read, each present, readable and with the required columns.
 
     Args:
         root: The folder that holds hosp/ and icu/; files are .csv.gz, or .csv if unpacked.
@@ -40,7 +40,7 @@ def source_files(root: Path) -> tuple[Path, ...]:
 
 
 def unreadable(path: Path, error: Exception) -> UserError:
-    """The message for a file whose content can't be read."""
+    """Build the error for a file whose content can't be read."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return UserError(
         f"the file can't be read ({reason})",

@@ -1,7 +1,7 @@
 """Writes the synthetic hospital as MIMIC-IV v3.1 does: the same files, columns, identifiers, units and date shift.
 
 The data are SYNTHETIC: no record of a real person went into them, nor any estimate from records. They exist so that the
-whole way, from MIMIC-IV's CSV files to the report, runs without access to MIMIC-IV.
+whole pipeline, from MIMIC-IV's CSV files to the report, runs without access to MIMIC-IV.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019", "202
 
 
 def write_hospital(folder: Path, patients: int, seed: int) -> None:
-    """Writes hosp/*.csv.gz, icu/*.csv.gz and the file with the true probabilities.
+    """Write hosp/*.csv.gz, icu/*.csv.gz and the file with the true probabilities.
 
-    The same arguments write the same bytes: no time of day and no file name enters the compressed files.
+    The same arguments write the same bytes: the compressed files contain no time of day and no file name.
 
     Args:
         folder: An existing folder.
@@ -86,7 +86,7 @@ def _compress(path: Path, frame: pl.DataFrame) -> None:
 
 
 def _time(minute: str) -> pl.Expr:
-    """A column of minutes since 2100 as MIMIC-IV writes times; null stays null."""
+    """Format a column of minutes since 2100 as MIMIC-IV writes times; null stays null."""
     return (_EPOCH + pl.duration(minutes=pl.col(minute))).dt.strftime("%Y-%m-%d %H:%M:%S")
 
 

@@ -1,8 +1,8 @@
 """What the synthetic hospital measures: values, times and gaps, drawn from the hidden course of each stay.
 
-All numbers are our choices: levels and spreads loosely after adult ICU ranges, dependence on the hidden severities by
-which the values come to carry the outcome. Sicker patients are measured more often (informative missingness), an
-arterial line or a blood gas is itself a sign of illness, and treatment hides part of it: pressure is held up.
+All numbers are our choices. Levels and spreads loosely follow adult ICU ranges. Values depend on the hidden severities,
+and so carry information about the outcome. Sicker patients are measured more often (informative missingness), an
+arterial line or a blood gas is itself a sign of illness, and treatment hides part of it by keeping up blood pressure.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Grid:
 
 
 def _fluctuation(rng: np.random.Generator, count: Ints) -> Floats:
-    """First-order autoregressive noise per stay and organ. Shape (K, max(count), 6)."""
+    """Draw first-order autoregressive noise per stay and organ. Shape (K, max(count), 6)."""
     noise = rng.normal(size=(len(count), int(count.max()), 6))
     for hour in range(1, noise.shape[1]):
         fresh = np.sqrt(1 - FLUCTUATION_MEMORY**2) * noise[:, hour]
@@ -86,7 +86,7 @@ def _sigmoid(x: Floats) -> Floats:
 def _events(
     stay: Ints, minute: Ints, item: Item, values: Floats, text: Mapping[int, str] | None = None
 ) -> pl.DataFrame:
-    """Rows of one item: `value` as text, `valuenum` as its number, both as they stand in the CSV file."""
+    """Build the rows of one item: `value` as text, `valuenum` as its number, both as they appear in the CSV file."""
     rounded = np.round(values, item.decimals)
     number = pl.Series("valuenum", rounded.astype(np.int64) if item.decimals == 0 else rounded).cast(pl.String)
     value = number if text is None else pl.Series([text[int(score)] for score in rounded], dtype=pl.String)
@@ -103,7 +103,7 @@ def _events(
 
 
 def chart(seed: int, patients: Patients, admissions: Admissions, stays: Stays, grid: Grid) -> pl.DataFrame:
-    """All charted events: stay, minute, itemid, value, valuenum, valueuom."""
+    """Generate all charted events: stay, minute, itemid, value, valuenum, valueuom."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
     person = admissions.patient[stays.admission]  # (K,)
     parts = [
@@ -118,7 +118,7 @@ def chart(seed: int, patients: Patients, admissions: Admissions, stays: Stays, g
 
 
 def _personal(rng: np.random.Generator, grid: Grid, spread: float) -> Floats:
-    """A constant of each stay, per grid row."""
+    """Draw a constant for each stay, repeated on its grid rows."""
     return np.asarray(rng.normal(0.0, spread, int(grid.stay.max()) + 1)[grid.stay])
 
 
@@ -231,7 +231,7 @@ def _glucose(rng: np.random.Generator, patients: Patients, person: Ints, metabol
 
 
 def _body_size(rng: np.random.Generator, patients: Patients, person: Ints, stays: Stays) -> list[pl.DataFrame]:
-    """Weight and height, once at the start; for some only in pounds or inches, for some never."""
+    """Draw weight and height, once at the start; for some only in pounds or inches, for some never."""
     # Height and weight belong to the patient and are the same in all of his or her stays.
     height = np.where(patients.is_male, 175.0, 162.0) + rng.normal(0, 7, len(patients.age))
     index = 28.0 + rng.normal(0, 5.5, len(patients.age)) - 0.8 * patients.frailty
@@ -255,7 +255,7 @@ def _body_size(rng: np.random.Generator, patients: Patients, person: Ints, stays
 
 
 def measure(seed: int, patients: Patients, admissions: Admissions, stays: Stays, grid: Grid) -> pl.DataFrame:
-    """All laboratory events: admission, specimen, minute, itemid, value, valuenum, valueuom.
+    """Generate all laboratory events: admission, specimen, minute, itemid, value, valuenum, valueuom.
 
     Specimens are drawn on arrival in the hospital (before the ICU) and during ICU stays.
     """
@@ -290,9 +290,7 @@ def measure(seed: int, patients: Patients, admissions: Admissions, stays: Stays,
         "lactate": 0.35,
         "troponin": 0.15,
     }
-    chronic = patients.chronic[admissions.patient[admission]]
-    frailty = patients.frailty[admissions.patient[admission]]
-    values = _laboratory_values(rng, patients, admissions.patient[admission], state, chronic, frailty, admission)
+    values = _laboratory_values(rng, patients, admissions.patient[admission], admission, state)
     parts, specimens = [], 0
     for panel, items in LABS.items():
         probability = np.where(opening, on_opening[panel], draws_per_day[panel] / 24.0)
@@ -308,16 +306,11 @@ def measure(seed: int, patients: Patients, admissions: Admissions, stays: Stays,
 
 
 def _laboratory_values(
-    rng: np.random.Generator,
-    patients: Patients,
-    person: Ints,
-    state: Floats,
-    chronic: Floats,
-    frailty: Floats,
-    admission: Ints,
+    rng: np.random.Generator, patients: Patients, person: Ints, admission: Ints, state: Floats
 ) -> dict[int, Floats]:
-    """A value of each laboratory item for every possible draw, by itemid. Shapes (R,)."""
+    """Draw a value of each laboratory item for every possible specimen, by itemid. Shapes (R,)."""
     rows = len(person)
+    chronic, frailty = patients.chronic[person], patients.frailty[person]
     heart, lungs, kidney, liver, metabolic, _ = state.T
 
     def noise(spread: float) -> Floats:

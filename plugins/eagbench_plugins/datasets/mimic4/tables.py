@@ -1,7 +1,7 @@
-"""The tables of MIMIC-IV v3.1 that eagbench reads or writes: where they lie and which columns they have.
+"""The tables of MIMIC-IV v3.1 that eagbench reads or writes: where they are and which columns they have.
 
-Source: the table pages of MIMIC-IV's documentation (mimic.mit.edu) and the schemas in MIT-LCP/mimic-code; the test
-suite holds both as facts with their paths (tests/reference/mimic_code.yaml).
+Source: the table pages of MIMIC-IV's documentation (mimic.mit.edu) and the schemas in MIT-LCP/mimic-code. The test
+suite records both as facts with their paths (tests/reference/mimic_code.yaml).
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Rewards of a trajectory. In all of them an answer that can't be read gets less than the worst one that can."""
+"""Rewards of a trajectory. In all of them an unparsed answer gets less than the worst parsed one."""

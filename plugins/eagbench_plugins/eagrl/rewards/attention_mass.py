@@ -1,12 +1,12 @@
-"""`attention_mass`: does the policy look at what the expert attends to?
+"""`attention_mass`: does the policy attend to the same features as the expert?
 
     R     = w * R_cls + (1 - w) * R_mass,  w = 0.6
     R_mass = 1 - JSD(attention, salience)
 
-R_cls is that of `eag`. R_mass compares the policy's own attention when it answers (not the features that it cites) with
-the expert's salience, both restricted to the features observed in the case (and read by the expert) and normalised; JSD
-is the Jensen-Shannon distance with logarithms to base 2, from 0 to 1. With w = 0 it is pure alignment, which teaches
-nothing of the outcome. Not in the paper.
+R_cls is that of `eag`. R_mass compares the policy's own attention during its answer (not the features that it cites)
+with the expert's salience. Both are restricted to the features that are observed in the case and that the expert reads,
+and then normalised. JSD is the Jensen-Shannon distance with logarithms to base 2, from 0 to 1. With w = 0 the reward
+measures alignment only and says nothing about the outcome. This reward is not in the paper.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from eagbench_plugins.eagrl.rewards.parts import classification_parts
 
 
 class AttentionMassReward:
-    """Correct and confident answers, and attention that agrees with the expert's."""
+    """Rewards correct and confident answers, and attention that agrees with the expert's."""
 
     name: ClassVar[str] = "attention_mass"
     traits = RewardTraits(needs_salience=True, needs_attention=True)
@@ -43,7 +43,11 @@ class AttentionMassReward:
     def __call__(
         self, case: Case, label: int, trajectory: Trajectory, salience: Mapping[str, float] | None
     ) -> Mapping[str, float]:
-        """The parts `classification`, `attention` (0 to 1), `unparsed` (0 or -1), and their weighted `total`."""
+        """Return the parts `classification`, `attention` (0 to 1), `unparsed` (0 or -1), and their weighted `total`.
+
+        Raises:
+            ValueError: There is no salience, or a parsed answer comes without the policy's attention.
+        """
         if salience is None:
             raise ValueError("the reward attention_mass compares with an expert and was given no salience")
         classification, unparsed = classification_parts(label, trajectory.probability, self.params.beta)
@@ -62,7 +66,10 @@ class AttentionMassReward:
 
 
 def likeness(case: Case, attention: Mapping[str, float], salience: Mapping[str, float]) -> float:
-    """1 - Jensen-Shannon distance over the observed features that the expert reads; 0 if either has no weight there."""
+    """Compute 1 - Jensen-Shannon distance over the observed features that the expert reads.
+
+    It is 0 if attention or salience has no weight on these features.
+    """
     from scipy.spatial.distance import jensenshannon
 
     observed = [name for name in case.observed() if name in salience]

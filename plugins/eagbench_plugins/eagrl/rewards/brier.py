@@ -1,7 +1,8 @@
 """`brier`: 1 - (p - y)^2, bounded and proper.
 
-A group-normalised reward that is unbounded, as the logarithm in `eag`, is ruled by its extremes; and of the paper's
-reward only the logarithm is proper, its margin is not (compare arXiv 2508.11800). This one is both.
+Extreme values dominate an unbounded reward, such as the logarithm in `eag`, once it is normalised within a group. Also,
+the logarithm in the paper's reward is a proper score, but the margin is not (compare arXiv 2508.11800). This reward is
+bounded and proper.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from eagbench_plugins.eagrl.rewards.parts import UNPARSED
 
 
 class BrierReward:
-    """Calibrated answers; needs no expert."""
+    """Rewards calibrated answers; needs no expert."""
 
     name: ClassVar[str] = "brier"
 
     class Params(StrictParams):
-        """It has none."""
+        """No parameters."""
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -27,7 +28,7 @@ class BrierReward:
     def __call__(
         self, case: Case, label: int, trajectory: Trajectory, salience: Mapping[str, float] | None
     ) -> Mapping[str, float]:
-        """The parts `classification` (0 to 1) and `unparsed` (0 or -1), and their sum `total`."""
+        """Return the parts `classification` (0 to 1) and `unparsed` (0 or -1), and their sum `total`."""
         del case, salience
         parsed = trajectory.probability is not None
         classification = 1 - (trajectory.probability - label) ** 2 if trajectory.probability is not None else 0.0

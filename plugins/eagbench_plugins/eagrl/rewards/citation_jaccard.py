@@ -1,7 +1,7 @@
 """`citation_jaccard`: R_att of EAG-RL (arXiv 2508.13579) alone: does the answer cite what the expert attends to?
 
-Plain overlap favours a list of the right length over a right answer, and says nothing of the outcome: use it to look at
-alignment by itself. K = 5 among the observed features, as in `eag`.
+Plain overlap favours a list of the right length over a correct answer and says nothing about the outcome. Use it to
+study alignment by itself. K = 5 among the observed features, as in `eag`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from eagbench_plugins.eagrl.rewards.parts import UNPARSED, expert_features, jacc
 
 
 class CitationJaccardReward:
-    """Overlap of the cited features with the expert's top features."""
+    """Rewards overlap of the cited features with the expert's top features."""
 
     name: ClassVar[str] = "citation_jaccard"
     traits = RewardTraits(needs_salience=True, former_names=("attention_jaccard",))
@@ -36,7 +36,11 @@ class CitationJaccardReward:
     def __call__(
         self, case: Case, label: int, trajectory: Trajectory, salience: Mapping[str, float] | None
     ) -> Mapping[str, float]:
-        """The parts `attention` (0 to 1) and `unparsed` (0 or -1), and their sum `total`."""
+        """Return the parts `attention` (0 to 1) and `unparsed` (0 or -1), and their sum `total`.
+
+        Raises:
+            ValueError: There is no salience.
+        """
         del label
         if salience is None:
             raise ValueError("the reward citation_jaccard compares with an expert and was given no salience")

@@ -12,7 +12,7 @@ from eagbench_plugins.eagrl.rewards.parts import classification_parts
 
 
 class ClassificationReward:
-    """Correct and confident answers; needs no expert."""
+    """Rewards correct and confident answers; needs no expert."""
 
     name: ClassVar[str] = "classification"
 
@@ -31,7 +31,7 @@ class ClassificationReward:
     def __call__(
         self, case: Case, label: int, trajectory: Trajectory, salience: Mapping[str, float] | None
     ) -> Mapping[str, float]:
-        """The parts `classification` and `unparsed` (0 or -1), and their sum `total`."""
+        """Return the parts `classification` and `unparsed` (0 or -1), and their sum `total`."""
         del case, salience
         classification, unparsed = classification_parts(label, trajectory.probability, self.params.beta)
         return {"classification": classification, "unparsed": unparsed, "total": classification + unparsed}

@@ -5,12 +5,12 @@
     R_att   = |F_policy & F_expert| / |F_policy | F_expert|  (both empty: 0)
 
 Preset `paper`: w_cls = lambda, w_att = 1 - lambda, lambda = 0.6. Preset `released_code`: w_cls = 1, w_att = 0.1, and
-the bonus on the right side weighs 0.5, as beta does.
+weight 0.5 on the bonus for the correct side of 0.5, which equals the default beta.
 
-Departures, where the sources are silent:
-1. beta = 0.5 and K = 5 expert features, taken among the features observed in the case.
-2. p is clipped to [0.01, 0.99], since the logarithm is unbounded.
-3. An answer that can't be read has the worst R_cls (log 0.01), R_att = 0 whatever it cites, and loses 1 more.
+Our choices where the sources give no detail:
+1. beta = 0.5 and K = 5 expert features, taken from the features observed in the case.
+2. p is clipped to [0.01, 0.99], because the logarithm is unbounded.
+3. An unparsed answer gets the worst R_cls (log 0.01) and R_att = 0 whatever it cites, and loses another 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from eagbench_plugins.eagrl.rewards.parts import classification_parts, expert_fe
 
 
 class EAGReward:
-    """Correct and confident answers, and citations that agree with the expert."""
+    """Rewards correct and confident answers, and citations that agree with the expert."""
 
     name: ClassVar[str] = "eag"
     traits = RewardTraits(needs_salience=True)
@@ -35,7 +35,7 @@ class EAGReward:
 
         Attributes:
             preset: `paper` or `released_code`.
-            weight: lambda of the preset `paper`, 0.6 unless given.
+            weight: lambda of the preset `paper`, 0.6 by default.
             beta: Weight of the margin within R_cls.
             k: Number of expert features.
         """
@@ -62,7 +62,11 @@ class EAGReward:
     def __call__(
         self, case: Case, label: int, trajectory: Trajectory, salience: Mapping[str, float] | None
     ) -> Mapping[str, float]:
-        """The parts `classification`, `attention`, `unparsed` (0 or -1), and their weighted `total`."""
+        """Return the parts `classification`, `attention`, `unparsed` (0 or -1), and their weighted `total`.
+
+        Raises:
+            ValueError: There is no salience.
+        """
         if salience is None:
             raise ValueError("the reward eag compares with an expert and was given no salience")
         classification, unparsed = classification_parts(label, trajectory.probability, self.params.beta)

@@ -1,4 +1,4 @@
-"""What the rewards are made of: likelihood, margin, overlap with the expert."""
+"""Building blocks of the rewards: likelihood, margin, overlap with the expert."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ UNPARSED = -1.0
 
 
 def log_likelihood(label: int, probability: float) -> float:
-    """log(y p + (1 - y)(1 - p)) with p clipped to [0.01, 0.99]; from -4.61 to -0.01."""
+    """Compute log(y p + (1 - y)(1 - p)) with p clipped to [0.01, 0.99]; it ranges from -4.61 to -0.01."""
     clipped = min(max(probability, LOWEST), HIGHEST)
     return log(clipped if label else 1 - clipped)
 
 
 def margin(label: int, probability: float) -> float:
-    """How far the answer lies on the right side of 0.5, else 0. With p clipped; from 0 to 0.49."""
+    """Compute the answer's distance from 0.5 on the correct side, else 0.
+
+    p is clipped to [0.01, 0.99], so the margin ranges from 0 to 0.49.
+    """
     clipped = min(max(probability, LOWEST), HIGHEST)
     return max(0.0, clipped - 0.5 if label else 0.5 - clipped)
 
 
 def classification_parts(label: int, probability: float | None, beta: float) -> tuple[float, float]:
-    """R_cls = log-likelihood + beta x margin, and the part `unparsed`.
+    """Compute R_cls = log-likelihood + beta x margin, and the part `unparsed`.
 
     Args:
         label: The case's label.
-        probability: The answer; None if it can't be read, which has the worst R_cls and loses 1 more.
+        probability: The answer; None if unparsed, which gets the worst R_cls and loses another 1.
         beta: Weight of the margin.
     """
     if probability is None:
@@ -40,13 +43,14 @@ def classification_parts(label: int, probability: float | None, beta: float) -> 
 
 
 def expert_features(case: Case, salience: Mapping[str, float], k: int) -> tuple[str, ...]:
-    """The `k` features of highest weight among those observed in the case, fewer if fewer are.
+    """Select the `k` observed features of the case with the highest weight, or fewer if fewer are observed.
 
     Args:
         case: The case.
-        salience: Weight per feature that the expert reads, in canonical order, by which ties are broken. The case may
-            hold others: an expert that is trained for several domains reads what these share.
-        k: How many.
+        salience: Weight of each feature that the expert reads, in canonical order; ties are broken in this order. The
+            case may have other features as well, because an expert trained for several domains reads only the shared
+            ones.
+        k: Maximum number of features.
     """
     place = {name: i for i, name in enumerate(salience)}
     known = (name for name in case.observed() if name in place)
@@ -54,6 +58,6 @@ def expert_features(case: Case, salience: Mapping[str, float], k: int) -> tuple[
 
 
 def jaccard(first: Collection[str], second: Collection[str]) -> float:
-    """Size of the intersection over that of the union; 0 if both are empty."""
+    """Compute the size of the intersection divided by the size of the union; 0 if both are empty."""
     a, b = set(first), set(second)
     return len(a & b) / len(a | b) if a | b else 0.0

@@ -1,1 +1,1 @@
-"""Searches for trajectories of high reward on training cases, all within the same token budget per case."""
+"""Searches for high-reward trajectories on training cases, all within the same token budget per case."""

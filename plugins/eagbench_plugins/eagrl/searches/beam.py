@@ -1,9 +1,9 @@
-"""`beam`: beam search over steps. A partial answer is worth the reward of one completion of it.
+"""`beam`: beam search over steps. The value of a partial answer is the reward of one completion of it.
 
-Each of the `width` best partial answers is continued by `children` sampled steps; each new one is completed once, in
-one go, and the best are kept, until all are finished. Then another pass begins, with other draws, while tokens are
-left. Completions count as trajectories. It explores as little as a tree search with w = 0 would: its place is between
-`best_of_n` and `mcts`.
+The search extends each of the `width` best partial answers by `children` sampled steps. It completes each new partial
+answer once, in one go, and keeps the best, until all are finished. While tokens are left, it starts another pass with
+other random draws. Completions count as trajectories. Beam search explores as little as a tree search with w = 0, so it
+is a middle ground between `best_of_n` and `mcts`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from eagbench_plugins.eagrl.searches.steps import BEGINNING, STOP_AT_STEP, exten
 
 @dataclass(frozen=True, slots=True)
 class _Partial:
-    """A partial answer, its edges and the tokens it took."""
+    """A partial answer, its number of edges, and the tokens it cost."""
 
     text: str = BEGINNING
     edges: int = 0
@@ -45,15 +45,15 @@ class Beam:
     traits = SearchTraits(needs_steps=True)
 
     class Params(StrictParams):
-        """The beam.
+        """Beam search parameters.
 
         Attributes:
             width: Partial answers kept.
             children: Steps sampled for each.
-            depth: Most edges of an answer, the end included.
+            depth: Maximum number of edges of an answer, including the final answer.
             temperature: Temperature of steps and completions.
-            top_p: Nucleus of steps and completions.
-            step_tokens: Bound on the tokens of one step.
+            top_p: Nucleus sampling threshold of steps and completions.
+            step_tokens: Maximum number of tokens of one step.
         """
 
         width: int = Field(default=2, ge=1)
@@ -69,7 +69,7 @@ class Beam:
     def run(
         self, model: LanguageModel, tasks: Sequence[SearchTask], read: Read, token_budget: int, seed: int
     ) -> list[SearchResult]:
-        """Passes over all tasks together, while any has tokens left."""
+        """Search all tasks together, in passes, while any task has tokens left."""
         cases = [_CaseBeam() for _ in tasks]
         writer = BudgetedWriter(model, len(tasks), token_budget)
         round_number = 0
@@ -84,7 +84,7 @@ class Beam:
     def _advance(
         self, cases: Sequence[_CaseBeam], tasks: Sequence[SearchTask], read: Read, writer: BudgetedWriter, seed: int
     ) -> None:
-        """One edge further in every case that is not done."""
+        """Advance the beam by one edge in every unfinished case."""
         longest = max(task.max_new_tokens for task in tasks)
         params = self.params
         step = Sampling(min(params.step_tokens, longest), params.temperature, params.top_p, STOP_AT_STEP)

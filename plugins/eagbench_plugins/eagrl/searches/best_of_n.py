@@ -1,4 +1,4 @@
-"""`best_of_n`: independent samples until the token budget is used. The search that any cleverer one has to beat."""
+"""`best_of_n`: independent samples until the token budget is used. Every other search should beat this baseline."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class BestOfN:
     name: ClassVar[str] = "best_of_n"
 
     class Params(StrictParams):
-        """How it samples.
+        """Sampling parameters.
 
         Attributes:
             temperature: Temperature of the samples.
-            top_p: Nucleus of the samples.
-            samples: Most trajectories per case; None takes what the token budget gives.
+            top_p: Nucleus sampling threshold.
+            samples: Maximum number of trajectories per case; None samples until the token budget is used.
         """
 
         temperature: float = Field(default=1.0, gt=0)
@@ -36,7 +36,10 @@ class BestOfN:
     def run(
         self, model: LanguageModel, tasks: Sequence[SearchTask], read: Read, token_budget: int, seed: int
     ) -> list[SearchResult]:
-        """Samples in rounds: each asks, of all cases together, for as many texts as their budgets surely hold."""
+        """Sample in rounds.
+
+        Each round requests, for all cases together, as many texts as the remaining budgets are certain to cover.
+        """
         if not tasks:
             return []
         longest = max(task.max_new_tokens for task in tasks)

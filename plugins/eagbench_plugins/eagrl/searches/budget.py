@@ -1,4 +1,4 @@
-"""Writing within a budget: every token that a case costs is counted, and none beyond its budget is asked for."""
+"""Generate text within a token budget: count every token that a case costs and never request more than its budget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PARTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A text to be written for the case at position `task`: the prompt, and the beginning of its answer."""
+    """A text to generate for the case at position `task`: the prompt, and the beginning of the answer."""
 
     task: int
     prompt: str
@@ -24,15 +24,15 @@ class Request:
 
 
 class BudgetedWriter:
-    """Writes texts for several cases at once.
+    """Generates texts for several cases at once.
 
     Args:
-        model: The policy, opened.
+        model: The opened policy.
         n_tasks: Number of cases.
-        token_budget: Tokens that may be written per case.
+        token_budget: Maximum number of generated tokens per case.
 
     Attributes:
-        spent: Tokens written so far, per case.
+        spent: Tokens generated so far, per case.
     """
 
     def __init__(self, model: LanguageModel, n_tasks: int, token_budget: int) -> None:
@@ -41,14 +41,17 @@ class BudgetedWriter:
         self.spent = [0] * n_tasks
 
     def room(self, task: int, max_new_tokens: int) -> int:
-        """How many texts of at most `max_new_tokens` the case can surely afford; 1 if a cut one is all."""
+        """Count the texts of at most `max_new_tokens` that the case can certainly afford.
+
+        It is 1 if the budget only allows a shortened text.
+        """
         left = self._budget - self.spent[task]
         return left // max_new_tokens or int(self._bound(left, max_new_tokens) > 0)
 
     def write(self, requests: Sequence[Request], sampling: Sampling, seed: int) -> list[Generation | None]:
-        """A text per request; None where the budget is used up.
+        """Generate one text per request; None where the budget is used up.
 
-        Each request reserves its bound, in order, so that no case can exceed its budget whatever the lengths.
+        Each request reserves its bound, in order, so that no case can exceed its budget, whatever the text lengths.
         """
         reserved = list(self.spent)
         calls: dict[int, list[int]] = defaultdict(list)  # bound on tokens -> positions of requests
@@ -71,7 +74,7 @@ class BudgetedWriter:
         return results
 
     def take(self, task: int, tokens: int) -> bool:
-        """Counts tokens that the model reads out without writing a text (a judgement); False if they are not left."""
+        """Count tokens that the model evaluates without generating text (a judgement); False if too few are left."""
         if self._budget - self.spent[task] < tokens:
             return False
         self.spent[task] += tokens
@@ -86,6 +89,6 @@ class BudgetedWriter:
 
 
 def derived_seed(seed: int, *parts: int | str) -> int:
-    """A seed of 63 bits for one part of a search."""
+    """Derive a 63-bit seed for one part of a search."""
     text = "\0".join(map(str, (seed, *parts)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

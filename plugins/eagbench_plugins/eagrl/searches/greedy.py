@@ -1,4 +1,4 @@
-"""`greedy`: the one text that the policy finds likeliest at each token. What a search has to beat."""
+"""`greedy`: the text with the policy's most likely token at each position. Every search should beat this baseline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Greedy:
     name: ClassVar[str] = "greedy"
 
     class Params(StrictParams):
-        """It has none."""
+        """No parameters."""
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -24,7 +24,7 @@ class Greedy:
     def run(
         self, model: LanguageModel, tasks: Sequence[SearchTask], read: Read, token_budget: int, seed: int
     ) -> list[SearchResult]:
-        """One trajectory per task, all in one call."""
+        """Generate one trajectory per task, all in one call."""
         if not tasks:
             return []
         writer = BudgetedWriter(model, len(tasks), token_budget)

@@ -10,7 +10,7 @@ from eagbench_plugins.eagrl.rewards.parts import expert_features, jaccard
 
 
 def mentioned_features(text: str, names: Collection[str]) -> set[str]:
-    """The features whose names stand in a text as whole words; an underscore may be written as a space."""
+    """Find the features whose names occur in a text as whole words; an underscore may be written as a space."""
     spelt = {name.replace("_", " ").casefold(): name for name in names}
     if not spelt:
         return set()
@@ -21,8 +21,10 @@ def mentioned_features(text: str, names: Collection[str]) -> set[str]:
 
 
 def overlap_with_expert(task: SearchTask, k: int) -> Callable[[Trajectory], float]:
-    """For one case: the Jaccard overlap of all features that a (partial) answer names in its steps or cites at its end
-    with the expert's top `k` among those observed.
+    """Build the function that computes a (partial) answer's Jaccard overlap with the expert, for one case.
+
+    The overlap compares all features that the answer names in its steps or cites at its end with the expert's top `k`
+    observed features.
 
     Raises:
         ValueError: The task has no salience.

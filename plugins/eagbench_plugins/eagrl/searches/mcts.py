@@ -1,30 +1,32 @@
 """`expert_mcts` and `mcts`: Monte Carlo tree search over steps, with and without the expert.
 
-Expert-guided trajectory search of EAG-RL (Fang et al., arXiv 2508.13579), with the tree of its predecessor's code: a
-node is a partial answer, an edge one sampled (subquestion, answer), a leaf ends with the final answer; three children a
-node at temperature 1.2 and top-p 0.8, at most five edges, the last one forced to be the end.
+Expert-guided trajectory search of EAG-RL (Fang et al., arXiv 2508.13579), with the tree of its predecessor's code. A
+node is a partial answer, an edge is one sampled (subquestion, answer), and a leaf ends with the final answer. Each node
+gets three children, sampled at temperature 1.2 and top-p 0.8. A path has at most five edges; the last one is forced to
+be the final answer.
 
     select    UCT  q + w sqrt(ln N(parent) / N(child)), w = 1, unvisited children first
-    expand    the selected node's children, if it was visited before (the root at once)
-    simulate  from the new child of the highest local reward, to the end of the answer
+    expand    the selected node's children, if it was visited before (the root immediately)
+    simulate  from the new child with the highest local reward, to the end of the answer
     return    G = R + step_weight * (sum over steps of their local rewards)
     back up   G to all nodes above; a node's value is the largest (or the mean) of the returns seen
 
-R of `expert_mcts` is the method's reward in total. R of `mcts` is its part `classification` where it has one, so that
-no expert enters the search. Local reward of `expert_mcts`: the step's gain in overlap with the expert's top features
-(`searches/guidance.py`). With `self_evaluation`, both add r0^a r1^(1-a), a = 0.4, as in RAP (arXiv 2305.14992): r0 is
-the policy's own probability of "Yes" to whether the subquestion is useful, r1 its own score of the answer, 0 to 100.
+R of `expert_mcts` is the method's total reward. R of `mcts` is the reward's part `classification` where there is one,
+so that the search uses no expert. The local reward of `expert_mcts` is the step's gain in overlap with the expert's top
+features (`searches/guidance.py`). With `self_evaluation`, both searches add r0^a r1^(1-a), a = 0.4, as in RAP (arXiv
+2305.14992): r0 is the policy's own probability of "Yes" when asked whether the subquestion is useful, and r1 is its own
+score of the answer, from 0 to 100.
 
 Departures from paper and code, numbered:
-1. A simulation writes the rest of the answer in one go, not step by step with three candidates each: a third of the
-   tokens for the same information. What it writes may have more steps than the depth allows a tree.
+1. A simulation writes the rest of the answer in one go, not step by step with three candidates each. This gives the
+   same information for a third of the tokens. The simulated text may have more steps than the tree's depth allows.
 2. Returns are scaled to [0, 1] per tree before UCT, which assumes that scale; log rewards reach -4.6.
-3. A step's local reward is its gain in cumulative overlap; the overlap itself would favour naming everything. Gains sum
-   to the overlap of the whole answer.
-4. Children with the same text are one child. What is finished is not visited again; a tree may end by exhaustion.
-5. Several simulations of a tree are under way at once (virtual loss), and all cases share the calls of the model.
-6. Every node draws from a random stream of its own, seeded by the search's seed and the node's text.
-7. Self-evaluation is off unless asked for; a score that can't be read is 0.
+3. A step's local reward is its gain in cumulative overlap, because the overlap itself would favour naming everything.
+   The gains sum to the overlap of the whole answer.
+4. Children with the same text are merged. Finished nodes are not visited again; a tree may end by exhaustion.
+5. Several simulations of a tree run at once (virtual loss), and all cases share the model calls.
+6. Every node draws from its own random stream, seeded by the search's seed and the node's text.
+7. Self-evaluation is off by default; an unparsed score counts as 0.
 """
 
 from __future__ import annotations
@@ -48,19 +50,19 @@ _SCORE_TOKENS = 4
 
 
 class TreeSearchParams(StrictParams):
-    """The tree.
+    """Tree search parameters.
 
     Attributes:
         children: Steps sampled per node.
-        depth: Most edges from the root to the end.
+        depth: Maximum number of edges from the root to the end.
         exploration: w of UCT.
-        backup: A node's value: the `max` or the `mean` of the returns seen below it.
+        backup: How a node's value is computed: the `max` or the `mean` of the returns seen below it.
         temperature: Temperature of steps and simulations.
-        top_p: Nucleus of steps and simulations.
-        step_tokens: Bound on the tokens of one step.
+        top_p: Nucleus sampling threshold of steps and simulations.
+        step_tokens: Maximum number of tokens of one step.
         step_weight: Weight of the local rewards in the return.
-        simulations: Most simulations per case; None takes what the token budget gives.
-        parallel: Simulations of one tree under way at once.
+        simulations: Maximum number of simulations per case; None runs until the token budget is used.
+        parallel: Number of simultaneous simulations of one tree.
         self_evaluation: Whether the policy judges its own steps; meant for large policies.
     """
 
@@ -97,7 +99,7 @@ class _CaseSearch:
         self.done = False
 
     def begin_round(self, affordable: int) -> list[int]:
-        """The nodes to work on in this round: no more than the budget surely has simulations for."""
+        """Select the nodes to work on in this round, at most as many as the simulations that the budget covers."""
         selected: list[int] = []
         while not self.done and len(selected) < min(self.params.parallel, affordable):
             left = self.params.simulations
@@ -111,16 +113,16 @@ class _CaseSearch:
         return selected
 
     def needs_children(self, position: int) -> bool:
-        """Whether a selected node is to be expanded: the root at once, others when they were visited before."""
+        """Check whether to expand a selected node: the root immediately, others once they have been visited."""
         node = self.tree.nodes[position]
         return position == 0 or node.visits > 0
 
     def request(self, position: int) -> Request:
-        """Asks for a continuation of a node."""
+        """Build the request for a continuation of a node."""
         return Request(self.index, self.task.prompt, self.tree.nodes[position].text)
 
     def add_child(self, parent: int, edge: str, tokens: int) -> int:
-        """Adds what was written after a node, with its gain in overlap."""
+        """Add the text generated after a node as its child, with its gain in overlap; return the child's position."""
         above = self.tree.nodes[parent]
         text = extended(above.text, edge, above.edges, self.params.depth)
         child = Node(text, parent, above.edges + 1, above.tokens + tokens)
@@ -129,7 +131,7 @@ class _CaseSearch:
         return self.tree.add(child)
 
     def finish(self, position: int, text: str, tokens: int) -> None:
-        """Judges a finished answer that begins with a node's text, and backs its return up from there."""
+        """Judge a finished answer that starts with a node's text, and back its return up from that node."""
         trajectory = self.read(self.task.case, text, tokens)
         node = self.tree.nodes[position]
         node.finished.append(len(self.trajectories))
@@ -140,7 +142,10 @@ class _CaseSearch:
         self.simulations += 1
 
     def result(self, spent: int) -> SearchResult:
-        """All finished trajectories, best first, with the tree, whose nodes name them by the order of finishing."""
+        """Return all finished trajectories, best first, and the tree.
+
+        In the tree, each node refers to its finished trajectories by their positions in that ranking.
+        """
         order = ranked_result(self.task, self.trajectories, spent)
         place = {id(trajectory): i for i, trajectory in enumerate(order.trajectories)}
         nodes = self.tree.to_json()
@@ -152,7 +157,7 @@ class _CaseSearch:
 def search_trees(
     cases: Sequence[_CaseSearch], model: LanguageModel, writer: BudgetedWriter, params: TreeSearchParams, seed: int
 ) -> None:
-    """Rounds of select, expand, simulate, back up over all trees, until each is exhausted or out of budget."""
+    """Run rounds of select, expand, simulate and back up over all trees, until each is exhausted or out of budget."""
     if not cases:
         return
     task = cases[0].task
@@ -206,8 +211,10 @@ def _expand(
     step: Sampling,
     seed: int,
 ) -> dict[tuple[int, int], list[int]]:
-    """Writes the children of the selected nodes that need them; (case, node) -> new children, for those whose
-    budget gave any.
+    """Generate the children of the selected nodes that need them.
+
+    Returns:
+        (case, node) -> new children, for the nodes that the budget allowed at least one child.
     """
     asked = [(case, position) for case, position in selected if case.needs_children(position)]
     requests = [case.request(position) for case, position in asked for _ in range(params.children)]
@@ -230,7 +237,7 @@ def _expand(
 def _self_evaluate(
     children: Sequence[tuple[_CaseSearch, int]], model: LanguageModel, writer: BudgetedWriter, seed: int
 ) -> None:
-    """Adds r0^a r1^(1-a) to the local reward of new children. Each judgement of r0 counts as one token."""
+    """Add r0^a r1^(1-a) to the local reward of new children. Each judgement of r0 counts as one token."""
     affordable = [(case, child) for case, child in children if writer.take(case.index, 1)]
     if not affordable:
         return
@@ -266,7 +273,7 @@ class MCTS:
     traits = SearchTraits(needs_steps=True)
 
     class Params(TreeSearchParams):
-        """The tree."""
+        """Tree search parameters."""
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -274,7 +281,7 @@ class MCTS:
     def run(
         self, model: LanguageModel, tasks: Sequence[SearchTask], read: Read, token_budget: int, seed: int
     ) -> list[SearchResult]:
-        """One tree per task."""
+        """Search one tree per task."""
         writer = BudgetedWriter(model, len(tasks), token_budget)
 
         def objective(task: SearchTask) -> Callable[[Trajectory], float]:
@@ -300,7 +307,7 @@ class ExpertMCTS:
     traits = SearchTraits(needs_salience=True, needs_steps=True)
 
     class Params(TreeSearchParams):
-        """The tree, and the expert's list.
+        """Tree search parameters, and the number of expert features.
 
         Attributes:
             k: Number of expert features.
@@ -314,7 +321,7 @@ class ExpertMCTS:
     def run(
         self, model: LanguageModel, tasks: Sequence[SearchTask], read: Read, token_budget: int, seed: int
     ) -> list[SearchResult]:
-        """One tree per task."""
+        """Search one tree per task."""
         writer = BudgetedWriter(model, len(tasks), token_budget)
 
         def objective(task: SearchTask) -> Callable[[Trajectory], float]:

@@ -1,4 +1,4 @@
-"""From finished texts to a search's result."""
+"""Turn finished texts into a search's result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Read = Callable[[Case, str, int], Trajectory]
 def ranked_result(
     task: SearchTask, trajectories: Sequence[Trajectory], generated_tokens: int, tree: Any = None
 ) -> SearchResult:
-    """Judges the trajectories and orders them by total reward, best first; ties stay in the order of writing."""
+    """Judge the trajectories and sort them by total reward, best first; ties stay in the order of generation."""
     rewards = [task.reward(trajectory) for trajectory in trajectories]
     order = sorted(range(len(rewards)), key=lambda i: -rewards[i]["total"])
     return SearchResult(

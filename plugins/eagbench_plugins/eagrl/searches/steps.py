@@ -1,8 +1,8 @@
-"""Writing an answer step by step, in the tags of `question_decomposition`.
+"""Generate an answer step by step, with the tags of `question_decomposition`.
 
-A partial answer ends with the tag that opens what comes next, so that a policy continues it and need not be asked which
-tag it wants: `<Subquestion>` (a step comes next) or `<Final subquestion>` (the end does). An edge is what is written up
-to and with the next of these tags, or the tag that closes the answer.
+A partial answer ends with the tag that opens the next part, so that the policy simply continues the text:
+`<Subquestion>` if a step comes next, `<Final subquestion>` if the final answer does. An edge is the text generated up
+to and including the next of these tags, or the tag that closes the answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ State = Literal["step", "final", "finished", "cut"]
 
 
 def state_of(text: str) -> State:
-    """What can be done with a partial answer."""
+    """Determine how a partial answer can continue."""
     if text.endswith(STEP):
         return "step"
     if text.endswith(FINAL):
@@ -30,13 +30,13 @@ def state_of(text: str) -> State:
 
 
 def extended(text: str, edge: str, edges_before: int, depth: int) -> str:
-    """A partial answer with one more edge; the last of `depth` edges is forced to be the end.
+    """Extend a partial answer by one edge; the last of `depth` edges is forced to be the final answer.
 
     Args:
         text: The partial answer.
         edge: What the policy wrote after it.
         edges_before: Number of edges in `text`.
-        depth: Most edges of an answer, the end included.
+        depth: Maximum number of edges of an answer, including the final answer.
     """
     longer = text + edge
     if state_of(longer) == "step" and edges_before + 2 >= depth:

@@ -23,14 +23,14 @@ class Node:
         tokens: Tokens the policy wrote for `text`.
         overlap: Cumulative overlap with the expert, 0 without one.
         local: Local reward of the edge that leads here.
-        children: Positions, in the order of writing; empty until expanded.
-        expanded: Whether its children were asked for.
-        exhausted: Whether nothing below can be visited any more.
-        visits: Simulations that went through it.
-        in_flight: Simulations under way through it (virtual loss).
-        total: Sum of their returns.
-        best: Largest of their returns.
-        finished: Positions among the finished trajectories of those simulated from here.
+        children: Positions, in the order of generation; empty until expanded.
+        expanded: Whether its children were generated.
+        exhausted: Whether nothing at or below it can be visited any more.
+        visits: Number of finished simulations through it.
+        in_flight: Number of unfinished simulations through it (virtual loss).
+        total: Sum of the returns of the finished simulations.
+        best: Largest of these returns.
+        finished: Positions of the trajectories finished from this node, in the list of all finished trajectories.
     """
 
     text: str
@@ -50,7 +50,7 @@ class Node:
 
     @property
     def state(self) -> State:
-        """What can be done with its text."""
+        """How its text can continue."""
         return state_of(self.text)
 
 
@@ -59,7 +59,7 @@ class Tree:
 
     Args:
         exploration: w of UCT.
-        backup: What a node's value is: the `max` or the `mean` of the returns seen below it.
+        backup: How a node's value is computed: the `max` or the `mean` of the returns seen below it.
     """
 
     def __init__(self, exploration: float, backup: Backup) -> None:
@@ -69,7 +69,7 @@ class Tree:
         self._lowest, self._highest = inf, -inf
 
     def add(self, node: Node) -> int:
-        """Adds a child to its parent; a text that the parent has already is not added. Returns its position."""
+        """Add a child to its parent unless the parent already has a child with this text; return its position."""
         assert node.parent is not None
         siblings = self.nodes[node.parent].children
         for position in siblings:
@@ -81,15 +81,15 @@ class Tree:
         return len(self.nodes) - 1
 
     def select(self) -> int | None:
-        """The node to work on next: an unvisited one to simulate from, or a visited one without children to expand.
+        """Select the next node: an unvisited one to simulate from, or a visited one without children to expand.
 
-        Every node on the way is marked as in flight, until `back_up` or `release`. Unvisited children come first, those
-        of the highest local reward before others; then the largest
-        q + w sqrt(ln N(parent) / N(child)), where q is the value scaled to [0, 1] by the smallest and largest return of
-        this tree, times the share of N(child) that is not in flight.
+        Every node on the path is marked as in flight until `release`. At each level, unvisited children come first, by
+        descending local reward. Otherwise the child with the largest q + w sqrt(ln N(parent) / N(child)) is chosen.
+        q is the child's value, scaled to [0, 1] by the smallest and largest return of this tree, times the share of
+        N(child) that is not in flight.
 
         Returns:
-            Its position; None if nothing can be selected while the simulations in flight are under way.
+            Its position; None if nothing can be selected until a simulation in flight finishes.
         """
         if not self._selectable(0):
             return None
@@ -107,19 +107,19 @@ class Tree:
         return position
 
     def path(self, position: int) -> Iterator[int]:
-        """The positions from a node up to the root."""
+        """Iterate over the positions from a node up to the root."""
         above: int | None = position
         while above is not None:
             yield above
             above = self.nodes[above].parent
 
     def release(self, position: int) -> None:
-        """Takes back the marks of `select`."""
+        """Remove the in-flight marks of `select`."""
         for above in self.path(position):
             self.nodes[above].in_flight -= 1
 
     def back_up(self, position: int, value: float) -> None:
-        """Adds a return to a node and all above it."""
+        """Add a return to a node and all its ancestors."""
         self._lowest, self._highest = min(self._lowest, value), max(self._highest, value)
         for above in self.path(position):
             node = self.nodes[above]
@@ -128,7 +128,7 @@ class Tree:
             node.best = max(node.best, value)
 
     def mark_exhausted(self, position: int) -> None:
-        """Notes, upwards from a node, where nothing is left to visit."""
+        """Mark, from a node upwards, the nodes below which nothing is left to visit."""
         for above in self.path(position):
             node = self.nodes[above]
             if node.expanded and all(self.nodes[child].exhausted for child in node.children):
@@ -137,7 +137,7 @@ class Tree:
                 break
 
     def scaled(self, value: float) -> float:
-        """A return scaled to [0, 1] by the smallest and largest of this tree; 0 while they are equal."""
+        """Scale a return to [0, 1] by the smallest and largest return of this tree; 0 while they are equal."""
         spread = self._highest - self._lowest
         return (value - self._lowest) / spread if spread > 0 else 0.0
 
@@ -161,7 +161,7 @@ class Tree:
         return node.in_flight == 0
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Every node with its step, for `eagbench show`."""
+        """Convert every node, with its step, to JSON."""
         return [
             {
                 "parent": node.parent,

@@ -1,1 +1,4 @@
-"""`tiny`: a language model of about a million parameters, built and pre-trained for format on the CPU in seconds."""
+"""`tiny`: a language model of about a million parameters.
+
+It is built and pre-trained on the answer formats in seconds on the CPU.
+"""

@@ -1,7 +1,7 @@
-"""Random well-formed answers about real records: what the tiny policy learns its formats from.
+"""Random well-formed answers about real records, from which the tiny policy learns the answer formats.
 
-No label enters: the probability is drawn uniformly from the declared levels, the cited features and the subquestions'
-features from those observed, and a subquestion's answer repeats what the record says about its feature.
+No label is used. The probability is drawn uniformly from the declared levels, and the cited features and the
+subquestions' features from those observed. A subquestion's answer repeats what the record says about its feature.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class FormatExamples:
         self._question = question(cases.task)
 
     def draw(self, style: Style, rng: np.random.Generator, most_features: int | None = None) -> FormatExample:
-        """An example about a random case.
+        """Draw an example about a random case.
 
         Args:
             style: The format of the answer.
-            rng: What is random.
+            rng: Random generator.
             most_features: If given, the record shows at most that many of the case's observed features.
         """
         case: Case = self._cases.items[int(rng.integers(len(self._cases)))]
@@ -60,7 +60,7 @@ class FormatExamples:
 
 
 def _with_some_features(case: Case, n_features: int, rng: np.random.Generator) -> Case:
-    """The case with `n_features` of its observed features (all, if it has fewer), in the record's order."""
+    """Keep `n_features` of the case's observed features (all, if it has fewer), in the record's order."""
     observed = set(case.observed())
     columns = [column for column, name in enumerate(case.features) if name in observed]
     kept = np.sort(rng.permutation(columns)[:n_features]).astype(int)

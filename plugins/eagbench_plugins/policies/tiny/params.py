@@ -1,4 +1,4 @@
-"""What the policy `tiny` can be told."""
+"""Parameters of the policy `tiny`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from eagbench.api import StrictParams
 
 
 class TinyParams(StrictParams):
-    """Shape and pre-training.
+    """The model's shape and its pre-training.
 
     Attributes:
         hidden_dim: Width of the model.
@@ -17,8 +17,8 @@ class TinyParams(StrictParams):
         heads: Number of attention heads; must divide `hidden_dim`.
         vocabulary_size: Upper bound on the tokenizer's vocabulary.
         steps: Optimisation steps of pre-training.
-        batch_size: Texts per step, shared by the three styles.
-        generation_batch_size: Texts that are written at once.
+        batch_size: Texts per step, split between the three styles.
+        generation_batch_size: Texts generated at once.
         learning_rate: Peak learning rate (AdamW, linear warm-up and decay).
         max_length: Longest text in tokens.
     """

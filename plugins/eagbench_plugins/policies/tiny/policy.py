@@ -1,4 +1,4 @@
-"""The component: parameters, and where the work is done."""
+"""The policy component `tiny`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from eagbench_plugins.policies.tiny.params import TinyParams
 
 
 class TinyPolicy:
-    """A Llama-shaped causal language model of under 5 M parameters with a tokenizer of its own.
+    """A Llama-shaped causal language model of under 5 M parameters with its own tokenizer.
 
-    It is pre-trained to write well-formed answers of all three styles about unlabelled training records. The
-    probability in these is drawn at random, so it knows the formats and nothing of the outcome.
+    It is pre-trained to write well-formed answers in all three styles about unlabelled training records. The
+    probability in these is drawn at random, so it knows the formats but nothing about the outcome.
     """
 
     name: ClassVar[str] = "tiny"
@@ -24,16 +24,16 @@ class TinyPolicy:
         self.params = params
 
     def content(self) -> None:
-        """It reads no outside file."""
+        """Return None, because no outside file is read."""
 
     def prepare(self, cases: Cases, record_text: RecordText, run: StageRun) -> None:
-        """Trains the tokenizer, builds the model and pre-trains it for format, into `run.out`."""
+        """Train the tokenizer, build the model and pre-train it on the answer formats, into `run.out`."""
         from eagbench_plugins.policies.tiny.pretraining import pretrain
 
         pretrain(cases, record_text, self.params, run)
 
     def open(self, folder: Path) -> LanguageModel:
-        """Opens the model on the CPU or GPU, in float32: at this size nothing is gained by less."""
+        """Open the model on the CPU or GPU, in float32: at this size lower precision gains nothing."""
         from eagbench_plugins.policies.transformers_model import TransformersModel
 
         return TransformersModel.load(folder, dtype="float32", batch_size=self.params.generation_batch_size)

@@ -1,11 +1,10 @@
-"""Builds the tiny policy and pre-trains it for format.
+"""Builds the tiny policy and pre-trains it on the answer formats.
 
-One flat pass: texts, tokenizer, model, loop, save. The loss is on the answer only. No label is read: there is none in
-`Cases`.
+One flat pass: texts, tokenizer, model, loop, save. The loss covers the answer only. No label is read: `Cases` has none.
 
-What costs time at this size is the number of tokens, so the styles of a batch pass separately (texts of like length
-need little padding), the first three quarters of the steps show records of a few features, and logits are made for the
-answers' tokens alone.
+At this size the number of tokens determines the cost. So each style of a batch gets its own forward pass (texts of
+similar length need little padding), the first three quarters of the steps show records of a few features, and logits
+are computed for the answers' tokens only.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ _IGNORED = -100  # the label that the loss leaves out
 
 
 def pretrain(cases: Cases, record_text: RecordText, params: TinyParams, run: StageRun) -> None:
-    """Writes config.json, model.safetensors and the tokenizer's files into `run.out`.
+    """Write config.json, model.safetensors and the tokenizer's files into `run.out`.
 
     Args:
         cases: Training cases, unlabelled.
         record_text: The fitted record text.
         params: Shape and pre-training.
-        run: Folder, seed, progress; continues from `run.checkpoints` after a kill.
+        run: Folder, seed, progress; pre-training resumes from `run.checkpoints` if it was killed.
 
     Raises:
         UserError: A record is longer than `max_length`.
@@ -120,12 +119,12 @@ def _train(model: Any, tokenizer: Any, examples: FormatExamples, params: TinyPar
 
 
 def _shares(total: int, n: int) -> list[int]:
-    """`total` in `n` parts that differ by at most one."""
+    """Split `total` into `n` parts that differ by at most one."""
     return [(total + i) // n for i in range(n)]
 
 
 def _loss(model: Any, tokens: torch.Tensor, labels: torch.Tensor, pad: int) -> torch.Tensor:
-    """Cross-entropy summed over the answers' tokens; logits are made for these alone."""
+    """Sum the cross-entropy over the answers' tokens. Logits are computed for these only."""
     hidden = model.model(input_ids=tokens, attention_mask=(tokens != pad).long()).last_hidden_state  # (B, L, D)
     written = labels[:, 1:] != _IGNORED  # (B, L - 1)
     logits = model.lm_head(hidden[:, :-1][written])  # (answer tokens, V)
@@ -133,7 +132,7 @@ def _loss(model: Any, tokens: torch.Tensor, labels: torch.Tensor, pad: int) -> t
 
 
 def _batch(tokenizer: Any, examples: Sequence[FormatExample]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens and labels, padded on the right, (B, L); prompts carry no loss."""
+    """Build tokens and labels, padded on the right, (B, L). Prompts carry no loss."""
     prompts = tokenizer([e.prompt for e in examples])["input_ids"]
     answers = tokenizer([e.answer for e in examples])["input_ids"]
     rows = [p + a + [tokenizer.eos_token_id] for p, a in zip(prompts, answers, strict=True)]
@@ -159,7 +158,7 @@ def _save_checkpoint(path: Path, step: int, model: Any, optimiser: Any, schedule
 
 
 def _resume(path: Path, model: Any, optimiser: Any, schedule: Any) -> int:
-    """Loads a checkpoint if there is one; returns the step to go on with."""
+    """Load a checkpoint if there is one, and return the step to continue with."""
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)

@@ -1,8 +1,8 @@
 """The tiny policy's byte-pair tokenizer.
 
-Words are split at white space and punctuation only, with the space before a word as part of it, so that in the quantile
-form ` heart_rate@24h=q7` is one word, and by merges one token: a small model otherwise spends its depth on binding
-names to values. Tags are tokens of their own.
+Words are split at white space and punctuation only, and include the space before them. So in the quantile form
+` heart_rate@24h=q7` is one word and, after merges, one token: a small model otherwise spends its depth on binding names
+to values. Each tag is its own token.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _END = "<|end|>"
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Any:
-    """Trains a byte-level BPE tokenizer.
+    """Train a byte-level BPE tokenizer.
 
     Args:
         texts: Serialised records and answers.
         vocabulary_size: Upper bound on the number of tokens, tags and special tokens included.
 
     Returns:
-        A transformers tokenizer that decodes to the very text it encoded.
+        A transformers tokenizer that decodes to exactly the text it encoded.
     """
     quiet_transformers()
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
