@@ -115,7 +115,7 @@ def validation_error(error: ValidationError, model: type[BaseModel], source: Sou
     where = source.place(written)
     key = ".".join(str(_label_of(source, written, i)) for i in range(len(written)))
     others = error.error_count() - 1
-    more = f" ({others} more to mend after this one)" if others else ""
+    more = f" ({others} more to fix after this one)" if others else ""
     if first["type"] == "extra_forbidden":
         names = _field_names(model, location[:-1])
         near = difflib.get_close_matches(str(location[-1]), names, n=1)
