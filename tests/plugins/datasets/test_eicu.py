@@ -257,7 +257,7 @@ def test_gzipped_files_are_read_as_well(tmp_path: Path) -> None:
             [{"labresult": 88 + i, "labresultoffset": i} for i in range(6)],
             "expected|Expected unit: mg/dL; found: umol/L",
         ),
-        ([{"labresult": "fast"}], "no number where one belongs"),
+        ([{"labresult": "fast"}], "text where a number belongs"),
         ([{"labresultoffset": "early"}], r"lab.csv: the file can't be read"),
     ],
 )

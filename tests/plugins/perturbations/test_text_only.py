@@ -123,7 +123,7 @@ def test_the_names_are_those_of_the_vocabulary() -> None:
 def test_a_share_of_the_names_changes_and_an_answer_may_cite_them(name: str) -> None:
     full = fitted(name).apply(CASE, 1.0, 3)
     half = fitted(name).apply(CASE, 0.5, 3)
-    assert len(half.renderings) == round(0.5 * len(full.written))
+    assert len(half.renderings) == round(0.5 * len(full.renderings))
     shown = names_in_text(full)
     assert len(shown) == len(NAMES)
     assert [a != b for a, b in zip(shown, NAMES, strict=True)] == [n in full.renderings for n in NAMES]
