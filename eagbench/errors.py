@@ -30,9 +30,9 @@ class UserError(Exception):
 
     @property
     def message(self) -> str:
-        """The full message: where, what and how to fix it."""
+        """The full message: where, what and how to fix it. Control characters are written as escapes."""
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text}\n  {self.hint}" if self.hint else text
+        return _printable(f"{text}\n  {self.hint}" if self.hint else text)
 
     @property
     def mend(self) -> str | None:
@@ -43,6 +43,11 @@ class UserError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments would be lost on the way back from a worker process.
         return (_rebuild, (self.what, self.where, self.hint))
+
+
+def _printable(text: str) -> str:
+    # What a file holds may stand in a message; a NUL or an escape sequence would garble a terminal or a log.
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _rebuild(what: str, where: str | None, hint: str | None) -> UserError:

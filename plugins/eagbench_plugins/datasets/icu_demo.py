@@ -238,12 +238,22 @@ def _positions(rows: pl.DataFrame, ids: Any, path: Path) -> Any:
 
 def _labels(table: pl.DataFrame, ids: Any, path: Path) -> Any:
     """Read the label of each stay of `ids`, 0 or 1. Shape (N,)."""
-    label = dict(table.select("stay_id", "label").iter_rows())
+    import polars as pl
+
+    twice = table["stay_id"].is_duplicated()
+    if twice.any():
+        stay = table.filter(twice)["stay_id"][0]
+        found = ", ".join(str(label) for label in table.filter(table["stay_id"] == stay)["label"])
+        raise UserError(f"stay {stay} has several labels ({found})", where=str(path), hint=_WHERE_FROM)
+    # As text, a label may be a number or `NA`; only the numbers 0 and 1 count.
+    label = dict(table.select("stay_id", pl.col("label").cast(pl.Float64, strict=False)).iter_rows())
     lacking = [stay for stay in ids.tolist() if label.get(stay) not in (0, 1)]
-    if lacking or len(label) != len(table):
-        first = lacking[0] if lacking else "none"
+    if lacking:
+        first = lacking[0]
+        found = table.filter(table["stay_id"] == first)["label"].cast(pl.String).to_list()
+        said = f"has '{found[0]}'" if found and found[0] is not None else "has none"
         raise UserError(
-            f"{len(lacking)} stays have no label of 0 or 1 (the first: {first}), or one has two",
+            f"{len(lacking)} stays have no label of 0 or 1, the first is {first}, which {said}",
             where=str(path),
             hint=_WHERE_FROM,
         )

@@ -29,7 +29,9 @@ from eagbench.api import (
     files_under,
     vocabulary,
 )
+from eagbench_plugins.datasets.csv_text import outcomes_by_id, read_csv_text
 from eagbench_plugins.datasets.measurements import StayMeasurements, cases_of_stays, series_by_stay
+from eagbench_plugins.datasets.passed_over import is_passed_over
 
 if TYPE_CHECKING:
     import polars as pl
@@ -102,7 +104,8 @@ class PhysioNet2012:
         """
         del run
         archive, outcomes = self.files()
-        descriptors, rows = _split(_read_records(archive))
+        records, passed_over = _read_records(archive)
+        descriptors, rows = _split(records)
         for name in _DESCRIPTORS:
             if name not in descriptors.columns or descriptors[name].null_count():
                 raise UserError(f"a record lacks its descriptor '{name}' at 00:00", where=str(archive))
@@ -120,7 +123,7 @@ class PhysioNet2012:
             cases=Cases(vocabulary().features(names), _STATIC, _task(self.params), cases),
             labels=labels[chosen],
             groups={"icu_type": tuple(_UNITS[int(static["icu_type"][i])] for i in chosen)},
-            provenance=_provenance(len(ids), len(chosen), implausible),
+            provenance=_provenance(len(ids), len(chosen), implausible, passed_over),
         )
 
 
@@ -133,7 +136,9 @@ def _task(params: PhysioNet2012Params) -> Task:
     )
 
 
-def _provenance(records: int, cases: int, implausible: Mapping[str, int]) -> Provenance:
+def _provenance(records: int, cases: int, implausible: Mapping[str, int], passed_over: Sequence[str]) -> Provenance:
+    first = passed_over[0] if passed_over else ""
+    others = f"{len(passed_over)} hidden files of the archive were not read, the first is '{first}'."
     return Provenance(
         source=PhysioNet2012.name,
         access="open",
@@ -150,6 +155,7 @@ def _provenance(records: int, cases: int, implausible: Mapping[str, int]) -> Pro
             "The source holds one stay per record, adults, stays of at least 48 hours; it has no patient id.",
             "Arterial and cuff blood pressure are one feature; at the same time the arterial value is kept.",
             "Of several values of a parameter at the same time the last is kept.",
+            *([others] if passed_over else []),
         ),
     )
 
@@ -194,26 +200,17 @@ def _measurements(
     return StayMeasurements.joined(parts), implausible
 
 
-def _read_records(archive: Path) -> pl.DataFrame:
-    """Read all rows of all records: `record`, `minutes` (ints), `parameter`, `value`, in the records' order."""
+def _read_records(archive: Path) -> tuple[pl.DataFrame, list[str]]:
+    """Read all rows of all records.
+
+    Returns:
+        The rows (`record`, `minutes` (ints), `parameter`, `value`, in the records' order), and the names of the
+        archive's files that were passed over.
+    """
     import polars as pl
 
     hint = "Fetch the archive again from its origin."
-    texts: list[bytes] = []
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for member in tar:
-                content = tar.extractfile(member) if member.name.endswith(".txt") else None
-                if content is not None:
-                    texts.append(content.read().rstrip(b"\r\n"))
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise UserError(f"is corrupt or not a gzip archive ({error})", where=str(archive), hint=hint) from error
-    for text in texts:
-        header = text.split(b"\n", 1)[0].strip().decode(errors="replace")
-        if header != _HEADER:
-            missing = [name for name in _HEADER.split(",") if name not in header.split(",")]
-            what = f"column '{missing[0]}' is missing" if missing else "the columns are in another order"
-            raise UserError(f"{what} in a record's header '{header}'", where=str(archive), hint=hint)
+    texts, passed_over = _read_texts(archive, hint)
     if not texts:
         raise UserError("holds no record", where=str(archive), hint=hint)
     try:
@@ -229,14 +226,43 @@ def _read_records(archive: Path) -> pl.DataFrame:
             .with_columns(minutes=pl.col("field_0").cast(pl.Int64) * 60 + pl.col("field_1").cast(pl.Int64))
         )
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"a record can't be read ({error})", where=str(archive), hint=hint) from error
+        reason = str(error).splitlines()[0]
+        raise UserError(f"a record can't be read ({reason})", where=str(archive), hint=hint) from error
     # A record's rows follow the one that names it.
     named = pl.when(pl.col("parameter") == "RecordID").then(pl.col("value")).forward_fill().cast(pl.Int64)
     rows = rows.with_columns(record=named).select("record", "minutes", "parameter", "value")
     ids = rows.filter(pl.col("parameter") == "RecordID")["record"]
     if ids.n_unique() != len(texts) or len(ids) != len(texts) or rows["record"].null_count():
         raise UserError("not every record names its own RecordID once, first", where=str(archive), hint=hint)
-    return rows
+    return rows, passed_over
+
+
+def _read_texts(archive: Path, hint: str) -> tuple[list[bytes], list[str]]:
+    """Read the records' files, and name the files that were passed over."""
+    texts: list[bytes] = []
+    passed_over: list[str] = []
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in tar:
+                content = tar.extractfile(member) if member.name.endswith(".txt") else None
+                if content is None:
+                    continue
+                if is_passed_over(member.name):
+                    passed_over.append(member.name)
+                    continue
+                texts.append(content.read().rstrip(b"\r\n"))
+                _check_header(texts[-1], member.name, archive, hint)
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise UserError(f"is corrupt or not a gzip archive ({error})", where=str(archive), hint=hint) from error
+    return texts, passed_over
+
+
+def _check_header(text: bytes, name: str, archive: Path, hint: str) -> None:
+    header = text.split(b"\n", 1)[0].strip().decode(errors="replace")
+    if header != _HEADER:
+        missing = [column for column in _HEADER.split(",") if column not in header.split(",")]
+        what = f"column '{missing[0]}' is missing" if missing else "the columns are in another order"
+        raise UserError(f"{what} in the header of '{name}', '{header[:60]}'", where=str(archive), hint=hint)
 
 
 def _split(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -250,7 +276,8 @@ def _split(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     is_descriptor = pl.col("parameter").is_in(_DESCRIPTORS) & first & (pl.col("minutes") == 0)
     rows = rows.with_columns(is_descriptor=is_descriptor)
     descriptors = rows.filter("is_descriptor").pivot("parameter", index="record", values="value").sort("record")
-    measurements = rows.filter(~pl.col("is_descriptor") & (pl.col("value") != _MISSING)).drop("is_descriptor")
+    is_missing = (pl.col("value") == _MISSING) | pl.col("value").is_nan()
+    measurements = rows.filter(~pl.col("is_descriptor") & ~is_missing).drop("is_descriptor")
     return descriptors, measurements
 
 
@@ -277,29 +304,23 @@ def _static(descriptors: pl.DataFrame) -> tuple[dict[str, Any], dict[str, int]]:
 
 def _read_outcomes(path: Path, ids: Any) -> tuple[Any, dict[str, Any]]:
     """Read each record's outcome, 0 or 1, and the scores by name, NaN where unknown. All of shape (N,)."""
-    import polars as pl
-
     hint = f"Use the published '{_OUTCOMES}'."
-    try:
-        table = pl.read_csv(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"can't be read as CSV ({error})", where=str(path), hint=hint) from error
-    table.columns = [column.strip() for column in table.columns]
-    for column in ("RecordID", "In-hospital_death"):
-        if column not in table.columns:
-            raise UserError(f"column '{column}' is missing", where=str(path), hint=hint)
-    died = dict(zip(table["RecordID"].to_list(), table["In-hospital_death"].to_list(), strict=True))
-    lacking = [record for record in ids.tolist() if died.get(record) not in (0, 1)]
+    table = read_csv_text(path, ("RecordID", "In-hospital_death"), tuple(_SCORES.values()), hint=hint)
+    outcomes = outcomes_by_id(table, "RecordID", "In-hospital_death")
+    records = [str(record) for record in ids.tolist()]
+    labels = [outcomes[record].label if record in outcomes else None for record in records]
+    lacking = [record for record, label in zip(records, labels, strict=True) if label is None]
     if lacking:
+        first = lacking[0]
+        unknown = f" (line {outcomes[first].line} says that it is unknown)" if first in outcomes else ""
         raise UserError(
-            f"{len(lacking)} records have no outcome, the first is {lacking[0]}", where=str(path), hint=hint
+            f"{len(lacking)} records have no outcome, the first is {first}{unknown}", where=str(path), hint=hint
         )
-    labels = np.array([died[record] for record in ids.tolist()], dtype=np.int64)
+    place = {record: i for i, record in enumerate(outcomes)}
+    order = np.array([place[record] for record in records], dtype=np.int64)  # (N,)
     scores = {}
     for name, column in _SCORES.items():
-        if column not in table.columns:
-            continue
-        known = dict(zip(table["RecordID"].to_list(), table[column].to_list(), strict=True))
-        found = np.array([known[record] for record in ids.tolist()], dtype=np.float64)
-        scores[name] = np.where(found == _MISSING, np.nan, found)
-    return labels, scores
+        if column in table.rows.columns:
+            found = table.numbers(column)[order]
+            scores[name] = np.where(found == _MISSING, np.nan, found)
+    return np.array(labels, dtype=np.int64), scores

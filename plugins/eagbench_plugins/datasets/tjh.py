@@ -232,7 +232,23 @@ def _read(path: Path) -> pd.DataFrame:
         if table[column].isna().any():
             line = int(table[column].isna().to_numpy().argmax()) + 2
             raise UserError(f"column '{column}' is empty in row {line}", where=str(path), hint="Fill it in.")
+    _check_outcomes(table, path)
     return table.sort_values(["PATIENT_ID", "RE_DATE"], kind="stable").reset_index(drop=True)
+
+
+def _check_outcomes(table: pd.DataFrame, path: Path) -> None:
+    """Check that each outcome is 0 or 1, and the same in all rows of a patient. Rows are in the file's order."""
+    first = table.groupby("PATIENT_ID")["outcome"].transform("first")
+    for wrong, reason in (
+        (~table["outcome"].isin((0, 1)), "must hold 0 or 1"),
+        (table["outcome"] != first, "contradicts the patient's first row"),
+    ):
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
+            found = f"patient {table['PATIENT_ID'][row]:g} has {table['outcome'][row]:g} in row {row + 2}"
+            raise UserError(
+                f"column 'outcome' {reason}: {found}", where=str(path), hint=f"Use the published '{_FILE}'."
+            )
 
 
 def _converted(column: pd.Series[Any], convert: Any, what: str, path: Path) -> pd.Series[Any]:

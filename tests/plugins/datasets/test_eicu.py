@@ -285,6 +285,19 @@ def test_bad_patients_are_named(tmp_path: Path) -> None:
             load(root, tmp_path, tables=["lab"])
 
 
+def test_a_status_is_alive_expired_or_unknown(tmp_path: Path) -> None:
+    for status, label in (("Alive", 0), ("Expired", 1)):
+        cohort = load(write(tmp_path, [{"hospitaldischargestatus": status}], lab=[{}]), tmp_path, tables=["lab"])
+        assert cohort.labels.tolist() == [label]
+    for status in ("NA", "null", " "):
+        cohort = load(write(tmp_path, [{"hospitaldischargestatus": status}], lab=[{}]), tmp_path, tables=["lab"])
+        assert dict(cohort.provenance.exclusions)["unknown whether the patient left the hospital alive"] == 1
+        assert len(cohort.cases) == 0
+    root = write(tmp_path, [{"hospitaldischargestatus": "dead"}], lab=[{}])
+    with pytest.raises(UserError, match="'hospitaldischargestatus' must hold Alive or Expired, not 'dead'"):
+        load(root, tmp_path, tables=["lab"])
+
+
 def test_missing_files_and_columns(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such folder"):
         Eicu(EicuParams(root=tmp_path / "nowhere")).files()

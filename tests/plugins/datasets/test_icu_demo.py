@@ -163,6 +163,18 @@ def test_files_that_are_not_there(shared_data: Path, tmp_path: Path) -> None:
         ("sta", lambda t: pl.concat([t, t.head(1)]), "a stay appears twice"),
         ("outc", lambda t: t.head(50), "49 stays have no label"),
         ("outc", lambda t: t.with_columns(label=pl.lit(2)), "99 stays have no label of 0 or 1"),
+        (
+            "outc",
+            lambda t: t.with_columns(
+                label=pl.when(pl.col("stay_id") == t["stay_id"][3]).then(pl.lit("NA")).otherwise(pl.lit("0"))
+            ),
+            "1 stays have no label of 0 or 1, the first is [0-9]+, which has 'NA'",
+        ),
+        (
+            "outc",
+            lambda t: pl.concat([t, t.head(1).with_columns(label=1 - pl.col("label"))]),
+            r"several labels \((0, 1|1, 0)\)",
+        ),
     ],
 )
 def test_bad_tables_are_named(

@@ -336,6 +336,16 @@ def test_bad_tables_are_named(
         load(tmp_path, tmp_path, codes=None)
 
 
+def test_files_of_macos_among_the_shards_are_passed_over(tmp_path: Path) -> None:
+    root = small(tmp_path, [(1, 1, "LOINC//2345-7//mg/dL", 100, None)])
+    plain = load(root, tmp_path, codes=None)
+    for folder in ("data", "labels"):
+        (root / folder / "._0.parquet").write_bytes(b"\x00\x05\x16\x07Mac OS X")
+    cohort = load(root, tmp_path, codes=None)
+    assert cohort.cases.case_ids == plain.cases.case_ids
+    assert cohort.provenance == plain.provenance
+
+
 def test_missing_and_damaged_files(tmp_path: Path) -> None:
     given: dict[str, Any] = {"labels": tmp_path / "labels", **CASE_PARAMS}
     with pytest.raises(UserError, match="is not a folder"):

@@ -548,6 +548,33 @@ def test_a_time_that_is_none(broken: Path, tmp_path: Path, name: str, column: st
     assert "yesterday" in message
 
 
+@pytest.mark.parametrize(
+    ("name", "key"), [("patients", "subject_id"), ("admissions", "hadm_id"), ("icustays", "stay_id")]
+)
+def test_a_second_row_of_the_same_is_refused(broken: Path, tmp_path: Path, name: str, key: str) -> None:
+    def edit(text: str) -> str:
+        frame = pd.read_csv(io.StringIO(text), dtype=str)
+        return pd.concat([frame, frame.head(1)]).to_csv(index=False)
+
+    change(broken, name, edit)
+    message = fail(broken, tmp_path)
+    assert f"{key} " in message
+    assert "has several rows" in message
+
+
+@pytest.mark.parametrize(("flag", "said"), [("", "has none"), ("2", "has 2"), ("NA", '["NA"]')])
+def test_an_admission_without_outcome_is_refused(broken: Path, tmp_path: Path, flag: str, said: str) -> None:
+    def edit(text: str) -> str:
+        frame = pd.read_csv(io.StringIO(text), dtype=str)
+        frame.loc[2, "hospital_expire_flag"] = flag
+        return frame.to_csv(index=False)
+
+    change(broken, "admissions", edit)
+    message = fail(broken, tmp_path)
+    assert "hospital_expire_flag" in message
+    assert said in message
+
+
 def test_unpacked_files_are_read_too(broken: Path, tmp_path: Path) -> None:
     packed = Mimic4(Mimic4Params(root=str(broken))).load(stage(tmp_path / "packed"))
     for path in list(broken.rglob("*.gz")):

@@ -219,6 +219,73 @@ def test_a_record_without_outcome_is_named(tmp_path: Path) -> None:
         load(tmp_path, tmp_path)
 
 
+def test_what_the_outcomes_say_is_unknown(tmp_path: Path) -> None:
+    """`NA` among scores and columns that nobody reads is unknown; as an outcome it is refused with its line."""
+    records = {"1": record(1, "01:00,HR,80\n"), "2": record(2, "01:00,HR,90\n")}
+    head = "RecordID,SAPS-I,SOFA,Survival,In-hospital_death\n"
+    cohort = load(write(tmp_path, records, outcomes=f"{head}1,NA,1,NA,0\n\n2,6, n/a,NA,1\n"), tmp_path)
+    scores = [[case.static[name] for name in ("score_saps_i", "score_sofa")] for case in cohort.cases]
+    np.testing.assert_equal(scores, [[np.nan, 1], [6, np.nan]])
+    assert cohort.labels.tolist() == [0, 1]
+    for row, message in (
+        ("2,6,1,3,NA", r"1 records have no outcome, the first is 2 \(line 3 says that it is unknown\)"),
+        ("2,6,1,3,dead", "line 3: column 'In-hospital_death' must hold 0 or 1, not 'dead'"),
+        ("2,6,1,3,2", "line 3: column 'In-hospital_death' must hold 0 or 1, not '2'"),
+        ("2,6,high,3,1", "line 3: column 'SOFA' must hold a number, not 'high'"),
+    ):
+        with pytest.raises(UserError, match=message) as raised:
+            load(write(tmp_path, records, outcomes=f"{head}1,5,1,9,0\n{row}\n"), tmp_path)
+        assert raised.value.message.count("\n") == 1  # one line, and the hint
+
+
+def test_a_second_outcome_is_refused_with_both_lines(tmp_path: Path) -> None:
+    records = {"1": record(1, "01:00,HR,80\n")}
+    write(tmp_path, records, outcomes="RecordID,In-hospital_death\n1,0\n7,1\n1,1\n")
+    with pytest.raises(UserError, match="line 4: RecordID 1 has two rows, with 'In-hospital_death' 0 in line 2 and 1"):
+        load(tmp_path, tmp_path)
+
+
+def test_files_of_macos_in_the_archive_are_passed_over_and_said(tmp_path: Path) -> None:
+    """As bsdtar packs on macOS: `._` files with binary attributes, and PAX headers of extended attributes."""
+    write(tmp_path, {"1": record(1, "01:00,HR,80\n"), "2": record(2, "02:00,HR,90\n")})
+    plain = load(tmp_path, tmp_path)
+    attributes = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
+    with tarfile.open(tmp_path / "set-a.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        for name, content in (
+            ("./._set-a", attributes),
+            ("./set-a/._1.txt", attributes),
+            ("./set-a/1.txt", record(1, "01:00,HR,80\n").encode()),
+            ("__MACOSX/set-a/2.txt", attributes),
+            ("./set-a/PaxHeader/2.txt", b"30 mtime=1717171717.123456789\n"),
+            ("./set-a/2.txt", record(2, "02:00,HR,90\n").encode()),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            info.pax_headers = {"LIBARCHIVE.xattr.com.apple.quarantine": "MDA4MTs=", "mtime": "1717171717.25"}
+            tar.addfile(info, io.BytesIO(content))
+    cohort = load(tmp_path, tmp_path)
+    assert cohort.cases.case_ids == ("1", "2")
+    np.testing.assert_array_equal(cohort.labels, plain.labels)
+    assert cohort.provenance.notes == (
+        *plain.provenance.notes,
+        "3 hidden files of the archive were not read, the first is './set-a/._1.txt'.",
+    )
+
+
+def test_a_binary_file_is_named_without_control_characters(tmp_path: Path) -> None:
+    write(tmp_path, {"1": record(1, "01:00,HR,80\n"), "2": "\x00\x05\x1b[31mMac OS X"})
+    with pytest.raises(UserError, match=r"column 'Time' is missing in the header of 'set-a/2.txt'") as raised:
+        load(tmp_path, tmp_path)
+    assert r"\x00\x05\x1b[31mMac OS X" in raised.value.message
+    assert all(line.isprintable() for line in raised.value.message.splitlines())
+
+
+def test_nan_is_a_missing_value_and_no_artefact(tmp_path: Path) -> None:
+    cohort = load(write(tmp_path, {"1": record(1, "01:00,HR,NaN\n02:00,HR,80\n")}), tmp_path)
+    assert cohort.cases[0].times.tolist() == [2.0]
+    assert cohort.provenance.implausible == {}
+
+
 @pytest.mark.parametrize("row", ["01:00,HR,fast", "later,HR,80", "01:00,HR,80,90"])
 def test_an_unreadable_row_is_reported(tmp_path: Path, row: str) -> None:
     with pytest.raises(UserError, match="a record can't be read"):

@@ -192,6 +192,23 @@ def test_an_empty_outcome_is_named_with_its_row(tmp_path: Path) -> None:
         load(written(table, tmp_path), tmp_path)
 
 
+def test_an_outcome_is_0_or_1_and_the_same_in_all_rows_of_a_patient(tmp_path: Path) -> None:
+    for change, message in (
+        ({4: 0}, "column 'outcome' contradicts the patient's first row: patient 2 has 0 in row 6"),
+        ({0: 2, 1: 2, 2: 2}, "column 'outcome' must hold 0 or 1: patient 1 has 2 in row 2"),
+    ):
+        table = small_table()
+        for row, outcome in change.items():
+            table.loc[row, "outcome"] = outcome
+        with pytest.raises(UserError, match=message):
+            load(written(table, tmp_path), tmp_path)
+    table = small_table()
+    table["outcome"] = table["outcome"].astype(object)
+    table.loc[3, "outcome"] = "NA"
+    with pytest.raises(UserError, match="column 'outcome' is empty in row 5"):
+        load(written(table, tmp_path), tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"no excel file", b"PK\x03\x04 broken"])
 def test_a_corrupt_file_is_said_to_be_so(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)

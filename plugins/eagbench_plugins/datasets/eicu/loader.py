@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from eagbench.api import Case, Cases, Cohort, Provenance, StageRun, Task, UserError, vocabulary
+from eagbench_plugins.datasets.csv_text import UNKNOWN
 from eagbench_plugins.datasets.eicu.measurements import Measurements, measurements
 from eagbench_plugins.datasets.eicu.params import EicuParams
 from eagbench_plugins.datasets.eicu.pyhealth_tables import read_tables
@@ -135,7 +136,17 @@ def _stays(events: pl.LazyFrame, path: str) -> pl.DataFrame:
             raise UserError(f"{stays[name].null_count()} rows have no {name}", where=path)
     if stays["stay"].n_unique() != len(stays):
         raise UserError("a patientunitstayid appears twice", where=path)
-    return stays
+    return stays.with_columns(_status(stays["hospitaldischargestatus"], path))
+
+
+def _status(texts: pl.Series, path: str) -> pl.Series:
+    """Read the status at discharge, null where it is unknown."""
+    stripped = texts.str.strip_chars()
+    status = stripped.set(stripped.str.to_lowercase().is_in(["", *UNKNOWN]), None)
+    strange = status.filter(status.is_not_null() & ~status.is_in(["Alive", "Expired"]))
+    if len(strange):
+        raise UserError(f"column '{texts.name}' must hold Alive or Expired, not '{strange[0]}'", where=path)
+    return status
 
 
 def _cases(stays: pl.DataFrame, minutes: float, min_age: float) -> tuple[pl.DataFrame, tuple[tuple[str, int], ...]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from eagbench.api import UserError
+from eagbench_plugins.datasets.passed_over import is_passed_over
 
 _HINT = "MEDS asks for data/**/*.parquet with subject_id, time, code and numeric_value."
 _DATA = {"subject_id": "a whole number", "time": "a time without a zone", "code": "text", "numeric_value": "a number"}
@@ -47,10 +48,10 @@ def source_files(root: Path, labels: Path, codes: Path | None) -> SourceFiles:
     """
     if not root.is_dir():
         raise UserError(f"data root '{root}' is not a folder", where="data.root", hint=_HINT)
-    shards = tuple(sorted((root / "data").rglob("*.parquet")))
+    shards = _parquet_files(root / "data")
     if not shards:
         raise UserError(f"there is no Parquet file in '{root / 'data'}'", where="data.root", hint=_HINT)
-    label_files = (labels,) if labels.is_file() else tuple(sorted(labels.rglob("*.parquet")))
+    label_files = (labels,) if labels.is_file() else _parquet_files(labels)
     if not label_files:
         raise UserError(
             f"there is no label file at '{labels}'",
@@ -61,6 +62,11 @@ def source_files(root: Path, labels: Path, codes: Path | None) -> SourceFiles:
         raise UserError(f"there is no file '{codes}'", where="data.codes", hint="It maps codes to concepts, in YAML.")
     metadata = root / "metadata" / "codes.parquet"
     return SourceFiles(shards, metadata if metadata.is_file() else None, label_files, codes)
+
+
+def _parquet_files(folder: Path) -> tuple[Path, ...]:
+    found = sorted(folder.rglob("*.parquet"))
+    return tuple(path for path in found if not is_passed_over(path.relative_to(folder)))
 
 
 def scan_data(path: Path) -> pl.LazyFrame:

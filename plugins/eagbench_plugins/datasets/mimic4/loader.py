@@ -107,7 +107,7 @@ def _hospital_tables(tables: Mapping[str, pl.LazyFrame]) -> _HospitalTables:
     """Read patients, admissions and ICU stays from PyHealth's events.
 
     Raises:
-        UserError: A number or a time can't be read.
+        UserError: A number or a time can't be read, an id has several rows, or the outcome is not 0 or 1.
     """
     patients = _typed(tables["patients"], "patients", numbers=("anchor_age", "anchor_year"), dates=("dod",))
     admissions = _typed(
@@ -117,7 +117,29 @@ def _hospital_tables(tables: Mapping[str, pl.LazyFrame]) -> _HospitalTables:
         times=("dischtime", "deathtime"),
     )
     stays = _typed(tables["icustays"].rename({"timestamp": "intime"}), "icustays", times=("outtime",))
+    for table, frame, key in (
+        ("patients", patients, "patient_id"),
+        ("admissions", admissions, "hadm_id"),
+        ("icustays", stays, "stay_id"),
+    ):
+        _check_once(table, frame, key)
+    unknown = admissions.filter(~pl.col("hospital_expire_flag").is_in([0, 1]).fill_null(False))
+    if len(unknown):
+        flag = unknown["hospital_expire_flag"][0]
+        raise UserError(
+            f"hospital_expire_flag must be 0 or 1; admission {unknown['hadm_id'][0]} has "
+            f"{'none' if flag is None else flag}",
+            where=TABLES["admissions"].file,
+        )
     return _HospitalTables(patients, admissions, stays)
+
+
+def _check_once(table: str, frame: pl.DataFrame, key: str) -> None:
+    """Check that no row is there twice: a second outcome or time would win or lose in silence."""
+    twice = frame.filter(frame[key].is_duplicated())
+    if len(twice):
+        name = "subject_id" if key == "patient_id" else key
+        raise UserError(f"{name} {twice[key][0]} has several rows", where=TABLES[table].file)
 
 
 def _case_rules(hospital: _HospitalTables, params: Mimic4Params) -> CaseRules:
