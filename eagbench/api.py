@@ -85,7 +85,7 @@ from eagbench.registry.plugins import create_component
 from eagbench.stages.salience import read_cross_fitted_probability, read_salience, top_observed
 from eagbench.stats.record_arrays import time_grid
 from eagbench.stats.record_summary import RecordSummary, Statistic
-from eagbench.vocabulary.concepts import SourceItem
+from eagbench.vocabulary.concepts import Concept, Conversion, SourceItem
 from eagbench.vocabulary.vocabulary import Vocabulary, vocabulary
 
 __all__ = [
@@ -99,6 +99,8 @@ __all__ = [
     "Cases",
     "Cohort",
     "ComponentUse",
+    "Concept",
+    "Conversion",
     "Dataset",
     "DatasetTraits",
     "Distractor",

@@ -45,9 +45,18 @@ class Vocabulary:
         self._concepts = {concept.name: concept for concept in concepts}
         if len(self._concepts) != len(concepts):
             raise ValueError("two concepts share a name")
+        self._unit_aliases = unit_aliases
         self._units = {concept.name: _conversions(concept, unit_aliases) for concept in concepts}
         _check_names(concepts)
         _check_sources(concepts, self._units)
+
+    def extended(self, concepts: Sequence[Concept]) -> Vocabulary:
+        """Return a vocabulary with further concepts behind these, for quantities of one data set.
+
+        Raises:
+            ValueError: A further concept contradicts itself, or has a name or synonym of another one.
+        """
+        return Vocabulary([*self._concepts.values(), *concepts], self._unit_aliases) if concepts else self
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import pytest
 from eagbench.testing import DatasetConformance
 from eagbench_plugins.datasets.eicu.dataset import Eicu
 from eagbench_plugins.datasets.icu_demo import IcuDemo
+from eagbench_plugins.datasets.long_csv.dataset import LongCsv
 from eagbench_plugins.datasets.meds.dataset import Meds
 from eagbench_plugins.datasets.mimic4.dataset import Mimic4
 from eagbench_plugins.datasets.physionet2012 import PhysioNet2012
@@ -20,8 +21,8 @@ from tests.built_in import built_in
 
 def test_every_data_set_is_tested() -> None:
     tested = {kind.component for kind in (TestMimic4, TestPhysioNet2012, TestTjh, TestIcuDemo, TestEicu)}
-    # MEDS beside the files that its tests write: tests/plugins/datasets/test_meds.py
-    assert set(built_in("dataset")) == {*tested, Meds}
+    # MEDS and CSV beside the files that their tests write: tests/plugins/datasets/test_meds.py, test_long_csv.py
+    assert set(built_in("dataset")) == {*tested, Meds, LongCsv}
 
 
 class TestMimic4(DatasetConformance):

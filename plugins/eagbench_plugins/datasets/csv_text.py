@@ -54,7 +54,9 @@ class CsvText:
         return found
 
 
-def read_csv_text(path: Path, needed: Sequence[str], optional: Sequence[str] = (), *, hint: str) -> CsvText:
+def read_csv_text(
+    path: Path, needed: Sequence[str], optional: Sequence[str] = (), *, hint: str, separator: str = ","
+) -> CsvText:
     """Read columns of a CSV file as text.
 
     Args:
@@ -62,6 +64,7 @@ def read_csv_text(path: Path, needed: Sequence[str], optional: Sequence[str] = (
         needed: Columns that must be there.
         optional: Columns that are read if they are there.
         hint: What the file should be, for error messages.
+        separator: What stands between two fields.
 
     Raises:
         UserError: The file can't be read, or a needed column is missing.
@@ -69,14 +72,14 @@ def read_csv_text(path: Path, needed: Sequence[str], optional: Sequence[str] = (
     import polars as pl
 
     try:
-        table = pl.read_csv(path, infer_schema=False)
+        table = pl.read_csv(path, infer_schema=False, separator=separator)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"can't be read as CSV ({reason})", where=str(path), hint=hint) from error
     check_columns([column.strip() for column in table.columns], needed, path, hint)
     table.columns = [column.strip() for column in table.columns]
     columns = [*needed, *(column for column in optional if column in table.columns)]
-    stripped = [_known(pl.col(column).str.strip_chars()) for column in columns]
+    stripped = [known_text(pl.col(column).str.strip_chars()) for column in columns]
     rows = table.with_row_index("line", offset=2).filter(~pl.all_horizontal(pl.col(table.columns).is_null()))
     return CsvText(path, hint, rows.select("line", *stripped))
 
@@ -128,7 +131,8 @@ def _in_words(label: int | None) -> str:
     return "unknown" if label is None else str(label)
 
 
-def _known(text: pl.Expr) -> pl.Expr:
+def known_text(text: pl.Expr) -> pl.Expr:
+    """Return text, null where it is empty or says that the value is unknown."""
     import polars as pl
 
     return pl.when((text != "") & ~text.str.to_lowercase().is_in(UNKNOWN)).then(text)

@@ -1,0 +1,1 @@
+"""One's own records as CSV: a row per measurement, and a file of outcomes."""

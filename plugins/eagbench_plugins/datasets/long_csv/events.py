@@ -1,0 +1,166 @@
+"""Reads the files of events: the measurements of the cases in their windows, and what else is there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from eagbench.api import SourceItem, UserError
+from eagbench_plugins.datasets.csv_text import check_columns, known_text
+from eagbench_plugins.datasets.long_csv.params import LongCsvParams
+from eagbench_plugins.datasets.long_csv.time_units import PER_HOUR, timestamp
+
+_HINT = "data.events has a row per measurement: stay_id, time, variable, value (other names: data.columns)."
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What the files of events hold.
+
+    Attributes:
+        rows: Measurements of the cases in their windows, in the files' order: `case`, `at` (time since admission, in
+            the unit of `PER_HOUR`), `place` (position among the places), `number`, `unit` (null where none is named),
+            `file`, `line`.
+        variables: Rows by variable, of all stays.
+        patients: `stay` and `patient` as the files name them, each pair once; `patient` is null where there is none.
+    """
+
+    rows: pl.DataFrame
+    variables: Mapping[str, int]
+    patients: pl.DataFrame
+
+
+def read_events(
+    paths: Sequence[Path], stays: pl.DataFrame, places: Sequence[SourceItem], params: LongCsvParams
+) -> Events:
+    """Read all files, each in one pass that keeps the wanted rows only.
+
+    Args:
+        paths: The files.
+        stays: `case`, `stay` and `origin` of the cases.
+        places: How to read each variable, by precedence.
+        params: Columns, time and window.
+
+    Raises:
+        UserError: A file can't be read, lacks a column, or holds a time or a value that can't be read.
+    """
+    rows, variables, patients = [], Counter[str](), []
+    for index, path in enumerate(paths):
+        frame = _scan(path, params)
+        queries = (
+            _wanted(frame, stays, places, params),
+            frame.group_by("variable").len(),
+            frame.select("stay", "patient").unique(),
+        )
+        try:
+            found, counts, pairs = pl.collect_all(queries, engine="streaming")
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _unreadable(path, error) from error
+        _check(path, frame, found, pairs, params)
+        rows.append(found.drop("wrong", "text").sort("line").with_columns(pl.lit(index).alias("file")))
+        variables.update({name: count for name, count in counts.iter_rows() if name is not None})
+        patients.append(pairs)
+    return Events(pl.concat(rows), variables, pl.concat(patients).unique(maintain_order=True).sort("stay", "patient"))
+
+
+def _scan(path: Path, params: LongCsvParams) -> pl.LazyFrame:
+    """Scan a file's text: `line`, `stay`, `patient`, `time`, `variable`, `value`, `unit`, null where there is none."""
+    columns = params.columns
+    try:
+        frame = pl.scan_csv(path, infer_schema=False, separator=params.separator)
+        # Polars counts a blank line as a row of nulls, so positions are lines.
+        header = {name.strip(): name for name in frame.collect_schema().names()}
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(path, error) from error
+    needed = (columns.stay_id, columns.time, columns.variable, columns.value)
+    check_columns(list(header), needed, path, _HINT)
+    wanted = {
+        "stay": columns.stay_id,
+        "patient": columns.patient_id,
+        "time": columns.time,
+        "variable": columns.variable,
+        "value": columns.value,
+        "unit": columns.unit,
+    }
+    given = {name: header[column] for name, column in wanted.items() if column in header}
+    absent = [pl.lit(None, pl.String).alias(name) for name in wanted if name not in given]
+    return (
+        frame.select(pl.col(column).str.strip_chars().alias(name) for name, column in given.items())
+        .with_row_index("line", offset=2)
+        .filter(pl.any_horizontal(pl.col(list(given)).is_not_null()))
+        .with_columns(absent)
+    )
+
+
+def _wanted(
+    frame: pl.LazyFrame, stays: pl.DataFrame, places: Sequence[SourceItem], params: LongCsvParams
+) -> pl.LazyFrame:
+    """Select the cases' measurements in their windows, and rows of theirs that can't be read.
+
+    Of the latter, `wrong` names the column and `text` is its content; both are null for the others.
+    """
+    keys = pl.LazyFrame(
+        {"variable": [str(item.keys["variable"]) for item in places], "place": range(len(places))},
+        schema={"variable": pl.String, "place": pl.Int64},
+    )
+    translations = pl.LazyFrame(
+        [(index, text, number) for index, item in enumerate(places) for text, number in item.values.items()],
+        schema={"place": pl.Int64, "value": pl.String, "translated": pl.Float64},
+        orient="row",
+    )
+    if params.time == "timestamps":
+        elapsed = timestamp(pl.col("time"), params.time_format) - pl.col("origin")
+        at = elapsed.dt.total_microseconds().cast(pl.Float64)
+    else:
+        at = pl.col("time").cast(pl.Float64, strict=False)
+    number = pl.coalesce("translated", pl.col("value").cast(pl.Float64, strict=False))
+    in_window = (pl.col("at") >= 0) & (pl.col("at") < params.window_hours * PER_HOUR[params.time])
+    is_known = known_text(pl.col("value")).is_not_null() | pl.col("translated").is_not_null()
+    no_time = pl.col("at").is_null() | ~pl.col("at").is_finite()
+    no_number = pl.col("number").is_null() | ~pl.col("number").is_finite()
+    return (
+        frame.join(keys, on="variable")
+        .join(stays.lazy().select("stay", "case", "origin"), on="stay")
+        .join(translations, on=["place", "value"], how="left")
+        .with_columns(at.alias("at"), number.alias("number"))
+        .filter(is_known & (no_time | in_window))
+        .with_columns(
+            pl.when(no_time).then(pl.lit("time")).when(no_number).then(pl.lit("value")).alias("wrong"),
+            known_text(pl.col("unit")).alias("unit"),
+        )
+        .with_columns(
+            pl.when(pl.col("wrong") == "time").then("time").when(pl.col("wrong") == "value").then("value").alias("text")
+        )
+        .select("case", "at", "place", "number", "unit", "line", "wrong", "text")
+    )
+
+
+def _check(path: Path, frame: pl.LazyFrame, found: pl.DataFrame, pairs: pl.DataFrame, params: LongCsvParams) -> None:
+    """Raise an error for the first row that can't be read."""
+    wrong = found.filter(pl.col("wrong").is_not_null()).sort("line")
+    if len(wrong):
+        is_time = wrong["wrong"][0] == "time"
+        column = params.columns.time if is_time else params.columns.value
+        written = f"a time written as {params.time_format}" if params.time == "timestamps" else f"{params.time}"
+        must = f"{written} since admission" if is_time and params.time != "timestamps" else written
+        raise UserError(
+            f"column '{column}' must hold {must if is_time else 'a number'}, not '{wrong['text'][0] or ''}' "
+            f"({len(wrong)} such rows)",
+            where=f"{path}, line {wrong['line'][0]}",
+            hint="See data.time and data.time_format."
+            if is_time
+            else "Name a number for the text in data.variables (`values: {...}`), or leave the row out.",
+        )
+    if pairs["stay"].null_count():
+        first = frame.filter(pl.col("stay").is_null()).select("line").head(1).collect()
+        raise UserError(
+            f"column '{params.columns.stay_id}' is empty", where=f"{path}, line {first['line'][0]}", hint=_HINT
+        )
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"can't be read as CSV ({str(error).splitlines()[0]})", where=str(path), hint=_HINT)

@@ -1,0 +1,161 @@
+"""Builds a cohort from CSV files: outcomes choose the cases, variables the values, the vocabulary converts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from eagbench.api import Case, Cases, Cohort, Provenance, SourceItem, Task, UserError, Vocabulary
+from eagbench_plugins.datasets.long_csv.events import Events, read_events
+from eagbench_plugins.datasets.long_csv.outcomes import Stays, read_stays
+from eagbench_plugins.datasets.long_csv.params import LongCsvParams
+from eagbench_plugins.datasets.long_csv.time_units import PER_HOUR
+from eagbench_plugins.datasets.long_csv.values import Values, canonical, places_of
+from eagbench_plugins.datasets.measurements import StayMeasurements, series_by_stay
+
+_NAMED = 5
+
+
+def load_cohort(params: LongCsvParams, outcomes: Path, events: Sequence[Path]) -> Cohort:
+    """Read the cohort.
+
+    Raises:
+        UserError: Something is wrong with the files, with the variables or with the units of their values.
+    """
+    words = params.vocabulary()
+    stays = read_stays(outcomes, params, words)
+    places = places_of(params, words)
+    found = read_events(events, stays.table, places, params)
+    concepts = params.concepts or _concepts_found(found, places, words, events)
+    patients = _patients(stays, found.patients, outcomes)
+    values = canonical(found.rows, places, words, events)
+    series = series_by_stay(_measured(found, values, places, concepts, params), len(stays.table), len(concepts))
+    chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
+    ids = stays.table["stay"].to_list()
+    items = tuple(
+        Case(
+            case_id=ids[i],
+            patient_id=ids[i] if patients is None else patients[i],
+            features=concepts,
+            times=series[i][0],
+            values=series[i][1],
+            static={name: float(column[i]) for name, column in stays.static.items()},
+        )
+        for i in chosen
+    )
+    unlisted = len(set(found.patients["stay"]) - stays.listed)
+    return Cohort(
+        cases=Cases(
+            words.features(concepts),
+            tuple(stays.static),
+            Task(params.task, params.outcome, params.role, params.window_hours),
+            items,
+        ),
+        labels=stays.labels[chosen],
+        groups={name: tuple(column[i] for i in chosen) for name, column in stays.groups.items()},
+        provenance=Provenance(
+            source="long_csv",
+            access=params.access,
+            citation=params.citation,
+            patient_is_stay=patients is None,
+            n_patients_read=len(stays.listed if patients is None else set(patients)),
+            exclusions=(
+                ("no row in the file of outcomes", unlisted),
+                *stays.exclusions,
+                ("no measurement in the observation window", len(ids) - len(chosen)),
+            ),
+            implausible={**values.implausible, **stays.implausible},
+            notes=_notes(params, stays, found, places, values),
+        ),
+    )
+
+
+def _concepts_found(
+    found: Events, places: Sequence[SourceItem], words: Vocabulary, events: Sequence[Path]
+) -> tuple[str, ...]:
+    """Name the concepts that the variables of the files hold, in the vocabulary's order.
+
+    Raises:
+        UserError: There is none.
+    """
+    held = {item.concept for item in places if item.keys["variable"] in found.variables}
+    if not held:
+        named = ", ".join(sorted(found.variables)[:_NAMED]) or "none"
+        raise UserError(
+            f"no variable holds a known concept; the variables are {named}"
+            + (" ..." if len(found.variables) > _NAMED else ""),
+            where=str(events[0].parent),
+            hint="Write `data: {variables: {HR: {concept: heart_rate, unit: beats/min}}}`; `eagbench data concepts` "
+            "lists the concepts.",
+        )
+    return tuple(name for name in words.names if name in held)
+
+
+def _patients(stays: Stays, pairs: pl.DataFrame, outcomes: Path) -> list[str] | None:
+    """Name the patient of each case, as the outcomes say, else the events; None if neither does.
+
+    Raises:
+        UserError: A stay has two patients, or none where others have one.
+    """
+    said = pl.concat(
+        [stays.table.select("stay", "patient"), pairs.filter(pl.col("stay").is_in(stays.table["stay"].implode()))]
+    )
+    said = said.filter(pl.col("patient").is_not_null() & (pl.col("patient") != "")).unique()
+    twice = said.filter(said["stay"].is_duplicated()).sort("stay", "patient")
+    if len(twice):
+        names = ", ".join(twice.filter(pl.col("stay") == twice["stay"][0])["patient"])
+        raise UserError(
+            f"stay {twice['stay'][0]} belongs to several patients: {names}",
+            where=str(outcomes.parent),
+            hint="A stay is one patient's: make the ids of stays unique.",
+        )
+    if not len(said):
+        return None
+    patient = dict(said.iter_rows())
+    for stay in stays.table["stay"]:
+        if stay not in patient:
+            raise UserError(f"stay {stay} has no patient", where=str(outcomes), hint="Name the patient of each stay.")
+    return [patient[stay] for stay in stays.table["stay"]]
+
+
+def _measured(
+    found: Events, values: Values, places: Sequence[SourceItem], concepts: tuple[str, ...], params: LongCsvParams
+) -> StayMeasurements:
+    kept = ~np.isnan(values.values)
+    rows = found.rows.filter(kept)
+    place = rows["place"].to_numpy()
+    column = {name: i for i, name in enumerate(concepts)}
+    feature = np.array([column.get(item.concept, -1) for item in places], dtype=np.int64)
+    # By NumPy, whose division is rounded correctly.
+    hours = rows["at"].to_numpy() / PER_HOUR[params.time]
+    return StayMeasurements(rows["case"].to_numpy(), hours, feature[place], values.values[kept], place)
+
+
+def _notes(
+    params: LongCsvParams, stays: Stays, found: Events, places: Sequence[SourceItem], values: Values
+) -> tuple[str, ...]:
+    read = {str(item.keys["variable"]) for item in places}
+    unread = [(name, count) for name, count in found.variables.items() if name not in read]
+    unread.sort(key=lambda item: (-item[1], item[0]))
+    notes = [
+        "Case: a stay of the file of outcomes. Observed: the hours from admission, without the prediction time itself.",
+        f"{len(found.variables) - len(unread)} of {len(found.variables)} variables are read.",
+    ]
+    if unread:
+        named = ", ".join(f"{name} ({count} rows)" for name, count in unread[:_NAMED])
+        notes.append(f"Not read: {named}{' ...' if len(unread) > _NAMED else ''}.")
+    absent = [name for name in params.variables if name in read and name not in found.variables]
+    if absent:
+        notes.append(f"{len(absent)} of data.variables are not in the events (the first: {absent[0]}).")
+    if not stays.checks_end:
+        notes.append(
+            f"The outcomes have no column '{params.columns.end_time}': stays that ended before the prediction time "
+            "can't be left out."
+        )
+    if values.stray_units:
+        counts = ", ".join(f"{count} of {name}" for name, count in sorted(values.stray_units.items()))
+        notes.append(f"Values removed because their unit is unknown and rare: {counts}.")
+    return tuple(notes)
