@@ -1,4 +1,4 @@
-"""What is installed: components, data sets, the schema of a benchmark's YAML."""
+"""What is there: components, data sets, clinical concepts, the schema of a benchmark's YAML."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from eagbench.config.benchmark import Benchmark
 from eagbench.config.loading import validate_params
 from eagbench.config.yaml_source import Source, apply_set
 from eagbench.contracts.stages import StageRun
+from eagbench.errors import UserError
 from eagbench.registry.plugins import load_registry
 from eagbench.stages.cohort import read_cohort
+from eagbench.vocabulary.concepts import Concept
+from eagbench.vocabulary.vocabulary import vocabulary
 
 
 def list_datasets() -> str:
@@ -26,6 +29,62 @@ def list_datasets() -> str:
         summary = (inspect.getdoc(registry.get("dataset", name).component) or "").partition("\n")[0]
         lines.append(f"{name:<16} {summary}")
     return "\n".join(lines)
+
+
+def list_concepts(search: str | None, source: str | None) -> str:
+    """List the clinical vocabulary, one line per concept.
+
+    Args:
+        search: Text in a concept's name, label, synonyms or LOINC code; case does not matter.
+        source: A data set that must hold the concept.
+
+    Raises:
+        UserError: The vocabulary maps no data set of that name, or no concept fits.
+    """
+    words = vocabulary()
+    concepts = [words.concept(name) for name in words.names]
+    sources = sorted({name for concept in concepts for name in concept.sources})
+    if source is not None and source not in sources:
+        raise UserError(
+            f"the vocabulary maps no data set '{source}'", where="--source", hint=f"choices: {', '.join(sources)}"
+        )
+    sought = (search or "").casefold()
+    rows = [
+        (
+            concept.name,
+            concept.unit,
+            _range(*concept.reference),
+            _range(*concept.plausible),
+            ", ".join(concept.conversions) or "-",
+            ", ".join((concept.label, *concept.synonyms)),
+        )
+        for concept in concepts
+        if (source is None or source in concept.sources)
+        and any(sought in name.casefold() for name in _searched(concept))
+    ]
+    if not rows:
+        raise UserError(
+            f"no concept has '{sought}' in its name, label, synonyms or LOINC code"
+            + ("" if source is None else f" among those of {source}"),
+            hint="A data set of your own may add it: docs/datasets/long_csv.md, `new_concepts`.",
+        )
+    table = [("concept", "unit", "reference", "plausible", "other units", "names"), *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in table)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _searched(concept: Concept) -> tuple[str, ...]:
+    name = concept.name
+    return (name, name.replace("_", " "), concept.label, *concept.synonyms, concept.loinc or "")
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is None:
+        return "-" if high is None else f"up to {high:g}"
+    if high is None:
+        return f"from {low:g}"
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def describe_dataset(name: str) -> str:

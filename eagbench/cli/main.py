@@ -206,6 +206,19 @@ def data_list() -> None:
     typer.echo(catalogue.list_datasets())
 
 
+@data_app.command("concepts")
+def data_concepts(
+    search: Annotated[
+        str | None, typer.Argument(help="Text in a name, synonym or LOINC code, e.g. glucose.", show_default=False)
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Only what this data set holds, e.g. mimic4.")] = None,
+) -> None:
+    """List the clinical concepts: unit, reference range, plausible range, other known units, names."""
+    from eagbench.cli import catalogue
+
+    typer.echo(catalogue.list_concepts(search, source))
+
+
 @data_app.command("describe")
 def data_describe(name: Annotated[str, typer.Argument(help="A data set's name.", show_default=False)]) -> None:
     """Say what a data set holds, what it needs and where it comes from."""

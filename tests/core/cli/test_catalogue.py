@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from eagbench.vocabulary.vocabulary import vocabulary
 from tests.conftest import ROOT, Finished
 
 Cli = Callable[..., Finished]
@@ -41,6 +42,36 @@ def test_data_check_says_what_was_read(cli: Cli, physionet_root: Path) -> None:
     refused = cli("data", "check", "physionet2012", "--set", f"rot={physionet_root}")
     assert refused.code == 2
     assert "did you mean 'root'" in refused.err
+
+
+def test_data_concepts_lists_the_vocabulary(cli: Cli) -> None:
+    listed = cli("data", "concepts")
+    assert listed.code == 0
+    head, *lines = listed.out.splitlines()
+    assert [line.split()[0] for line in lines] == list(vocabulary().names)
+    [creatinine] = [line for line in lines if line.startswith("creatinine ")]
+    places = [head.index(word) for word in ("concept", "unit", "reference", "plausible", "other", "names")]
+    cells = [creatinine[a:b].strip() for a, b in zip(places, [*places[1:], None], strict=True)]
+    known = vocabulary().concept("creatinine")
+    assert cells[:2] == ["creatinine", "mg/dL"]
+    assert cells[2] == f"{known.reference[0]:g} to {known.reference[1]:g}"
+    assert cells[3] == f"{known.plausible[0]:g} to {known.plausible[1]:g}"
+    assert "umol/L" in cells[4]
+    assert cells[5].startswith("Creatinine")
+
+
+def test_data_concepts_can_be_searched(cli: Cli) -> None:
+    def found(*arguments: str) -> set[str]:
+        return {line.split()[0] for line in cli("data", "concepts", *arguments).out.splitlines()[1:]}
+
+    assert found("SpO2") == {"oxygen_saturation"}  # a synonym
+    assert found("2160-0") == {"creatinine"}  # a LOINC code
+    assert found("heart rate") == {"heart_rate"}
+    assert found("--source", "tjh") == {item.concept for item in vocabulary().source("tjh")}
+    for arguments, message in ((("zebra",), "no concept has 'zebra'"), (("--source", "mimic"), "choices: eicu")):
+        refused = cli("data", "concepts", *arguments)
+        assert refused.code == 2
+        assert message in refused.err
 
 
 def test_the_schema_knows_every_key_of_our_benchmarks(cli: Cli) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ from eagbench.vocabulary.vocabulary import vocabulary
 from eagbench_plugins.datasets.long_csv.dataset import LongCsv
 from eagbench_plugins.datasets.long_csv.params import LongCsvParams
 from eagbench_plugins.datasets.physionet2012 import PhysioNet2012, PhysioNet2012Params
-from tests.conftest import Finished
+from tests.conftest import ROOT, Finished
 
 TASK = {"task": "in_hospital_mortality", "outcome": "die before leaving the hospital"}
 UNITS = {1: "CCU", 2: "CSRU", 3: "MICU", 4: "SICU"}
@@ -383,3 +384,35 @@ def test_missing_files_and_wrong_keys_are_named(tmp_path: Path, cli: Callable[..
     )
     assert checked.code == 0, checked.err
     assert "credentialed" in checked.out
+
+
+def test_the_template_reads_what_its_page_shows(
+    tmp_path: Path, cli: Callable[..., Finished], store_folder: Path
+) -> None:
+    """The two files of docs/datasets/long_csv.md, by its own YAML and by configs/datasets/long_csv.yaml."""
+    page = (ROOT / "docs" / "datasets" / "long_csv.md").read_text()
+    block, example = re.findall(r"```(?:yaml)?\n(.*?)```", page, flags=re.S)
+    columns = [re.split(r" {3,}", line.rstrip()) for line in block.splitlines()]
+    small(
+        tmp_path,
+        "\n".join(row[0] for row in columns) + "\n",
+        "\n".join(row[1] for row in columns if len(row) > 1) + "\n",
+    )
+    template = yaml.safe_load((ROOT / "configs" / "datasets" / "long_csv.yaml").read_text())["data"]
+    template["variables"]["suPAR"] = {"concept": "supar"}
+    found = []
+    for data in (yaml.safe_load(example)["data"], template):
+        assert data.pop("name") == "long_csv"
+        found.append(load(tmp_path, **{key: value for key, value in data.items() if key != "root"}))
+    for cohort in found:
+        assert cohort.cases.case_ids == ("s1", "s2")
+        assert cohort.cases.feature_names == ("heart_rate", "creatinine", "supar")
+        assert cohort.labels.tolist() == [0, 1]
+        assert cohort.groups == {"ward": ("north", "south")}
+    (tmp_path / "b.yaml").write_text(
+        f"extends: [{ROOT / 'configs' / 'datasets' / 'long_csv.yaml'}]\nname: own\nmethods: [lightgbm]\nseeds: [0]\n"
+        "reference_expert: lightgbm\nconditions: [clean]\nmetrics: [auroc]\n"
+        "split: {train: 0.6, tuning: 0.2, held_out: 0.2}\n"
+    )
+    planned = cli("plan", tmp_path / "b.yaml", "--set", f"data.root={tmp_path}")
+    assert planned.code == 0, planned.err
