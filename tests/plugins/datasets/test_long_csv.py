@@ -195,6 +195,7 @@ def test_units_windows_new_concepts_and_what_is_counted(tmp_path: Path) -> None:
     assert isinstance(LongCsv(LongCsvParams(root=tmp_path, **TASK)), Dataset)
     assert cohort.cases.feature_names == ("heart_rate", "creatinine", "supar")
     assert cohort.cases.patient_ids == ("a", "b")
+    assert cohort.provenance.n_patients_read == 3
     assert series(cohort, 0, "heart_rate") == {1.0: 80.0}
     assert series(cohort, 0, "creatinine") == pytest.approx({2.5: 1.0}, rel=1e-4)
     assert series(cohort, 1, "supar") == {0.0: 3.0}
@@ -222,6 +223,7 @@ def test_units_of_time(tmp_path: Path, unit: str, per_hour: float) -> None:
     cohort = load(small(tmp_path, events), **PARAMS, time=unit)
     assert series(cohort, 0, "heart_rate") == {6.0: 80.0}
     assert cohort.provenance.patient_is_stay
+    assert cohort.provenance.n_patients_read == 2
     assert cohort.cases.patient_ids == ("1",)
 
 
@@ -306,6 +308,7 @@ def test_an_unknown_outcome_and_a_stay_that_ended_are_counted(tmp_path: Path) ->
         (("b,2,3,HR,90", "b,2,soon,HR,90"), r"line 9: column 'time' must hold hours since admission, not 'soon'"),
         (("b,2,3,HR,90", "b,2,,HR,90"), r"line 9: column 'time' must hold hours since admission, not ''"),
         (("b,2,3,HR,90", "b,,3,HR,90"), "line 9: column 'stay_id' is empty"),
+        (("b,2,3,HR,90", "b,NA,3,HR,90"), "line 9: column 'stay_id' is empty"),
         (("b,2,3,HR,90", "a,2,3,HR,90"), "stay 2 belongs to several patients: a, b"),
         (("umol/L", "furlong"), "events.csv, variable 'creatinine': creatinine is given in 'furlong'"),
         (("umol/L", ""), "events.csv, variable 'creatinine': creatinine is given without a unit; expected mg/dL"),
@@ -416,3 +419,25 @@ def test_the_template_reads_what_its_page_shows(
     )
     planned = cli("plan", tmp_path / "b.yaml", "--set", f"data.root={tmp_path}")
     assert planned.code == 0, planned.err
+
+
+def test_patients_of_either_file(tmp_path: Path) -> None:
+    events = "stay_id,time,variable,value\n1,1,HR,80\n2,1,HR,81\n"
+    outcomes = "patient_id,stay_id,outcome\np,1,0\np,2,1\n"
+    cohort = load(small(tmp_path, events, outcomes), **PARAMS, static={})
+    assert cohort.cases.patient_ids == ("p", "p")
+    assert cohort.provenance.n_patients_read == 1
+    assert not cohort.provenance.patient_is_stay
+    events = "patient_id,stay_id,time,variable,value\nq,1,1,HR,80\np,2,1,HR,81\n"
+    with pytest.raises(UserError, match="stay 1 belongs to several patients: p, q"):
+        load(small(tmp_path, events, outcomes), **PARAMS, static={})
+    with pytest.raises(UserError, match=r"outcomes.csv, line 3: column 'patient_id' is empty"):
+        load(small(tmp_path, events, outcomes.replace("p,2", ",2")), **PARAMS, static={})
+    with pytest.raises(UserError, match="stay 2 has no patient"):
+        load(small(tmp_path, events.replace("p,2", ",2"), "stay_id,outcome\n1,0\n2,1\n"), **PARAMS, static={})
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
+    (tmp_path / "events.csv").write_bytes("\ufeffstay_id,time,variable,value\r\n1,1,HR,80\r\n".encode())
+    (tmp_path / "outcomes.csv").write_bytes("\ufeffstay_id,outcome\r\n1,0\r\n".encode())
+    assert series(load(tmp_path, **PARAMS, static={}), 0, "heart_rate") == {1.0: 80.0}

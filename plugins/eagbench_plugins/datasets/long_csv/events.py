@@ -62,7 +62,7 @@ def read_events(
             raise _unreadable(path, error) from error
         _check(path, frame, found, pairs, params)
         rows.append(found.drop("wrong", "text").sort("line").with_columns(pl.lit(index).alias("file")))
-        variables.update({name: count for name, count in counts.iter_rows() if name is not None})
+        variables.update({name or "(no name)": count for name, count in counts.iter_rows()})
         patients.append(pairs)
     return Events(pl.concat(rows), variables, pl.concat(patients).unique(maintain_order=True).sort("stay", "patient"))
 
@@ -88,11 +88,13 @@ def _scan(path: Path, params: LongCsvParams) -> pl.LazyFrame:
     }
     given = {name: header[column] for name, column in wanted.items() if column in header}
     absent = [pl.lit(None, pl.String).alias(name) for name in wanted if name not in given]
+    ids = [known_text(pl.col(name)).alias(name) for name in ("stay", "patient")]
     return (
         frame.select(pl.col(column).str.strip_chars().alias(name) for name, column in given.items())
         .with_row_index("line", offset=2)
         .filter(pl.any_horizontal(pl.col(list(given)).is_not_null()))
         .with_columns(absent)
+        .with_columns(ids)
     )
 
 

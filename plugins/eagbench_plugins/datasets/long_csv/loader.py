@@ -38,7 +38,7 @@ def load_cohort(params: LongCsvParams, outcomes: Path, events: Sequence[Path]) -
     items = tuple(
         Case(
             case_id=ids[i],
-            patient_id=ids[i] if patients is None else patients[i],
+            patient_id=patients.get(ids[i], ids[i]),
             features=concepts,
             times=series[i][0],
             values=series[i][1],
@@ -46,7 +46,8 @@ def load_cohort(params: LongCsvParams, outcomes: Path, events: Sequence[Path]) -
         )
         for i in chosen
     )
-    unlisted = len(set(found.patients["stay"]) - stays.listed)
+    listed = set(stays.patients["stay"])
+    unlisted = len(set(found.patients["stay"]) - listed)
     return Cohort(
         cases=Cases(
             words.features(concepts),
@@ -60,8 +61,8 @@ def load_cohort(params: LongCsvParams, outcomes: Path, events: Sequence[Path]) -
             source="long_csv",
             access=params.access,
             citation=params.citation,
-            patient_is_stay=patients is None,
-            n_patients_read=len(stays.listed if patients is None else set(patients)),
+            patient_is_stay=not patients,
+            n_patients_read=len(set(patients.values())) if patients else len(listed) + unlisted,
             exclusions=(
                 ("no row in the file of outcomes", unlisted),
                 *stays.exclusions,
@@ -94,16 +95,13 @@ def _concepts_found(
     return tuple(name for name in words.names if name in held)
 
 
-def _patients(stays: Stays, pairs: pl.DataFrame, outcomes: Path) -> list[str] | None:
-    """Name the patient of each case, as the outcomes say, else the events; None if neither does.
+def _patients(stays: Stays, pairs: pl.DataFrame, outcomes: Path) -> dict[str, str]:
+    """Name the patient of each stay of both files, as either file says; empty if neither names patients.
 
     Raises:
-        UserError: A stay has two patients, or none where others have one.
+        UserError: A stay has two patients, or a case has none where others have one.
     """
-    said = pl.concat(
-        [stays.table.select("stay", "patient"), pairs.filter(pl.col("stay").is_in(stays.table["stay"].implode()))]
-    )
-    said = said.filter(pl.col("patient").is_not_null() & (pl.col("patient") != "")).unique()
+    said = pl.concat([stays.patients, pairs]).filter(pl.col("patient").is_not_null()).unique()
     twice = said.filter(said["stay"].is_duplicated()).sort("stay", "patient")
     if len(twice):
         names = ", ".join(twice.filter(pl.col("stay") == twice["stay"][0])["patient"])
@@ -112,13 +110,13 @@ def _patients(stays: Stays, pairs: pl.DataFrame, outcomes: Path) -> list[str] | 
             where=str(outcomes.parent),
             hint="A stay is one patient's: make the ids of stays unique.",
         )
-    if not len(said):
-        return None
     patient = dict(said.iter_rows())
-    for stay in stays.table["stay"]:
-        if stay not in patient:
-            raise UserError(f"stay {stay} has no patient", where=str(outcomes), hint="Name the patient of each stay.")
-    return [patient[stay] for stay in stays.table["stay"]]
+    lacking = [stay for stay in stays.table["stay"] if stay not in patient]
+    if patient and lacking:
+        raise UserError(
+            f"stay {lacking[0]} has no patient", where=str(outcomes), hint="Name the patient of each stay, or of none."
+        )
+    return patient
 
 
 def _measured(

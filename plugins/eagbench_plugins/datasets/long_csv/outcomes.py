@@ -22,12 +22,11 @@ class Stays:
     """The stays that may be cases, N of them, in the file's order.
 
     Attributes:
-        table: `case` (0, 1, ...), `stay`, `patient` (null where the outcomes have no such column), `origin` (time of
-            admission, null unless times are timestamps).
+        table: `case` (0, 1, ...), `stay`, `origin` (time of admission, null unless times are timestamps).
         labels: 0 or 1. Shape (N,).
         static: Facts by name, NaN where unknown. Each of shape (N,).
         groups: Groups by name, each with N values.
-        listed: The ids of all stays of the file.
+        patients: `stay` and `patient` of all rows of the file; `patient` is null if it has no such column.
         exclusions: (reason, number of stays), in the order applied.
         implausible: Static facts removed because no living patient has them, by name.
         checks_end: Whether the file says when stays ended.
@@ -37,7 +36,7 @@ class Stays:
     labels: IntArray
     static: Mapping[str, FloatArray]
     groups: Mapping[str, tuple[str, ...]]
-    listed: frozenset[str]
+    patients: pl.DataFrame
     exclusions: tuple[tuple[str, int], ...]
     implausible: Mapping[str, int]
     checks_end: bool
@@ -66,14 +65,14 @@ def read_stays(path: Path, params: LongCsvParams, words: Vocabulary) -> Stays:
         origin = _timestamps(table, columns.admission_time, params.time_format)
     kept, exclusions = _chosen(table, outcomes, origin, params)
     static, implausible = _static(table, params, words)
-    chosen = pl.DataFrame({"stay": list(outcomes), "patient": patient, "origin": origin}).filter(kept)
+    chosen = pl.DataFrame({"stay": list(outcomes), "origin": origin}).filter(kept)
     labels = [outcome.label for outcome, is_kept in zip(outcomes.values(), kept, strict=True) if is_kept]
     return Stays(
         table=chosen.with_row_index("case").with_columns(pl.col("case").cast(pl.Int64)),
         labels=np.array(labels, dtype=np.int64),
         static={name: values[kept] for name, values in static.items()},
         groups={name: tuple(_group(table, name, known).filter(kept)) for name, known in params.groups.items()},
-        listed=frozenset(outcomes),
+        patients=pl.DataFrame({"stay": list(outcomes), "patient": patient}),
         exclusions=exclusions,
         implausible=implausible,
         checks_end=columns.end_time in table.rows.columns,
