@@ -31,6 +31,11 @@ def test_data_list_and_describe(cli: Cli) -> None:
     assert described.code == 0
     for word in ("root", "window_hours", "readmission_30_days"):
         assert word in described.out
+    nested = cli("data", "describe", "long_csv").out
+    [variables] = [line.strip() for line in nested.splitlines() if line.startswith("  variables ")]
+    assert variables.split(maxsplit=1)[1] == "dict[str, Variable], default {}"
+    assert "Annotated" not in nested
+    assert "Pydantic" not in nested
 
 
 def test_data_check_says_what_was_read(cli: Cli, physionet_root: Path) -> None:
