@@ -21,6 +21,7 @@ from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
 from eagbench.testing import DatasetConformance
 from eagbench.vocabulary.vocabulary import vocabulary
+from eagbench_plugins.datasets.long_csv.blocks import blocks
 from eagbench_plugins.datasets.long_csv.dataset import LongCsv
 from eagbench_plugins.datasets.long_csv.params import LongCsvParams
 from eagbench_plugins.datasets.physionet2012 import PhysioNet2012, PhysioNet2012Params
@@ -441,3 +442,29 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
     (tmp_path / "events.csv").write_bytes("\ufeffstay_id,time,variable,value\r\n1,1,HR,80\r\n".encode())
     (tmp_path / "outcomes.csv").write_bytes("\ufeffstay_id,outcome\r\n1,0\r\n".encode())
     assert series(load(tmp_path, **PARAMS, static={}), 0, "heart_rate") == {1.0: 80.0}
+
+
+@pytest.mark.parametrize("size", [1, 7, 40, 10_000])
+@pytest.mark.parametrize("packed", [False, True])
+def test_blocks_are_whole_rows_under_the_header(tmp_path: Path, size: int, packed: bool) -> None:
+    rows = ["1,80", "", '2,"a', 'b, ""c"" "', "3,82", "4,", "5,83"]
+    text = "\n".join(["id,value", *rows])
+    path = tmp_path / ("t.csv.gz" if packed else "t.csv")
+    path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+    parts = [pl.read_csv(block, infer_schema=False) for block in blocks(path, size)]
+    assert pl.concat(parts).rows() == pl.read_csv(text.encode(), infer_schema=False).rows()
+    assert len(parts) > 2 or size > 7
+
+
+def test_a_quote_that_nobody_closes_does_not_stop_the_reading(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,value\n" + '1,5" tube\n' + "2,80\n" * 500)
+    assert b"".join(block[9:] for block in blocks(tmp_path / "t.csv", 64)).count(b"\n") == 501
+
+
+def test_lines_are_counted_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eagbench_plugins.datasets.long_csv.events.blocks", lambda path: blocks(path, 30))
+    whole = load(small(tmp_path), **PARAMS)
+    assert series(whole, 1, "heart_rate") == {3.0: 90.0}
+    assert whole.provenance.n_patients_read == 3
+    with pytest.raises(UserError, match=r"events.csv, line 9: column 'value' must hold a number, not 'fast'"):
+        load(small(tmp_path, EVENTS.replace("b,2,3,HR,90", "b,2,3,HR,fast")), **PARAMS)

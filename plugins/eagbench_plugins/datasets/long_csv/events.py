@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import polars as pl
 
 from eagbench.api import SourceItem, UserError
 from eagbench_plugins.datasets.csv_text import check_columns, known_text
+from eagbench_plugins.datasets.long_csv.blocks import blocks
 from eagbench_plugins.datasets.long_csv.params import LongCsvParams
 from eagbench_plugins.datasets.long_csv.time_units import PER_HOUR, timestamp
 
@@ -37,7 +39,7 @@ class Events:
 def read_events(
     paths: Sequence[Path], stays: pl.DataFrame, places: Sequence[SourceItem], params: LongCsvParams
 ) -> Events:
-    """Read all files, each in one pass that keeps the wanted rows only.
+    """Read all files, block by block, and keep the wanted rows only.
 
     Args:
         paths: The files.
@@ -50,34 +52,35 @@ def read_events(
     """
     rows, variables, patients = [], Counter[str](), []
     for index, path in enumerate(paths):
-        frame = _scan(path, params)
-        queries = (
-            _wanted(frame, stays, places, params),
-            frame.group_by("variable").len(),
-            frame.select("stay", "patient").unique(),
-        )
+        line = 2
         try:
-            found, counts, pairs = pl.collect_all(queries, engine="streaming")
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise _unreadable(path, error) from error
-        _check(path, frame, found, pairs, params)
-        rows.append(found.drop("wrong", "text").sort("line").with_columns(pl.lit(index).alias("file")))
-        variables.update({name or "(no name)": count for name, count in counts.iter_rows()})
-        patients.append(pairs)
-    return Events(pl.concat(rows), variables, pl.concat(patients).unique(maintain_order=True).sort("stay", "patient"))
+            for block in blocks(path):
+                table = pl.read_csv(block, infer_schema=False, separator=params.separator)
+                frame = _text(table, line, path, params)
+                found = _wanted(frame.lazy(), stays, places, params).collect()
+                _check(path, frame, found, params)
+                line += len(table)
+                rows.append(found.drop("wrong", "text").sort("line").with_columns(pl.lit(index).alias("file")))
+                variables.update({name or "(no name)": n for name, n in frame.group_by("variable").len().iter_rows()})
+                patients.append(frame.select("stay", "patient").unique())
+        except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"can't be read as CSV ({reason})", where=str(path), hint=_HINT) from error
+    return Events(pl.concat(rows), variables, pl.concat(patients).unique().sort("stay", "patient"))
 
 
-def _scan(path: Path, params: LongCsvParams) -> pl.LazyFrame:
-    """Scan a file's text: `line`, `stay`, `patient`, `time`, `variable`, `value`, `unit`, null where there is none."""
+def _text(table: pl.DataFrame, line: int, path: Path, params: LongCsvParams) -> pl.DataFrame:
+    """Return a block's text: `line`, `stay`, `patient`, `time`, `variable`, `value`, `unit`; null where there is none.
+
+    Args:
+        table: The block; a blank line is a row of nulls.
+        line: The line of its first row.
+        path: The file, for error messages.
+        params: Columns.
+    """
     columns = params.columns
-    try:
-        frame = pl.scan_csv(path, infer_schema=False, separator=params.separator)
-        # Polars counts a blank line as a row of nulls, so positions are lines.
-        header = {name.strip(): name for name in frame.collect_schema().names()}
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise _unreadable(path, error) from error
-    needed = (columns.stay_id, columns.time, columns.variable, columns.value)
-    check_columns(list(header), needed, path, _HINT)
+    header = {name.strip(): name for name in table.columns}
+    check_columns(list(header), (columns.stay_id, columns.time, columns.variable, columns.value), path, _HINT)
     wanted = {
         "stay": columns.stay_id,
         "patient": columns.patient_id,
@@ -86,15 +89,16 @@ def _scan(path: Path, params: LongCsvParams) -> pl.LazyFrame:
         "value": columns.value,
         "unit": columns.unit,
     }
-    given = {name: header[column] for name, column in wanted.items() if column in header}
-    absent = [pl.lit(None, pl.String).alias(name) for name in wanted if name not in given]
-    ids = [known_text(pl.col(name)).alias(name) for name in ("stay", "patient")]
+    text = [
+        (pl.col(header[column]).str.strip_chars() if column in header else pl.lit(None, pl.String)).alias(name)
+        for name, column in wanted.items()
+    ]
     return (
-        frame.select(pl.col(column).str.strip_chars().alias(name) for name, column in given.items())
-        .with_row_index("line", offset=2)
-        .filter(pl.any_horizontal(pl.col(list(given)).is_not_null()))
-        .with_columns(absent)
-        .with_columns(ids)
+        table.select(text)
+        .with_row_index("line", offset=line)
+        .with_columns(pl.col("line").cast(pl.Int64))
+        .filter(pl.any_horizontal(pl.col(list(wanted)).is_not_null()))
+        .with_columns(known_text(pl.col(name)).alias(name) for name in ("stay", "patient"))
     )
 
 
@@ -141,7 +145,7 @@ def _wanted(
     )
 
 
-def _check(path: Path, frame: pl.LazyFrame, found: pl.DataFrame, pairs: pl.DataFrame, params: LongCsvParams) -> None:
+def _check(path: Path, frame: pl.DataFrame, found: pl.DataFrame, params: LongCsvParams) -> None:
     """Raise an error for the first row that can't be read."""
     wrong = found.filter(pl.col("wrong").is_not_null()).sort("line")
     if len(wrong):
@@ -157,12 +161,8 @@ def _check(path: Path, frame: pl.LazyFrame, found: pl.DataFrame, pairs: pl.DataF
             if is_time
             else "Name a number for the text in data.variables (`values: {...}`), or leave the row out.",
         )
-    if pairs["stay"].null_count():
-        first = frame.filter(pl.col("stay").is_null()).select("line").head(1).collect()
+    nameless = frame.filter(pl.col("stay").is_null())
+    if len(nameless):
         raise UserError(
-            f"column '{params.columns.stay_id}' is empty", where=f"{path}, line {first['line'][0]}", hint=_HINT
+            f"column '{params.columns.stay_id}' is empty", where=f"{path}, line {nameless['line'][0]}", hint=_HINT
         )
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    return UserError(f"can't be read as CSV ({str(error).splitlines()[0]})", where=str(path), hint=_HINT)
