@@ -83,6 +83,7 @@ from eagbench.prompting.styles import (
 )
 from eagbench.registry.plugins import create_component
 from eagbench.stages.salience import read_cross_fitted_probability, read_salience, top_observed
+from eagbench.stats.masking import mask_complete
 from eagbench.stats.record_arrays import time_grid
 from eagbench.stats.record_summary import RecordSummary, Statistic
 from eagbench.vocabulary.concepts import Concept, Conversion, SourceItem
@@ -169,6 +170,7 @@ __all__ = [
     "hookimpl",
     "load_arrays",
     "load_estimator",
+    "mask_complete",
     "measure_attention",
     "open_policy",
     "probability_text",

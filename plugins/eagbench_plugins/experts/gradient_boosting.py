@@ -9,7 +9,17 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 from pydantic import Field
 
-from eagbench.api import Cases, FloatArray, RecordSummary, StageRun, Statistic, StrictParams, TrainingData, UserError
+from eagbench.api import (
+    Cases,
+    FloatArray,
+    RecordSummary,
+    StageRun,
+    Statistic,
+    StrictParams,
+    TrainingData,
+    UserError,
+    mask_complete,
+)
 from eagbench_plugins.experts.salience import as_salience
 from eagbench_plugins.experts.tuning import is_large_enough, patient_folds
 
@@ -40,6 +50,8 @@ class LightGBM:
             colsample_bytree: Share of the columns that each tree uses.
             reg_lambda: L2 penalty on leaf values.
             num_threads: Number of threads for training and prediction.
+            masked_share: Share of the training cases in which each feature or static fact that at least 99.5 % of them
+                have is hidden, so that the trees learn what to do without it.
         """
 
         summary: Annotated[tuple[Statistic, ...], Field(min_length=1)] = ("mean", "min", "max", "last", "count")
@@ -52,6 +64,7 @@ class LightGBM:
         colsample_bytree: Annotated[float, Field(gt=0, le=1)] = 0.5
         reg_lambda: Annotated[float, Field(ge=0)] = 1.0
         num_threads: Annotated[int, Field(ge=1)] = 1
+        masked_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -69,7 +82,7 @@ class LightGBM:
                 "lightgbm needs both outcomes among its training cases",
                 hint="Use more patients, or another split seed.",
             )
-        cases = data.train.cases
+        cases = mask_complete(data.train.cases, self.params.masked_share, run.seed)
         self.summary = RecordSummary(cases.feature_names, cases.static_names, self.params.summary)
         settings = self.settings(run.seed)
         table = self.summary.table(cases)  # (N, C)

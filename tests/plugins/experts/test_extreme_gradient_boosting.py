@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from builders import make_cases, make_training_data
-from eagbench.api import StageRun, TrainingData, UserError
+from eagbench.api import StageRun, TrainingData, UserError, mask_complete
 from eagbench.registry import code_versions
 from eagbench.registry.code_versions import code_version
 from eagbench.registry.third_party import distribution_of
@@ -55,7 +55,12 @@ def test_agrees_with_xgboosts_own_classifier_stopped_on_tuning_cases(data: Train
     expert = fit(data, tmp_path)
     summary = RecordSummary(data.train.cases.feature_names, data.train.cases.static_names, STATISTICS)
     tuning = (summary.table(data.tuning.cases), data.tuning.labels)
-    model.fit(summary.table(data.train.cases), data.train.labels, eval_set=[tuning], verbose=False)
+    model.fit(
+        summary.table(mask_complete(data.train.cases, 0.05, seed=7)),
+        data.train.labels,
+        eval_set=[tuning],
+        verbose=False,
+    )
     assert expert.booster.num_boosted_rounds() == model.best_iteration + 1 < 400
     cases = make_cases(50, DRIVERS, seed=2).cases
     np.testing.assert_allclose(expert.predict(cases), model.predict_proba(summary.table(cases))[:, 1], rtol=1e-6)
@@ -70,7 +75,7 @@ def test_cross_validation_inside_training_chooses_the_rounds_if_tuning_is_small(
     rounds = expert.booster.num_boosted_rounds()
     assert 10 < rounds < 400
     summary = RecordSummary(data.train.cases.feature_names, data.train.cases.static_names, STATISTICS)
-    model = reference(rounds).fit(summary.table(data.train.cases), data.train.labels)
+    model = reference(rounds).fit(summary.table(mask_complete(data.train.cases, 0.05, seed=7)), data.train.labels)
     cases = make_cases(50, DRIVERS, seed=2).cases
     np.testing.assert_allclose(expert.predict(cases), model.predict_proba(summary.table(cases))[:, 1], rtol=1e-6)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from builders import make_cases, make_training_data
-from eagbench.api import StageRun, TrainingData
+from eagbench.api import StageRun, TrainingData, mask_complete
 from eagbench.stats.record_summary import RecordSummary
 from eagbench_plugins.experts.gradient_boosting import LightGBM
 
@@ -48,7 +48,7 @@ def test_agrees_with_lightgbm_s_own_classifier_stopped_on_tuning_cases(data: Tra
     expert = fit(data, tmp_path)
     summary = RecordSummary(data.train.cases.feature_names, data.train.cases.static_names, STATISTICS)
     model = reference(400).fit(
-        summary.table(data.train.cases),
+        summary.table(mask_complete(data.train.cases, 0.05, seed=7)),
         data.train.labels,
         eval_X=summary.table(data.tuning.cases),
         eval_y=data.tuning.labels,
@@ -77,7 +77,7 @@ def test_cross_validation_inside_training_chooses_the_rounds_if_tuning_is_small(
     n_rounds = fit(small, tmp_path).booster.num_trees()
     assert 10 < n_rounds < 400
     summary = RecordSummary(data.train.cases.feature_names, data.train.cases.static_names, STATISTICS)
-    model = reference(n_rounds).fit(summary.table(data.train.cases), data.train.labels)
+    model = reference(n_rounds).fit(summary.table(mask_complete(data.train.cases, 0.05, seed=7)), data.train.labels)
     cases = make_cases(50, DRIVERS, seed=2).cases
     np.testing.assert_array_equal(fit(small, tmp_path).predict(cases), model.predict_proba(summary.table(cases))[:, 1])
 
