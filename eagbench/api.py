@@ -83,7 +83,7 @@ from eagbench.prompting.styles import (
 )
 from eagbench.registry.plugins import create_component
 from eagbench.stages.salience import read_cross_fitted_probability, read_salience, top_observed
-from eagbench.stats.masking import mask_complete
+from eagbench.stats.masking import complete_features, mask_complete
 from eagbench.stats.record_arrays import time_grid
 from eagbench.stats.record_summary import RecordSummary, Statistic
 from eagbench.vocabulary.concepts import Concept, Conversion, SourceItem
@@ -164,6 +164,7 @@ __all__ = [
     "answer_prompts",
     "answer_with_policy",
     "attention_probe",
+    "complete_features",
     "compose_prompt",
     "create_component",
     "files_under",

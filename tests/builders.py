@@ -84,3 +84,19 @@ def make_training_data(labelled: LabelledCases, n_tuning: int) -> TrainingData:
     """The last `n_tuning` cases for tuning, the others for training."""
     n_train = len(labelled) - n_tuning
     return TrainingData(labelled.select(range(n_train)), labelled.select(range(n_train, len(labelled))))
+
+
+def more_often_measured_if_dying(n_cases: int = 300) -> LabelledCases:
+    """Half of the cases die. Nothing but the number of their heart rates (`rate`) tells: 2 to 5, or 8 to 11 of 12.
+
+    All have a heart rate, and two thirds a `lactate`.
+    """
+    rng = np.random.default_rng(0)
+    labels = np.arange(n_cases) % 2
+    items = []
+    for n, died in enumerate(labels):
+        rate = np.full(12, np.nan)
+        rate[: 2 + 6 * died + rng.integers(4)] = 80.0 + rng.normal()
+        lactate = np.where(rng.random(12) < 0.9, np.nan, rng.normal(size=12))
+        items.append(make_case({"rate": list(rate), "lactate": list(lactate)}, np.arange(12) * 4.0, str(n)))
+    return LabelledCases(make_cohort_cases(items, ("rate", "lactate")), labels)

@@ -1,7 +1,7 @@
 """The stage `prior_expert`: a logistic regression whose columns and penalty follow a policy's prior.
 
 x_fk is statistic k of feature f over the window, standardised on the training cases; a missing value is filled with the
-training median. r_f is the policy's relevance of feature f, and c_fg its correlation of features f and g.
+training median, and so is the count of a feature that at least 99.5 % of the training cases have. r_f is the policy's relevance of feature f, and c_fg its correlation of features f and g.
 
     neighbours   N(f) = the `neighbours` features of largest c_fg, in canonical order where two are equal
     smoothing    u_fk = (1 - alpha) x_fk + alpha sum_{g in N(f)} c_fg s_fgk x_gk / sum_{g in N(f)} c_fg
@@ -23,7 +23,7 @@ from typing import Self
 
 import numpy as np
 
-from eagbench.api import Cases, FloatArray, StageRun, TrainingData, time_grid
+from eagbench.api import BoolArray, Cases, FloatArray, StageRun, TrainingData, complete_features, time_grid
 from eagbench_plugins.baselines.elicitation import FeaturePrior
 from eagbench_plugins.baselines.logistic_head import LogisticHead
 
@@ -38,6 +38,8 @@ class PriorExpert:
     Attributes:
         periods: Number of parts of the window.
         median: Median of each statistic, shape (K, F); 0 where a feature was never measured in training.
+        always_counted: Whether a statistic is the count of a feature that at least 99.5 % of the training cases have,
+            shape (K, F). As it was never 0 there, a 0 counts as missing.
         mean: Mean of each statistic after filling, shape (K, F).
         scale: Standard deviation of each statistic after filling, shape (K, F); infinite for a constant one.
         static_median: Median of each static fact, shape (S,).
@@ -47,6 +49,7 @@ class PriorExpert:
 
     periods: int
     median: FloatArray
+    always_counted: BoolArray
     mean: FloatArray
     scale: FloatArray
     static_median: FloatArray
@@ -55,7 +58,8 @@ class PriorExpert:
 
     def predict(self, cases: Cases) -> FloatArray:
         """Predict the probability of the outcome. Shape (N,)."""
-        standardised = (_filled(statistics(cases, self.periods), self.median) - self.mean) / self.scale  # (N, K, F)
+        measured = _without_zero_counts(statistics(cases, self.periods), self.always_counted)
+        standardised = (_filled(measured, self.median) - self.mean) / self.scale  # (N, K, F)
         return self.head.predict(_columns(standardised, self.mixing, _filled(_static(cases), self.static_median)))
 
     def save(self, folder: Path) -> None:
@@ -63,6 +67,7 @@ class PriorExpert:
         content = {
             "periods": self.periods,
             "median": self.median.tolist(),
+            "always_counted": self.always_counted.tolist(),
             "mean": self.mean.tolist(),
             "scale": [[value if np.isfinite(value) else None for value in row] for row in self.scale.tolist()],
             "static_median": self.static_median.tolist(),
@@ -78,6 +83,7 @@ class PriorExpert:
         return cls(
             periods=content["periods"],
             median=np.array(content["median"]),
+            always_counted=np.array(content["always_counted"], dtype=np.bool_),
             mean=np.array(content["mean"]),
             scale=np.array([[np.inf if value is None else value for value in row] for row in content["scale"]]),
             static_median=np.array(content["static_median"]),
@@ -91,7 +97,9 @@ def fit_prior_expert(run: StageRun) -> None:
     data: TrainingData = run.inputs["training"]
     cases, labels = data.train.cases, data.train.labels
     prior = FeaturePrior.load(run.inputs["prior"])
-    measured = statistics(cases, run.params["periods"])  # (N, K, F)
+    is_count, always = np.array(STATISTICS) == "count", np.isin(cases.feature_names, complete_features(cases))
+    always_counted = is_count[:, None] & always  # (K, F)
+    measured = _without_zero_counts(statistics(cases, run.params["periods"]), always_counted)  # (N, K, F)
     median = _medians(measured)
     filled = _filled(measured, median)
     mean, spread = filled.mean(axis=0), filled.std(axis=0)
@@ -103,7 +111,7 @@ def fit_prior_expert(run: StageRun) -> None:
     head = LogisticHead.fit(
         columns, penalty_weights(prior.relevance, len(static_median)), labels, cases.patient_ids, run.seed
     )
-    PriorExpert(run.params["periods"], median, mean, scale, static_median, mixing, head).save(run.out)
+    PriorExpert(run.params["periods"], median, always_counted, mean, scale, static_median, mixing, head).save(run.out)
 
 
 def statistics(cases: Cases, periods: int) -> FloatArray:
@@ -171,6 +179,11 @@ def _medians(values: FloatArray) -> FloatArray:
     known = ~np.isnan(flat)
     medians = [float(np.median(c[seen])) if seen.any() else 0.0 for c, seen in zip(flat.T, known.T, strict=True)]
     return np.array(medians).reshape(values.shape[1:])
+
+
+def _without_zero_counts(values: FloatArray, always_counted: BoolArray) -> FloatArray:
+    """Make a count of 0 missing where training had none. Shape (N, K, F)."""
+    return np.where(always_counted & (values == 0), np.nan, values)
 
 
 def _filled(values: FloatArray, median: FloatArray) -> FloatArray:

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from eagbench.api import (
+    BoolArray,
     Cases,
     FloatArray,
     RecordSummary,
@@ -18,6 +19,7 @@ from eagbench.api import (
     StrictParams,
     TrainingData,
     UserError,
+    complete_features,
     load_arrays,
     save_arrays,
 )
@@ -29,8 +31,10 @@ _FILE = "logistic_regression.safetensors"
 class LogisticRegression:
     """L2-penalised logistic regression (scikit-learn, lbfgs) on standardised statistics of the window.
 
-    Missing values are filled with the training median; a feature's `count` shows whether it was ever measured. Salience
-    is the sum of |coefficient x standardised value| over a feature's columns.
+    Missing values are filled with the training median; a feature's `count` shows whether it was ever measured. Where at
+    least 99.5 % of the training cases have the feature, a count of 0 is filled too: a line through counts that are all
+    high would read it as far beyond the lowest of them. Salience is the sum of |coefficient x standardised value| over
+    a feature's columns.
     """
 
     name: ClassVar[str] = "logistic_regression"
@@ -64,6 +68,8 @@ class LogisticRegression:
                 hint="Use more patients, or another split seed.",
             )
         self.summary = RecordSummary(cases.feature_names, cases.static_names, self.params.summary)
+        counts = [f"{name}.count" for name in complete_features(cases)]
+        self.always_counted = np.isin(self.summary.columns, counts)
         table = self.summary.table(cases)  # (N, C)
         measured = ~np.isnan(table)
         self.median = np.array(
@@ -104,7 +110,8 @@ class LogisticRegression:
 
     def save(self, folder: Path) -> None:
         """Write `logistic_regression.safetensors`."""
-        arrays = {name: getattr(self, name) for name in ("median", "mean", "scale", "coefficient")}
+        names = ("median", "mean", "scale", "coefficient", "always_counted")
+        arrays = {name: getattr(self, name) for name in names}
         about = {"summary": self.summary.as_json(), "intercept": self.intercept}
         save_arrays(folder / _FILE, arrays, about)
 
@@ -116,12 +123,13 @@ class LogisticRegression:
         expert.summary = RecordSummary.from_json(about["summary"])
         expert.median, expert.mean = arrays["median"], arrays["mean"]
         expert.scale, expert.coefficient = arrays["scale"], arrays["coefficient"]
+        expert.always_counted = arrays["always_counted"]
         expert.intercept = float(about["intercept"])
         return expert
 
     def _filled(self, table: FloatArray) -> FloatArray:
-        """Fill missing statistics with the training median. Shape (N, C)."""
-        return np.where(np.isnan(table), self.median, table)
+        """Fill missing statistics with the training median, counts of 0 among them as the class says. Shape (N, C)."""
+        return np.where(np.isnan(table) | (self.always_counted & (table == 0)), self.median, table)
 
     def _contributions(self, cases: Cases) -> FloatArray:
         """Multiply each standardised value by its coefficient. Shape (N, C)."""

@@ -20,7 +20,7 @@ from eagbench_plugins.baselines.prior_expert import (
     penalty_weights,
     statistics,
 )
-from tests.builders import TASK, make_case, make_cases, make_cohort_cases
+from tests.builders import TASK, make_case, make_cases, make_cohort_cases, more_often_measured_if_dying
 
 
 def test_every_feature_and_every_pair_is_asked_about_once(stages, tmp_path: Path) -> None:
@@ -122,6 +122,19 @@ def test_a_right_prior_helps_and_a_wrong_one_hurts(tmp_path: Path) -> None:
         losses[kind] = log_loss(asked.labels, expert.predict(asked.cases))
     assert losses["right"] < losses["none"] - 0.02
     assert losses["none"] < losses["wrong"] - 0.005
+
+
+def test_what_training_always_had_is_average_where_it_is_missing(tmp_path: Path) -> None:
+    """Nobody was measured less than twice, so never measured is not healthier than that."""
+    labelled = more_often_measured_if_dying()
+    cases = labelled.cases
+    prior = FeaturePrior(cases.feature_names, np.full(2, 0.5), np.zeros((2, 2)))
+    expert = fitted(TrainingData(labelled, labelled.select([])), prior, tmp_path / "expert")
+    assert expert.predict(cases)[labelled.labels == 0].mean() < 0.1
+    hidden = cases.with_items(
+        [replace(c, values=np.where([True, False], np.nan, c.values).astype(np.float32)) for c in cases]
+    )
+    assert expert.predict(hidden).mean() == pytest.approx(0.5, abs=0.15)
 
 
 def test_a_graph_fills_what_was_not_measured(tmp_path: Path) -> None:
