@@ -1,7 +1,8 @@
 """The stage `prior_expert`: a logistic regression whose columns and penalty follow a policy's prior.
 
 x_fk is statistic k of feature f over the window, standardised on the training cases; a missing value is filled with the
-training median, and so is the count of a feature that at least 99.5 % of the training cases have. r_f is the policy's relevance of feature f, and c_fg its correlation of features f and g.
+training median, and so is a count of 0 where at least 99.5 % of the training cases have the feature. r_f is the
+policy's relevance of feature f, and c_fg its correlation of features f and g.
 
     neighbours   N(f) = the `neighbours` features of largest c_fg, in canonical order where two are equal
     smoothing    u_fk = (1 - alpha) x_fk + alpha sum_{g in N(f)} c_fg s_fgk x_gk / sum_{g in N(f)} c_fg

@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import Field
 
 from eagbench.api import (
-    BoolArray,
     Cases,
     FloatArray,
     RecordSummary,
