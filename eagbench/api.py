@@ -84,7 +84,7 @@ from eagbench.prompting.styles import (
 from eagbench.registry.plugins import create_component
 from eagbench.stages.salience import read_cross_fitted_probability, read_salience, top_observed
 from eagbench.stats.masking import complete_features, mask_complete
-from eagbench.stats.record_arrays import time_grid
+from eagbench.stats.record_arrays import as_recorded, time_grid
 from eagbench.stats.record_summary import RecordSummary, Statistic
 from eagbench.vocabulary.concepts import Concept, Conversion, SourceItem
 from eagbench.vocabulary.vocabulary import Vocabulary, vocabulary
@@ -163,6 +163,7 @@ __all__ = [
     "answer_cases",
     "answer_prompts",
     "answer_with_policy",
+    "as_recorded",
     "attention_probe",
     "complete_features",
     "compose_prompt",

@@ -16,6 +16,7 @@ import numpy as np
 
 from eagbench.config.settings import RecordTextParams
 from eagbench.contracts.records import Case, Cases, Distractor, Feature, FloatArray, Rendering
+from eagbench.stats.record_arrays import as_recorded
 
 _FILE = "record_text.json"
 _UNKNOWN = "unknown"
@@ -250,9 +251,10 @@ def _flag(value: float, reference: tuple[float | None, float | None]) -> str:
     low, high = reference
     if np.isnan(value) or (low is None and high is None):
         return ""
-    if low is not None and value < low:
+    recorded = as_recorded(value)
+    if low is not None and recorded < as_recorded(low):
         return " L"
-    return " H" if high is not None and value > high else " N"
+    return " H" if high is not None and recorded > as_recorded(high) else " N"
 
 
 def _range(reference: tuple[float | None, float | None]) -> str:

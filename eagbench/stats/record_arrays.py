@@ -31,3 +31,11 @@ def time_grid(cases: Cases, periods: int) -> FloatArray:
         # Rows are in order of time, so for a repeated (period, feature) the assignment keeps the last value.
         grid[n, period[row], column] = values[row, column]
     return grid
+
+
+def as_recorded(limit: float) -> float:
+    """Round a limit as records round their values, to float32, so that a value equal to it is neither below nor above.
+
+    A pH of 7.35 stands in a record as 7.3499999, and a creatinine of 1.2 as 1.2000000477.
+    """
+    return float(np.float32(limit))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pydantic import Field
 
-from eagbench.api import Case, Cases, Feature, FloatArray, PerturbationTraits, StrictParams
+from eagbench.api import Case, Cases, Feature, FloatArray, PerturbationTraits, StrictParams, as_recorded
 from eagbench_plugins.perturbations.record_change import RecordChange
 from eagbench_plugins.perturbations.training_values import observed_values
 
@@ -17,8 +17,8 @@ class Abnormality:
     """How far from normal a feature's values are, as a share of the training measurements.
 
     Attributes:
-        low: Values below it are abnormal.
-        high: Values above it are abnormal.
+        low: Values below it are abnormal; rounded as values are.
+        high: Values above it are abnormal; rounded as values are.
         below: Training measurements below `low`, increasing, shape (A,).
         above: Training measurements above `high`, increasing, shape (B,).
     """
@@ -35,7 +35,7 @@ class Abnormality:
         if low is None and high is None and len(values):
             low, high = (float(q) for q in np.quantile(values, (0.25, 0.75)))
         known = np.sort(values)
-        bottom, top = -np.inf if low is None else low, np.inf if high is None else high
+        bottom, top = as_recorded(-np.inf if low is None else low), as_recorded(np.inf if high is None else high)
         return cls(bottom, top, known[known < bottom], known[known > top])
 
     def of(self, values: FloatArray) -> FloatArray:

@@ -76,6 +76,17 @@ def test_each_features_text_is_found_in_the_prompt(values, instructions, style) 
     assert list(spans) == [name for name in CASE.features if values != "quantile" or name != "fio2"]
 
 
+def test_a_value_at_its_limit_is_normal() -> None:
+    """Records hold float32: 7.35 is 7.3499999 there."""
+    at_limits = case([[60, 2, 7.35, NAN], [100, 2, 7.45, NAN], [59, 2.1, 7.34, NAN], [101, 2, 7.46, NAN]], [1, 2, 3, 4])
+    text = RecordText(RecordTextParams(values="flagged", units=False, reference_ranges=False)).render(
+        at_limits, cohort(at_limits)
+    )
+    assert "heart_rate: 60 N, 100 N, 59 L, 101 H" in text
+    assert "lactate: 2 N, 2 N, 2.1 H, 2 N" in text
+    assert "ph: 7.35 N, 7.45 N, 7.34 L, 7.46 H" in text
+
+
 def test_flagged_values_stand_against_the_reference_range() -> None:
     params = RecordTextParams(values="flagged", units=False, reference_ranges=False)
     assert RecordText(params).render(CASE, cohort(CASE)).splitlines()[3:] == [

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from builders import make_case, make_cohort_cases
-from eagbench.api import Feature
+from builders import TASK, make_case, make_cohort_cases
+from eagbench.api import Cases, Feature, vocabulary
+from eagbench.registry.plugins import load_registry
 from eagbench_plugins.perturbations.missing_by_value import Abnormality
 from tests.plugins.perturbations.records import NAMES, NAN, fitted, of_series, typical
 
@@ -18,6 +19,29 @@ def test_abnormality_is_the_share_of_training_measurements_nearer_to_the_limit()
     np.testing.assert_allclose(of(np.array([10.0, 15.0, 20.0])), 0.0)
     np.testing.assert_allclose(of(np.array([9.8, 8.5, 8.0, 1.0])), [0.0, 0.5, 0.5, 1.0])
     np.testing.assert_allclose(of(np.array([21.0, 25.0, 30.0, 60.0])), [0.0, 0.0, 0.5, 1.0])
+
+
+@pytest.mark.parametrize("name", [n for n in vocabulary().names if None not in vocabulary().feature(n).reference])
+def test_a_value_at_its_limit_is_normal(name: str) -> None:
+    """Records hold float32: a pH of 7.35 is 7.3499999 there, a creatinine of 1.2 is 1.2000000477."""
+    feature = vocabulary().feature(name)
+    low, high = (float(limit) for limit in feature.reference if limit is not None)
+    recorded = np.array([low - 1, low, (low + high) / 2, high, high + 1], dtype=np.float32).astype(np.float64)
+    of_feature = Abnormality.fit(feature, recorded)
+    assert (len(of_feature.below), len(of_feature.above)) == (1, 1)
+    np.testing.assert_array_equal(of_feature.of(recorded), [0.0, 0.0, 0.0, 0.0, 0.0])
+    np.testing.assert_array_equal(of_feature.of(recorded[[0, 4]] + [-1.0, 1.0]), [1.0, 1.0])
+
+
+def test_a_ph_at_the_limit_is_lost_as_often_as_one_in_the_middle() -> None:
+    """Of a pH of 7.35 and one of 7.40 either goes first in half of the draws, beside training values far below."""
+    feature = vocabulary().feature("ph")
+    cases = [make_case({"ph": [7.0, 7.1, 7.35, 7.4]}, case_id=str(n)) for n in range(5)]
+    perturbation = load_registry().create("perturbation", "missing_by_value", {"ratio": 1000.0})
+    perturbation.fit(Cases((feature,), ("age", "sex"), TASK, tuple(cases)))
+    asked = make_case({"ph": [7.35, 7.4]})
+    first_lost = [bool(np.isnan(perturbation.apply(asked, 0.5, seed).values[0, 0])) for seed in range(400)]
+    assert np.mean(first_lost) == pytest.approx(0.5, abs=4 * np.sqrt(0.25 / 400))
 
 
 def test_one_limit_leaves_the_other_side_normal() -> None:
