@@ -31,6 +31,7 @@ from eagbench.contracts.language_models import (
 )
 from eagbench.contracts.method_plan import MethodPlan
 from eagbench.contracts.records import (
+    SOURCE_SPLIT,
     Access,
     BoolArray,
     Case,
@@ -91,6 +92,7 @@ from eagbench.vocabulary.vocabulary import Vocabulary, vocabulary
 
 __all__ = [
     "ANSWER_LEVELS",
+    "SOURCE_SPLIT",
     "STYLES",
     "Access",
     "AnswerMode",

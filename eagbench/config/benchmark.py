@@ -7,17 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from eagbench.config.settings import AnswerMode, RecordTextParams
+from eagbench.config.splits import AnySplit, FileSplit, SplitSpec, written_out
+from eagbench.config.strict import Strict
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-
-
-class Strict(BaseModel):
-    """A frozen model that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ComponentSpec(Strict):
@@ -95,30 +91,6 @@ def _split_component(value: Any, own: tuple[str, ...]) -> dict[str, Any]:
         spec["params"] = {key: value[key] for key in value if key not in own}
         return spec
     raise ValueError("a component is a name, or a mapping with `name:` and its parameters")
-
-
-class SplitSpec(Strict):
-    """How to split the patients: by shares, or into folds for out-of-fold predictions.
-
-    With `folds`, each fold is held out once; `tuning` is the share of the remaining patients used for tuning.
-    """
-
-    train: float | None = Field(default=None, gt=0, lt=1)
-    tuning: float = Field(default=0.1, gt=0, lt=1)
-    held_out: float | None = Field(default=None, gt=0, lt=1)
-    folds: int | None = Field(default=None, ge=2, le=100)
-    seed: int = Field(default=0, ge=0)
-
-    @model_validator(mode="after")
-    def _one_way(self) -> SplitSpec:
-        if self.folds is not None:
-            if self.train is not None or self.held_out is not None:
-                raise ValueError("give either `folds`, or the shares `train`, `tuning` and `held_out`")
-        elif self.train is None or self.held_out is None:
-            raise ValueError("give the shares `train`, `tuning` and `held_out`, or `folds`")
-        elif abs(self.train + self.tuning + self.held_out - 1) > 1e-9:
-            raise ValueError(f"the shares add up to {self.train + self.tuning + self.held_out:g}, not to 1")
-        return self
 
 
 class IntervalSpec(Strict):
@@ -228,7 +200,7 @@ class Benchmark(Strict):
     domains: dict[str, ComponentSpec] = Field(default_factory=dict)
     domain_by: str | None = None
     transfer: TransferSpec | None = None
-    split: SplitSpec = SplitSpec(train=0.7, tuning=0.1, held_out=0.2)
+    split: AnySplit = SplitSpec(train=0.7, tuning=0.1, held_out=0.2)
     reference_expert: ComponentSpec | None = None
     reference_features: int = Field(default=5, ge=1)
     policy: ComponentSpec | None = None
@@ -253,6 +225,11 @@ class Benchmark(Strict):
             raise ValueError("a benchmark's name is made of letters, digits, '_', '-' and '.'")
         return name
 
+    @field_validator("split", mode="before")
+    @classmethod
+    def _written_out(cls, split: Any) -> Any:
+        return written_out(split)
+
     @field_validator("domains")
     @classmethod
     def _are_domains(cls, domains: dict[str, ComponentSpec]) -> dict[str, ComponentSpec]:
@@ -272,6 +249,8 @@ class Benchmark(Strict):
             raise ValueError("the key 'data' is missing; for several data sets write `domains` and `transfer`")
         if self.data is not None and self.domains:
             raise ValueError("give either `data` or `domains`")
+        if self.domains and isinstance(self.split, FileSplit):
+            raise ValueError("`split: {file: ...}` names the cases of one data set (`data`), not of several `domains`")
         if self.domains and self.domain_by is not None:
             raise ValueError("`domain_by` divides one data set (`data`), not `domains`")
         if (self.transfer is not None) != bool(self.domains or self.domain_by):

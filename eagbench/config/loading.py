@@ -117,7 +117,7 @@ def validation_error(error: ValidationError, model: type[BaseModel], source: Sou
     others = error.error_count() - 1
     more = f" ({others} more to fix after this one)" if others else ""
     if first["type"] == "extra_forbidden":
-        names = _field_names(model, location[:-1])
+        names = _field_names(model, first["loc"][:-1])
         near = difflib.get_close_matches(str(location[-1]), names, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         return UserError(f"unknown key '{key}'{more}", where=where, hint=f"{hint}choices: {', '.join(names)}")
@@ -159,20 +159,26 @@ def _label_of(source: Source, path: KeyPath, index: int) -> str | int:
 
 def _field_names(model: Any, location: Sequence[str | int]) -> list[str]:
     for part in location:
+        if isinstance(part, str) and "[" in part:
+            # pydantic says which model of a union it means: `split[FileSplit]`.
+            model = _model_within(model, part.partition("[")[2].rstrip("]")) or model
+            continue
+        model = _model_within(model)
         if isinstance(part, str) and isinstance(model, type) and issubclass(model, BaseModel):
             # A part that is no field is a key of a mapping, whose values' model is here already.
             model = model.model_fields[part].annotation if part in model.model_fields else model
-        model = _model_within(model)
+    model = _model_within(model)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return []
     return sorted(field.alias or name for name, field in model.model_fields.items())
 
 
-def _model_within(annotation: Any) -> Any:
+def _model_within(annotation: Any, name: str | None = None) -> Any:
+    """Find the first model in an annotation, or the one of a name."""
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        return annotation
+        return annotation if name in (None, annotation.__name__) else None
     for argument in typing.get_args(annotation):
-        found = _model_within(argument)
+        found = _model_within(argument, name)
         if isinstance(found, type) and issubclass(found, BaseModel):
             return found
     return None

@@ -21,6 +21,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 Access = Literal["open", "synthetic", "credentialed"]
 Reads = Literal["columns", "text"]
+# The name, among `Cohort.groups`, of the part (train, tuning, held_out; empty if unknown) of the data set's own split.
+SOURCE_SPLIT = "source_split"
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +273,8 @@ class Cohort:
         cases: All cases of the task.
         labels: 0 or 1 per case, shape (N,).
         provenance: Their origin, and what was left out.
-        groups: Named partitions of the cases (for example `icu_type`), each with one value per case.
+        groups: Named partitions of the cases (for example `icu_type`), each with one value per case. `SOURCE_SPLIT`
+            names the parts of the data set's own split, for `split: source`.
         reference_probabilities: Probabilities from outside the methods, one per case, scored like them: the
             generator's own (`oracle`), or a clinical score.
     """

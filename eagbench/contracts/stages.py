@@ -182,6 +182,8 @@ class StageNode:
         code: Version of the function's code; the plan fills it in.
         component: The component that does the work, if there is one.
         content: Hash of outside content that the stage reads (the data set's files), if any.
+        locations: Further parameters of the function that only say where that content is. The hash of the content
+            replaces them in the fingerprint.
     """
 
     kind: str
@@ -193,6 +195,7 @@ class StageNode:
     seed: int | None = None
     component: ComponentUse | None = None
     content: str | None = None
+    locations: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> str:

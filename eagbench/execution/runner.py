@@ -262,7 +262,7 @@ def _call(
         params = registry.params(use.kind, use.name, given)
         component = registry.get(use.kind, use.name).component(params)
     run = StageRun(
-        params=json.loads(json.dumps(dict(node.params))),  # a stage can't change the plan
+        params=json.loads(json.dumps({**node.params, **node.locations})),  # a stage can't change the plan
         inputs=resolve(node, store.folder),
         seed=node.seed or 0,
         out=out,

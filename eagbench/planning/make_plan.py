@@ -19,9 +19,9 @@ from eagbench.planning.domains import Transfer
 from eagbench.planning.expert_method import ExpertMethod
 from eagbench.planning.grid import Grid, PlannedCondition
 from eagbench.planning.method_plan import PlannedMethod
-from eagbench.planning.patient_split import BenchmarkSplit, PatientSplit
+from eagbench.planning.patient_split import BenchmarkSplit, ContentHashes, PatientSplit
 from eagbench.planning.plan import Cell, Plan
-from eagbench.planning.plan_transfer import ContentHashes, plan_transfer
+from eagbench.planning.plan_transfer import plan_transfer
 from eagbench.planning.stage_graph import StageGraph
 from eagbench.registry.import_closure import kept_code
 from eagbench.registry.plugins import Registry
@@ -48,7 +48,7 @@ def make_plan(
         UserError: A component is unknown, a parameter does not fit, or data or a local model are missing.
     """
     graph, benchmark = StageGraph(loaded, registry), loaded.benchmark
-    division = split or BenchmarkSplit(benchmark.split, limit)
+    division = split or BenchmarkSplit(benchmark.split, contents, limit)
     transfer = plan_transfer(graph, division, contents)
     metrics, claim, reference = _metrics(graph), _claim(graph), _reference_expert(graph)
     grid = Grid(

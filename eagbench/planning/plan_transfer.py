@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from eagbench.config.benchmark import ALL, EACH, LEAVE_ONE_OUT, ComponentSpec
 from eagbench.config.suggestions import choices
@@ -15,15 +14,8 @@ from eagbench.contracts.stages import CasesInput, Input, StageNode, StageOutput
 from eagbench.contracts.traits import DatasetTraits, traits_of
 from eagbench.errors import UserError
 from eagbench.planning.domains import Domain, Pair, Transfer
-from eagbench.planning.patient_split import PatientSplit
+from eagbench.planning.patient_split import ContentHashes, PatientSplit
 from eagbench.planning.stage_graph import StageGraph
-
-
-class ContentHashes(Protocol):
-    """Hash the content of files; the store does this, and remembers the hashes."""
-
-    def content_hash(self, files: list[Path]) -> str:
-        """Hash the content of files."""
 
 
 def plan_transfer(graph: StageGraph, split: PatientSplit, contents: ContentHashes) -> Transfer:

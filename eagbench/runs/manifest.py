@@ -14,6 +14,7 @@ from typing import Any, get_args
 import psutil
 
 import eagbench
+from eagbench.config.splits import SplitSpec
 from eagbench.contracts.records import Reads
 from eagbench.contracts.stages import (
     CasesInput,
@@ -36,6 +37,7 @@ from eagbench.registry.plugins import load_registry
 from eagbench.runs.schema import FORMAT
 from eagbench.runs.stored_run import StoredRun
 from eagbench.stages.cohort_files import read_facts, read_labels, read_patients
+from eagbench.stages.given_split import read_notes
 from eagbench.stages.recalibration import read_recalibration
 from eagbench.stages.shared_concepts import SharedConcepts
 from eagbench.stages.split import read_parts
@@ -67,6 +69,7 @@ def make_manifest(stored: StoredRun, folder: Path) -> dict[str, Any]:
             for domain in plan.transfer.domains
             for part in read_parts(store.folder(domain.split))
         ],
+        **_split_notes(plan, store),
         "transfer": _transfer(plan, store),
         **_asked(stored),
         "recalibration": [
@@ -79,6 +82,14 @@ def make_manifest(stored: StoredRun, folder: Path) -> dict[str, Any]:
         "hardware": hardware(),
         "files": _file_hashes(folder),
     }
+
+
+def _split_notes(plan: Plan, store: Store) -> dict[str, Any]:
+    """Say, by data set, what a split that somebody else made left out; nothing of one that the seed draws."""
+    if isinstance(plan.loaded.benchmark.split, SplitSpec):
+        return {}
+    splits = {domain.data: store.folder(domain.split) for domain in plan.transfer.data_sets}
+    return {"split_notes": {data: list(read_notes(folder)) for data, folder in splits.items()}}
 
 
 def _asked(stored: StoredRun) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class RecomputedRun:
         shared, claim = manifest["transfer"]["shared"], manifest["comparisons"]
         return ScoredRun(
             benchmark=manifest["name"],
-            split="out_of_fold" if manifest["split"]["folds"] else "held_out",
+            split="out_of_fold" if manifest["split"].get("folds") else "held_out",
             seeds=tuple(manifest["seeds"]),
             methods=tuple(method["label"] for method in manifest["methods"]),
             conditions=self.conditions,

@@ -14,6 +14,7 @@ from eagbench.contracts.records import Cases, FloatArray
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
 from eagbench.stages.cohort_files import read_cases, read_facts, read_group, read_labels
+from eagbench.stages.given_split import read_notes, write_notes
 from eagbench.stages.shared_concepts import SharedConcepts
 from eagbench.stages.split import OneClass, read_assignment, write_assignment
 from eagbench.vocabulary import unit_mismatch
@@ -52,6 +53,8 @@ def select(run: StageRun) -> None:
             "take more patients (--limit), other shares or fewer folds, or leave the domain out of `transfer`",
         ),
     )
+    if notes := read_notes(run.inputs["split"]):
+        write_notes(run.out, notes)
 
 
 def share(run: StageRun) -> None:

@@ -31,9 +31,13 @@ def assign(run: StageRun) -> None:
     """
     share = _share(run.params)
     is_part = share < 1
+    outer_cohort, assigned = run.inputs["split_cohort"], read_assignment(run.inputs["split"])["case_id"].to_pylist()
+    # A given split may leave out cases of patients who are in a part.
+    left_out = read_patients(outer_cohort).keys() - set(assigned)
+    cases = [(case, patient) for case, patient in read_patients(run.inputs["cohort"]).items() if case not in left_out]
     write_parts(
         run.out,
-        list(read_patients(run.inputs["cohort"]).items()),
+        cases,
         read_labels(run.inputs["cohort"]),
         [divide(run.inputs["split"], run.inputs["split_cohort"], run.params)],
         lambda _: " of a trial" + (f" at the `training_share` {share:g}" if is_part else ""),

@@ -34,9 +34,7 @@ def assign(run: StageRun) -> None:
     patients = np.array(sorted(set(patient_of.values())))
     # A patient with several cases is positive if one of them is, so that events are spread evenly.
     positive = {patient for case, patient in patient_of.items() if labels[case]}
-    if run.params["limit"] is not None:
-        order = np.random.default_rng([run.params["seed"], 1]).permutation(len(patients))
-        patients = patients[np.sort(order[: run.params["limit"]])]
+    patients = taken(patients, run.params)
     strata = np.array([p in positive for p in patients], dtype=int)
 
     write_parts(
@@ -47,6 +45,14 @@ def assign(run: StageRun) -> None:
         lambda fold: f" of fold {fold}" if run.params["folds"] is not None else "",
         "take more patients (--limit), another share or fewer folds, or another `split.seed`",
     )
+
+
+def taken(patients: Any, params: Mapping[str, Any]) -> Any:
+    """Take `limit` of the patients, drawn by the split's seed, in their order; all of them without a limit."""
+    if params["limit"] is None:
+        return patients
+    order = np.random.default_rng([params["seed"], 1]).permutation(len(patients))
+    return patients[np.sort(order[: params["limit"]])]
 
 
 def write_parts(

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from eagbench.config.benchmark import ComponentSpec, Strict
+from eagbench.config.benchmark import ComponentSpec
 from eagbench.config.loading import validation_error
+from eagbench.config.strict import Strict
 from eagbench.config.yaml_source import Source, read_yaml
 from eagbench.sweep.folder import Direction
 

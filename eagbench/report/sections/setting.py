@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from eagbench.analysis.cells import CLEAN
@@ -58,8 +59,12 @@ def _done(run: RunFolder) -> str:
 
 def _split_sentence(manifest: Mapping[str, Any]) -> str:
     split = manifest.get("split", {})
+    if _is_given(split) and not split.get("folds"):
+        said = "as the data set's own split says" if split.get("by") == "source" else _given_by(split)
+        return f"Patients were divided {said}; every figure is on held-out patients."
     if split.get("folds"):
-        folds = f"Patients were divided into {split['folds']} folds"
+        by = f" {_given_by(split)}" if _is_given(split) else ""
+        folds = f"Patients were divided{by} into {split['folds']} folds"
         return f"{folds}; every figure is made from the pooled out-of-fold predictions."
     shares = [
         f"{100 * split[part]:g} % {part.replace('_', '-')}" for part in ("train", "tuning", "held_out") if part in split
@@ -69,6 +74,18 @@ def _split_sentence(manifest: Mapping[str, Any]) -> str:
         if shares
         else ""
     )
+
+
+def _is_given(split: Mapping[str, Any]) -> bool:
+    """Tell whether something else than the seed divides the patients."""
+    return "file" in split or "by" in split
+
+
+def _given_by(split: Mapping[str, Any]) -> str:
+    if "file" in split:
+        return f"as the file {PurePath(split['file']).name} says"
+    held_out = f": {wording.enumeration(list(split['held_out']))} held out" if split.get("held_out") else ""
+    return f"by {split['by']}{held_out}"
 
 
 def _found(run: RunFolder, group: Group) -> str:
@@ -165,6 +182,7 @@ def data(run: RunFolder) -> Section:
                         "one per stay: the source has no patient id" if domain["patient_is_stay"] else "by id",
                     ),
                     *(("Note", str(note)) for note in domain.get("notes", [])),
+                    *(("Split", str(note)) for note in run.manifest.get("split_notes", {}).get(name, [])),
                 )
             )
         )
@@ -224,10 +242,11 @@ def _parts(manifest: Mapping[str, Any]) -> Table:
         )
         for part in manifest.get("parts", [])
     ]
-    seed = manifest.get("split", {}).get("seed", 0)
+    split = manifest.get("split", {})
+    drawn = "as given; where no tuning part is given it is drawn by" if _is_given(split) else "stratified,"
     return Table(
-        f"Parts of the split, by patient, stratified, split seed {seed}. eagbench verify checks by these hashes of "
-        "the patient sets that no held-out patient was trained on.",
+        f"Parts of the split, by patient, {drawn} split seed {split.get('seed', 0)}. eagbench verify checks by these "
+        "hashes of the patient sets that no held-out patient was trained on.",
         ("Part", "Patients", "Cases", "Events", "Event rate", "SHA-256 of patients"),
         tuple(lines),
     )

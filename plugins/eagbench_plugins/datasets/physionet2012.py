@@ -1,4 +1,4 @@
-"""PhysioNet/Computing in Cardiology Challenge 2012, set A: the first 48 hours of 4,000 adult ICU stays.
+"""PhysioNet/Computing in Cardiology Challenge 2012, sets a, b and c: the first 48 hours of 4,000 ICU stays each.
 
 One text file per stay (`Time,Parameter,Value`, -1 for a missing value). Six descriptors at 00:00 come before the
 measurements. Silva et al., Predicting in-hospital mortality of ICU patients, Computing in Cardiology 39, 2012.
@@ -10,6 +10,7 @@ import tarfile
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -36,8 +37,9 @@ from eagbench_plugins.datasets.passed_over import is_passed_over
 if TYPE_CHECKING:
     import polars as pl
 
-_ARCHIVE = "set-a.tar.gz"
-_OUTCOMES = "Outcomes-a.txt"
+_ARCHIVE = "set-{}.tar.gz"
+_OUTCOMES = "Outcomes-{}.txt"
+_SETS = ("a", "b", "c")
 _HEADER = "Time,Parameter,Value"
 _UNITS = {1: "CCU", 2: "CSRU", 3: "MICU", 4: "SICU"}
 _DESCRIPTORS = ("RecordID", "Age", "Gender", "Height", "ICUType", "Weight")
@@ -51,12 +53,15 @@ class PhysioNet2012Params(StrictParams):
     """Parameters of `physionet2012`.
 
     Attributes:
-        root: The folder with `set-a.tar.gz` and `Outcomes-a.txt`.
+        root: The folder with `set-a.tar.gz` and `Outcomes-a.txt` (and those of other sets).
+        sets: The challenge's sets to read. Of several, `split: {by: set, train: [a], held_out: [b]}` makes training and
+            test data, as in the challenge.
         task: In-hospital mortality is the challenge's outcome.
         window_hours: Length of the observation window, from ICU admission; the records end at 48 hours.
     """
 
     root: Path
+    sets: Annotated[tuple[Literal["a", "b", "c"], ...], Field(min_length=1)] = ("a",)
     task: Literal["in_hospital_mortality"] = "in_hospital_mortality"
     window_hours: Annotated[float, Field(gt=0, le=48)] = 48.0
 
@@ -65,9 +70,16 @@ class PhysioNet2012Params(StrictParams):
     def _expand(cls, value: Path) -> Path:
         return value.expanduser()
 
+    @field_validator("sets")
+    @classmethod
+    def _differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("a set is named twice")
+        return tuple(sorted(value))
+
 
 class PhysioNet2012:
-    """Set A of the PhysioNet/CinC Challenge 2012: the first 48 hours of 4,000 stays in four kinds of ICU.
+    """The PhysioNet/CinC Challenge 2012: the first 48 hours of 4,000 stays per set in four kinds of ICU.
 
     Needs `set-a.tar.gz` and `Outcomes-a.txt` in `root` (physionet.org, challenge-2012; ODC-BY 1.0). A case is a record
     with a measurement in the window (docs/datasets/physionet2012.md).
@@ -88,13 +100,15 @@ class PhysioNet2012:
         return "open"
 
     def files(self) -> Sequence[Path]:
-        """List the archive of records and the table of outcomes.
+        """List the archive of records and the table of outcomes of each set.
 
         Raises:
             UserError: The root or one of its files is missing.
         """
-        hint = f"Set data.root to the folder with '{_ARCHIVE}' and '{_OUTCOMES}' (physionet.org, challenge-2012)."
-        return files_under(self.params.root, [_ARCHIVE, _OUTCOMES], hint)
+        names = [name.format(letter) for letter in self.params.sets for name in (_ARCHIVE, _OUTCOMES)]
+        listed = " and ".join(f"'{name}'" for name in names)
+        hint = f"Set data.root to the folder with {listed} (physionet.org, challenge-2012)."
+        return files_under(self.params.root, names, hint)
 
     def load(self, run: StageRun) -> Cohort:
         """Read the cohort: one case per record with a measurement in the window.
@@ -103,28 +117,80 @@ class PhysioNet2012:
             UserError: A file is not readable, lacks a column, misses a record's outcome, or is in other units.
         """
         del run
-        archive, outcomes = self.files()
-        records, passed_over = _read_records(archive)
-        descriptors, rows = _split(records)
-        for name in _DESCRIPTORS:
-            if name not in descriptors.columns or descriptors[name].null_count():
-                raise UserError(f"a record lacks its descriptor '{name}' at 00:00", where=str(archive))
+        read = _read_sets(self.params.sets, self.files())
+        descriptors = read.descriptors
         ids = descriptors["record"].to_numpy()  # (N,) increasing
-        labels, scores = _read_outcomes(outcomes, ids)
         names = tuple(dict.fromkeys(item.concept for item in vocabulary().source("physionet2012")))
-        measured, implausible = _measurements(rows, ids, names, self.params.window_hours, archive)
+        measured, implausible = _measurements(read.rows, ids, names, self.params.window_hours, self.files()[0])
         series = series_by_stay(measured, len(ids), len(names))
         static, removed = _static(descriptors)
         implausible.update(removed)
         chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
-        facts = {**{name: static[name] for name in _STATIC}, **scores}
+        facts = {**{name: static[name] for name in _STATIC}, **read.scores}
         cases = cases_of_stays(chosen, [str(stay_id) for stay_id in ids], names, series, facts)
         return Cohort(
             cases=Cases(vocabulary().features(names), _STATIC, _task(self.params), cases),
-            labels=labels[chosen],
-            groups={"icu_type": tuple(_UNITS[int(static["icu_type"][i])] for i in chosen)},
-            provenance=_provenance(len(ids), len(chosen), implausible, passed_over),
+            labels=read.labels[chosen],
+            groups={
+                "icu_type": tuple(_UNITS[int(static["icu_type"][i])] for i in chosen),
+                "set": tuple(descriptors["set"][int(i)] for i in chosen),
+            },
+            provenance=_provenance(len(ids), len(chosen), implausible, read.passed_over),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sets:
+    """What the archives and outcome files of all sets hold, by record (N of them, increasing).
+
+    Attributes:
+        descriptors: One row per record, with its `set`.
+        rows: One row per measurement.
+        labels: Death in hospital. Shape (N,).
+        scores: The scores that came with the outcomes, NaN where unknown. Shapes (N,).
+        passed_over: Hidden files of the archives, which were not read.
+    """
+
+    descriptors: pl.DataFrame
+    rows: pl.DataFrame
+    labels: Any
+    scores: Mapping[str, Any]
+    passed_over: tuple[str, ...]
+
+
+def _read_sets(sets: Sequence[str], files: Sequence[Path]) -> _Sets:
+    """Read descriptors, measurements, outcomes and scores of all sets.
+
+    Raises:
+        UserError: A file is wrong, or two sets hold the same record.
+    """
+    import polars as pl
+
+    descriptors, rows, outcomes, passed_over = [], [], [], []
+    for i, letter in enumerate(sets):
+        archive = files[2 * i]
+        records, hidden = _read_records(archive)
+        described, measured = _split(records)
+        for name in _DESCRIPTORS:
+            if name not in described.columns or described[name].null_count():
+                raise UserError(f"a record lacks its descriptor '{name}' at 00:00", where=str(archive))
+        outcomes.append(_read_outcomes(files[2 * i + 1], described["record"].to_numpy()))
+        descriptors.append(described.select("record", *_DESCRIPTORS, pl.lit(letter).alias("set")))
+        rows.append(measured)
+        passed_over += hidden
+    joined = pl.concat(descriptors)
+    twice = joined.filter(pl.col("record").is_duplicated())["record"]
+    if len(twice):
+        raise UserError(f"{twice.n_unique()} records are in two sets, the first is {twice[0]}", where=str(files[-2]))
+    order = joined["record"].arg_sort().to_numpy()
+    # A score that one set lacks is unknown there.
+    scores = {
+        name: np.concatenate([known.get(name, np.full(len(died), np.nan)) for died, known in outcomes])[order]
+        for name in _SCORES
+        if any(name in known for _, known in outcomes)
+    }
+    labels = np.concatenate([died for died, _ in outcomes])[order]
+    return _Sets(joined[order.tolist()], pl.concat(rows), labels, scores, tuple(passed_over))
 
 
 def _task(params: PhysioNet2012Params) -> Task:
@@ -290,8 +356,8 @@ def _static(descriptors: pl.DataFrame) -> tuple[dict[str, Any], dict[str, int]]:
         name: descriptors[name].replace(_MISSING, None).cast(pl.Float64).fill_null(np.nan).to_numpy()
         for name in _DESCRIPTORS
     }
-    height, heights = vocab.clean("height", known["Height"], f"{_ARCHIVE}, descriptor Height")
-    weight, weights = vocab.clean("weight", known["Weight"], f"{_ARCHIVE}, descriptor Weight")
+    height, heights = vocab.clean("height", known["Height"], "descriptor Height")
+    weight, weights = vocab.clean("weight", known["Weight"], "descriptor Weight")
     static = {
         "age": known["Age"],
         "sex": known["Gender"],  # 1 male, 0 female in the source as well
@@ -304,7 +370,7 @@ def _static(descriptors: pl.DataFrame) -> tuple[dict[str, Any], dict[str, int]]:
 
 def _read_outcomes(path: Path, ids: Any) -> tuple[Any, dict[str, Any]]:
     """Read each record's outcome, 0 or 1, and the scores by name, NaN where unknown. All of shape (N,)."""
-    hint = f"Use the published '{_OUTCOMES}'."
+    hint = f"Use the published '{path.name}'."
     table = read_csv_text(path, ("RecordID", "In-hospital_death"), tuple(_SCORES.values()), hint=hint)
     outcomes = outcomes_by_id(table, "RecordID", "In-hospital_death")
     records = [str(record) for record in ids.tolist()]

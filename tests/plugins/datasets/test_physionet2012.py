@@ -330,3 +330,37 @@ def test_parameters_are_strict() -> None:
     for wrong in ({"window_hours": 0}, {"window_hours": 72}, {"task": "readmission"}, {"windowhours": 3}):
         with pytest.raises(ValidationError):
             PhysioNet2012Params(root="x", **wrong)  # type: ignore[arg-type]
+
+
+def write_set(folder: Path, letter: str, numbers: range) -> None:
+    """Write a set of records under its letter; every third record has the outcome."""
+    (folder / letter).mkdir()
+    outcomes = "RecordID,In-hospital_death\n" + "".join(f"{n},{int(n % 3 == 0)}\n" for n in numbers)
+    write(folder / letter, {str(n): record(n, f"01:00,HR,{60 + n % 40}\n") for n in numbers}, outcomes)
+    (folder / letter / "set-a.tar.gz").rename(folder / f"set-{letter}.tar.gz")
+    (folder / letter / "Outcomes-a.txt").rename(folder / f"Outcomes-{letter}.txt")
+
+
+def test_several_sets_are_one_data_set_and_each_case_says_its_set(tmp_path: Path) -> None:
+    write_set(tmp_path, "a", range(10, 20))
+    write_set(tmp_path, "b", range(0, 10))  # an earlier number in a later set
+    cohort = load(tmp_path, tmp_path, sets=("b", "a"))
+    assert cohort.cases.case_ids == tuple(str(n) for n in range(20))
+    assert cohort.labels.tolist() == [int(n % 3 == 0) for n in range(20)]
+    assert cohort.groups["set"] == ("b",) * 10 + ("a",) * 10
+    rates = [case.values_in_order(["heart_rate"])[0, 0] for case in cohort.cases]
+    assert rates == [60 + n for n in range(20)]
+    assert load(tmp_path, tmp_path).cases.case_ids == tuple(str(n) for n in range(10, 20))
+
+
+def test_a_record_in_two_sets_is_refused(tmp_path: Path) -> None:
+    write_set(tmp_path, "a", range(10))
+    write_set(tmp_path, "c", range(8, 18))
+    with pytest.raises(UserError, match="2 records are in two sets, the first is 8"):
+        load(tmp_path, tmp_path, sets=("a", "c"))
+
+
+def test_a_set_that_is_absent_is_named(tmp_path: Path) -> None:
+    write_set(tmp_path, "a", range(10))
+    with pytest.raises(UserError, match="there is no 'set-b.tar.gz'"):
+        load(tmp_path, tmp_path, sets=("a", "b"))

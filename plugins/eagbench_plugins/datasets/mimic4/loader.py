@@ -98,7 +98,10 @@ def load_cohort(root: Path, params: Mimic4Params, access: Access, run: StageRun)
         cases=Cases(words.features(params.concepts), ("age", "sex"), task, tuple(items)),
         labels=measured["label"].to_numpy().astype(np.int64),
         provenance=_provenance(params.task, access, hospital.patients, rules, unmeasured, measurements),
-        groups={"icu_type": tuple(measured["icu_type"].fill_null("unknown"))},
+        groups={
+            "icu_type": tuple(measured["icu_type"].fill_null("unknown")),
+            "anchor_year_group": _year_groups(measured, hospital.patients),
+        },
         reference_probabilities=_oracle(root, params.task, measured) if access == "synthetic" else {},
     )
 
@@ -171,6 +174,13 @@ def _provenance(
         implausible=measurements.implausible,
         notes=notes,
     )
+
+
+def _year_groups(cases: pl.DataFrame, patients: pl.DataFrame) -> tuple[str, ...]:
+    """Read the three years into which each case's anchor year really falls: all that MIMIC-IV tells of the calendar."""
+    known = patients.select("patient_id", "anchor_year_group").unique("patient_id")
+    joined = cases.join(known, on="patient_id", how="left", maintain_order="left")
+    return tuple(joined["anchor_year_group"].fill_null("unknown"))
 
 
 def _oracle(root: Path, task: TaskName, cases: pl.DataFrame) -> dict[str, FloatArray]:

@@ -32,7 +32,7 @@ _ALL = (
         "patients",
         "hosp/patients.csv",
         ("subject_id", "gender", "anchor_age", "anchor_year", "anchor_year_group", "dod"),
-        ("subject_id", "gender", "anchor_age", "anchor_year", "dod"),
+        ("subject_id", "gender", "anchor_age", "anchor_year", "anchor_year_group", "dod"),
     ),
     Table(
         "admissions",
