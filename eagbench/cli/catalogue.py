@@ -18,7 +18,7 @@ from eagbench.config.yaml_source import Source, apply_set
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
 from eagbench.registry.plugins import load_registry
-from eagbench.stages.cohort import read_cohort
+from eagbench.stages.cohort import check_static, read_cohort
 from eagbench.vocabulary.concepts import Concept
 from eagbench.vocabulary.vocabulary import vocabulary
 
@@ -143,6 +143,7 @@ def check_dataset(name: str, sets: tuple[str, ...]) -> str:
             dataset.generate(StageRun(params={}, inputs={}, seed=0, out=source_folder))
             inputs["source"] = source_folder
         cohort = read_cohort(dataset, StageRun(params={}, inputs=inputs, seed=0, out=cohort_folder))
+    check_static(cohort, dataset)
     cases, provenance = cohort.cases, cohort.provenance
     n_positive = int(cohort.labels.sum())
     share = f" ({n_positive / len(cases):.1%})" if len(cases) else ""

@@ -58,10 +58,12 @@ class DatasetTraits(Traits):
         hospitals: Where the patients were treated, or the generator and seed that made them up. Two data sets that
             share one can't be in the same transfer, because they may share patients. A data set with None can't be in a
             transfer at all.
+        unknown: Static facts that the source does not hold. Any other one must be known for a case.
     """
 
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hospitals: tuple[str, ...] | None = None
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import numpy as np
+
 from eagbench.contracts.records import Cohort
 from eagbench.contracts.renamed import warn_renamed
 from eagbench.contracts.rules import check_cohort
 from eagbench.contracts.stages import StageRun
+from eagbench.contracts.traits import DatasetTraits, traits_of
 from eagbench.errors import UserError
 from eagbench.stages.cohort_files import write_cohort
 
@@ -33,6 +36,23 @@ def read_cohort(dataset: Any, run: StageRun) -> Cohort:
     return found
 
 
+def check_static(cohort: Cohort, dataset: Any) -> None:
+    """Refuse a static fact that is unknown for every case, unless the data set declares that its source lacks it.
+
+    Raises:
+        UserError: There is such a fact.
+    """
+    declared = traits_of(dataset, DatasetTraits).unknown
+    for name in cohort.cases.static_names:
+        if name not in declared and all(np.isnan(case.static.get(name, np.nan)) for case in cohort.cases):
+            raise UserError(
+                f"{name} is unknown for all {len(cohort.cases)} cases",
+                where=f"data set {cohort.provenance.source}",
+                hint="say where the source writes it, or that it does not hold it (`meds`: `unknown`; a data set of "
+                "your own: its trait of that name)",
+            )
+
+
 def load(run: StageRun) -> None:
     """Load the cohort and store it.
 
@@ -51,4 +71,5 @@ def load(run: StageRun) -> None:
     if len(set(cases.case_ids)) != len(cases):
         raise UserError("case ids occur more than once", where=f"data set {provenance.source}")
     check_cohort(cohort)
+    check_static(cohort, run.component)
     write_cohort(cohort, run.out)

@@ -317,7 +317,7 @@ def test_a_wrong_file_of_codes_is_named(tmp_path: Path, text: str, message: str)
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
-        ("data", lambda t: t.drop("numeric_value"), "column 'numeric_value' is missing"),
+        ("data", lambda t: t.drop("code"), "column 'code' is missing"),
         ("data", lambda t: t.with_columns(pl.col("time").dt.replace_time_zone("UTC")), "a time without a zone"),
         ("data", lambda t: t.with_columns(subject_id=pl.lit("a")), "'subject_id' must hold a whole number"),
         ("data", lambda t: t.with_columns(numeric_value=pl.lit("a")), "'numeric_value' must hold a number"),

@@ -158,7 +158,7 @@ def test_times_duplicates_missing_values_and_statics(tmp_path: Path) -> None:
     assert np.isnan(second.static["sex"])
     assert np.isnan(second.static["height"])
     assert second.values_in_order(["fraction_inspired_oxygen"]).tolist() == [[50.0]]
-    assert cohort.groups == {"icu_type": ("CCU", "SICU")}
+    assert cohort.groups == {"icu_type": ("CCU", "SICU"), "set": ("a", "a")}
     assert cohort.labels.tolist() == [0, 1]
     assert cohort.provenance.implausible == {"heart_rate": 1, "height": 1}
 
@@ -362,5 +362,5 @@ def test_a_record_in_two_sets_is_refused(tmp_path: Path) -> None:
 
 def test_a_set_that_is_absent_is_named(tmp_path: Path) -> None:
     write_set(tmp_path, "a", range(10))
-    with pytest.raises(UserError, match="there is no 'set-b.tar.gz'"):
+    with pytest.raises(UserError, match=r"there is no 'set-b\.tar\.gz'"):
         load(tmp_path, tmp_path, sets=("a", "b"))

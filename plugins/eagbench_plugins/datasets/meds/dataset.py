@@ -25,18 +25,18 @@ class Meds:
 
     @property
     def traits(self) -> DatasetTraits:
-        """Hospitals as the benchmark names them, else unknown."""
-        return DatasetTraits(hospitals=self.params.hospitals)
+        """Hospitals as the benchmark names them, else unknown; static facts that the source does not hold."""
+        return DatasetTraits(hospitals=self.params.hospitals, unknown=self.params.unknown)
 
     def files(self) -> Sequence[Path]:
-        """List the shards of data/, metadata/codes.parquet if there is one, the labels and the file of codes.
+        """List the shards of data/, what there is of metadata/, the labels, and the files of codes and patients.
 
         Raises:
             UserError: A file or folder is missing.
         """
         from eagbench_plugins.datasets.meds.source_files import source_files
 
-        files = source_files(self.params.root, self.params.labels, self.params.codes)
+        files = source_files(self.params.root, self.params.labels, self.params.codes, self.params.patients)
         return files.all()
 
     def load(self, run: StageRun) -> Cohort:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from eagbench.api import (
+    SOURCE_SPLIT,
     Case,
     Cases,
     Cohort,
@@ -24,12 +25,14 @@ from eagbench.api import (
     vocabulary,
 )
 from eagbench_plugins.datasets.measurements import StayMeasurements, series_by_stay
-from eagbench_plugins.datasets.meds.codes import has_unit, places_of, read_code_file
+from eagbench_plugins.datasets.meds.codes import has_unit, is_named, places_of, read_code_file
 from eagbench_plugins.datasets.meds.params import MedsParams
+from eagbench_plugins.datasets.meds.patients import find_patients
 from eagbench_plugins.datasets.meds.source_files import (
     SourceFiles,
     read_labels,
     read_parent_codes,
+    read_splits,
     scan_data,
     source_files,
 )
@@ -62,7 +65,7 @@ def load_cohort(params: MedsParams) -> Cohort:
         UserError: Something is wrong with the files, with the codes or with the units of their values.
     """
     words = vocabulary()
-    files = source_files(params.root, params.labels, params.codes)
+    files = source_files(params.root, params.labels, params.codes, params.patients)
     labels = read_labels(files.labels)
     window = pl.duration(microseconds=round(params.window_hours * 3600e6))
     cases = labels.with_row_index("case").with_columns(
@@ -79,10 +82,11 @@ def load_cohort(params: MedsParams) -> Cohort:
     chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
     static = _static(data, cases, params, files.shards)
     described = cases[chosen.tolist()].select("subject_id", "prediction_time").iter_rows()
+    patients = find_patients(data, cases["subject_id"].unique().to_list(), params, files.patients)
     items = tuple(
         Case(
             case_id=f"{subject}@{time.isoformat()}",
-            patient_id=str(subject),
+            patient_id=patients.of[subject],
             features=concepts,
             times=series[i][0],
             values=series[i][1],
@@ -94,17 +98,26 @@ def load_cohort(params: MedsParams) -> Cohort:
     return Cohort(
         cases=Cases(words.features(concepts), tuple(static), task, items),
         labels=cases["boolean_value"].to_numpy().astype(np.int64)[chosen],
+        groups=_own_split(files.splits, cases["subject_id"].to_numpy()[chosen].tolist()),
         provenance=Provenance(
             source="meds",
             access=params.access,
             citation=params.citation,
-            patient_is_stay=False,
-            n_patients_read=cases["subject_id"].n_unique(),
+            patient_is_stay=patients.are_stays,
+            n_patients_read=len(set(patients.of.values())),
             exclusions=(("no measurement in the observation window", len(cases) - len(chosen)),),
             implausible=implausible,
-            notes=_notes(codes, stray),
+            notes=(*_notes(codes, stray), *patients.notes),
         ),
     )
+
+
+def _own_split(path: Path | None, subjects: Sequence[int]) -> dict[str, tuple[str, ...]]:
+    """Read the part of each case in the data set's own split, if there is one."""
+    if path is None:
+        return {}
+    splits = read_splits(path)
+    return {SOURCE_SPLIT: tuple(splits.get(subject, "") for subject in subjects)}
 
 
 def _find_codes(data: pl.LazyFrame, files: SourceFiles, params: MedsParams, words: Vocabulary) -> _Codes:
@@ -151,7 +164,7 @@ def _notes(codes: _Codes, stray: dict[str, int]) -> tuple[str, ...]:
         f"{len(codes.places)} of the data's {len(codes.present)} codes are read.",
     ]
     present = set(codes.present)
-    absent = [code for code in codes.written if code not in present]
+    absent = [code for code in codes.written if not is_named(code, present)]
     if absent:
         notes.append(f"{len(absent)} codes of the file of codes are not in the data (the first: {absent[0]}).")
     if stray:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from eagbench.api import StrictParams, vocabulary
+
+# Ready files of codes, by the package that wrote the MEDS files.
+CODE_FILES = Path(__file__).parent / "code_files"
+READY = ("mimic-iv-meds", "mimic-iv-demo-meds", "eicu-meds")
 
 
 class MedsParams(StrictParams):
@@ -20,9 +24,16 @@ class MedsParams(StrictParams):
         outcome: The event in words, as it appears in a prompt ("die before leaving the hospital").
         role: The role that a prompt gives its reader.
         window_hours: Length of the observation window, which ends just before the prediction time.
-        codes: A YAML file that says which code holds which concept; codes with a LOINC code are found without it.
+        codes: A YAML file that says which code holds which concept, or the name of a ready one (`mimic-iv-meds`,
+            `mimic-iv-demo-meds`, `eicu-meds`); codes with a LOINC code are found without it.
         concepts: Names of the vocabulary's concepts that make up the record, in this order; by default all that the
             codes represent.
+        unknown: Static facts (`age`, `sex`) that the source does not hold. Without it, one that is unknown for every
+            case stops the run.
+        patient_of: Where a subject is not a patient: the code that names the subject's patient, `PATIENT//*` with the
+            patient for the star, or a whole code with the patient in its value.
+        patients: The same from a file (CSV or Parquet): columns `subject_id` and `patient_id`, or eICU's own
+            patient.csv.gz for eicu-meds, whose subjects are hospital stays.
         male: Codes that say that a subject is male.
         female: Codes that say that a subject is female.
         access: The access level of the records; MEDS files don't state it.
@@ -41,13 +52,21 @@ class MedsParams(StrictParams):
     window_hours: Annotated[float, Field(gt=0)] = 48.0
     codes: Path | None = None
     concepts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    male: tuple[str, ...] = ("GENDER//M", "Gender/M")
-    female: tuple[str, ...] = ("GENDER//F", "Gender/F")
+    unknown: tuple[Literal["age", "sex"], ...] = ()
+    patient_of: Annotated[str, Field(min_length=1)] | None = None
+    patients: Path | None = None
+    male: tuple[str, ...] = ("GENDER//M", "GENDER//Male", "Gender/M")
+    female: tuple[str, ...] = ("GENDER//F", "GENDER//Female", "Gender/F")
     access: Literal["credentialed", "open", "synthetic"] = "credentialed"
     citation: str = "Records in MEDS form, given by the user without a citation."
     hospitals: tuple[str, ...] | None = None
 
-    @field_validator("root", "labels", "codes")
+    @field_validator("codes", mode="before")
+    @classmethod
+    def _ready(cls, value: Any) -> Any:
+        return CODE_FILES / f"{value}.yaml" if value in READY else value
+
+    @field_validator("root", "labels", "codes", "patients")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser()
@@ -65,7 +84,9 @@ class MedsParams(StrictParams):
         return value
 
     @model_validator(mode="after")
-    def _were_treated_somewhere(self) -> Self:
+    def _fits_together(self) -> Self:
+        if self.patient_of is not None and self.patients is not None:
+            raise ValueError("give either `patient_of` (a code) or `patients` (a file)")
         if self.hospitals == () and self.access != "synthetic":
             raise ValueError("`hospitals: []` is for generated records (`access: synthetic`)")
         return self

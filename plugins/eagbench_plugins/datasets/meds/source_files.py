@@ -14,8 +14,11 @@ import polars as pl
 from eagbench.api import UserError
 from eagbench_plugins.datasets.passed_over import is_passed_over
 
-_HINT = "MEDS asks for data/**/*.parquet with subject_id, time, code and numeric_value."
-_DATA = {"subject_id": "a whole number", "time": "a time without a zone", "code": "text", "numeric_value": "a number"}
+_HINT = "MEDS asks for data/**/*.parquet with subject_id, time and code; numeric_value and text_value may be left out."
+_DATA = {"subject_id": "a whole number", "time": "a time without a zone", "code": "text"}
+# MEDS 0.4.1 allows a shard without them.
+_OPTIONAL_DATA = {"numeric_value": "a number"}
+_LABEL_HINT = "MEDS' labels are Parquet with subject_id, prediction_time and boolean_value."
 _LABELS = {"subject_id": "a whole number", "prediction_time": "a time without a zone", "boolean_value": "true or false"}
 
 
@@ -27,20 +30,25 @@ class SourceFiles:
         shards: Of the data, in order of their paths.
         code_metadata: metadata/codes.parquet, None if there is none.
         labels: Label files, in order of their paths.
-        codes: The user's file of codes, None if there is none.
+        codes: The file of codes, None if there is none.
+        splits: metadata/subject_splits.parquet, None if there is none.
+        patients: The file that names each subject's patient, None if there is none.
     """
 
     shards: tuple[Path, ...]
     code_metadata: Path | None
     labels: tuple[Path, ...]
     codes: Path | None
+    splits: Path | None = None
+    patients: Path | None = None
 
     def all(self) -> tuple[Path, ...]:
         """Return every file."""
-        return (*self.shards, *self.labels, *filter(None, (self.code_metadata, self.codes)))
+        others = (self.code_metadata, self.codes, self.splits, self.patients)
+        return (*self.shards, *self.labels, *filter(None, others))
 
 
-def source_files(root: Path, labels: Path, codes: Path | None) -> SourceFiles:
+def source_files(root: Path, labels: Path, codes: Path | None, patients: Path | None = None) -> SourceFiles:
     """Find the files.
 
     Raises:
@@ -56,12 +64,21 @@ def source_files(root: Path, labels: Path, codes: Path | None) -> SourceFiles:
         raise UserError(
             f"there is no label file at '{labels}'",
             where="data.labels",
-            hint="MEDS' labels are Parquet with subject_id, prediction_time and boolean_value.",
+            hint=_LABEL_HINT,
         )
     if codes is not None and not codes.is_file():
         raise UserError(f"there is no file '{codes}'", where="data.codes", hint="It maps codes to concepts, in YAML.")
-    metadata = root / "metadata" / "codes.parquet"
-    return SourceFiles(shards, metadata if metadata.is_file() else None, label_files, codes)
+    if patients is not None and not patients.is_file():
+        raise UserError(f"there is no file '{patients}'", where="data.patients", hint="It names subjects' patients.")
+    metadata, splits = (root / "metadata" / name for name in ("codes.parquet", "subject_splits.parquet"))
+    return SourceFiles(
+        shards,
+        metadata if metadata.is_file() else None,
+        label_files,
+        codes,
+        splits if splits.is_file() else None,
+        patients,
+    )
 
 
 def _parquet_files(folder: Path) -> tuple[Path, ...]:
@@ -72,19 +89,21 @@ def _parquet_files(folder: Path) -> tuple[Path, ...]:
 def scan_data(path: Path) -> pl.LazyFrame:
     """Scan one shard.
 
-    The columns are subject_id, time (to the microsecond), code, numeric_value, text_value (null if there is none), row.
+    The columns are subject_id, time (to the microsecond), code, numeric_value, text_value (both null if there is none),
+    row.
 
     Raises:
         UserError: The file can't be read, lacks a column, or has a column of another type.
     """
     schema = _schema(path)
-    _check(path, schema, _DATA)
+    _check(path, schema, {**_DATA, **{name: kind for name, kind in _OPTIONAL_DATA.items() if name in schema}})
+    number = pl.col("numeric_value").cast(pl.Float64) if "numeric_value" in schema else pl.lit(None, pl.Float64)
     text = pl.col("text_value").cast(pl.String) if "text_value" in schema else pl.lit(None, pl.String)
     return pl.scan_parquet(path, row_index_name="row").select(
         pl.col("subject_id").cast(pl.Int64),
         pl.col("time").cast(pl.Datetime("us")),
         pl.col("code").cast(pl.String),
-        pl.col("numeric_value").cast(pl.Float64),
+        number.alias("numeric_value"),
         text.alias("text_value"),
         pl.col("row").cast(pl.Int64),
     )
@@ -98,7 +117,7 @@ def read_labels(paths: tuple[Path, ...]) -> pl.DataFrame:
     """
     parts = []
     for path in paths:
-        _check(path, _schema(path), _LABELS)
+        _check(path, _schema(path), _LABELS, _LABEL_HINT)
         part = pl.read_parquet(path, columns=list(_LABELS))
         for column in _LABELS:
             if part[column].null_count():
@@ -112,6 +131,20 @@ def read_labels(paths: tuple[Path, ...]) -> pl.DataFrame:
             where=str(paths[0].parent),
         )
     return labels
+
+
+def read_splits(path: Path) -> dict[int, str]:
+    """Read the part of each subject in metadata/subject_splits.parquet.
+
+    Raises:
+        UserError: The file can't be read, lacks a column, or names a subject twice.
+    """
+    _check(path, _schema(path), {"subject_id": "a whole number", "split": "text"})
+    table = pl.read_parquet(path, columns=["subject_id", "split"]).cast({"split": pl.String})
+    twice = table.filter(table["subject_id"].is_duplicated())["subject_id"]
+    if len(twice):
+        raise UserError(f"subject {twice[0]} is named {(twice == twice[0]).sum()} times", where=str(path))
+    return {subject: split or "" for subject, split in table.iter_rows()}
 
 
 def read_parent_codes(path: Path) -> dict[str, tuple[str, ...]]:
@@ -139,10 +172,10 @@ def _schema(path: Path) -> Mapping[str, pl.DataType]:
     return schema
 
 
-def _check(path: Path, schema: Mapping[str, pl.DataType], wanted: Mapping[str, str]) -> None:
+def _check(path: Path, schema: Mapping[str, pl.DataType], wanted: Mapping[str, str], hint: str = _HINT) -> None:
     for column, kind in wanted.items():
         if column not in schema:
-            raise UserError(f"column '{column}' is missing", where=str(path), hint=_HINT)
+            raise UserError(f"column '{column}' is missing", where=str(path), hint=hint)
         found = schema[column]
         fits = {
             "a whole number": found.is_integer(),
@@ -152,4 +185,4 @@ def _check(path: Path, schema: Mapping[str, pl.DataType], wanted: Mapping[str, s
             "true or false": found == pl.Boolean,
         }[kind]
         if not fits:
-            raise UserError(f"column '{column}' must hold {kind}, not {found}", where=str(path), hint=_HINT)
+            raise UserError(f"column '{column}' must hold {kind}, not {found}", where=str(path), hint=hint)
