@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
@@ -214,3 +215,72 @@ def test_a_ready_name_is_a_file_of_the_package() -> None:
         assert yaml.safe_load((CODE_FILES / f"{name}.yaml").read_text())
     params = MedsParams(root=Path("x"), labels=Path("y"), codes="eicu-meds", task="t", outcome="o")  # type: ignore[arg-type]
     assert params.codes == CODE_FILES / "eicu-meds.yaml"
+
+
+# --- What the converters really wrote (converted/README.md says from what) ------------------------------------------
+
+EICU = Path(__file__).parent / "converted" / "eicu_meds"
+
+
+def test_the_output_of_eicu_meds_is_read(tmp_path: Path) -> None:
+    cohort = load(EICU, codes="eicu-meds", patients=EICU / "patients.csv", window_hours=24)
+    names = ("fraction_inspired_oxygen", "ph", "glucose", "potassium", "creatinine")
+    found = {name: sum(int((~np.isnan(case.values_in_order([name]))).sum()) for case in cohort.cases) for name in names}
+    rows = pl.concat([pl.read_parquet(path) for path in sorted((EICU / "data").rglob("*.parquet"))])
+    labels = pl.read_parquet(EICU / "labels.parquet")
+    in_window = rows.join(labels, on="subject_id").filter(
+        pl.col("time").is_between(
+            pl.col("prediction_time") - timedelta(hours=24), pl.col("prediction_time"), closed="left"
+        )
+    )
+    for name, code in zip(
+        names, ("FiO2//%", "pH//UNK", "glucose//mg/dL", "potassium//mmol/L", "creatinine//mg/dL"), strict=True
+    ):
+        measured = in_window.filter(pl.col("code") == f"LAB//RESULT//{code}", pl.col("numeric_value").is_not_null())
+        removed = cohort.provenance.implausible.get(name, 0)
+        assert found[name] == measured.select("subject_id", "time").n_unique() - removed > 0
+    assert {case.static["sex"] for case in cohort.cases} == {0, 1}
+    assert all(15 < case.static["age"] < 95 for case in cohort.cases)
+
+
+def test_a_patient_of_eicu_meds_is_several_subjects_in_several_parts_of_its_own_split() -> None:
+    cohort = load(EICU, codes="eicu-meds", patients=EICU / "patients.csv")
+    by_subject = load(EICU, codes="eicu-meds")
+    assert len(set(by_subject.cases.patient_ids)) == len(by_subject.cases) > len(set(cohort.cases.patient_ids))
+    assert by_subject.provenance.patient_is_stay
+    assert not cohort.provenance.patient_is_stay
+    parts: dict[str, set[str]] = {}
+    for case, part in zip(cohort.cases, cohort.groups[SOURCE_SPLIT], strict=True):
+        parts.setdefault(case.patient_id, set()).add(part)
+    assert {"004-1007"} <= {patient for patient, of in parts.items() if len(of) > 1}
+
+
+def test_a_run_on_the_split_of_eicu_meds_keeps_its_patients_apart(
+    tmp_path: Path, run_command: Callable[..., Finished]
+) -> None:
+    text = f"""\
+name: converted
+data:
+  name: meds
+  root: {EICU}
+  labels: {EICU}/labels.parquet
+  codes: eicu-meds
+  patients: {EICU}/patients.csv
+  task: in_hospital_mortality
+  outcome: die before leaving the hospital
+  window_hours: 24
+  access: open
+split: {{train: 0.5, tuning: 0.25, held_out: 0.25}}
+methods: [logistic_regression]
+metrics: [auroc]
+intervals: {{resamples: 100}}
+"""
+    (tmp_path / "converted.yaml").write_text(text)
+    env = {"EAGBENCH_STORE": str(tmp_path / "store")}
+    command = ("run", tmp_path / "converted.yaml", "--out", tmp_path / "out")
+    done = run_command(*command, env=env)
+    assert done.code == 0, done.err
+    assert run_command("verify", tmp_path / "out").code == 0
+    done = run_command(*command, "--set", "split=source", env=env)
+    assert done.code == 2
+    assert "the data set's own split puts" in done.err
