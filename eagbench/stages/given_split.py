@@ -159,8 +159,16 @@ def _folds_of_values(
         )
     splitter = StratifiedGroupKFold(params["folds"], shuffle=True, random_state=params["seed"])
     outcomes, groups = [labels[case] for case in cases], [value_of[case] for case in cases]
+    try:
+        divided = list(splitter.split(cases, outcomes, groups))
+    except ValueError as error:  # scikit-learn says what is too few, in its own words
+        raise UserError(
+            f"{len(cases)} cases, {sum(outcomes)} of them with the outcome, can't be divided by {fact}: {error}",
+            where="split.folds",
+            hint="take fewer folds, or more patients (--limit)",
+        ) from error
     folds = []
-    for _, held_out in splitter.split(cases, outcomes, groups):
+    for _, held_out in divided:
         mine = {cases[i] for i in held_out}
         folds.append({case: "held_out" if case in mine else "train" for case in cases})
     return folds

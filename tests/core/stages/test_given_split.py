@@ -204,6 +204,14 @@ def test_each_hospital_is_held_out_once_and_whole(tmp_path: Path) -> None:
         run(tmp_path, from_fact, cohort({"hospital": hospitals}), by="hospital", train=None, held_out=None, folds=9)
 
 
+def test_too_few_events_for_folds_of_hospitals_are_said(tmp_path: Path) -> None:
+    made = cohort({"hospital": tuple(f"h{p % 8}" for p in range(40) for _ in (0, 1))})
+    made.labels[:] = 1
+    made.labels[0] = 0
+    with pytest.raises(UserError, match=r"part of fold|can't be divided by hospital"):
+        run(tmp_path, from_fact, made, by="hospital", train=None, held_out=None, folds=3)
+
+
 def test_a_limit_takes_the_patients_that_it_takes_of_any_split(tmp_path: Path) -> None:
     parts = run(tmp_path, from_file, cohort(), file=csv_of(tmp_path, BY_PATIENT), limit=30)
     order = np.random.default_rng([0, 1]).permutation(40)[:30]

@@ -284,3 +284,39 @@ intervals: {{resamples: 100}}
     done = run_command(*command, "--set", "split=source", env=env)
     assert done.code == 2
     assert "the data set's own split puts" in done.err
+
+
+MIMIC = Path(__file__).parent / "converted" / "mimic_iv_meds"
+
+
+def test_the_output_of_mimic_iv_meds_is_read() -> None:
+    cohort = load(MIMIC, codes="mimic-iv-meds", window_hours=24, access="synthetic")
+    rows = pl.concat([pl.read_parquet(path) for path in sorted((MIMIC / "data").rglob("*.parquet"))])
+    labels = pl.read_parquet(MIMIC / "labels.parquet")
+    start, end = pl.col("prediction_time") - timedelta(hours=24), pl.col("prediction_time")
+    window = rows.join(labels, on="subject_id").filter(pl.col("time") >= start, pl.col("time") < end)
+
+    def written(code: str) -> list[float]:
+        chosen = window.filter(pl.col("code") == code, pl.col("numeric_value").is_not_null())
+        return sorted(chosen.unique(["subject_id", "time"], keep="last")["numeric_value"].to_list())
+
+    def read(name: str) -> list[float]:
+        values = np.concatenate([case.values_in_order([name])[:, 0] for case in cohort.cases])
+        return sorted(values[~np.isnan(values)].tolist())
+
+    for name, code in (
+        ("heart_rate", "LAB//220045//bpm"),
+        ("glucose", "LAB//RESULT//50931//mg/dL"),
+        ("creatinine", "LAB//RESULT//50912//mg/dL"),
+        ("inr", "LAB//RESULT//51237//UNK"),
+    ):
+        assert len(read(name)) > 10
+        assert len(read(name)) + cohort.provenance.implausible.get(name, 0) == len(written(code))
+        assert set(read(name)) <= set(written(code))
+    fahrenheit = [(value - 32) / 1.8 for value in written("LAB//223761//°F")]
+    celsius = written("LAB//223762//°C")
+    assert len(fahrenheit) > 10
+    assert all(min(abs(value - known) for known in (*fahrenheit, *celsius)) < 1e-3 for value in read("temperature"))
+    assert {case.static["sex"] for case in cohort.cases} == {0, 1}
+    assert set(cohort.groups[SOURCE_SPLIT]) == {"train", "tuning", "held_out"}
+    assert not cohort.provenance.patient_is_stay
