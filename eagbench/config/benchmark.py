@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from eagbench.config.settings import AnswerMode, RecordTextParams
-from eagbench.config.splits import AnySplit, FileSplit, SplitSpec, written_out
+from eagbench.config.splits import SOURCE, AnySplit, FileSplit, SplitSpec, written_out
 from eagbench.config.strict import Strict
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -200,7 +200,10 @@ class Benchmark(Strict):
     domains: dict[str, ComponentSpec] = Field(default_factory=dict)
     domain_by: str | None = None
     transfer: TransferSpec | None = None
-    split: AnySplit = SplitSpec(train=0.7, tuning=0.1, held_out=0.2)
+    split: AnySplit = Field(
+        default=SplitSpec(train=0.7, tuning=0.1, held_out=0.2),
+        json_schema_extra=lambda schema: schema["oneOf"].append({"const": SOURCE}),
+    )
     reference_expert: ComponentSpec | None = None
     reference_features: int = Field(default=5, ge=1)
     policy: ComponentSpec | None = None
