@@ -6,6 +6,7 @@ Patients are split, never cases: a patient whose cases are named for two parts i
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ def from_file(run: StageRun) -> None:
             where=str(path),
             hint="write the ids as `patients.parquet` of a run of this benchmark does",
         )
-    notes = [f"The split is that of the file {path.name}."]
+    notes = [f"The split is that of the file {path.name}, SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}."]
     if unknown:
         notes.append(f"{len(unknown)} of its {len(given.parts)} {kind} are not in the cohort.")
     _divide(run, _Given(f"the file {path.name}", str(path), [parts], notes))

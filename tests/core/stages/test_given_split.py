@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,7 +70,8 @@ def test_a_file_decides_and_nothing_else(tmp_path: Path) -> None:
         part: [f"{p}-{stay}" for p, its in BY_PATIENT.items() if its == part for stay in (0, 1)]
         for part in ("train", "tuning", "held_out")
     }
-    assert read_notes(latest(tmp_path)) == ["The split is that of the file splits.csv."]
+    digest = hashlib.sha256((tmp_path / "splits.csv").read_bytes()).hexdigest()
+    assert read_notes(latest(tmp_path)) == [f"The split is that of the file splits.csv, SHA-256 {digest}."]
 
 
 def test_parquet_by_whole_numbers_says_the_same_as_csv_with_a_byte_order_mark(tmp_path: Path) -> None:

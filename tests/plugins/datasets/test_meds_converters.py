@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -186,6 +187,9 @@ def test_a_file_may_name_the_patient(tmp_path: Path) -> None:
     )
     cohort = load(tmp_path, codes="mimic-iv-meds", patients=file)
     assert cohort.cases.patient_ids == ("02-1", "02-1", "9", "8")
+    packed = tmp_path / "patient.csv.gz"
+    packed.write_bytes(gzip.compress(file.read_bytes() + b"\n"))  # eICU's demo has blank lines
+    assert load(tmp_path, codes="mimic-iv-meds", patients=packed).cases.patient_ids == cohort.cases.patient_ids
     file.write_text("subject_id,patient\n1,a\n")
     with pytest.raises(UserError, match="has no columns subject_id and patient_id"):
         load(tmp_path, codes="mimic-iv-meds", patients=file)
