@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from eagbench.config.settings import AnswerMode, RecordTextParams
-from eagbench.config.splits import SOURCE, AnySplit, FileSplit, SplitSpec, written_out
+from eagbench.config.splits import AnySplit, FileSplit, SplitSpec, with_short_form, written_out
 from eagbench.config.strict import Strict
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -202,7 +202,7 @@ class Benchmark(Strict):
     transfer: TransferSpec | None = None
     split: AnySplit = Field(
         default=SplitSpec(train=0.7, tuning=0.1, held_out=0.2),
-        json_schema_extra=lambda schema: schema["oneOf"].append({"const": SOURCE}),
+        json_schema_extra=with_short_form,
     )
     reference_expert: ComponentSpec | None = None
     reference_features: int = Field(default=5, ge=1)

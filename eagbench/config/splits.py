@@ -163,3 +163,8 @@ def written_out(value: Any) -> Any:
     if value != SOURCE:
         raise ValueError(f"'{value}' is no split; the only word is `source`, the data set's own split")
     return {"by": SOURCE}
+
+
+def with_short_form(schema: dict[str, Any]) -> None:
+    """Add `split: source` to the JSON Schema of a split."""
+    schema["oneOf"].append({"const": SOURCE})
