@@ -27,6 +27,7 @@ from eagbench.contracts.language_models import (
     LanguageModel,
     Sampling,
     TextEncoder,
+    Thought,
     TrainableLanguageModel,
 )
 from eagbench.contracts.method_plan import MethodPlan
@@ -82,6 +83,7 @@ from eagbench.prompting.styles import (
     prompt_with_spans,
     question,
 )
+from eagbench.prompting.thoughts import FROM_SERVER, NO_THOUGHT, TEMPLATE_OPENS, ThoughtFormat, TokenThoughts
 from eagbench.registry.plugins import create_component
 from eagbench.stages.salience import read_cross_fitted_probability, read_salience, top_observed
 from eagbench.stats.masking import complete_features, mask_complete
@@ -92,8 +94,11 @@ from eagbench.vocabulary.vocabulary import Vocabulary, vocabulary
 
 __all__ = [
     "ANSWER_LEVELS",
+    "FROM_SERVER",
+    "NO_THOUGHT",
     "SOURCE_SPLIT",
     "STYLES",
+    "TEMPLATE_OPENS",
     "Access",
     "AnswerMode",
     "AttentionProbe",
@@ -155,6 +160,9 @@ __all__ = [
     "StyleName",
     "Task",
     "TextEncoder",
+    "Thought",
+    "ThoughtFormat",
+    "TokenThoughts",
     "Tracker",
     "TrackerTraits",
     "TrainableLanguageModel",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ class Trajectory:
 
     Attributes:
         case_id: The case.
-        text: What the policy wrote, verbatim.
+        text: What the policy wrote, verbatim, without its thought.
         steps: (subquestion, answer) pairs; empty for styles without them.
         cited_features: Vocabulary names of the features that the answer lists as important, without repeats; None for
             a style that does not ask for them.
@@ -27,6 +27,8 @@ class Trajectory:
         generated_tokens: Tokens that the policy wrote.
         attention: The policy's own attention per feature when it answered, over the features in the prompt. Sums to 1;
             empty if the prompt has no feature; None if it was not measured, or the policy began no answer.
+        thought: The model's own thought, verbatim; empty if there is none. The text follows it directly.
+        truncated_thought: Whether a thought was begun and not closed, so that there is no answer.
     """
 
     case_id: str
@@ -37,6 +39,22 @@ class Trajectory:
     probability: float | None
     generated_tokens: int
     attention: Mapping[str, float] | None = None
+    thought: str = ""
+    truncated_thought: bool = False
+
+    @property
+    def verbatim(self) -> str:
+        """The thought and the text, as the policy wrote them."""
+        return self.thought + self.text
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values; those of a thought only where there is one."""
+        fields = asdict(self)
+        if not self.thought:
+            del fields["thought"]
+        if not self.truncated_thought:
+            del fields["truncated_thought"]
+        return fields
 
 
 @dataclass(frozen=True, slots=True)

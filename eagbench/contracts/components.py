@@ -236,7 +236,8 @@ class Search(Protocol):
         Args:
             model: The policy, opened.
             tasks: The cases.
-            read: `read(case, text, tokens) -> Trajectory`, the style's strict reader.
+            read: `read(case, text, tokens, thought=None) -> Trajectory`, the style's strict reader. It takes text and
+                thought of a `Generation`.
             token_budget: Maximum number of tokens to write per case.
             seed: Seed of the sampling.
         """

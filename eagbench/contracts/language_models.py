@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from eagbench.contracts.records import FloatArray
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +17,7 @@ class Sampling:
         max_new_tokens: Maximum number of tokens to write.
         temperature: 0 is greedy.
         top_p: Probability mass of the nucleus.
-        stop: Strings that end the writing; they stay in the text.
+        stop: Strings that end the writing once the model answers; they stay in the text. In a thought they end nothing.
     """
 
     max_new_tokens: int
@@ -30,11 +27,36 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Thought:
+    """What a language model wrote before its answer, in the form that the model or its template marks as thinking.
+
+    Attributes:
+        text: The thought verbatim, with the tags that the model wrote: the answer follows it directly.
+        closed: Whether it was closed. If not, there is no answer.
+    """
+
+    text: str
+    closed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
-    """A text that a language model wrote, and its number of tokens."""
+    """A text that a language model wrote.
+
+    Attributes:
+        text: What it wrote, without its thought; empty if the thought was not closed.
+        tokens: Number of tokens, those of the thought included.
+        thought: The model's thought, None if it wrote none.
+    """
 
     text: str
     tokens: int
+    thought: Thought | None = None
+
+    @property
+    def verbatim(self) -> str:
+        """The thought and the text, as the model wrote them."""
+        return self.text if self.thought is None else self.thought.text + self.text
 
 
 @runtime_checkable

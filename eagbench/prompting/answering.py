@@ -170,7 +170,7 @@ class _Question:
 
     def read(self, case: Case, text: Generation) -> Trajectory:
         """Parse an answer strictly."""
-        return read_answer(self.style, case, text.text, text.tokens, self.vocabulary)
+        return read_answer(self.style, case, text.text, text.tokens, self.vocabulary, text.thought)
 
 
 def _greedy(question: _Question, cases: Sequence[Case], prompts: Sequence[str]) -> list[Prediction]:
@@ -194,7 +194,7 @@ def _mean_of_n(question: _Question, cases: Sequence[Case], prompts: Sequence[str
 
 def _expectation(question: _Question, cases: Sequence[Case], prompts: Sequence[str]) -> list[Prediction]:
     texts = question.write(prompts, 0.0, question.style.answer_open)
-    begun = [text_up_to_answer(question.style, text.text) for text in texts]
+    begun = [text_up_to_answer(question.style, text.text, text.thought) for text in texts]
     asked = [i for i, text in enumerate(begun) if text is not None]
     expectation: dict[int, float] = {}
     if asked:

@@ -14,8 +14,10 @@ from itertools import pairwise
 import numpy as np
 
 from eagbench.contracts.answers import Trajectory
+from eagbench.contracts.language_models import Thought
 from eagbench.contracts.records import Case, Feature
 from eagbench.prompting.styles import Style
+from eagbench.prompting.thoughts import PLAIN
 
 _PROBABILITY = re.compile(r"\s*((?:0?\.[0-9]+|0|0\.|1(?:\.0*)?))\s*")
 _ITEM_SEPARATOR = re.compile(r"[,;\n]")
@@ -42,17 +44,36 @@ class FeatureVocabulary:
         return self._names.get(folded) or self._others.get(folded)
 
 
-def read_answer(style: Style, case: Case, text: str, tokens: int, vocabulary: FeatureVocabulary) -> Trajectory:
+def read_answer(
+    style: Style,
+    case: Case,
+    text: str,
+    tokens: int,
+    vocabulary: FeatureVocabulary,
+    thought: Thought | None = None,
+) -> Trajectory:
     """Parse a policy's answer.
+
+    In `think_answer`, a model whose only block is `<think>` wrote the style's own, which stays in the text.
 
     Args:
         style: The answer format.
         case: The case.
-        text: The text, exactly as it was generated.
+        text: The text, exactly as it was generated, without the thought.
         tokens: Number of generated tokens.
         vocabulary: Names of the features.
+        thought: The thought that the model wrote before the text.
     """
-    sections = _sections(style, text)
+    if thought is None and style.name != "think_answer":
+        thought, text = PLAIN.split(text)  # from a model that does not tell its thought apart
+    start = _reasoning_end(style, text)
+    if thought is not None and not thought.closed:
+        start = None
+    truncated = start is None
+    if thought is not None and _is_the_styles(style, thought, text):
+        start = None if start is None else len(thought.text)
+        text, thought = thought.text + text, None
+    sections = _sections(style, text, start)
     cited, hallucinated = _cited(sections, vocabulary) if style.cites_features else (None, 0)
     return Trajectory(
         case_id=case.case_id,
@@ -62,6 +83,8 @@ def read_answer(style: Style, case: Case, text: str, tokens: int, vocabulary: Fe
         hallucinated_features=hallucinated,
         probability=_probability(style, sections),
         generated_tokens=tokens,
+        thought="" if thought is None else thought.text,
+        truncated_thought=truncated,
     )
 
 
@@ -96,35 +119,61 @@ def probability_text(probability: float) -> str:
     return text if float(text) == probability else np.format_float_positional(probability)
 
 
-def text_up_to_answer(style: Style, text: str) -> str | None:
-    """Return the text up to the end of the answer's opening tag, or None if no answer was begun.
+def text_up_to_answer(style: Style, text: str, thought: Thought | None = None) -> str | None:
+    """Return the thought and the text up to the end of the answer's opening tag, or None if no answer was begun.
 
-    A tag inside unclosed reasoning does not begin an answer.
+    A tag inside an unclosed thought, or inside the style's unclosed reasoning, does not begin an answer.
     """
+    if thought is None and style.name != "think_answer":
+        thought, text = PLAIN.split(text)
+    if thought is not None and not thought.closed:
+        return None
     start = _reasoning_end(style, text)
     position = -1 if start is None else text.find(style.answer_open, start)
-    return None if position < 0 else text[: position + len(style.answer_open)]
+    before = "" if thought is None else thought.text
+    return None if position < 0 else before + text[: position + len(style.answer_open)]
 
 
-def answer_text(style: Style, text: str) -> str | None:
+def answer_text(style: Style, text: str, thought: Thought | None = None) -> str | None:
     """Return the text after the answer's opening tag, up to the closing one, or None if no answer was begun."""
-    begun = text_up_to_answer(style, text)
-    return None if begun is None else text[len(begun) :].partition(style.answer_close)[0]
+    begun = text_up_to_answer(style, text, thought)
+    if begun is None:
+        return None
+    verbatim = text if thought is None else thought.text + text
+    return verbatim[len(begun) :].partition(style.answer_close)[0]
+
+
+def _is_the_styles(style: Style, thought: Thought, text: str) -> bool:
+    """Check whether a thought is the block that `think_answer` asks for."""
+    return (
+        style.name == "think_answer"
+        and thought.text.lstrip().startswith("<think>")
+        and not text.lstrip().startswith("<think>")
+    )
 
 
 def _reasoning_end(style: Style, text: str) -> int | None:
-    """Find where the text after `<think>` ... `</think>` begins; return None if the reasoning was not closed."""
+    """Find where the text after the style's `<think>` ... `</think>` begins; return None if it was not closed."""
     if style.name != "think_answer":
         return 0
-    close = text.rfind("</think>")
-    if close < 0:
-        return None if "<think>" in text else 0
-    return close + len("</think>")
+    end = 0
+    while True:  # a model may think in the same tags first, and then write the style's block
+        close = text.find("</think>", end)
+        if close < 0:
+            return None if "<think>" in text[end:] else end
+        end = close + len("</think>")
+        if not text[end:].lstrip().startswith("<think>"):
+            return end
 
 
-def _sections(style: Style, text: str) -> list[tuple[str, str, bool]]:
-    """Split a text into (opening tag, text up to the next tag, whether that is the matching closing tag) in order."""
-    start = _reasoning_end(style, text)
+def _sections(style: Style, text: str, start: int | None) -> list[tuple[str, str, bool]]:
+    """Split a text into (opening tag, text up to the next tag, whether that is the matching closing tag) in order.
+
+    Args:
+        style: The format.
+        text: The text.
+        start: Where the reasoning ends; None if it doesn't.
+    """
     if start is None:
         return []
     names = {tag.strip("</>") for tag in style.tags}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from eagbench.contracts.answers import Prediction
-from eagbench.contracts.language_models import AttentionProbe, LanguageModel
+from eagbench.contracts.language_models import AttentionProbe, LanguageModel, Thought
 from eagbench.contracts.records import Cases
 from eagbench.contracts.stages import no_progress
 from eagbench.errors import UserError
@@ -40,6 +40,7 @@ def measure_attention(
     spans: Sequence[Mapping[str, Span]],
     texts: Sequence[str],
     style: Style,
+    thoughts: Sequence[str] | None = None,
 ) -> list[dict[str, float] | None]:
     """Measure the model's attention to each feature at the moment of its answers.
 
@@ -49,12 +50,14 @@ def measure_attention(
         spans: For each prompt, the span of each feature's text in it.
         texts: For each prompt, the generated text, exactly as it was written.
         style: The answer format.
+        thoughts: For each prompt, the thought before the text (`Trajectory.thought`); None if there are none.
 
     Returns:
         For each prompt, the attention per token of each feature, normalised to sum to 1 over the features in the
         prompt; empty if the prompt has no feature; None if no answer was begun.
     """
-    begun = [text_up_to_answer(style, text) for text in texts]
+    before = [Thought(thought) if thought else None for thought in thoughts or [""] * len(texts)]
+    begun = [text_up_to_answer(style, text, thought) for text, thought in zip(texts, before, strict=True)]
     asked = [i for i, text in enumerate(begun) if text is not None]
     attention: list[dict[str, float] | None] = [None] * len(prompts)
     if not asked:
@@ -62,7 +65,7 @@ def measure_attention(
     weights = model.attention_to(
         [prompts[i] for i in asked],
         [begun[i] or "" for i in asked],
-        [answer_text(style, texts[i]) or "" for i in asked],
+        [answer_text(style, texts[i], before[i]) or "" for i in asked],
         [list(spans[i].values()) for i in asked],
     )
     for i, row in zip(asked, weights, strict=True):
@@ -102,7 +105,8 @@ def with_attention(
             strict=True,
         )
         first = [prediction.trajectories[0] for prediction in chunk]
-        measured = measure_attention(probe, prompts, spans, [trajectory.text for trajectory in first], style)
+        texts, thoughts = [trajectory.text for trajectory in first], [trajectory.thought for trajectory in first]
+        measured = measure_attention(probe, prompts, spans, texts, style, thoughts)
         result += [
             replace(p, trajectories=(replace(t, attention=attention), *p.trajectories[1:]))
             for p, t, attention in zip(chunk, first, measured, strict=True)

@@ -71,7 +71,7 @@ class GuardedSearch:
         self,
         model: LanguageModel,
         tasks: Sequence[SearchTask],
-        read: Callable[[Case, str, int], Trajectory],
+        read: Callable[..., Trajectory],
         token_budget: int,
         seed: int,
     ) -> Sequence[SearchResult]:

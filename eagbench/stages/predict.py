@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +30,11 @@ _SCHEMA = pa.schema(
 def by_method(run: StageRun) -> None:
     """Predict with a method."""
     cases: Cases = run.inputs["cases"]
-    write_predictions(cases, run.component.predict(cases, run), run.out)
+    predictions = run.component.predict(cases, run)
+    write_predictions(cases, predictions, run.out)
+    truncated = sum(trajectory.truncated_thought for p in predictions for trajectory in p.trajectories)
+    if truncated:
+        run.add_cost("truncated_thought", truncated)
 
 
 def by_expert(run: StageRun) -> None:
@@ -69,7 +72,7 @@ def write_predictions(cases: Cases, predictions: Sequence[Prediction], folder: P
     with (folder / "trajectories.jsonl").open("w", encoding="utf-8") as stream:
         for p in predictions:
             for trajectory in p.trajectories:
-                stream.write(json.dumps(dataclasses.asdict(trajectory), sort_keys=True, ensure_ascii=False) + "\n")
+                stream.write(json.dumps(trajectory.as_json(), sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def _attention(prediction: Prediction) -> list[tuple[str, float]] | None:

@@ -11,6 +11,7 @@ import pytest
 from eagbench.contracts import rules
 from eagbench.contracts.answers import Trajectory
 from eagbench.contracts.components import SearchTask
+from eagbench.contracts.language_models import Thought
 from eagbench.contracts.records import Case
 from eagbench.prompting.answers import FeatureVocabulary, read_answer
 from eagbench.prompting.styles import STYLES
@@ -24,9 +25,9 @@ CASES = labelled_cases(3, seed=4).cases
 BUDGET = 300
 
 
-def read(case: Case, text: str, tokens: int) -> Trajectory:
+def read(case: Case, text: str, tokens: int, thought: Thought | None = None) -> Trajectory:
     """Parse an answer with the style's strict parser."""
-    return read_answer(STYLE, case, text, tokens, FeatureVocabulary(CASES.features))
+    return read_answer(STYLE, case, text, tokens, FeatureVocabulary(CASES.features), thought)
 
 
 def reward(trajectory: Trajectory) -> dict[str, float]:

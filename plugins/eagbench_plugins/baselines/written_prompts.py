@@ -127,8 +127,8 @@ def _with_attention(
     for start in run.progress(starts, "attention", len(starts)):
         chunk, asked = predictions[start : start + _CHUNK], prompts[start : start + _CHUNK]
         first = [prediction.trajectories[0] for prediction in chunk]
-        texts = [trajectory.text for trajectory in first]
-        measured = measure_attention(probe, [p.text for p in asked], [p.spans for p in asked], texts, style)
+        texts, thoughts = [trajectory.text for trajectory in first], [trajectory.thought for trajectory in first]
+        measured = measure_attention(probe, [p.text for p in asked], [p.spans for p in asked], texts, style, thoughts)
         result += [
             replace(p, trajectories=(replace(t, attention=attention), *p.trajectories[1:]))
             for p, t, attention in zip(chunk, first, measured, strict=True)

@@ -30,6 +30,7 @@ _CURVES = {
 }
 PART = "part/"
 UNPARSED = "unparsed_rate"
+TRUNCATED_THOUGHT = "truncated_thought"  # rate of thoughts that were not closed, where the policy thinks
 
 # Below this share of tokens above the fixed bound, whether the bound is adaptive makes no difference worth a name.
 _LEAST_CLIPPED = 0.01
@@ -49,7 +50,7 @@ def write_curves(log: Sequence[Mapping[str, Any]], steps_per_batch: int, path: P
             continue
         line = {name: entry[key] for name, key in _CURVES.items() if key in entry}
         line |= {f"reward_{name.removeprefix(PART)}": entry[name] for name in entry if name.startswith(PART)}
-        line[UNPARSED] = entry[UNPARSED]
+        line |= {name: entry[name] for name in (UNPARSED, TRUNCATED_THOUGHT) if name in entry}
         lines.append({"step": entry["step"] // steps_per_batch, **line})
     partial = path.with_suffix(".partial")
     partial.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines), encoding="utf-8")

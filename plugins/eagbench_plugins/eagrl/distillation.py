@@ -56,7 +56,8 @@ def select(found: Sequence[Mapping[str, Any]], label: Mapping[str, int], rules: 
         for trajectory in line["trajectories"]:
             good = bound is None or trajectory["reward"]["total"] >= bound
             if trajectory["probability"] is not None and good and len(texts) < rules.top_k:
-                texts.setdefault(trajectory["text"], trajectory["probability"])
+                # A policy that thinks learns the thought as well: without it, the answer would stand in its place.
+                texts.setdefault(trajectory.get("thought", "") + trajectory["text"], trajectory["probability"])
         chosen += [SelectedTrajectory(case_id, label[case_id], text, p) for text, p in texts.items()]
     return balanced(chosen) if rules.balance else chosen
 

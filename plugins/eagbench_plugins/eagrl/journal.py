@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from eagbench.api import FloatArray, Generation, LanguageModel, Sampling, SearchTask
+from eagbench.api import FloatArray, Generation, LanguageModel, Sampling, SearchTask, Thought
 
 
 class JournaledModel:
@@ -52,9 +52,9 @@ class JournaledModel:
         question = ["generate", dataclasses.asdict(sampling), seed]
 
         def ask() -> list[Any]:
-            return [[text.text, text.tokens] for text in self._model.generate(prompts, sampling, seed, written)]
+            return [_noted(text) for text in self._model.generate(prompts, sampling, seed, written)]
 
-        return [Generation(text, tokens) for text, tokens in self._answers(prompts, begun, question, ask)]
+        return [_generation(*noted) for noted in self._answers(prompts, begun, question, ask)]
 
     def continuation_probabilities(
         self, prompts: Sequence[str], written: Sequence[str], candidates: Sequence[str]
@@ -129,6 +129,15 @@ class _CaseJournal:
 def journal_path(folder: Path, case_id: str) -> Path:
     """Return the path of a case's journal, named by a hash because case ids may contain any character."""
     return folder / f"{hashlib.sha256(case_id.encode()).hexdigest()[:32]}.jsonl"
+
+
+def _noted(text: Generation) -> list[Any]:
+    thought = [] if text.thought is None else [text.thought.text, text.thought.closed]
+    return [text.text, text.tokens, *thought]
+
+
+def _generation(text: str, tokens: int, *thought: Any) -> Generation:
+    return Generation(text, tokens, Thought(*thought) if thought else None)
 
 
 def _key(value: Any) -> str:

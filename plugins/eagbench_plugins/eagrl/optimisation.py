@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from eagbench.api import (
     Case,
     FeatureVocabulary,
+    Generation,
     IntArray,
     Reward,
     Span,
@@ -130,11 +131,11 @@ class JudgedCase:
     style: Style
     vocabulary: FeatureVocabulary
 
-    def read(self, text: str, tokens: int) -> Trajectory:
+    def read(self, written: Generation) -> Trajectory:
         """Read the trajectory up to the end of its answer, as in prediction."""
-        end = text.find(self.style.answer_close)
-        written = text if end < 0 else text[: end + len(self.style.answer_close)]
-        return read_answer(self.style, self.case, written, tokens, self.vocabulary)
+        end = written.text.find(self.style.answer_close)
+        text = written.text if end < 0 else written.text[: end + len(self.style.answer_close)]
+        return read_answer(self.style, self.case, text, written.tokens, self.vocabulary, written.thought)
 
     def judge(self, trajectory: Trajectory) -> Mapping[str, float]:
         """Compute the reward's parts."""

@@ -23,6 +23,7 @@ from eagbench.api import (
     RewardTraits,
     StageRun,
     Style,
+    TokenThoughts,
     Trajectory,
     attention_probe,
     measure_attention,
@@ -31,7 +32,7 @@ from eagbench.api import (
 )
 from eagbench_plugins.eagrl.adaptive_clipping import LOW_CLIP
 from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
-from eagbench_plugins.eagrl.curves import PART, UNPARSED, summarise_curves, write_curves
+from eagbench_plugins.eagrl.curves import PART, TRUNCATED_THOUGHT, UNPARSED, summarise_curves, write_curves
 from eagbench_plugins.eagrl.dynamic_sampling import DynamicSamplingTrainer, Row
 from eagbench_plugins.eagrl.feature_tokens import answer_token_mask, feature_token_mask
 from eagbench_plugins.eagrl.lora import peft_config
@@ -60,7 +61,7 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
     opened = open_trainable(run.inputs["policy"], "policy_optimisation")
     # Training changes the opened model in place, so the probe looks at the policy as it is at that moment.
     probe = attention_probe(opened) if traits_of(judged[0].reward, RewardTraits).needs_attention else None
-    tokenizer = opened.tokenizer
+    tokenizer, thoughts = opened.tokenizer, TokenThoughts.of(opened)
     rows = [{"prompt": _prompt(case.prompt, tokenizer), "position": i} for i, case in enumerate(judged)]
     # The trainer seeds torch for the whole process; TRL 1.16 asks transformers 5 by a name that it calls outdated.
     with torch.random.fork_rng(), warnings.catch_warnings():
@@ -68,14 +69,14 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
         trainer = DynamicSamplingTrainer(
             model=weights_to_train(opened, params.lora),
             args=_config(params, run, on_cpu=torch.device(opened.model.device).type == "cpu"),
-            reward_funcs=_reward_function(judged, tokenizer, probe),
+            reward_funcs=_reward_function(judged, thoughts, probe),
             train_dataset=Dataset.from_list([rows[i] for i in order.ravel().tolist()]),
             processing_class=tokenizer,
             peft_config=peft_config(params.lora),
             callbacks=[StepProgress(run, "optimise"), _Curves(run, params)],
-            feature_tokens=lambda tokens: feature_token_mask(tokenizer, tokens, judged[0].style),
+            feature_tokens=lambda tokens: feature_token_mask(tokenizer, tokens, judged[0].style, thoughts),
             adaptive=params.adaptive_clipping,
-            token_weights=_token_weights(tokenizer, judged[0].style, params.answer_weight),
+            token_weights=_token_weights(tokenizer, judged[0].style, params.answer_weight, thoughts),
             resample_rounds=params.resample_rounds,
             reserve=_reserve(judged, rows, run.seed),
         )
@@ -147,15 +148,17 @@ def _reserve(
     return of_batch
 
 
-def _token_weights(tokenizer: Any, style: Style, answer: float) -> Callable[[Sequence[int]], list[float]] | None:
+def _token_weights(
+    tokenizer: Any, style: Style, answer: float, thoughts: TokenThoughts
+) -> Callable[[Sequence[int]], list[float]] | None:
     """Build the function that weights the tokens of a completion; None if all weights are equal."""
     if answer == 1:
         return None
-    return lambda tokens: [answer if at else 1.0 for at in answer_token_mask(tokenizer, tokens, style)]
+    return lambda tokens: [answer if at else 1.0 for at in answer_token_mask(tokenizer, tokens, style, thoughts)]
 
 
 def _reward_function(
-    judged: Sequence[JudgedCase], tokenizer: Any, probe: AttentionProbe | None = None
+    judged: Sequence[JudgedCase], thoughts: TokenThoughts, probe: AttentionProbe | None = None
 ) -> Callable[..., list[float]]:
     """Build the reward function that TRL calls; it also logs the reward's parts and the rate of unparsed answers.
 
@@ -170,15 +173,17 @@ def _reward_function(
     ) -> list[float]:
         trajectories = []
         for tokens, i in zip(completion_ids, position, strict=True):
-            text = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-            trajectories.append(judged[i].read(text, len(tokens)))
+            trajectories.append(judged[i].read(thoughts.split(tokens)))
         if probe is not None:
             trajectories = _with_attention(trajectories, [judged[i] for i in position], probe)
+        any_thinks = any(trajectory.thought or trajectory.truncated_thought for trajectory in trajectories)
         totals = []
         for trajectory, i in zip(trajectories, position, strict=True):
             parts = judged[i].judge(trajectory)
             totals.append(parts["total"])
             log_metric(UNPARSED, float(trajectory.probability is None))
+            if any_thinks:
+                log_metric(TRUNCATED_THOUGHT, float(trajectory.truncated_thought))
             for name in parts.keys() - {"total"}:
                 log_metric(PART + name, parts[name])
         return totals
@@ -196,6 +201,7 @@ def _with_attention(
         [case.feature_spans for case in judged],
         [trajectory.text for trajectory in trajectories],
         judged[0].style,
+        [trajectory.thought for trajectory in trajectories],
     )
     return [replace(trajectory, attention=found) for trajectory, found in zip(trajectories, measured, strict=True)]
 

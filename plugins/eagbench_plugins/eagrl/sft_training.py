@@ -17,7 +17,7 @@ import torch
 from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 
-from eagbench.api import StageRun, Style, TrainableLanguageModel, quiet_transformers
+from eagbench.api import StageRun, Style, TokenThoughts, TrainableLanguageModel, quiet_transformers
 from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.lora import peft_config
@@ -105,12 +105,14 @@ def encode(example: Example, model: TrainableLanguageModel, style: Style, answer
     """Compute tokens, labels and weights of one example.
 
     Prompt and completion are tokenised separately, as in generation, and the end token is appended. A token that
-    overlaps the probability between the answer's tags has weight `answer_weight`.
+    overlaps the probability between the answer's tags has weight `answer_weight`. A thought that the chat template
+    opens is closed before a completion without one.
     """
     tokenizer = model.tokenizer
+    written = TokenThoughts.of(model).begins.closed(example.completion)
     prompt = tokenizer(model.as_input(example.prompt), add_special_tokens=not tokenizer.chat_template)["input_ids"]
-    encoded = tokenizer(example.completion, add_special_tokens=False, return_offsets_mapping=True)
-    start, end = _answer_span(example.completion, style)
+    encoded = tokenizer(written, add_special_tokens=False, return_offsets_mapping=True)
+    start, end = _answer_span(written, style)
     weights = [answer_weight if a < end and b > start else 1.0 for a, b in encoded["offset_mapping"]]
     completion = encoded["input_ids"] + [tokenizer.eos_token_id]
     return {

@@ -27,6 +27,7 @@ from eagbench.api import (
     SearchResult,
     SearchTask,
     StageRun,
+    Thought,
     Trajectory,
     attention_probe,
     create_component,
@@ -57,12 +58,12 @@ def search_trajectories(run: StageRun) -> None:
     tasks = _tasks(train, record_text, reward, run)
     probe = attention_probe(model) if traits_of(reward, RewardTraits).needs_attention else None
 
-    def read(case: Case, text: str, tokens: int) -> Trajectory:
-        trajectory = read_answer(style, case, text, tokens, vocabulary)
+    def read(case: Case, text: str, tokens: int, thought: Thought | None = None) -> Trajectory:
+        trajectory = read_answer(style, case, text, tokens, vocabulary, thought)
         if probe is None or trajectory.probability is None:
             return trajectory
         prompt, spans = prompt_with_spans(style, case, train.cases, record_text)
-        (attention,) = measure_attention(probe, [prompt], [spans], [text], style)
+        (attention,) = measure_attention(probe, [prompt], [spans], [trajectory.text], style, [trajectory.thought])
         return dataclasses.replace(trajectory, attention=attention)
 
     starts = range(0, len(tasks), run.params["batch_cases"])
@@ -76,6 +77,9 @@ def search_trajectories(run: StageRun) -> None:
             _write_lines(done, [_line(result) for result in results])
         lines += _read_lines(done)
     run.add_cost("generated_tokens", sum(line["generated_tokens"] for line in lines))
+    truncated = sum(t.get("truncated_thought", False) for line in lines for t in line["trajectories"])
+    if truncated:
+        run.add_cost("truncated_thought", truncated)
     trees = [{"case_id": line["case_id"], "tree": tree} for line in lines if (tree := line.pop("tree")) is not None]
     _write_lines(run.out / "trajectories.jsonl", lines)
     _write_lines(run.out / "trees.jsonl", trees)
@@ -127,7 +131,7 @@ def _line(result: SearchResult) -> dict[str, Any]:
         "case_id": result.case_id,
         "generated_tokens": result.generated_tokens,
         "trajectories": [
-            {**dataclasses.asdict(trajectory), "reward": dict(reward)}
+            {**trajectory.as_json(), "reward": dict(reward)}
             for trajectory, reward in zip(result.trajectories, result.rewards, strict=True)
         ],
         "tree": result.tree,

@@ -12,13 +12,23 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from eagbench.api import Generation, Sampling, UserError, response_cache
+from eagbench.api import (
+    FROM_SERVER,
+    NO_THOUGHT,
+    TEMPLATE_OPENS,
+    Generation,
+    Sampling,
+    Thought,
+    ThoughtFormat,
+    UserError,
+    response_cache,
+)
 from eagbench_plugins.policies.openai_params import OpenAIParams
 from eagbench_plugins.policies.openai_server import CalledOffError, Server
 
@@ -52,6 +62,7 @@ class OpenAIModel:
     def __init__(self, server: Server, params: OpenAIParams) -> None:
         self._server, self._params = server, params
         self._cache = response_cache()
+        self._thinks = params.thought == "opened"
 
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
@@ -65,24 +76,23 @@ class OpenAIModel:
         begun = [""] * len(prompts) if written is None else written
         occurred: Counter[tuple[str, str]] = Counter()
         questions = []
+        formats = [self._format_after(text) for text in begun]
         for prompt, text in zip(prompts, begun, strict=True):
             body: dict[str, Any] = {
                 "max_tokens": sampling.max_new_tokens,
                 "temperature": sampling.temperature,
                 "top_p": sampling.top_p,
             }
-            if self._params.stop_strings == "sent" and sampling.stop:
-                body["stop"] = list(sampling.stop)
             draw = None
             if sampling.temperature > 0:
                 draw = seed, occurred[prompt, text]
                 occurred[prompt, text] += 1
                 body["seed"] = _seed(draw, prompt + text)
             questions.append(self._question(prompt, text, body, draw))
-        answers = self._ask(questions)
+        questions, answers = self._ask_with_stop(questions, sampling.stop, formats)
         if sampling.temperature > 0:
             self._check_sampled(list(zip(prompts, begun, strict=True)), questions, answers)
-        return [Generation(_cut(answer, sampling.stop), answer.usage.completion_tokens) for answer in answers]
+        return _generations(answers, formats, sampling.stop)
 
     def continuation_probabilities(
         self, prompts: Sequence[str], written: Sequence[str], candidates: Sequence[str]
@@ -100,6 +110,8 @@ class OpenAIModel:
         """
         if not self._params.logprobs:
             raise self._cannot("weigh levels by their probability (answer: expectation) without `logprobs`")
+        for text in written:
+            self._check_begun(text)
         rows = [_Weighing(candidates) for _ in prompts]
         while True:
             # The shortest beginnings first: all that leads to one is known when it is asked about.
@@ -120,6 +132,41 @@ class OpenAIModel:
                 f"weigh levels: for {unseen} of {len(rows)} answers none is among its {self._params.logprobs} likeliest"
             )
         return np.asarray(weights / totals)
+
+    def _ask_with_stop(
+        self, questions: list[Question], stop: Sequence[str], formats: Sequence[ThoughtFormat]
+    ) -> tuple[list[Question], list[_Answer]]:
+        """Send the stop strings with the questions, unless the model thinks: they would end a thought at a draft.
+
+        Whether it thinks shows in the answer to the first question, asked without them, and in every other answer.
+        """
+        if self._params.stop_strings == "sent" and stop and questions and not self._thinks:
+            if self._params.thought == "read":
+                self._thinks = _shows_thought(self._ask(questions[:1]), formats[:1])
+            if not self._thinks:
+                stopping = [replace(q, body={**q.body, "stop": list(stop)}) for q in questions]
+                answers = self._ask(stopping)
+                self._thinks = self._params.thought == "read" and _shows_thought(answers, formats)
+                if not self._thinks:
+                    return stopping, answers
+        return questions, self._ask(questions)
+
+    def _check_begun(self, written: str) -> None:
+        """Refuse to continue an answer that follows a thought where the server's template may drop or move it."""
+        if self._params.endpoint == "chat" and self._format_after("").split(written)[0] is not None:
+            raise self._cannot(
+                "weigh levels by their probability (answer: expectation) after the model's thought on the endpoint"
+                " `chat`, where its template decides what becomes of a thought"
+            )
+
+    def _format_after(self, written: str) -> ThoughtFormat:
+        """Return how a text goes on after a begun one, given what the benchmark says of the model's thought."""
+        if self._params.thought == "none":
+            return NO_THOUGHT
+        # On `chat` a begun answer is the server's own message: its template opens nothing before that.
+        opened = self._params.thought == "opened" and not (written and self._params.endpoint == "chat")
+        begins = TEMPLATE_OPENS if opened else FROM_SERVER
+        return begins.after(written) if written else begins
 
     def _next_token(self, prompt: str, written: str) -> Question:
         count = self._params.logprobs
@@ -207,22 +254,28 @@ class OpenAIModel:
             ) from None
         choice = response.choices[0]
         if isinstance(choice, _TextChoice):
-            text = choice.text
+            text, thought = choice.text, None
         else:
-            text, reasoning = choice.message.content or "", choice.message.reasoning_content or choice.message.reasoning
-            if reasoning:
-                text = f"<think>{reasoning}</think>{text}" if text else f"<think>{reasoning}"
+            text = choice.message.content or ""
+            thought = choice.message.reasoning_content or choice.message.reasoning
         stop = choice.stop_reason if isinstance(choice.stop_reason, str) else None
         likeliest = None if choice.logprobs is None else choice.logprobs.first()
-        return _Answer(text=text, usage=response.usage, stop=stop, likeliest=likeliest)
+        return _Answer(
+            text=text,
+            thought=thought or None,
+            usage=response.usage,
+            stop=stop,
+            cut_off=choice.finish_reason == "length",
+            likeliest=likeliest,
+        )
 
     def _check_sampled(
         self, asked: Sequence[tuple[str, str]], questions: Sequence[Question], answers: Sequence[_Answer]
     ) -> None:
         """Refuse a server that ignores the temperature: the mean of n equal texts would pass for a mean of samples."""
-        texts: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        texts: defaultdict[tuple[str, str], list[tuple[str | None, str]]] = defaultdict(list)
         for key, answer in zip(asked, answers, strict=True):
-            texts[key].append(answer.text)
+            texts[key].append((answer.thought, answer.text))
         repeated = [group for group in texts.values() if len(group) > 1]
         if len(repeated) < _ENOUGH_PROMPTS or any(len(set(group)) > 1 for group in repeated):
             return
@@ -309,6 +362,7 @@ class _Logprobs(BaseModel):
 
 
 class _Choice(BaseModel):
+    finish_reason: str | None = None
     stop_reason: str | int | None = None
     logprobs: _Logprobs | None = None
 
@@ -330,25 +384,52 @@ class _Answer(BaseModel):
     """The part of a response that is kept.
 
     Attributes:
-        text: What the model wrote; reasoning that the server returned separately is put back at the beginning.
+        text: What the model wrote.
+        thought: Reasoning that the server returned in a field of its own; None if there is none.
         usage: Tokens.
         stop: The stop string that ended it, if the server reports it and leaves it out of the text.
+        cut_off: Whether it reached the maximum number of tokens.
         likeliest: The likeliest first tokens with their log-probabilities, None if the server gives none.
     """
 
     text: str
+    thought: str | None = None
     usage: _Usage
     stop: str | None = None
+    cut_off: bool = False
     likeliest: list[tuple[str, float]] | None = None
 
 
-def _cut(answer: _Answer, stop: Sequence[str]) -> str:
+def _generations(answers: Sequence[_Answer], formats: Sequence[ThoughtFormat], stop: Sequence[str]) -> list[Generation]:
+    """Tell thoughts and texts apart, and cut the texts after their stop strings."""
+    found = [_thought_and_text(answer, begins) for answer, begins in zip(answers, formats, strict=True)]
+    # Where the template opens the thought, one that was cut off before its closing tag shows no tag at all.
+    bare = any(begins.shows_template(thought) for (thought, _), begins in zip(found, formats, strict=True))
+    generations = []
+    for answer, begins, (thought, text) in zip(answers, formats, found, strict=True):
+        if thought is None and bare and answer.cut_off and not begins.template_known:
+            thought, text = Thought(text, closed=False), ""
+        generations.append(Generation(_cut(text, answer.stop, stop), answer.usage.completion_tokens, thought))
+    return generations
+
+
+def _thought_and_text(answer: _Answer, begins: ThoughtFormat) -> tuple[Thought | None, str]:
+    if answer.thought is not None:
+        return Thought(answer.thought, closed=bool(answer.text.strip())), answer.text
+    return begins.split(answer.text)
+
+
+def _shows_thought(answers: Sequence[_Answer], formats: Sequence[ThoughtFormat]) -> bool:
+    pairs = zip(answers, formats, strict=True)
+    return any(_thought_and_text(answer, begins)[0] is not None for answer, begins in pairs)
+
+
+def _cut(text: str, stopped_by: str | None, stop: Sequence[str]) -> str:
     """Cut the text after the first stop string."""
-    text = answer.text
     ends = [text.find(string) + len(string) for string in stop if string in text]
     if ends:
         return text[: min(ends)]
-    return text + answer.stop if answer.stop is not None and answer.stop in stop else text
+    return text + stopped_by if stopped_by is not None and stopped_by in stop else text
 
 
 def _seed(draw: tuple[int, int], prompt: str) -> int:

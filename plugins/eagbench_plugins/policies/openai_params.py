@@ -24,7 +24,12 @@ class OpenAIParams(StrictParams):
         stop_strings: `cut_here`: the server writes the text to its end, and eagbench cuts off what follows a stop
             string. `sent`: the server stops, which saves tokens. Use it with a server that leaves the stop string in
             the text (transformers serve) or reports which one it met (vLLM). With any other server, answers look
-            unclosed.
+            unclosed. None is sent to a model that thinks, because it would end a thought at a draft; whether it thinks
+            is found out by one question without, unless `thought` says it.
+        thought: How the model's thought is told from its answer. `read`: by what comes back, which is a field of the
+            server (`reasoning_content`, `reasoning`), a text that begins with an opening tag, or one with a closing tag
+            alone. `opened`: the model's chat template opens a thought, so that each text begins inside it, and one
+            without a closing tag is no answer. `none`: the model does not think, whatever tags it mentions.
         logprobs: How many of the likeliest next tokens to request; 0 for a server that gives none. The answer mode
             `expectation` needs them.
         concurrency: Simultaneous requests per process.
@@ -40,6 +45,7 @@ class OpenAIParams(StrictParams):
     endpoint: Literal["chat", "completions"] = "chat"
     continuation: Literal["none", "continue_final_message"] = "none"
     stop_strings: Literal["cut_here", "sent"] = "cut_here"
+    thought: Literal["read", "opened", "none"] = "read"
     logprobs: int = Field(default=0, ge=0, le=100)
     concurrency: int = Field(default=4, ge=1, le=256)
     timeout_s: float = Field(default=600, gt=0)

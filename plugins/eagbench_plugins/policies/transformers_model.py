@@ -12,13 +12,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from eagbench.api import Generation, Sampling, UserError, quiet_transformers
+from eagbench.api import Generation, Sampling, TokenThoughts, UserError, quiet_transformers
 
 # Once this share of a batch has finished, the rest goes on without it.
 _COMPACT_BELOW = 0.5
@@ -42,6 +43,11 @@ class TransformersModel:
             ends = tokenizer.eos_token_id
         self._ends = frozenset([ends] if isinstance(ends, int) else ends or ())
         self._pad = next(t for t in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if t is not None)
+
+    @cached_property
+    def thoughts(self) -> TokenThoughts:
+        """How the model's thought is told apart, as its chat template and its tokens have it."""
+        return TokenThoughts.of(self)
 
     @classmethod
     def load(
@@ -80,15 +86,16 @@ class TransformersModel:
         """Generate one text per prompt, batched by length. Equal prompts, beginnings and seed give equal texts."""
         begun = [""] * len(prompts) if written is None else written
         ids = self._encode([self.as_input(prompt) + text for prompt, text in zip(prompts, begun, strict=True)])
+        thoughts = [self.thoughts.after(text) for text in begun]
         streams = _streams([prompt + text for prompt, text in zip(prompts, begun, strict=True)], seed)
         results: list[Generation | None] = [None] * len(prompts)
         for rows in self._batches(ids, self.batch_size):
             draws = None
             if sampling.temperature > 0:
                 draws = np.stack([streams[i].random(sampling.max_new_tokens) for i in rows])  # (B, steps)
-            batch = self._write([ids[i] for i in rows], sampling, draws)
+            batch = self._write([ids[i] for i in rows], sampling, draws, [thoughts[i] for i in rows])
             for i, tokens in zip(rows, batch, strict=True):
-                results[i] = self._generation(tokens, sampling.stop)
+                results[i] = self._generation(tokens, sampling.stop, thoughts[i])
         return [result for result in results if result is not None]
 
     def continuation_probabilities(
@@ -102,6 +109,8 @@ class TransformersModel:
         Returns:
             Shape (len(prompts), len(candidates)), rows summing to 1.
         """
+        for text in written:
+            self.thoughts.begins.after(text)  # refuses what would stand in the thought that the template opens
         texts = [self.as_input(prompt) + text for prompt, text in zip(prompts, written, strict=True)]
         ids = self._encode(texts)
         tokens = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in candidates]
@@ -239,7 +248,11 @@ class TransformersModel:
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _write(
-        self, ids: Sequence[Sequence[int]], sampling: Sampling, draws: np.ndarray[Any, Any] | None
+        self,
+        ids: Sequence[Sequence[int]],
+        sampling: Sampling,
+        draws: np.ndarray[Any, Any] | None,
+        thoughts: Sequence[TokenThoughts],
     ) -> list[list[int]]:
         """Generate the tokens after each prompt, the end token included."""
         written: list[list[int]] = [[] for _ in ids]
@@ -252,7 +265,7 @@ class TransformersModel:
             for i, token in zip(rows, chosen.tolist(), strict=True):
                 if not done[i]:
                     written[i].append(token)
-                    done[i] = token in self._ends or self._stopped(written[i], sampling.stop)
+                    done[i] = token in self._ends or self._stopped(written[i], sampling.stop, thoughts[i])
             alive = [position for position, i in enumerate(rows) if not done[i]]
             if not alive or step + 1 == sampling.max_new_tokens:
                 break
@@ -300,18 +313,18 @@ class TransformersModel:
         result: np.ndarray[Any, Any] = scores.double().cpu().numpy()
         return result
 
-    def _stopped(self, tokens: Sequence[int], stop: Sequence[str]) -> bool:
+    def _stopped(self, tokens: Sequence[int], stop: Sequence[str], thoughts: TokenThoughts) -> bool:
         if not stop:
             return False
         # A stop string of n characters lies within the last n tokens, and one more for a token cut at the front.
         tail = self.tokenizer.decode(tokens[-(max(map(len, stop)) + 1) :], skip_special_tokens=True)
-        return any(text in tail for text in stop)
+        # What is drafted in a thought stops nothing.
+        return any(text in tail for text in stop) and any(text in thoughts.split(tokens).text for text in stop)
 
-    def _generation(self, tokens: Sequence[int], stop: Sequence[str]) -> Generation:
-        kept = tokens[:-1] if tokens and tokens[-1] in self._ends else tokens
-        text = self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        ends = [text.find(string) + len(string) for string in stop if string in text]
-        return Generation(text[: min(ends)] if ends else text, len(tokens))
+    def _generation(self, tokens: Sequence[int], stop: Sequence[str], thoughts: TokenThoughts) -> Generation:
+        found = thoughts.split(tokens[:-1] if tokens and tokens[-1] in self._ends else tokens)
+        ends = [found.text.find(string) + len(string) for string in stop if string in found.text]
+        return Generation(found.text[: min(ends)] if ends else found.text, len(tokens), found.thought)
 
 
 def _offset(prompt: str, text: str) -> int:

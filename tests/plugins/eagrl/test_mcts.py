@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eagbench.api import STYLES, Feature, FeatureVocabulary, Trajectory, read_answer
+from eagbench.api import STYLES, Feature, FeatureVocabulary, Thought, Trajectory, read_answer
 from eagbench_plugins.eagrl.journal import JournaledModel
 from eagbench_plugins.eagrl.searches.best_of_n import BestOfN
 from eagbench_plugins.eagrl.searches.guidance import mentioned_features, overlap_with_expert
@@ -26,8 +26,8 @@ VOCABULARY = FeatureVocabulary(Feature(name, name, "1", (0, 9)) for name in NAME
 SALIENCE = {"alpha": 0.7, "beta": 0.2, "gamma": 0.1}
 
 
-def read(case, text: str, tokens: int) -> Trajectory:
-    return read_answer(STYLE, case, text, tokens, VOCABULARY)
+def read(case, text: str, tokens: int, thought: Thought | None = None) -> Trajectory:
+    return read_answer(STYLE, case, text, tokens, VOCABULARY, thought)
 
 
 def reasoning(text: str, draw: float) -> str:

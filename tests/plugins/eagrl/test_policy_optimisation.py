@@ -11,7 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from eagbench.api import STYLES, FeatureVocabulary, RecordText, UserError, open_policy, prompt_with_spans
+from eagbench.api import STYLES, FeatureVocabulary, Generation, RecordText, UserError, open_policy, prompt_with_spans
 from eagbench_plugins.eagrl import policy_optimisation, policy_optimisation_training, trained_policy
 from eagbench_plugins.eagrl.adaptive_clipping import AdaptiveClippingTrainer
 from eagbench_plugins.eagrl.optimisation import JudgedCase, Optimisation
@@ -120,10 +120,10 @@ def test_an_answer_is_judged_up_to_its_end(prepared: Prepared) -> None:
     vocabulary = FeatureVocabulary(train.cases.features)
     judged = JudgedCase(train.cases[0], 1, "", {}, None, BrierReward(BrierReward.Params()), STYLE, vocabulary)
     answer = "<Important Features> lactate<Final answer>0.70</Final answer>"
-    trajectory = judged.read(answer + " and <Final answer>0.10</Final answer>", 12)
+    trajectory = judged.read(Generation(answer + " and <Final answer>0.10</Final answer>", 12))
     assert (trajectory.text, trajectory.probability, trajectory.generated_tokens) == (answer, 0.7, 12)
     assert judged.judge(trajectory)["total"] == pytest.approx(1 - 0.3**2)
-    assert judged.judge(judged.read("<Final answer>0.70", 5))["total"] == -1.0
+    assert judged.judge(judged.read(Generation("<Final answer>0.70", 5)))["total"] == -1.0
 
 
 # Training

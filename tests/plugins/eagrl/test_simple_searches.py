@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eagbench.api import STYLES, FeatureVocabulary, Trajectory, read_answer
+from eagbench.api import STYLES, FeatureVocabulary, Thought, Trajectory, read_answer
 from eagbench_plugins.eagrl.searches.best_of_n import BestOfN
 from eagbench_plugins.eagrl.searches.greedy import Greedy
 from tests.plugins.eagrl.scripted import ScriptedModel, make_task, probability_reward
@@ -15,8 +15,8 @@ STYLE = STYLES["question_decomposition"]
 VOCABULARY = FeatureVocabulary([])
 
 
-def read(case, text: str, tokens: int) -> Trajectory:
-    return read_answer(STYLE, case, text, tokens, VOCABULARY)
+def read(case, text: str, tokens: int, thought: Thought | None = None) -> Trajectory:
+    return read_answer(STYLE, case, text, tokens, VOCABULARY, thought)
 
 
 def answer(text: str, draw: float) -> str:

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from eagbench.api import ANSWER_LEVELS, STYLES, AnswerMode, ResponseCache, Sampling, UserError, answer_cases
+from eagbench.api import ANSWER_LEVELS, STYLES, AnswerMode, ResponseCache, Sampling, Thought, UserError, answer_cases
 from eagbench.config.loading import load_benchmark
 from eagbench.execution.store import Store
 from eagbench.planning.make_plan import make_plan
@@ -129,21 +129,22 @@ def test_a_text_ends_with_its_stop_string_and_only_one_that_was_written(serve, m
     server = serve(lambda request, _: Reply(text("", **choice)))
     model = opened(server.url, stop_strings=mode)
     assert model.generate(["p"], Sampling(9, stop=("</x>",)), 0)[0].text == expected
-    assert ("stop" in server.requests[0].body) == (mode == "sent")
+    assert ("stop" in server.requests[-1].body) == (mode == "sent")
 
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"content": "a", "reasoning_content": "r"}, "<think>r</think>a"),
-        ({"content": "a", "reasoning": "r"}, "<think>r</think>a"),
-        ({"content": None, "reasoning_content": "cut off"}, "<think>cut off"),
-        ({"content": None}, ""),
+        ({"content": "a", "reasoning_content": "r"}, ("a", Thought("r"))),
+        ({"content": "a", "reasoning": "r"}, ("a", Thought("r"))),
+        ({"content": None, "reasoning_content": "cut off"}, ("", Thought("cut off", closed=False))),
+        ({"content": None}, ("", None)),
     ],
 )
-def test_reasoning_that_a_server_sets_apart_belongs_to_the_text(serve, fields, expected) -> None:
+def test_reasoning_that_a_server_sets_apart_is_the_thought(serve, fields, expected) -> None:
     server = serve(lambda request, _: Reply(message(**fields)))
-    assert opened(server.url, endpoint="chat").generate(["p"], GREEDY, 0)[0].text == expected
+    [written] = opened(server.url, endpoint="chat").generate(["p"], GREEDY, 0)
+    assert (written.text, written.thought) == expected
 
 
 @pytest.mark.parametrize("body", [{"choices": [{"text": "x"}]}, {"choices": [], "usage": {}}, {"error": "no"}, [1]])

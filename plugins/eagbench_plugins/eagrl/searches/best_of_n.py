@@ -58,5 +58,5 @@ class BestOfN:
             texts = writer.write(requests, sampling, derived_seed(seed, round_number))
             for request, text in zip(requests, texts, strict=True):
                 if text is not None:
-                    found[request.task].append(read(tasks[request.task].case, text.text, text.tokens))
+                    found[request.task].append(read(tasks[request.task].case, text.text, text.tokens, text.thought))
         return [ranked_result(task, found[i], writer.spent[i]) for i, task in enumerate(tasks)]

@@ -32,6 +32,6 @@ class Greedy:
         texts = writer.write([Request(i, task.prompt) for i, task in enumerate(tasks)], sampling, seed)
         results = []
         for i, (task, text) in enumerate(zip(tasks, texts, strict=True)):
-            found = [] if text is None else [read(task.case, text.text, text.tokens)]
+            found = [] if text is None else [read(task.case, text.text, text.tokens, text.thought)]
             results.append(ranked_result(task, found, writer.spent[i]))
         return results

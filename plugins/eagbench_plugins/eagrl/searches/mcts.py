@@ -37,7 +37,16 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from eagbench.api import LanguageModel, Sampling, SearchResult, SearchTask, SearchTraits, StrictParams, Trajectory
+from eagbench.api import (
+    LanguageModel,
+    Sampling,
+    SearchResult,
+    SearchTask,
+    SearchTraits,
+    StrictParams,
+    Trajectory,
+    UserError,
+)
 from eagbench_plugins.eagrl.searches.budget import BudgetedWriter, Request, derived_seed
 from eagbench_plugins.eagrl.searches.guidance import overlap_with_expert
 from eagbench_plugins.eagrl.searches.results import Read, ranked_result
@@ -260,6 +269,12 @@ def _self_evaluate(
         Sampling(_SCORE_TOKENS),
         derived_seed(seed, "score"),
     )
+    if any(score is not None and score.thought is not None for score in scores):
+        raise UserError(
+            f"this policy thinks before it answers, and its judgement of a step has {_SCORE_TOKENS} tokens in all",
+            where="search, self_evaluation",
+            hint="leave out `self_evaluation`, or take a policy that does not think",
+        )
     for (case, child), r0, score in zip(affordable, useful, scores, strict=True):
         number = None if score is None else _SCORE.match(score.text)
         r1 = int(number.group(1)) / 100 if number else 0.0

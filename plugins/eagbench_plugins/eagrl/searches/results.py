@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from eagbench.api import Case, SearchResult, SearchTask, Trajectory
+from eagbench.api import Case, SearchResult, SearchTask, Thought, Trajectory
 
-Read = Callable[[Case, str, int], Trajectory]
+
+class Read(Protocol):
+    """The style's strict reader, as a search is given it."""
+
+    def __call__(self, case: Case, text: str, tokens: int, thought: Thought | None = None) -> Trajectory:
+        """Parse an answer."""
+        ...
 
 
 def ranked_result(
