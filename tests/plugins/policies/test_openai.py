@@ -18,7 +18,17 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from eagbench.api import ANSWER_LEVELS, STYLES, AnswerMode, ResponseCache, Sampling, Thought, UserError, answer_cases
+from eagbench.api import (
+    ANSWER_LEVELS,
+    STYLES,
+    AnswerMode,
+    ResponseCache,
+    Sampling,
+    Thought,
+    UserError,
+    answer_cases,
+    answer_prompts,
+)
 from eagbench.config.loading import load_benchmark
 from eagbench.execution.store import Store
 from eagbench.planning.make_plan import make_plan
@@ -28,12 +38,14 @@ from eagbench_plugins.datasets.physionet2012 import PhysioNet2012
 from eagbench_plugins.policies import openai_server
 from eagbench_plugins.policies.openai_compatible import OpenAIPolicy
 from eagbench_plugins.policies.tiny.policy import TinyPolicy
+from tests.builders import make_cases
 from tests.local_server import LocalServer, Reply, Request, message, text
 
 from .conftest import TINY
 
 KEY = "sk-a-made-up-key-8472"
 GREEDY = Sampling(50)
+CASES = make_cases(2, {"lactate": 1.0}, seed=0).cases
 
 
 @pytest.fixture
@@ -528,3 +540,118 @@ def _benchmark(folder: Path, root: Path, policy: dict[str, Any]) -> Path:
     }
     (folder / "b.yaml").write_text(yaml.safe_dump(tree))
     return folder / "b.yaml"
+
+
+# Models that think
+
+DRAFT, OPENING, CLOSING = "The format asks for {}, perhaps. No.", "<think>\n", "\n</think>\n\n"
+HARMONY = "<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"
+THOUGHTS = {
+    "field": lambda draft, answer: {"content": answer, "reasoning_content": draft},
+    "field that names the tag": lambda draft, answer: {"content": answer, "reasoning": f"{draft}</think>{draft}"},
+    "inline": lambda draft, answer: {"content": OPENING + draft + CLOSING + answer},
+    "headless": lambda draft, answer: {"content": draft + CLOSING + answer},
+    "harmony": lambda draft, answer: {"content": HARMONY[0] + draft + HARMONY[1] + answer},
+    "harmony without its tokens": lambda draft, answer: {"content": f"analysisWell. {draft}assistantfinal{answer}"},
+}
+
+
+def answered(model: Any, style: str, mode: str = "greedy") -> list[Any]:
+    answer = AnswerMode(mode=mode)
+    return answer_prompts(model, CASES, ["p"] * 2, STYLES[style], answer, seed=0, max_new_tokens=50)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("form", THOUGHTS)
+@pytest.mark.parametrize("mentioned", [False, True])
+def test_a_draft_in_the_thought_is_not_the_answer(serve, style: str, form: str, mentioned: bool) -> None:
+    tag, close = STYLES[style].answer_open, STYLES[style].answer_close
+    draft = DRAFT.format(tag if mentioned else f"{tag}0.90{close}")
+    body = message(**THOUGHTS[form](draft, f"{tag}0.20{close}"))
+    model = opened(serve(lambda request, _: Reply(body)).url, endpoint="chat")
+    for prediction in answered(model, style):
+        assert prediction.probability == 0.2
+        assert draft in prediction.trajectories[0].verbatim
+
+
+@pytest.mark.parametrize("form", [{"content": OPENING + DRAFT}, {"content": None, "reasoning": DRAFT}])
+def test_a_servers_thought_that_never_ends_is_unparsed_and_counted(serve, form) -> None:
+    form = {name: value and value.format("<answer>0.90</answer>") for name, value in form.items()}
+    model = opened(serve(lambda request, _: Reply(message(**form))).url, endpoint="chat")
+    [found, _] = [prediction.trajectories[0] for prediction in answered(model, "vanilla")]
+    assert (found.probability, found.truncated_thought) == (None, True)
+
+
+def test_a_thought_that_the_template_opens_may_show_no_tag_when_it_is_cut_off(serve) -> None:
+    draft = DRAFT.format("<answer>0.90</answer>")
+
+    def reply(request: Request, _: int) -> Reply:
+        if request.body["prompt"] == "long":
+            return Reply(text(draft, finish_reason="length"))
+        if request.body["prompt"] == "answer":
+            return Reply(text("<answer>0.30</answer>", finish_reason="stop"))
+        return Reply(text(f"{draft}{CLOSING}<answer>0.20</answer>", finish_reason="stop"))
+
+    server = serve(reply)
+    sampling = Sampling(50, stop=("</answer>",))
+    found = opened(server.url).generate(["short", "long", "answer"], sampling, 0)
+    assert [generation.text.strip() for generation in found] == ["<answer>0.20</answer>", "", "<answer>0.30</answer>"]
+    assert found[1].thought == Thought(draft, closed=False)
+    # Alone, only the declaration tells that it is a thought.
+    assert opened(server.url, thought="opened").generate(["long"], sampling, 0)[0].text == ""
+    assert opened(server.url).generate(["long"], sampling, 0)[0].text.endswith("</answer>")
+
+
+@pytest.mark.parametrize("form", ["field", "inline", "headless"])
+def test_no_stop_string_is_sent_to_a_model_that_thinks(serve, form: str) -> None:
+    draft = DRAFT.format("<answer>0.90</answer>")
+
+    def reply(request: Request, _: int) -> Reply:
+        if "stop" in request.body:
+            return Reply(message(content=draft[: draft.index("</answer>") + 9]))
+        return Reply(message(**THOUGHTS[form](draft, "<answer>0.20</answer> and more")))
+
+    server = serve(reply)
+    model = opened(server.url, endpoint="chat", stop_strings="sent")
+    found = model.generate(["p", "q", "r"], Sampling(50, stop=("</answer>",)), 0)
+    assert [generation.text.strip() for generation in found] == ["<answer>0.20</answer>"] * 3
+    assert not any("stop" in request.body for request in server.requests)
+    assert len(server.requests) == 3  # the question that finds out is one of them
+    opened(server.url, endpoint="chat", stop_strings="sent", thought="none").generate(
+        ["s"], Sampling(9, stop=("x",)), 0
+    )
+    assert server.requests[-1].body["stop"] == ["x"]
+
+
+def test_a_thought_that_shows_later_ends_the_sending_of_stop_strings(serve) -> None:
+    def reply(request: Request, _: int) -> Reply:
+        thinks = request.body["prompt"] != "easy"
+        return Reply(text(f"<think>{DRAFT}</think><answer>0.20</answer>" if thinks else "<answer>0.10</answer>"))
+
+    server = serve(reply)
+    found = opened(server.url, stop_strings="sent").generate(["easy", "hard"], Sampling(50, stop=("</answer>",)), 0)
+    assert [generation.text for generation in found] == ["<answer>0.10</answer>", "<answer>0.20</answer>"]
+    assert "stop" not in server.requests[-1].body
+
+
+def test_an_expectation_after_a_thought_needs_the_endpoint_completions(serve) -> None:
+    thought = f"<think>{DRAFT.format('<answer>0.90</answer>')}</think>"
+
+    def reply(request: Request, _: int) -> Reply:
+        if request.body["max_tokens"] > 1:
+            body = message if "messages" in request.body else lambda content: text(content)
+            return Reply(body(content=f"{thought}<answer>0.20</answer>"))
+        digit = {"": "0", "0": ".", "0.": "2", "0.2": "0"}[request.body["prompt"].partition(f"p{thought}<answer>")[2]]
+        return Reply(text(digit, logprobs={"top_logprobs": [{digit: 0.0}]}))
+
+    server = serve(reply)
+    assert [p.probability for p in answered(opened(server.url, logprobs=5), "vanilla", "expectation")] == [0.2, 0.2]
+    chat = opened(server.url, endpoint="chat", continuation="continue_final_message", logprobs=5)
+    with pytest.raises(UserError, match=r"after the model's thought on the endpoint `chat`"):
+        answered(chat, "vanilla", "expectation")
+
+
+def test_equal_answers_after_different_thoughts_are_samples(serve) -> None:
+    server = serve(lambda request, n: Reply(message(content="<answer>0.20</answer>", reasoning=f"thought {n}")))
+    prompts = [f"p{i}" for i in range(8) for _ in range(2)]
+    assert len(opened(server.url, endpoint="chat").generate(prompts, Sampling(9, temperature=1.0), 0)) == 16
