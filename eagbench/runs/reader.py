@@ -23,6 +23,7 @@ from eagbench.runs.predictions import has_predictions, predictions_path
 from eagbench.runs.schema import (
     COMPARISON_COLUMNS,
     COST_COLUMNS,
+    COUNTED_COLUMNS,
     DOMAIN_COLUMNS,
     DOMAINS,
     GAP_COLUMNS,
@@ -121,7 +122,7 @@ class RobustnessRow:
 
 @dataclass(frozen=True, slots=True)
 class CostRow:
-    """One stage's cost."""
+    """One stage's cost, and the texts that it could not read because the model's thought was not closed."""
 
     stage: str
     kind: str
@@ -130,6 +131,7 @@ class CostRow:
     peak_memory_mb: float
     generated_tokens: int
     status: str
+    truncated_thought: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +167,9 @@ class RunFolder:
         self.path = path
         self.manifest: Mapping[str, Any] = read_manifest(path)
         self.results = tuple(_row(ResultRow, record) for record in _records(path / "results.csv", RESULT_COLUMNS))
-        self.costs = tuple(_row(CostRow, record) for record in _records(path / "costs.csv", COST_COLUMNS))
+        counted = dict.fromkeys(COUNTED_COLUMNS, "")  # absent where nothing was counted
+        costs = _records(path / "costs.csv", COST_COLUMNS)
+        self.costs = tuple(_row(CostRow, {**counted, **record}) for record in costs)
 
     @cached_property
     def comparisons(self) -> tuple[ComparisonRow, ...]:

@@ -27,6 +27,7 @@ from eagbench.runs.schema import (
     ASKED_COLUMNS,
     COMPARISON_COLUMNS,
     COST_COLUMNS,
+    COUNTED_COLUMNS,
     DOMAIN_COLUMNS,
     DOMAINS,
     GAP_COLUMNS,
@@ -56,7 +57,9 @@ def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) 
     tables = run_tables(run)
     _write_references(references, run, folder)
     _write_tables(tables, folder, crossed=plan.transfer.is_crossed)
-    write_text(folder / "costs.csv", csv_text((*COST_COLUMNS, *ASKED_COLUMNS), _costs(plan, result)))
+    costs = _costs(plan, result)
+    counted = [name for name in COUNTED_COLUMNS if any(row[name] for row in costs)]
+    write_text(folder / "costs.csv", csv_text((*COST_COLUMNS, *ASKED_COLUMNS, *counted), costs))
     for method in run.methods:
         copy_trajectories(stored, method, folder)
     copy_subgroups(stored, folder)
@@ -144,7 +147,7 @@ def _costs(plan: Plan, result: RunResult) -> list[dict[str, Any]]:
                 "peak_memory_mb": round(float(facts["peak_memory_mb"]), 1) if facts else None,
                 "generated_tokens": int(facts.get("costs", {}).get("generated_tokens", 0)),
                 "status": outcome.status,
-                **{name: int(facts.get("costs", {}).get(name, 0)) for name in ASKED_COLUMNS},
+                **{name: int(facts.get("costs", {}).get(name, 0)) for name in (*ASKED_COLUMNS, *COUNTED_COLUMNS)},
             }
         )
     return rows

@@ -187,6 +187,14 @@ def unparsed(run: RunFolder, group: Group) -> Section | None:
             "calibration. The other two columns show how much hangs on that choice."
         )
     ]
+    truncated = sum(row.truncated_thought for row in run.costs if row.kind == "predict")
+    if truncated:
+        blocks.append(
+            Prose(
+                f"{wording.several(truncated, 'text')} ended inside the model's thought, before any answer: "
+                "the method's max_new_tokens is too low for this model."
+            )
+        )
     blocks.append(Prose("All answers on unchanged records could be read.") if clean is None else TableBlock(clean))
     if perturbed is not None:
         blocks.append(Folded("The same under perturbations", (TableBlock(perturbed),)))
