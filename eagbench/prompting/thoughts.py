@@ -17,11 +17,12 @@ from typing import Any, Protocol
 from eagbench.contracts.language_models import Generation, Thought
 from eagbench.errors import UserError
 
-# Opening and closing tags: Qwen3, DeepSeek-R1 and most others; Magistral; Seed-OSS.
+# What opens and closes a thought: Qwen3, DeepSeek-R1 and most others; Magistral; Seed-OSS; HuatuoGPT-o1.
 TAGS: tuple[tuple[str, str], ...] = (
     ("<think>", "</think>"),
     ("[THINK]", "[/THINK]"),
     ("<seed:think>", "</seed:think>"),
+    ("## Thinking", "## Final Response"),
 )
 _CHANNEL, _MESSAGE = "<|channel|>", "<|message|>"
 _BEGINS_CHANNEL = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>")

@@ -33,6 +33,7 @@ FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
         (PLAIN, f"\n <think>{DRAFT}</think>"),
         (PLAIN, f"[THINK]{DRAFT} </think>[/THINK]"),
         (PLAIN, f"<seed:think>{DRAFT}</seed:think>"),
+        (PLAIN, f"## Thinking\n\n{DRAFT}\n\n## Final Response"),
         (PLAIN, f"{ANALYSIS}{DRAFT}{FINAL}"),
         (PLAIN, f"{ANALYSIS}{DRAFT}<|end|><|start|>assistant<|channel|>commentary<|message|>Well.{FINAL}"),
         (PLAIN, f"{ANALYSIS}{DRAFT}<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import socket
 import subprocess
@@ -655,3 +656,18 @@ def test_equal_answers_after_different_thoughts_are_samples(serve) -> None:
     server = serve(lambda request, n: Reply(message(content="<answer>0.20</answer>", reasoning=f"thought {n}")))
     prompts = [f"p{i}" for i in range(8) for _ in range(2)]
     assert len(opened(server.url, endpoint="chat").generate(prompts, Sampling(9, temperature=1.0), 0)) == 16
+
+
+def test_a_run_counts_the_thoughts_that_never_ended(serve, cli, physionet_root: Path, tmp_path: Path) -> None:
+    body = message(content=OPENING + DRAFT.format("<answer>0.90</answer>"))
+    url = serve(lambda request, _: Reply(body)).url
+    benchmark = _benchmark(tmp_path, physionet_root, {"name": "openai", "model": "m", "base_url": url})
+    done = cli("run", benchmark, "--limit", "20", "--quiet", "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    with (tmp_path / "run" / "costs.csv").open() as stream:
+        counted = {row["kind"]: int(row["truncated_thought"]) for row in csv.DictReader(stream)}
+    kept = (tmp_path / "run" / "trajectories" / "prompt.jsonl").read_text().splitlines()
+    assert counted["predict"] == len(kept) > 0
+    assert counted["score"] == 0
+    assert f"{len(kept)} texts ended inside the model" in (tmp_path / "run" / "report.html").read_text()
+    assert '"thought": "<think>' in kept[0]
