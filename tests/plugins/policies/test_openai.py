@@ -662,7 +662,7 @@ def test_a_run_counts_the_thoughts_that_never_ended(serve, cli, physionet_root: 
     body = message(content=OPENING + DRAFT.format("<answer>0.90</answer>"))
     url = serve(lambda request, _: Reply(body)).url
     benchmark = _benchmark(tmp_path, physionet_root, {"name": "openai", "model": "m", "base_url": url})
-    done = cli("run", benchmark, "--limit", "20", "--quiet", "--out", tmp_path / "run")
+    done = cli("run", benchmark, "--quiet", "--out", tmp_path / "run")
     assert done.code == 0, done.err
     with (tmp_path / "run" / "costs.csv").open() as stream:
         counted = {row["kind"]: int(row["truncated_thought"]) for row in csv.DictReader(stream)}

@@ -97,7 +97,7 @@ class TwoSamples:
         written = [model.generate(prompts, sampling, seed), model.generate(prompts, sampling, seed + 1)]
         results = []
         for i, task in enumerate(tasks):
-            pair = [read(task.case, texts[i].text, texts[i].tokens) for texts in written]
+            pair = [read(task.case, texts[i].text, texts[i].tokens, texts[i].thought) for texts in written]
             judged = sorted(((task.reward(t), t) for t in pair), key=lambda item: -item[0]["total"])
             results.append(
                 SearchResult(
