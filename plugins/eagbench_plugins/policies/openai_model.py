@@ -18,19 +18,10 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from eagbench.api import (
-    FROM_SERVER,
-    NO_THOUGHT,
-    TEMPLATE_OPENS,
-    Generation,
-    Sampling,
-    Thought,
-    ThoughtFormat,
-    UserError,
-    response_cache,
-)
+from eagbench.api import Generation, Sampling, ThoughtFormat, UserError, response_cache
 from eagbench_plugins.policies.openai_params import OpenAIParams
 from eagbench_plugins.policies.openai_server import CalledOffError, Server
+from eagbench_plugins.policies.openai_thoughts import format_after, shows_thought, thoughts_and_texts
 
 # So many prompts with all their sampled texts alike: the server does not sample.
 _ENOUGH_PROMPTS = 8
@@ -76,7 +67,7 @@ class OpenAIModel:
         begun = [""] * len(prompts) if written is None else written
         occurred: Counter[tuple[str, str]] = Counter()
         questions = []
-        formats = [self._format_after(text) for text in begun]
+        formats = [format_after(self._params, text) for text in begun]
         for prompt, text in zip(prompts, begun, strict=True):
             body: dict[str, Any] = {
                 "max_tokens": sampling.max_new_tokens,
@@ -92,7 +83,10 @@ class OpenAIModel:
         questions, answers = self._ask_with_stop(questions, sampling.stop, formats)
         if sampling.temperature > 0:
             self._check_sampled(list(zip(prompts, begun, strict=True)), questions, answers)
-        return _generations(answers, formats, sampling.stop)
+        return [
+            Generation(_cut(text, answer.stop, sampling.stop), answer.usage.completion_tokens, thought)
+            for answer, (thought, text) in zip(answers, thoughts_and_texts(answers, formats), strict=True)
+        ]
 
     def continuation_probabilities(
         self, prompts: Sequence[str], written: Sequence[str], candidates: Sequence[str]
@@ -142,31 +136,22 @@ class OpenAIModel:
         """
         if self._params.stop_strings == "sent" and stop and questions and not self._thinks:
             if self._params.thought == "read":
-                self._thinks = _shows_thought(self._ask(questions[:1]), formats[:1])
+                self._thinks = shows_thought(self._ask(questions[:1]), formats[:1])
             if not self._thinks:
                 stopping = [replace(q, body={**q.body, "stop": list(stop)}) for q in questions]
                 answers = self._ask(stopping)
-                self._thinks = self._params.thought == "read" and _shows_thought(answers, formats)
+                self._thinks = self._params.thought == "read" and shows_thought(answers, formats)
                 if not self._thinks:
                     return stopping, answers
         return questions, self._ask(questions)
 
     def _check_begun(self, written: str) -> None:
         """Refuse to continue an answer that follows a thought where the server's template may drop or move it."""
-        if self._params.endpoint == "chat" and self._format_after("").split(written)[0] is not None:
+        if self._params.endpoint == "chat" and format_after(self._params, "").split(written)[0] is not None:
             raise self._cannot(
                 "weigh levels by their probability (answer: expectation) after the model's thought on the endpoint"
                 " `chat`, where its template decides what becomes of a thought"
             )
-
-    def _format_after(self, written: str) -> ThoughtFormat:
-        """Return how a text goes on after a begun one, given what the benchmark says of the model's thought."""
-        if self._params.thought == "none":
-            return NO_THOUGHT
-        # On `chat` a begun answer is the server's own message: its template opens nothing before that.
-        opened = self._params.thought == "opened" and not (written and self._params.endpoint == "chat")
-        begins = TEMPLATE_OPENS if opened else FROM_SERVER
-        return begins.after(written) if written else begins
 
     def _next_token(self, prompt: str, written: str) -> Question:
         count = self._params.logprobs
@@ -398,30 +383,6 @@ class _Answer(BaseModel):
     stop: str | None = None
     cut_off: bool = False
     likeliest: list[tuple[str, float]] | None = None
-
-
-def _generations(answers: Sequence[_Answer], formats: Sequence[ThoughtFormat], stop: Sequence[str]) -> list[Generation]:
-    """Tell thoughts and texts apart, and cut the texts after their stop strings."""
-    found = [_thought_and_text(answer, begins) for answer, begins in zip(answers, formats, strict=True)]
-    # Where the template opens the thought, one that was cut off before its closing tag shows no tag at all.
-    bare = any(begins.shows_template(thought) for (thought, _), begins in zip(found, formats, strict=True))
-    generations = []
-    for answer, begins, (thought, text) in zip(answers, formats, found, strict=True):
-        if thought is None and bare and answer.cut_off and not begins.template_known:
-            thought, text = Thought(text, closed=False), ""
-        generations.append(Generation(_cut(text, answer.stop, stop), answer.usage.completion_tokens, thought))
-    return generations
-
-
-def _thought_and_text(answer: _Answer, begins: ThoughtFormat) -> tuple[Thought | None, str]:
-    if answer.thought is not None:
-        return Thought(answer.thought, closed=bool(answer.text.strip())), answer.text
-    return begins.split(answer.text)
-
-
-def _shows_thought(answers: Sequence[_Answer], formats: Sequence[ThoughtFormat]) -> bool:
-    pairs = zip(answers, formats, strict=True)
-    return any(_thought_and_text(answer, begins)[0] is not None for answer, begins in pairs)
 
 
 def _cut(text: str, stopped_by: str | None, stop: Sequence[str]) -> str:
