@@ -152,9 +152,14 @@ PATIENT_ROW = {
     "unitstaytype": "admit",
     "unitvisitnumber": 1,
     "unitdischargeoffset": 9000,
+    "unitdischargestatus": "Alive",
+    "unitdischargelocation": "Floor",
     "hospitaldischargeoffset": 9900,
     "hospitaldischargestatus": "Alive",
+    "hospitaldischargelocation": "Home",
 }
+EXPIRED = {"unitdischargestatus": "Expired", "unitdischargelocation": "Death"}
+BLANK = {"hospitaldischargestatus": "", "hospitaldischargelocation": ""}
 LAB_ROW = {
     "patientunitstayid": 1,
     "labresultoffset": 60,
@@ -178,13 +183,14 @@ def write(root: Path, patients: list[dict[str, Any]], **tables: list[dict[str, A
 
 
 def test_which_stay_of_an_admission_is_a_case(tmp_path: Path) -> None:
+    dead = {"hospitaldischargestatus": "Expired"}
     patients: list[dict[str, Any]] = [
-        {"patientunitstayid": 1, "unitstaytype": "stepdown/other", "unitvisitnumber": 1},
-        {"patientunitstayid": 2, "unitvisitnumber": 2, "hospitaldischargestatus": "Expired"},
-        {"patientunitstayid": 3, "unitvisitnumber": 3},
+        dead | {"patientunitstayid": 1, "unitstaytype": "stepdown/other", "unitvisitnumber": 1},
+        dead | {"patientunitstayid": 2, "unitvisitnumber": 2},
+        dead | {"patientunitstayid": 3, "unitvisitnumber": 3},
         {"patientunitstayid": 4, "patienthealthsystemstayid": 12, "age": "17"},
         {"patientunitstayid": 5, "patienthealthsystemstayid": 13, "age": "> 89", "gender": "Unknown"},
-        {"patientunitstayid": 6, "patienthealthsystemstayid": 14, "hospitaldischargestatus": ""},
+        BLANK | {"patientunitstayid": 6, "patienthealthsystemstayid": 14},
         {"patientunitstayid": 7, "patienthealthsystemstayid": 15, "unitdischargeoffset": 1440},
         {"patientunitstayid": 8, "patienthealthsystemstayid": 16, "age": ""},
         {"patientunitstayid": 9, "patienthealthsystemstayid": 17},
@@ -196,8 +202,44 @@ def test_which_stay_of_an_admission_is_a_case(tmp_path: Path) -> None:
     assert cohort.cases[1].static["age"] == 90
     assert np.isnan(cohort.cases[1].static["sex"])
     assert np.isnan(cohort.cases[2].static["age"])
-    assert [count for _, count in cohort.provenance.exclusions] == [1, 1, 1, 1, 1, 1]
+    assert [count for _, count in cohort.provenance.exclusions] == [1, 1, 1, 1, 0, 1, 1]
     assert cohort.provenance.access == "credentialed"
+
+
+@pytest.mark.parametrize(
+    ("stays", "label"),
+    [
+        ([EXPIRED], None),  # eicu-code 188: dead in the unit, alive at discharge from the hospital
+        ([EXPIRED | BLANK], 1),
+        ([BLANK | {"hospitaldischargelocation": "Death"}], 1),
+        ([{"hospitaldischargelocation": "Death"}], None),
+        ([{"unitdischargelocation": "Death"}], None),
+        ([{}, EXPIRED], None),  # dead in a later unit of the admission
+        ([BLANK, EXPIRED | BLANK], 1),
+        ([EXPIRED | BLANK, BLANK], None),  # in a further unit after death
+        ([EXPIRED | BLANK, {"hospitaldischargestatus": "Expired"}], 1),
+        ([BLANK], None),
+        ([{"hospitaldischargestatus": "Expired", "hospitaldischargelocation": "Death"}], 1),
+        ([{}], 0),
+    ],
+)
+def test_columns_that_disagree_about_a_death(tmp_path: Path, stays: list[dict[str, Any]], label: int | None) -> None:
+    """A second admission, a plain one, keeps the cohort from being empty."""
+    rows = [row | {"patientunitstayid": i + 1, "unitvisitnumber": i + 1} for i, row in enumerate(stays)]
+    other = {"patientunitstayid": 9, "patienthealthsystemstayid": 99}
+    labs = [{"patientunitstayid": 1}, {"patientunitstayid": 9}]
+    cohort = load(write(tmp_path, [*rows, other], lab=labs), tmp_path, tables=["lab"])
+    labels = dict(zip(cohort.cases.case_ids, cohort.labels.tolist(), strict=True))
+    assert labels == ({} if label is None else {"1": label}) | {"9": 0}
+    exclusions = dict(cohort.provenance.exclusions)
+    contradicted = exclusions["called dead and alive: the columns on the discharge disagree"]
+    unknown = exclusions["unknown whether the patient left the hospital alive"]
+    assert contradicted + unknown == (label is None)
+    assert unknown == (stays == [BLANK])
+    told = any(
+        "no status at discharge from the hospital and count as deaths" in note for note in cohort.provenance.notes
+    )
+    assert told == (label == 1 and all(row.get("hospitaldischargestatus") == "" for row in stays))
 
 
 def test_vital_signs_by_precedence_unit_and_interval(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import polars as pl
 
 from eagbench.api import Case, Cases, Cohort, Provenance, StageRun, Task, UserError, vocabulary
 from eagbench_plugins.datasets.csv_text import UNKNOWN
+from eagbench_plugins.datasets.eicu.cohort_rules import CaseRules, in_hospital_mortality
 from eagbench_plugins.datasets.eicu.measurements import Measurements, measurements
 from eagbench_plugins.datasets.eicu.params import EicuParams
 from eagbench_plugins.datasets.eicu.pyhealth_tables import read_tables
@@ -57,7 +58,8 @@ def load_cohort(params: EicuParams, run: StageRun) -> Cohort:
             where=str(paths[0]),
             hint="Leave data.access out: eICU-CRD is credentialed and does not leave the machine.",
         )
-    cases, exclusions = _cases(stays, minutes, params.min_age)
+    rules = in_hospital_mortality(stays, minutes, params.min_age)
+    cases = rules.cases
     found = measurements(events, cases["stay"], places, params.periodic_minutes, words)
     rows = found.rows.join(cases.select("stay", "case"), on="stay", how="left", maintain_order="left")
     feature = np.array([concepts.index(place.concept) for place in places], dtype=np.int64)
@@ -91,9 +93,9 @@ def load_cohort(params: EicuParams, run: StageRun) -> Cohort:
             citation=DEMO_CITATION if params.access == "open" else CITATION,
             patient_is_stay=False,
             n_patients_read=stays["patient"].n_unique(),
-            exclusions=(*exclusions, ("no measurement in the observation window", len(cases) - len(kept))),
+            exclusions=(*rules.exclusions, ("no measurement in the observation window", len(cases) - len(kept))),
             implausible=found.implausible,
-            notes=_notes(params, found),
+            notes=_notes(params, rules, found),
         ),
     )
 
@@ -149,38 +151,17 @@ def _status(texts: pl.Series, path: str) -> pl.Series:
     return status
 
 
-def _cases(stays: pl.DataFrame, minutes: float, min_age: float) -> tuple[pl.DataFrame, tuple[tuple[str, int], ...]]:
-    """Select the first ICU stay of each hospital admission. The label is death before leaving the hospital."""
-    ordered = stays.sort(pl.col("stay").cast(pl.Int64)).with_columns(
-        pl.min_horizontal("unitdischargeoffset", "hospitaldischargeoffset").alias("ended")
-    )
-    in_icu = ordered.filter((pl.col("unitstaytype") != "stepdown/other").fill_null(True))
-    first = in_icu.sort("unitvisitnumber", maintain_order=True).unique("admission", keep="first", maintain_order=True)
-    first = first.sort(pl.col("stay").cast(pl.Int64))
-    exclusions = [
-        ("step-down or other unit, no ICU", len(ordered) - len(in_icu)),
-        ("not the first ICU stay of its hospital admission", len(in_icu) - len(first)),
-    ]
-    for reason, condition in (
-        (f"younger than {min_age:g} years", pl.col("age") < min_age),
-        ("unknown whether the patient left the hospital alive", pl.col("hospitaldischargestatus").is_null()),
-        ("ICU stay ended at or before the prediction time", pl.col("ended") <= minutes),
-    ):
-        kept = first.filter(~condition.fill_null(False))
-        exclusions.append((reason, len(first) - len(kept)))
-        first = kept
-    label = (pl.col("hospitaldischargestatus") == "Expired").cast(pl.Int64).alias("label")
-    return first.with_columns(label).with_row_index("case").with_columns(pl.col("case").cast(pl.Int64)), tuple(
-        exclusions
-    )
-
-
-def _notes(params: EicuParams, found: Measurements) -> tuple[str, ...]:
+def _notes(params: EicuParams, rules: CaseRules, found: Measurements) -> tuple[str, ...]:
     notes = [
         "Case: the first ICU stay of a hospital admission. Observed: the first hours of the stay. Label: death before "
         "leaving the hospital.",
         f"Tables read: patient, {', '.join(params.tables)}. Ages above 89 are taken as {_OLDEST[1]:g}.",
     ]
+    if rules.deaths_told_by_unit:
+        notes.append(
+            f"{rules.deaths_told_by_unit} cases have no status at discharge from the hospital and count as deaths, "
+            "because the unit's columns or the place of discharge say so."
+        )
     if found.unknown_units:
         most = ", ".join(unit for unit, _ in Counter(found.unknown_units).most_common(5))
         notes.append(

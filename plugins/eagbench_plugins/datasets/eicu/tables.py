@@ -51,8 +51,11 @@ PATIENT = Table(
         "unitstaytype",
         "unitvisitnumber",
         "unitdischargeoffset",
+        "unitdischargestatus",
+        "unitdischargelocation",
         "hospitaldischargeoffset",
         "hospitaldischargestatus",
+        "hospitaldischargelocation",
     ),
 )
 _EVENTS = (
