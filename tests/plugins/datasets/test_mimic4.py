@@ -102,6 +102,8 @@ def test_mortality_cases_and_labels(load: Callable[..., Cohort], tables: dict[st
     assert ended > 10
     assert cohort.provenance.exclusions == (
         ("younger than 18 years", 0),
+        ("dead before the admission", 0),
+        ("date of death contradicts the discharge", 0),
         ("ICU stay ended at or before the prediction time", ended),
         ("no measurement in the observation window", 0),
     )
@@ -139,8 +141,11 @@ def test_readmission_cases_and_labels(load: Callable[..., Cohort], tables: dict[
     assert cohort.provenance.exclusions == (
         ("no time of discharge", 0),
         ("younger than 18 years", 0),
+        ("dead before the admission", 0),
+        ("date of death contradicts the discharge", 0),
         ("died in hospital", int(died.sum())),
         ("discharged to a hospice", int(hospice.sum())),
+        ("still in another admission at discharge", 0),
         ("no measurement in the observation window", 0),
     )
 
@@ -342,6 +347,72 @@ def test_readmission_exclusions(first: dict[str, Any], reason: str) -> None:
     assert rules.cases.is_empty()
     assert dict(rules.exclusions)[reason] == 1
     assert sum(count for _, count in rules.exclusions) == 1
+
+
+HOME: dict[str, Any] = {"hadm_id": "a", "admittime": T0, "dischtime": T0 + 9 * DAY}
+DIED: dict[str, Any] = {"hospital_expire_flag": 1, "discharge_location": "DIED"}
+IN_HOSPITAL, STILL_INSIDE = "died in hospital", "still in another admission at discharge"
+DEAD_BEFORE, CONTRADICTED = "dead before the admission", "date of death contradicts the discharge"
+
+
+def dead_at(day: int) -> dict[str, Any]:
+    return {"dischtime": T0 + day * DAY, "deathtime": T0 + day * DAY, **DIED}
+
+
+@pytest.mark.parametrize(
+    ("admissions", "died_on", "mortality", "readmission"),
+    [
+        ([HOME], None, 0, 0),
+        ([HOME], -6 * 365, DEAD_BEFORE, DEAD_BEFORE),  # mimic-code 1346
+        ([HOME], 0, CONTRADICTED, CONTRADICTED),  # a date of death on the day of admission, and home after nine days
+        ([HOME], 9, 0, 1),  # dies on the day of discharge, outside
+        ([HOME | dead_at(9)], 9, 1, IN_HOSPITAL),
+        ([HOME | dead_at(9)], 10, 1, IN_HOSPITAL),  # the day may be one off
+        ([HOME | dead_at(9)], 400, CONTRADICTED, CONTRADICTED),
+        ([HOME | {"discharge_location": "DIED"}], None, 1, IN_HOSPITAL),
+        ([HOME | {"hospital_expire_flag": 1}], None, 1, IN_HOSPITAL),  # 1406: the flag without a time
+        ([HOME | {"deathtime": T0 - DAY, **DIED}], -1, DEAD_BEFORE, DEAD_BEFORE),  # an organ donor's account
+        ([HOME | {"hadm_id": "b", "admittime": T0 - 9 * DAY} | dead_at(0), HOME], 0, DEAD_BEFORE, DEAD_BEFORE),  # 1194
+        ([HOME | {"hadm_id": "b", "admittime": T0 + 5 * DAY} | dead_at(8), HOME], 8, 1, IN_HOSPITAL),  # 1520
+        ([HOME | {"hadm_id": "b", "admittime": T0 - DAY} | dead_at(12), HOME], 12, 1, IN_HOSPITAL),  # inside another
+        ([HOME | {"hadm_id": "b", "admittime": T0 + 8 * DAY} | dead_at(12), HOME], 12, 1, IN_HOSPITAL),
+        ([HOME, HOME | {"hadm_id": "b", "dischtime": T0 + 12 * DAY}], None, 0, STILL_INSIDE),
+        ([HOME | {"hadm_id": "b", "admittime": T0 + 90 * DAY, "dischtime": T0 + 99 * DAY}, HOME], 20, 0, CONTRADICTED),
+        ([HOME | {"hadm_id": "b", "admittime": T0 + 25 * DAY, "dischtime": T0 + 29 * DAY}, HOME], 20, 0, 1),
+        ([HOME, HOME], None, 0, 0),  # a patient listed twice
+    ],
+)  # fmt: skip
+def test_dates_that_contradict_each_other(
+    admissions: list[dict[str, Any]], died_on: int | None, mortality: int | str, readmission: int | str
+) -> None:
+    """The case is admission `a`: its label, or why it is left out."""
+    stays = [{"hadm_id": "a", "stay_id": "a", "intime": T0 + timedelta(hours=1), "outtime": T0 + 5 * DAY}]
+    with_icu, admitted = make(admissions, stays, None if died_on is None else (T0 + died_on * DAY).date())
+    for rules, expected in (
+        (in_hospital_mortality(with_icu, 48, 18), mortality),
+        (readmission_30_days(with_icu, admitted, 48, 18), readmission),
+    ):
+        assert rules.cases["label"].to_list() == ([expected] if isinstance(expected, int) else [])
+        assert {reason: n for reason, n in rules.exclusions if n} == (
+            {} if isinstance(expected, int) else {expected: 1}
+        )
+
+
+def test_a_death_in_an_overlapping_admission_is_counted_and_ends_the_stay() -> None:
+    stays = [{"hadm_id": "a", "stay_id": "a", "intime": T0, "outtime": T0 + 5 * DAY}]
+    inside = HOME | {"hadm_id": "b", "admittime": T0 + DAY} | dead_at(2)
+    rules = in_hospital_mortality(make([HOME, inside], stays)[0], 48, 18)
+    assert dict(rules.exclusions)["ICU stay ended at or before the prediction time"] == 1
+    rules = in_hospital_mortality(make([HOME, inside], stays)[0], 24, 18)
+    assert rules.cases["label"].to_list() == [1]
+    assert rules.notes == (
+        "1 admissions say survival while the patient died in an overlapping admission: taken as deaths in hospital.",
+    )
+    rules = in_hospital_mortality(make([HOME | {"hospital_expire_flag": 1}], stays)[0], 24, 18)
+    assert rules.notes == (
+        "In 1 admissions hospital_expire_flag, deathtime and discharge_location disagree about a death: one that tells "
+        "of it is believed.",
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ docs/datasets/mimic4.md. Everything is a vectorised expression over whole tables
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
+
+from eagbench_plugins.datasets.mimic4.deaths import DEAD_BEFORE, DEAD_YET_DISCHARGED, with_deaths
 
 READMISSION_DAYS = 30
 
@@ -19,30 +21,25 @@ class CaseRules:
 
     Attributes:
         cases: One row per case: `case_id`, `patient_id`, `hadm_id`, `icu_type`, `origin` (hour zero), `start` and `end`
-            (observed from start until just before end), `age`, `sex`, `label`.
+            (observed from start until just before end), `predicted` (the prediction time), `age`, `sex`, `label`.
         exclusions: (reason, number of cases), in the order applied.
+        notes: How many admissions say two things about a death, and what is believed.
     """
 
     cases: pl.DataFrame
     exclusions: tuple[tuple[str, int], ...]
+    notes: tuple[str, ...]
 
 
 def admissions_with_icu(patients: pl.DataFrame, admissions: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
-    """Join ICU stays with their admission and patient, and compute age in years at admission.
+    """Join ICU stays with their admission, patient and death, and compute age in years at admission.
 
     The patient's age is known for one year, the anchor year. MIMIC-IV shifts dates by whole years per patient, so
     differences in years are preserved.
     """
-    return (
-        stays.join(admissions, on=["patient_id", "hadm_id"], how="inner")
-        .join(patients, on="patient_id", how="inner")
-        .with_columns(
-            (pl.col("anchor_age") + pl.col("admittime").dt.year() - pl.col("anchor_year"))
-            .cast(pl.Float64)
-            .alias("age"),
-            pl.col("gender").replace_strict({"M": 1.0, "F": 0.0}, default=None, return_dtype=pl.Float64).alias("sex"),
-            ((pl.col("hospital_expire_flag") == 1) | pl.col("deathtime").is_not_null()).alias("died"),
-        )
+    return stays.join(with_deaths(patients, admissions), on=["patient_id", "hadm_id"], how="inner").with_columns(
+        (pl.col("anchor_age") + pl.col("admittime").dt.year() - pl.col("anchor_year")).cast(pl.Float64).alias("age"),
+        pl.col("gender").replace_strict({"M": 1.0, "F": 0.0}, default=None, return_dtype=pl.Float64).alias("sex"),
     )
 
 
@@ -62,13 +59,16 @@ def in_hospital_mortality(stays: pl.DataFrame, window_hours: float, min_age: flo
         pl.col("intime").alias("origin"),
         pl.col("intime").alias("start"),
         (pl.col("intime") + _hours(window_hours)).alias("end"),
-        pl.min_horizontal("outtime", "dischtime", "deathtime").alias("stay_end"),
+        (pl.col("intime") + _hours(window_hours)).alias("predicted"),
+        pl.min_horizontal("outtime", "dischtime", "death").alias("stay_end"),
         pl.col("died").cast(pl.Int64).alias("label"),
     )
     return _excluding(
         cases,
         [
             (f"younger than {min_age:g} years", pl.col("age") < min_age),
+            (DEAD_BEFORE, pl.col("dead_before")),
+            (DEAD_YET_DISCHARGED, pl.col("contradicted")),
             ("ICU stay ended at or before the prediction time", pl.col("stay_end") <= pl.col("end")),
         ],
     )
@@ -109,17 +109,26 @@ def readmission_30_days(
         (pl.col("outtime") - _hours(window_hours)).alias("origin"),
         pl.max_horizontal(pl.col("intime"), pl.col("outtime") - _hours(window_hours)).alias("start"),
         pl.col("outtime").alias("end"),
+        pl.col("dischtime").alias("predicted"),
+        # The day of death decides the label here, and a later admission says that it is wrong.
+        (
+            pl.col("contradicted")
+            | (dead & ~came_back & (pl.col("last_admission").dt.date() > pl.col("dod")).fill_null(False))
+        ).alias("contradicted"),
         (came_back | dead).cast(pl.Int64).alias("label"),
     )
     rules = _excluding(
         cases,
         [
             (f"younger than {min_age:g} years", pl.col("age") < min_age),
+            (DEAD_BEFORE, pl.col("dead_before")),
+            (DEAD_YET_DISCHARGED, pl.col("contradicted")),
             ("died in hospital", pl.col("died")),
             ("discharged to a hospice", (pl.col("discharge_location") == "HOSPICE").fill_null(False)),
+            ("still in another admission at discharge", pl.col("still_inside")),
         ],
     )
-    return CaseRules(rules.cases, (("no time of discharge", len(last) - len(known)), *rules.exclusions))
+    return replace(rules, exclusions=(("no time of discharge", len(last) - len(known)), *rules.exclusions))
 
 
 def _hours(hours: float) -> pl.Expr:
@@ -127,11 +136,39 @@ def _hours(hours: float) -> pl.Expr:
 
 
 def _excluding(cases: pl.DataFrame, reasons: list[tuple[str, pl.Expr]]) -> CaseRules:
-    exclusions = []
+    exclusions, notes = [], _notes(cases)
     for reason, condition in reasons:
         kept = cases.filter(~condition)
         exclusions.append((reason, len(cases) - len(kept)))
         cases = kept
-    columns = ("case_id", "patient_id", "hadm_id", "first_careunit", "origin", "start", "end", "age", "sex", "label")
+    columns = (
+        "case_id",
+        "patient_id",
+        "hadm_id",
+        "first_careunit",
+        "origin",
+        "start",
+        "end",
+        "predicted",
+        "age",
+        "sex",
+        "label",
+    )
     ordered = cases.select(columns).rename({"first_careunit": "icu_type"})
-    return CaseRules(ordered.sort(pl.col("patient_id").cast(pl.Int64), "start", "case_id"), tuple(exclusions))
+    return CaseRules(ordered.sort(pl.col("patient_id").cast(pl.Int64), "start", "case_id"), tuple(exclusions), notes)
+
+
+def _notes(candidates: pl.DataFrame) -> tuple[str, ...]:
+    elsewhere, disagree = candidates["told_elsewhere"].sum(), candidates["columns_disagree"].sum()
+    notes = []
+    if elsewhere:
+        notes.append(
+            f"{elsewhere} admissions say survival while the patient died in an overlapping admission: taken as deaths "
+            "in hospital."
+        )
+    if disagree:
+        notes.append(
+            f"In {disagree} admissions hospital_expire_flag, deathtime and discharge_location disagree about a death: "
+            "one that tells of it is believed."
+        )
+    return tuple(notes)

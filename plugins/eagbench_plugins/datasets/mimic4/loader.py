@@ -160,7 +160,7 @@ def _provenance(
     unmeasured: int,
     measurements: Measurements,
 ) -> Provenance:
-    notes = _NOTES[task]
+    notes = (*_NOTES[task], *rules.notes)
     if measurements.stray_units:
         counts = ", ".join(f"{count} of {name}" for name, count in sorted(measurements.stray_units.items()))
         notes = (*notes, f"Values removed because their unit is unknown and rare: {counts}.")
