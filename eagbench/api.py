@@ -46,6 +46,7 @@ from eagbench.contracts.records import (
     Provenance,
     Reads,
     Rendering,
+    ResultTimes,
     Task,
     TrainingData,
 )
@@ -141,6 +142,7 @@ __all__ = [
     "Register",
     "Rendering",
     "ResponseCache",
+    "ResultTimes",
     "Reward",
     "RewardTraits",
     "Sampling",

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from eagbench.config.benchmark import Benchmark
 from eagbench.config.loading import validate_params
 from eagbench.config.yaml_source import Source, apply_set
+from eagbench.contracts.records import Provenance
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
 from eagbench.registry.plugins import load_registry
@@ -167,7 +168,21 @@ def check_dataset(name: str, sets: tuple[str, ...]) -> str:
             f"{feature.name:<34} {feature.unit:<16} {coverage:>7.1%} {median:>10.4g} {low:>10.4g} {high:>10.4g} "
             f"{removed:>8}"
         )
+    lines.extend(_result_times(provenance))
     return "\n".join(lines)
+
+
+def _result_times(provenance: Provenance) -> list[str]:
+    """List, by feature, which laboratory values were known too late, and the hours from drawing to knowing."""
+    if not provenance.result_times:
+        return []
+    columns = ("drawn", "known late", "left out", "no time", "lag median", "95 %", "longest")
+    lines = ["", f"{'laboratory values, lag in hours':<34}" + "".join(f" {name:>10}" for name in columns)]
+    for name, times in provenance.result_times.items():
+        lag = ["-"] * 3 if times.lag_hours is None else [f"{hours:.1f}" for hours in times.lag_hours]
+        shown = (*(str(n) for n in (times.drawn, times.known_late, times.left_out, times.undated)), *lag)
+        lines.append(f"{name:<34}" + "".join(f" {text:>10}" for text in shown))
+    return lines
 
 
 def schema() -> str:

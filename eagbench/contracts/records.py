@@ -241,6 +241,26 @@ class TrainingData:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultTimes:
+    """When the laboratory results of one feature were known: those drawn in the observation windows.
+
+    Attributes:
+        drawn: Their number.
+        known_late: Those known only at or after the prediction time.
+        left_out: Those of `known_late` that the records leave out: all, or none if the benchmark asks for it.
+        undated: Those without a time at which they were known; they count as known when drawn.
+        lag_hours: Hours from drawing to knowing, of those that have both times: median, 95 % quantile and largest. None
+            if none has.
+    """
+
+    drawn: int
+    known_late: int
+    left_out: int
+    undated: int
+    lag_hours: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """The origin of a cohort.
 
@@ -253,6 +273,7 @@ class Provenance:
         exclusions: (reason, number of cases), in the order applied.
         implausible: Number of values per feature removed for being outside the plausible range.
         notes: What users must know about how the cases were made.
+        result_times: When laboratory results were known, per feature, where the source says so.
     """
 
     source: str
@@ -263,6 +284,7 @@ class Provenance:
     exclusions: tuple[tuple[str, int], ...] = ()
     implausible: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    result_times: Mapping[str, ResultTimes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

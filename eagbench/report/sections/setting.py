@@ -219,10 +219,38 @@ def data(run: RunFolder) -> Section:
                 ),
             )
         )
+        if domain.get("result_times"):
+            blocks.append(_result_times(domain))
     parts = TableBlock(_parts(run.manifest))
     folds = run.manifest.get("split", {}).get("folds")
     blocks.append(Folded(f"The parts of {folds} folds", (parts,)) if folds else parts)
     return Section("data", "Data", tuple(blocks))
+
+
+def _result_times(domain: Mapping[str, Any]) -> Block:
+    """Tabulate, by feature, which laboratory results were known too late, and how long results take."""
+    labels = {feature["name"]: feature["label"] for feature in domain.get("features", [])}
+    counted = ("drawn", "known_late", "left_out", "undated")
+    lines = [
+        Line(
+            labels.get(name, name),
+            (
+                *(Entry(wording.count(times[key])) for key in counted),
+                *(Entry(wording.EN_DASH if lag is None else f"{lag:.1f}") for lag in times["lag_hours"] or (None,) * 3),
+            ),
+        )
+        for name, times in domain["result_times"].items()
+    ]
+    total = [wording.count(sum(times[key] for times in domain["result_times"].values())) for key in counted]
+    lines.append(Line("All", (*(Entry(text) for text in total), *(Entry(wording.EN_DASH) for _ in range(3)))))
+    headings = ("Feature", "Drawn", "Known too late", "Left out", "No second time", "Median lag", "95 %", "Longest")
+    caption = (
+        f"Laboratory values of {domain['source']} drawn in the observation windows: how many were known only at or "
+        "after the prediction time, how many of these the records leave out, how many have no time at which they were "
+        "known, and the hours from drawing to knowing."
+    )
+    title = f"When the results of {len(lines) - 1} laboratory tests were known"
+    return Folded(title, (TableBlock(Table(caption, headings, tuple(lines))),))
 
 
 def _parts(manifest: Mapping[str, Any]) -> Table:

@@ -234,6 +234,11 @@ class SimulatedRun:
                     "n_positive": round(events / 0.2),
                     "exclusions": [["younger than 18 years", 31], ["stay shorter than 48 h", 412]],
                     "implausible": {"temperature": 12, "heart_rate": 3},
+                    "result_times": {
+                        FEATURES[0][0]: {"drawn": 1200, "known_late": 31, "left_out": 31, "undated": 4,
+                                         "lag_hours": [0.73, 2.09, 5.5]},
+                        FEATURES[1][0]: {"drawn": 2, "known_late": 0, "left_out": 0, "undated": 2, "lag_hours": None},
+                    },
                     "notes": ["Stays of one patient stay together in every part."],
                     "features": [{"name": a, "label": b, "unit": c} for a, b, c in FEATURES],
                     "static_names": ["age", "sex"],

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eagbench.errors import UserError
+from eagbench.report import wording
 from eagbench.report.html import write_report
 from eagbench.runs.reader import RunFolder
 
@@ -169,6 +170,14 @@ def test_the_data_section_counts_what_was_left_out(page):
     section = page.words[page.words.rindex("How MIMIC-IV") :]
     assert "Left out: stay shorter than 48 h 412 cases" in section
     assert "Patients in the source 2,100 patients" in section
+
+
+def test_the_data_section_says_when_results_were_known(page):
+    section = page.words[page.words.rindex("When the results of 2 laboratory tests were known") :]
+    dash = wording.EN_DASH
+    assert "Heart rate 1,200 31 31 4 0.7 2.1 5.5" in section
+    assert f"Systolic blood pressure 2 0 0 2 {dash} {dash} {dash}" in section
+    assert f"All 1,202 31 31 6 {dash}" in section
 
 
 def test_text_from_the_run_is_escaped_everywhere(simulated_run, tmp_path):

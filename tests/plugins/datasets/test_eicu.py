@@ -13,9 +13,10 @@ import pytest
 from pydantic import ValidationError
 
 from eagbench.contracts.components import Dataset
-from eagbench.contracts.records import Case, Cohort
+from eagbench.contracts.records import Case, Cohort, ResultTimes
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
+from eagbench.vocabulary.vocabulary import vocabulary
 from eagbench_plugins.datasets.eicu.dataset import Eicu
 from eagbench_plugins.datasets.eicu.params import EicuParams
 from eagbench_plugins.datasets.eicu.tables import EVENTS, PATIENT
@@ -82,9 +83,10 @@ def test_cases_and_labels(cohort: Cohort, stays: pd.DataFrame) -> None:
 
 
 def test_laboratory_values_are_those_of_the_file(cohort: Cohort, demo: Path) -> None:
-    """An independent reading: the last revision, the laboratory before the bedside, the hospital's own units."""
+    """An independent reading: the last revision known in time, laboratory before bedside, the hospital's units."""
     lab = pd.read_csv(demo / "lab.csv")
     lab = lab[lab["labresult"].notna() & (lab["labresultoffset"] >= 0) & (lab["labresultoffset"] < 24 * 60)]
+    lab = lab[lab["labresultrevisedoffset"] < 24 * 60]
     factor = {"magnesium": ("meq/L", 1.21525)}
     names = {"creatinine": ["creatinine"], "magnesium": ["magnesium"], "glucose": ["bedside glucose", "glucose"]}
     names |= {"white_blood_cells": ["WBC x 1000"], "ionized_calcium": ["ionized calcium"]}
@@ -105,6 +107,62 @@ def test_laboratory_values_are_those_of_the_file(cohort: Cohort, demo: Path) -> 
             assert column(case, name) == pytest.approx(expected, rel=1e-5)
             checked += len(expected)
     assert checked > 500
+
+
+def test_results_known_too_late_are_left_out_and_counted(cohort: Cohort, demo: Path, tmp_path: Path) -> None:
+    """The cases have 4,408 results in the window, 4,386 of them numbers, of which 181 were known at 24 h or later.
+
+    The vocabulary reads 4,015 of them, and leaves out 147.
+    """
+    lab = pd.read_csv(demo / "lab.csv")
+    lab = lab[lab["patientunitstayid"].astype(str).isin(cohort.cases.case_ids)]
+    lab = lab[(lab["labresultoffset"] >= 0) & (lab["labresultoffset"] < 24 * 60)]
+    numbers = lab[lab["labresult"].notna()]
+    assert (len(lab), len(numbers), int((numbers["labresultrevisedoffset"] >= 24 * 60).sum())) == (4408, 4386, 181)
+    times = cohort.provenance.result_times
+    names: dict[str, list[str]] = {}
+    for place in vocabulary().source("eicu"):
+        if place.keys["table"] == "lab":
+            names.setdefault(place.concept, []).append(str(place.keys["labname"]))
+    for concept, tests in names.items():
+        own = numbers[numbers["labname"].isin(tests)]
+        if own.empty:
+            assert concept not in times
+            continue
+        late = int((own["labresultrevisedoffset"] >= 24 * 60).sum())
+        lag = (own["labresultrevisedoffset"] - own["labresultoffset"]) / 60
+        assert times[concept] == ResultTimes(
+            len(own), late, late, 0, pytest.approx((lag.median(), lag.quantile(0.95), lag.max()))
+        )
+    assert sum(each.drawn for each in times.values()) == 4015
+    assert sum(each.left_out for each in times.values()) == 147
+    said = "147 of 4,015 laboratory values drawn in the windows were known only at or after the prediction time"
+    assert any(note.startswith(said) and "an upper bound) and are left out" in note for note in cohort.provenance.notes)
+    drawn = load(demo, tmp_path, tables=["lab", "physicalExam"], access="open", availability="drawn")
+    assert [each.left_out for each in drawn.provenance.result_times.values()] == [0] * len(times)
+    assert drawn.cases.case_ids == cohort.cases.case_ids
+    more = [np.isfinite(case.values).sum() for case in drawn.cases]
+    assert sum(more) > sum(np.isfinite(case.values).sum() for case in cohort.cases)
+
+
+def test_a_result_without_a_second_time_counts_as_known_when_drawn(tmp_path: Path) -> None:
+    labs: list[dict[str, Any]] = [
+        {"labresult": 1.1, "labresultrevisedoffset": ""},
+        {"labresult": 1.2, "labresultoffset": 1400, "labresultrevisedoffset": 1440},
+        {"labresult": 1.3, "labresultoffset": 1400, "labresultrevisedoffset": 1439},
+        {"labresult": 1.4, "labresultoffset": 1410, "labresultrevisedoffset": 2000},
+    ]
+    root = write(tmp_path, [{}], lab=labs)
+    known = load(root, tmp_path, tables=["lab"])
+    assert column(known.cases[0], "creatinine") == pytest.approx({1: 1.1, 1400 / 60: 1.3})
+    assert known.provenance.result_times["creatinine"] == ResultTimes(
+        4, 2, 2, 1, pytest.approx((40 / 60, 535 / 60, 590 / 60))
+    )
+    assert any(
+        note.endswith("1 values have no such time and count as known when drawn.") for note in known.provenance.notes
+    )
+    drawn = load(root, tmp_path, tables=["lab"], availability="drawn")
+    assert column(drawn.cases[0], "creatinine") == pytest.approx({1: 1.1, 1400 / 60: 1.2, 1410 / 60: 1.4})
 
 
 def test_vital_signs_of_the_physical_examination(cohort: Cohort, demo: Path) -> None:

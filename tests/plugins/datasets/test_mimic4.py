@@ -6,7 +6,7 @@ import gzip
 import io
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ import pytest
 from pydantic import ValidationError
 
 from eagbench.contracts.components import Dataset
-from eagbench.contracts.records import Cohort
+from eagbench.contracts.records import Cohort, ResultTimes
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
 from eagbench.vocabulary.vocabulary import vocabulary
+from eagbench_plugins.datasets.availability import Availability
 from eagbench_plugins.datasets.mimic4.cohort_rules import (
     admissions_with_icu,
     in_hospital_mortality,
@@ -189,6 +190,8 @@ def test_values_and_times(load: Callable[..., Cohort], tables: dict[str, pd.Data
             for name, itemid, convert in reversed(places):  # the first in precedence has the last word
                 rows = by_patient[name][int(case.patient_id)]
                 rows = rows[(rows["itemid"] == itemid) & (rows["charttime"] >= start) & (rows["charttime"] < end)]
+                if name == "labevents" and task == "in_hospital_mortality":
+                    rows = rows[rows["storetime"] < end]  # known before the prediction time
                 for row in rows.sort_values("storetime", kind="stable").itertuples():
                     expected[(row.charttime - origin).total_seconds() / 3600] = convert(row.valuenum)
             column = case.values_in_order([concept])[:, 0]
@@ -446,13 +449,21 @@ def test_age_counts_from_the_anchor_year() -> None:
 
 CASES = pl.DataFrame(
     {"case": [0], "patient_id": ["1"], "origin": [T0], "start": [T0], "end": [T0 + 2 * DAY],
+     "predicted": [T0 + 2 * DAY],
      "case_id": ["s"], "age": [60.0], "sex": [None]},
     schema_overrides={"sex": pl.Float64},
 )  # fmt: skip
 
 
+Event = tuple[float, int, str | None, str | None]
+
+
 def measure(
-    table: str, rows: list[tuple[float, int, str | None, str | None]], *, stored: list[str] | None = None
+    table: str,
+    rows: list[Event],
+    *,
+    stored: Sequence[str | None] | None = None,
+    availability: Availability = "known",
 ) -> Any:
     """Events (hours, itemid, valuenum, valueuom) of one table, read."""
     frame = pl.LazyFrame(
@@ -466,10 +477,10 @@ def measure(
             "storetime": stored or ["2150-06-02 00:00:00"] * len(rows),
             "row": range(len(rows)),
         },
-        schema_overrides={"valuenum": pl.String, "value": pl.String, "valueuom": pl.String},
+        schema_overrides={"valuenum": pl.String, "value": pl.String, "valueuom": pl.String, "storetime": pl.String},
     )
     places = tuple(place for place in vocabulary().source("mimic4") if place.concept in DEFAULT_CONCEPTS)
-    return observed(CASES, {table: frame}, places, DEFAULT_CONCEPTS, vocabulary())
+    return observed(CASES, {table: frame}, places, DEFAULT_CONCEPTS, vocabulary(), availability)
 
 
 def values_of(measurements: Any, concept: str) -> list[tuple[float, float]]:
@@ -511,7 +522,7 @@ def test_implausible_values_are_removed_and_counted() -> None:
 
 
 def test_a_rare_stray_unit_is_removed_and_counted_a_frequent_one_stops() -> None:
-    rows: list[tuple[float, int, str | None, str | None]] = [(h / 100, 50983, "140", "mEq/L") for h in range(2000)]
+    rows: list[Event] = [(h / 100, 50983, "140", "mEq/L") for h in range(2000)]
     found = measure("labevents", [*rows, (30.0, 50983, "140", "furlong")])
     assert found.stray_units == {"sodium": 1}
     assert len(values_of(found, "sodium")) == 2000
@@ -529,6 +540,72 @@ def test_values_in_an_impossible_unit_stop() -> None:
 def test_text_where_a_number_belongs() -> None:
     with pytest.raises(UserError, match="valuenum"):
         measure("labevents", [(1.0, 50912, "high", "mg/dL")])
+
+
+def test_a_result_counts_once_it_was_known() -> None:
+    """T0 + 48 h is the prediction time. A result keeps its clinical time, and charted values go by it alone."""
+    rows: list[Event] = [(float(h), 50912, str(h), "mg/dL") for h in (1, 46, 47, 47.5)]
+    stored = ["2150-06-01 14:00:00", "2150-06-03 11:59:59", "2150-06-03 12:00:00", None]
+    found = measure("labevents", rows, stored=stored)
+    assert values_of(found, "creatinine") == [(1.0, 1.0), (46.0, 46.0), (47.5, 47.5)]
+    assert found.result_times == {"creatinine": ResultTimes(4, 1, 1, 1, pytest.approx((1, 1.9, 2), abs=1e-3))}
+    drawn = measure("labevents", rows, stored=stored, availability="drawn")
+    assert [hours for hours, _ in values_of(drawn, "creatinine")] == [1.0, 46.0, 47.0, 47.5]
+    assert drawn.result_times["creatinine"].left_out == 0
+    charted = measure("chartevents", [(47.0, 220045, "80", "bpm")], stored=["2150-06-03 13:00:00"])
+    assert values_of(charted, "heart_rate") == [(47.0, 80.0)]
+    assert charted.result_times == {}
+    with pytest.raises(UserError, match=r"storetime that is no time .*'storetime'"):
+        measure("labevents", rows[:1], stored=["yesterday"])
+
+
+def test_an_earlier_version_stands_in_for_one_that_was_known_too_late() -> None:
+    twice: list[tuple[float, int, str | None, str | None]] = [
+        (47.0, 50912, "1.0", "mg/dL"),
+        (47.0, 50912, "1.4", "mg/dL"),
+    ]
+    stored = ["2150-06-03 11:30:00", "2150-06-03 12:30:00"]
+    assert values_of(measure("labevents", twice, stored=stored), "creatinine") == [(47.0, 1.0)]
+    assert values_of(measure("labevents", twice, stored=stored, availability="drawn"), "creatinine") == [(47.0, 1.4)]
+
+
+@pytest.mark.parametrize("task", ["in_hospital_mortality", "readmission_30_days"])
+def test_late_results_of_the_hospital_are_left_out_and_counted(
+    load: Callable[..., Cohort], tables: dict[str, pd.DataFrame], task: str
+) -> None:
+    known, drawn = load(task=task), load(task=task, availability="drawn")
+    items = {int(p.keys["itemid"]): p.concept for p in vocabulary().source("mimic4") if p.keys["table"] == "labevents"}
+    labs = tables["labevents"]
+    labs = labs.assign(concept=labs["itemid"].map(items))
+    labs = labs[labs["concept"].isin(DEFAULT_CONCEPTS) & labs["valuenum"].notna()]
+    stays = tables["icustays"].sort_values("intime")
+    drawn_in_window = []
+    for case in drawn.cases:
+        if task == "in_hospital_mortality":
+            start = stays[stays["stay_id"] == int(case.case_id)].iloc[0]["intime"]
+            end = predicted = start + timedelta(hours=48)
+        else:
+            stay = stays[stays["hadm_id"] == int(case.case_id)].iloc[-1]
+            start, end = max(stay["outtime"] - timedelta(hours=48), stay["intime"]), stay["outtime"]
+            predicted = tables["admissions"].set_index("hadm_id").loc[int(case.case_id), "dischtime"]
+        own = labs[labs["subject_id"] == int(case.patient_id)]
+        own = own[(own["charttime"] >= start) & (own["charttime"] < end)]
+        drawn_in_window.append(own.assign(late=own["storetime"] >= predicted))
+    expected = pd.concat(drawn_in_window)
+    lag = (expected["storetime"] - expected["charttime"]).dt.total_seconds() / 3600
+    for cohort, leaves_out in ((known, True), (drawn, False)):
+        assert set(cohort.provenance.result_times) == set(expected["concept"])
+        for concept, times in cohort.provenance.result_times.items():
+            own = expected["concept"] == concept
+            late = int(expected.loc[own, "late"].sum())
+            assert (times.drawn, times.known_late, times.undated) == (int(own.sum()), late, 0)
+            assert times.left_out == (late if leaves_out else 0)
+            assert times.lag_hours == pytest.approx((lag[own].median(), lag[own].quantile(0.95), lag[own].max()))
+    late, total = int(expected["late"].sum()), len(expected)
+    assert (late > 100) == (task == "in_hospital_mortality")
+    assert any(f"{late:,} of {total:,} laboratory values" in note for note in known.provenance.notes)
+    assert any("are read all the same" in note for note in drawn.provenance.notes) or not late
+    np.testing.assert_array_equal(known.labels, drawn.labels)
 
 
 def test_unknown_sex_is_nan() -> None:

@@ -16,6 +16,7 @@ from eagbench_plugins.datasets.eicu.params import EicuParams
 from eagbench_plugins.datasets.eicu.pyhealth_tables import read_tables
 from eagbench_plugins.datasets.eicu.tables import EVENTS, PATIENT, source_files
 from eagbench_plugins.datasets.measurements import StayMeasurements, series_by_stay
+from eagbench_plugins.datasets.result_times import availability_note
 
 CITATION = (
     "Pollard et al., The eICU Collaborative Research Database, a freely available multi-center database for critical "
@@ -60,7 +61,7 @@ def load_cohort(params: EicuParams, run: StageRun) -> Cohort:
         )
     rules = in_hospital_mortality(stays, minutes, params.min_age)
     cases = rules.cases
-    found = measurements(events, cases["stay"], places, params.periodic_minutes, words)
+    found = measurements(events, cases["stay"], places, params, words)
     rows = found.rows.join(cases.select("stay", "case"), on="stay", how="left", maintain_order="left")
     feature = np.array([concepts.index(place.concept) for place in places], dtype=np.int64)
     place = rows["place"].to_numpy()
@@ -96,6 +97,7 @@ def load_cohort(params: EicuParams, run: StageRun) -> Cohort:
             exclusions=(*rules.exclusions, ("no measurement in the observation window", len(cases) - len(kept))),
             implausible=found.implausible,
             notes=_notes(params, rules, found),
+            result_times=found.result_times,
         ),
     )
 
@@ -157,6 +159,10 @@ def _notes(params: EicuParams, rules: CaseRules, found: Measurements) -> tuple[s
         "leaving the hospital.",
         f"Tables read: patient, {', '.join(params.tables)}. Ages above 89 are taken as {_OLDEST[1]:g}.",
     ]
+    if found.result_times:
+        notes.append(
+            availability_note(found.result_times, "labresultrevisedoffset, the last revision and so an upper bound")
+        )
     if rules.deaths_told_by_unit:
         notes.append(
             f"{rules.deaths_told_by_unit} cases have no status at discharge from the hospital and count as deaths, "

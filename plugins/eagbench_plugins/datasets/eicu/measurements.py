@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from eagbench.api import SourceItem, UserError, Vocabulary
+from eagbench.api import ResultTimes, SourceItem, UserError, Vocabulary
+from eagbench_plugins.datasets.eicu.params import EicuParams
 from eagbench_plugins.datasets.eicu.tables import EVENTS, Table
+from eagbench_plugins.datasets.result_times import known_in_time
 
 # A few results of millions carry a stray unit; they are removed and counted. More means that something is wrong.
 STRAY_UNITS = 0.001
@@ -36,19 +38,21 @@ class Measurements:
         implausible: Values removed per feature because no living patient has them.
         stray_units: Values removed per feature because of their unit.
         unknown_units: Values whose hospital names an unknown unit, by that unit; they are read in the system's unit.
+        result_times: When laboratory results were known, per feature.
     """
 
     rows: pl.DataFrame
     implausible: Mapping[str, int]
     stray_units: Mapping[str, int]
     unknown_units: Mapping[str, int]
+    result_times: Mapping[str, ResultTimes]
 
 
 def measurements(
     events: Mapping[str, pl.LazyFrame],
     stays: pl.Series,
     places: Sequence[SourceItem],
-    periodic_minutes: int,
+    params: EicuParams,
     vocabulary: Vocabulary,
 ) -> Measurements:
     """Collect all measurements of the given unit stays.
@@ -57,16 +61,25 @@ def measurements(
         events: PyHealth's events in the window.
         stays: Ids of the unit stays.
         places: The vocabulary's places for the concepts, by precedence.
-        periodic_minutes: Interval in minutes; of vitalPeriodic the last value of each interval is kept.
+        params: The window's length, `periodic_minutes` and `availability`.
         vocabulary: Converts and cleans.
 
     Raises:
         UserError: A value is not a number, a concept is in a unit without conversion, or can't be in the named unit.
     """
+    laboratory = [index for index, place in enumerate(places) if place.keys["table"] == "lab"]
     found = pl.concat(
         [pl.DataFrame(schema=_SCHEMA)]
-        + [_table(table, events[table.name], stays, places, periodic_minutes) for table in _read(events)]
+        + [_table(table, events[table.name], stays, places, params.periodic_minutes) for table in _read(events)]
     )
+    # The time of the last revision bounds from above when a result was first known.
+    timed = found.with_columns(
+        (pl.col("place").is_in(laboratory)).alias("laboratory"),
+        ((pl.col("revised") - pl.col("minutes")) / 60).alias("lag_hours"),
+        (pl.col("revised") >= params.window_hours * 60).alias("known_late"),
+    )
+    in_time = known_in_time(timed, [place.concept for place in places], params.availability)
+    found = in_time.rows
     found = found.sort("place", "hospital_unit", "system_unit", "stay", "minutes", "revised", "row", nulls_last=False)
     values = np.full(len(found), np.nan)
     raw = found["number"].to_numpy()
@@ -98,7 +111,7 @@ def measurements(
         .sort("revised", "row", nulls_last=False)
         .select("stay", "minutes", "place", "value")
     )
-    return Measurements(rows, {k: n for k, n in implausible.items() if n}, stray, unknown)
+    return Measurements(rows, {k: n for k, n in implausible.items() if n}, stray, unknown, in_time.times)
 
 
 def _read(events: Mapping[str, pl.LazyFrame]) -> list[Table]:

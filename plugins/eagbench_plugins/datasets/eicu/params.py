@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from eagbench.api import StrictParams, vocabulary
+from eagbench_plugins.datasets.availability import Availability
 
 TableName = Literal["lab", "vitalPeriodic", "vitalAperiodic", "physicalExam"]
 
@@ -25,6 +26,8 @@ class EicuParams(StrictParams):
             tables contain.
         periodic_minutes: Of vitalPeriodic's medians, one every 5 minutes, the last of each interval of this length is
             kept.
+        availability: `known` leaves out laboratory results that were known only at or after the prediction time;
+            `drawn` takes all that were drawn before it.
         access: What the files are. eICU-CRD is credentialed; `open` declares that they are (a part of) the open demo.
     """
 
@@ -35,6 +38,7 @@ class EicuParams(StrictParams):
     tables: Annotated[tuple[TableName, ...], Field(min_length=1)] = ("lab", "vitalPeriodic", "vitalAperiodic")
     concepts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     periodic_minutes: Annotated[int, Field(ge=5)] = 60
+    availability: Availability = "known"
     access: Literal["credentialed", "open"] = "credentialed"
 
     @field_validator("root")

@@ -21,6 +21,7 @@ from eagbench_plugins.datasets.mimic4.params import Mimic4Params, TaskName
 from eagbench_plugins.datasets.mimic4.pyhealth_tables import read_tables
 from eagbench_plugins.datasets.mimic4.source_files import source_files
 from eagbench_plugins.datasets.mimic4.tables import TABLES, TRUTH_FILE
+from eagbench_plugins.datasets.result_times import availability_note
 
 CITATION = (
     "Johnson et al., MIMIC-IV (version 3.1), PhysioNet 2024, and MIMIC-IV, a freely accessible electronic health "
@@ -89,7 +90,7 @@ def load_cohort(root: Path, params: Mimic4Params, access: Access, run: StageRun)
     rules = _case_rules(hospital, params)
     chosen = rules.cases.with_row_index("case").with_columns(pl.col("case").cast(pl.Int64))
     events = {name: tables[name] for name in sorted(itemids) if name in tables}
-    measurements = observed(chosen, events, places, params.concepts, words)
+    measurements = observed(chosen, events, places, params.concepts, words, params.availability)
     items = records(chosen, measurements.rows, params.concepts)
     measured = chosen.filter(pl.col("case").is_in(measurements.rows["case"].unique().implode()))
     task = Task(params.task, _OUTCOMES[params.task], "an intensive care physician", params.window_hours)
@@ -161,6 +162,8 @@ def _provenance(
     measurements: Measurements,
 ) -> Provenance:
     notes = (*_NOTES[task], *rules.notes)
+    if measurements.result_times:
+        notes = (*notes, availability_note(measurements.result_times, "storetime"))
     if measurements.stray_units:
         counts = ", ".join(f"{count} of {name}" for name, count in sorted(measurements.stray_units.items()))
         notes = (*notes, f"Values removed because their unit is unknown and rare: {counts}.")
@@ -173,6 +176,7 @@ def _provenance(
         exclusions=(*rules.exclusions, ("no measurement in the observation window", unmeasured)),
         implausible=measurements.implausible,
         notes=notes,
+        result_times=measurements.result_times,
     )
 
 

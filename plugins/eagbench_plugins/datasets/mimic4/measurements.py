@@ -8,11 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from eagbench.api import Case, FloatArray, SourceItem, UserError, Vocabulary
+from eagbench.api import Case, FloatArray, ResultTimes, SourceItem, UserError, Vocabulary
+from eagbench_plugins.datasets.availability import Availability
 from eagbench_plugins.datasets.mimic4.tables import TABLES
+from eagbench_plugins.datasets.result_times import known_in_time
 
 # A few results of millions carry a stray unit; they are removed and counted. More means that something is wrong.
 STRAY_UNITS = 0.001
+_TIMING = ("laboratory", "lag_hours", "known_late")
+_KNOWN = pl.col("storetime").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,13 @@ class Measurements:
         rows: `case` (row in the cases), `hours`, `feature` (column), `value`; sorted by case, hours, feature, one each.
         implausible: Values removed per feature because no living patient has them.
         stray_units: Values removed per feature because of their unit.
+        result_times: When laboratory results were known, per feature.
     """
 
     rows: pl.DataFrame
     implausible: Mapping[str, int]
     stray_units: Mapping[str, int]
+    result_times: Mapping[str, ResultTimes]
 
 
 def observed(
@@ -36,6 +42,7 @@ def observed(
     places: Sequence[SourceItem],
     concepts: Sequence[str],
     vocabulary: Vocabulary,
+    availability: Availability,
 ) -> Measurements:
     """Collect the measurements of every case in its window.
 
@@ -44,17 +51,20 @@ def observed(
     the same place the one stored last.
 
     Args:
-        cases: `case` (0, 1, ...), `patient_id`, `origin`, `start`, `end`.
+        cases: `case` (0, 1, ...), `patient_id`, `origin`, `start`, `end`, `predicted`.
         events: chartevents and labevents as PyHealth returns them.
         places: The vocabulary's places for the concepts, by precedence.
         concepts: The features, in the order of the record's columns.
         vocabulary: Converts and cleans.
+        availability: Whether laboratory results count that were known (`storetime`) only at or after the prediction
+            time. Charted values always count: a monitor shows them, and their storetime is a validation.
 
     Raises:
         UserError: A concept is in a unit without conversion, or its values can't be in the named unit.
     """
     found = pl.concat([_in_window(cases, events[table], table, places) for table in sorted(events)])
-    found = found.sort("place", "valueuom", maintain_order=True)
+    in_time = known_in_time(found, [place.concept for place in places], availability)
+    found = in_time.rows.sort("place", "valueuom", maintain_order=True)
     values, implausible, stray = _canonical(found, places, vocabulary)
     column = np.array([concepts.index(place.concept) for place in places], dtype=np.int64)
     rows = (
@@ -66,7 +76,7 @@ def observed(
         .unique(["case", "hours", "feature"], keep="last", maintain_order=True)
         .select("case", "hours", "feature", "value")
     )
-    return Measurements(rows, implausible, stray)
+    return Measurements(rows, implausible, stray, in_time.times)
 
 
 def _in_window(cases: pl.DataFrame, events: pl.LazyFrame, table: str, places: Sequence[SourceItem]) -> pl.DataFrame:
@@ -79,7 +89,7 @@ def _in_window(cases: pl.DataFrame, events: pl.LazyFrame, table: str, places: Se
     translations = pl.LazyFrame(
         texts, schema={"place": pl.Int64, "value": pl.String, "translated": pl.Float64}, orient="row"
     )
-    windows = cases.lazy().select("case", "patient_id", "origin", "start", "end")
+    windows = cases.lazy().select("case", "patient_id", "origin", "start", "end", "predicted")
     frame = (
         events.join(items, on="itemid")
         .join(windows, on="patient_id")
@@ -88,16 +98,21 @@ def _in_window(cases: pl.DataFrame, events: pl.LazyFrame, table: str, places: Se
         .with_columns(
             pl.coalesce(pl.col("translated"), pl.col("valuenum").cast(pl.Float64)).alias("number"),
             ((pl.col("timestamp") - pl.col("origin")).dt.total_seconds() / 3600.0).alias("hours"),
+            pl.lit(table == "labevents").alias("laboratory"),
+            ((_KNOWN - pl.col("timestamp")).dt.total_seconds() / 3600.0).alias("lag_hours"),
+            (pl.col("predicted") <= _KNOWN).alias("known_late"),
         )
         .filter(pl.col("number").is_not_null() & pl.col("number").is_finite())
-        .select("case", "hours", "place", "number", "valueuom", "storetime", "row")
+        .select("case", "hours", "place", "number", "valueuom", "storetime", "row", *_TIMING)
     )
     try:
         return frame.collect()
     except pl.exceptions.InvalidOperationError as error:
         raise UserError(
-            f"column valuenum of MIMIC-IV's {table} holds text instead of a number ({str(error).splitlines()[0]})",
+            f"MIMIC-IV's {table} holds a valuenum that is no number, or a storetime that is no time "
+            f"({str(error).splitlines()[0]})",
             where=TABLES[table].file,
+            hint="Numbers are written as 1.5, times as 2150-01-31 13:45:00.",
         ) from error
 
 

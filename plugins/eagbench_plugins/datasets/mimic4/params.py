@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from eagbench.api import StrictParams, vocabulary
+from eagbench_plugins.datasets.availability import Availability
 
 TaskName = Literal["in_hospital_mortality", "readmission_30_days"]
 
@@ -72,6 +73,8 @@ class Mimic4Params(StrictParams):
         window_hours: Length of the observation window in hours.
         min_age: Youngest age in years at admission.
         concepts: Names of the vocabulary's concepts that make up the record, in this order.
+        availability: `known` leaves out laboratory results that were known only at or after the prediction time;
+            `drawn` takes all that were drawn before it.
         synthetic_patients: Size of the synthetic hospital. 1,500 leave about 1,150 patients for mortality.
         synthetic_seed: Seed of the synthetic hospital.
     """
@@ -81,6 +84,7 @@ class Mimic4Params(StrictParams):
     window_hours: Annotated[float, Field(gt=0)] = 48.0
     min_age: Annotated[float, Field(ge=0)] = 18.0
     concepts: Annotated[tuple[str, ...], Field(min_length=1)] = DEFAULT_CONCEPTS
+    availability: Availability = "known"
     synthetic_patients: Annotated[int, Field(ge=10, le=100_000)] = 1500
     synthetic_seed: Annotated[int, Field(ge=0)] = 0
 
