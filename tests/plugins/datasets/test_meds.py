@@ -255,8 +255,39 @@ def test_text_units_precedence_and_statics(tmp_path: Path) -> None:
     assert np.isnan(second.static["sex"])
     assert np.isnan(second.static["age"])
     assert cohort.labels.tolist() == [1, 0]
-    assert cohort.provenance.exclusions == (("no measurement in the observation window", 1),)
+    assert cohort.provenance.exclusions[-1] == ("no measurement in the observation window", 1)
+    assert sum(n for _, n in cohort.provenance.exclusions) == 1
     assert "1 codes of the file of codes are not in the data (the first: unseen)." in cohort.provenance.notes
+
+
+@pytest.mark.parametrize(
+    ("events", "reason", "age"),
+    [
+        ([(28, "MEDS_DEATH")], "dead", None),  # 20 hours into a window of 48
+        ([(0, "MEDS_DEATH")], "dead", None),  # at the prediction time
+        ([(30, "MEDS_DEATH//HOSPITAL")], "dead", None),
+        ([(-1, "MEDS_DEATH"), (1, "MEDS_DEATH")], "dead", None),
+        ([(-0.5, "MEDS_DEATH")], None, None),
+        ([(-24, "MEDS_BIRTH")], "born", None),  # a day after the prediction time
+        ([(0, "MEDS_BIRTH")], "born", None),
+        ([(1, "MEDS_BIRTH")], "born", None),  # after its first value
+        ([(30, "MEDS_BIRTH")], None, 0),  # a newborn, younger than the window is long
+        ([(48 + 24 * 365.2425, "MEDS_BIRTH")], None, 1),
+        ([(30, "MEDS_BIRTH"), (20, "MEDS_DEATH")], "dead", None),
+    ],
+)
+def test_labels_that_contradict_a_lifetime(
+    tmp_path: Path, events: list[tuple[float, str]], reason: str | None, age: float | None
+) -> None:
+    rows: list[tuple[Any, ...]] = [(1, h, code, None, None) for h, code in events]
+    rows += [(s, 6, "LOINC//2160-0//mg/dL", 1.0, None) for s in (1, 2)]
+    root = small(tmp_path, rows, [(1, NOON, False), (2, NOON, True)])
+    cohort = load(root, tmp_path, codes=None)
+    assert cohort.cases.patient_ids == (("2",) if reason else ("1", "2"))
+    assert cohort.labels.tolist() == ([1] if reason else [0, 1])
+    assert {text.split()[0]: n for text, n in cohort.provenance.exclusions if n} == ({reason: 1} if reason else {})
+    if not reason:
+        assert cohort.cases[0].static["age"] == pytest.approx(np.nan if age is None else age, abs=1e-6, nan_ok=True)
 
 
 def test_a_planted_unit_is_named_through_the_command_line(

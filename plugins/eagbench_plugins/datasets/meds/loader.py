@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from eagbench.api import (
 )
 from eagbench_plugins.datasets.measurements import StayMeasurements, series_by_stay
 from eagbench_plugins.datasets.meds.codes import has_unit, is_named, places_of, read_code_file
+from eagbench_plugins.datasets.meds.lifetimes import IS_BIRTH, IS_DEATH, contradictions, lifetimes_of
 from eagbench_plugins.datasets.meds.params import MedsParams
 from eagbench_plugins.datasets.meds.patients import find_patients
 from eagbench_plugins.datasets.meds.source_files import (
@@ -37,7 +39,6 @@ from eagbench_plugins.datasets.meds.source_files import (
     source_files,
 )
 
-_BIRTH = "MEDS_BIRTH"
 _DAYS_PER_YEAR = 365.2425
 # A few results of millions carry a stray unit; they are removed and counted. More means that something is wrong.
 STRAY_UNITS = 0.001
@@ -79,8 +80,13 @@ def load_cohort(params: MedsParams) -> Cohort:
     values, implausible, stray = _canonical(found, codes.places, words)
     measured = _measurements(found, values, codes.places, concepts)
     series = series_by_stay(measured, len(cases), len(concepts))
-    chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
-    static = _static(data, cases, params, files.shards)
+    is_birth_or_death = data.filter(IS_BIRTH | IS_DEATH).select("subject_id", "time", "code")
+    lifetimes = lifetimes_of(_collect(is_birth_or_death, files.shards))
+    first_hours = np.array([times[0] if len(times) else np.nan for times, _ in series])
+    wrong = contradictions(cases, lifetimes, first_hours)
+    possible = ~(wrong.dead | wrong.unborn)
+    chosen = np.flatnonzero(possible & ~np.isnan(first_hours))
+    static = _static(data, cases, lifetimes, params, files.shards)
     described = cases[chosen.tolist()].select("subject_id", "prediction_time").iter_rows()
     patients = find_patients(data, cases["subject_id"].unique().to_list(), params, files.patients)
     items = tuple(
@@ -105,7 +111,10 @@ def load_cohort(params: MedsParams) -> Cohort:
             citation=params.citation,
             patient_is_stay=patients.are_stays,
             n_patients_read=len(set(patients.of.values())),
-            exclusions=(("no measurement in the observation window", len(cases) - len(chosen)),),
+            exclusions=(
+                *wrong.exclusions(),
+                ("no measurement in the observation window", int(possible.sum()) - len(chosen)),
+            ),
             implausible=implausible,
             notes=(*_notes(codes, stray), *patients.notes),
         ),
@@ -249,23 +258,26 @@ def _canonical(
 
 
 def _static(
-    data: pl.LazyFrame, cases: pl.DataFrame, params: MedsParams, shards: Sequence[Path]
+    data: pl.LazyFrame, cases: pl.DataFrame, lifetimes: pl.DataFrame, params: MedsParams, shards: Sequence[Path]
 ) -> dict[str, FloatArray]:
-    """Read age in years at the start of the window and sex, NaN where unknown. Each of shape (N,)."""
+    """Read age in years at the start of the window and sex, NaN where unknown. Each of shape (N,).
+
+    Who was born within the window is 0 years old.
+    """
     sexes = {**dict.fromkeys(params.male, 1.0), **dict.fromkeys(params.female, 0.0)}
-    facts = _collect(data.filter(pl.col("code").is_in([_BIRTH, *sexes])).select("subject_id", "time", "code"), shards)
-    birth = facts.filter(pl.col("code") == _BIRTH).group_by("subject_id").agg(pl.col("time").min().alias("birth"))
+    facts = _collect(data.filter(pl.col("code").is_in(list(sexes))).select("subject_id", "code"), shards)
     sex = (
-        facts.filter(pl.col("code") != _BIRTH)
-        .with_columns(pl.col("code").replace_strict(sexes, return_dtype=pl.Float64).alias("sex"))
+        facts.with_columns(pl.col("code").replace_strict(sexes, return_dtype=pl.Float64).alias("sex"))
         .group_by("subject_id")
         # A subject with codes of both has an unknown one.
         .agg(pl.when(pl.col("sex").n_unique() == 1).then(pl.col("sex").first()).alias("sex"))
     )
-    joined = cases.join(birth, on="subject_id", how="left", maintain_order="left").join(
+    joined = cases.join(lifetimes, on="subject_id", how="left", maintain_order="left").join(
         sex, on="subject_id", how="left", maintain_order="left"
     )
-    age: Any = (joined["start"] - joined["birth"]).dt.total_microseconds() / (86_400e6 * _DAYS_PER_YEAR)
+    age: Any = (joined["start"] - joined["birth"]).clip(timedelta(0)).dt.total_microseconds() / (
+        86_400e6 * _DAYS_PER_YEAR
+    )
     return {
         "age": age.cast(pl.Float64).fill_null(np.nan).to_numpy(),
         "sex": joined["sex"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
