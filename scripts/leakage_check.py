@@ -4,8 +4,8 @@
 
 PYTHON is an interpreter that has icu-leakage-check (`pip install icu-leakage-check==0.1.0`, in an environment of its
 own). FOLDER holds the eICU demo's CSV files, or hosp/ and icu/ in MIMIC-IV's form, such as a generated hospital. For
-each data set, and for `availability: drawn` and `known`, the script traces every laboratory value of the records back to
-its row in the source, and hands the row's two times to the package's check `event_timing`.
+each data set, and for `availability: drawn` and `known`, the script traces every laboratory value of the records back
+to its row in the source, and hands the row's two times to the package's check `event_timing`.
 """
 
 from __future__ import annotations
