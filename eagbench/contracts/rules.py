@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from eagbench.contracts.answers import Prediction
+from eagbench.contracts.answers import Prediction, Trajectory
 from eagbench.contracts.components import SearchResult, SearchTask
 from eagbench.contracts.language_models import Generation, Sampling
 from eagbench.contracts.records import Case, Cases, Cohort, FloatArray
 
 _TOLERANCE = 1e-4  # of weights that sum to 1
+_LARGEST_REWARD = float(np.finfo(np.float32).max)  # training computes in single precision
+_LONGEST_TEXT = 300  # characters of a policy's text within an error
 # Pickles, and what may hold one: torch.save, joblib, arrays of objects.
 _FORBIDDEN_FILES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".npy", ".npz", ".ckpt"}
 
@@ -164,16 +166,21 @@ def check_generations(prompts: Sequence[str], sampling: Sampling, generations: S
     _require(longest <= sampling.max_new_tokens, "generate", bound, f"{longest} tokens were written")
 
 
-def check_reward(parts: Any) -> None:
+def check_reward(parts: Any, trajectory: Trajectory | None = None) -> None:
     """Check that a reward returned finite numbers by name, with a `total` among them.
+
+    Args:
+        parts: What the reward returned.
+        trajectory: What it judged; the error then names the case and shows the text.
 
     Raises:
         ContractError: It returned something else.
     """
     _require(isinstance(parts, Mapping), "__call__", "result", f"a mapping, not {type(parts).__name__}")
     _require("total" in parts, "__call__", "result", f"it has no total, only {', '.join(map(str, parts))}")
-    wrong = [name for name, value in parts.items() if not _is_number(value)]
-    _require(not wrong, "__call__", "result", f"{', '.join(map(str, wrong))} is not a finite number")
+    wrong = [f"{name} = {value!r}" for name, value in parts.items() if not _is_reward(value)]
+    judged = "" if trajectory is None else f", for case {trajectory.case_id}, text {_shortened(trajectory.text)!r}"
+    _require(not wrong, "__call__", "result", f"{', '.join(wrong)} is not a finite number{judged}")
 
 
 def check_unparsed_reward(unparsed: float, parsed: float) -> None:
@@ -259,6 +266,14 @@ def check_metric(values: Any, n_rows: int) -> None:
     is_float = np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)
     _require(is_float, "__call__", "result", f"values are {array.dtype}")
     _require(not np.isinf(array).any(), "__call__", "result", "a value is infinite")
+
+
+def _is_reward(value: Any) -> bool:
+    return _is_number(value) and abs(float(value)) <= _LARGEST_REWARD
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}..."
 
 
 def _is_number(value: Any) -> bool:

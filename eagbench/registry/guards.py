@@ -40,7 +40,7 @@ class GuardedReward:
         """
         parts = self._reward(case, label, trajectory, salience)
         try:
-            rules.check_reward(parts)
+            rules.check_reward(parts, trajectory)
             unparsed, parsed = self._bounds.get((case.case_id, label), (-math.inf, math.inf))
             if trajectory.probability is None:
                 unparsed = max(unparsed, parts["total"])

@@ -23,6 +23,7 @@ VOID = "VOID: the ablation of adaptive clipping says nothing here"
 SHOWN_UNFOLDED = 3
 
 REWARD, ABOVE, FREED = "reward", "clip_above_fixed", "clip_freed"
+WITHOUT_STEP = "without_step"
 _REWARD_PART = "reward_"
 _NOT_A_PART = {"reward_std"}
 # In drawing order; the reward's parts follow the reward.
@@ -55,6 +56,7 @@ def training(run: RunFolder) -> Section | None:
         ),
         Facts(tuple(_meanings(found))),
     ]
+    blocks += [Prose(text) for item in with_reward if (text := _without_step(item))]
     if with_reward:
         blocks.append(TableBlock(_progress_table(run, with_reward)))
     figures = [(item.title, _figure(run, item, _reinforcement_names(item))) for item in with_reward]
@@ -67,6 +69,18 @@ def training(run: RunFolder) -> Section | None:
         blocks.append(_loss_figure(run, fine_tuned))
     blocks += [Folded(f"Curves of {i.title} ({i.kind})", (_figure(run, i, tuple(i.curves)),)) for i in others]
     return Section("training", "Training", tuple(blocks))
+
+
+def _without_step(item: Trained) -> str | None:
+    """Say how many generated batches had nothing to learn from; None if every batch had."""
+    skipped = sum(len(curve.values) for curve in item.curves.get(WITHOUT_STEP, ()))
+    if not skipped:
+        return None
+    batches = sum(len(curve.values) for curve in item.curves[REWARD])
+    return (
+        f"NOTHING TO LEARN FROM in {skipped} of {batches} generated batches of {item.title}: all trajectories of a "
+        "case got the same reward, or were cut and left out. Such a batch makes no optimiser step."
+    )
 
 
 def _meanings(found: Sequence[Trained]) -> list[tuple[str, str]]:
@@ -91,7 +105,7 @@ def _label(name: str) -> str:
 
 def _figure(run: RunFolder, item: Trained, names: Sequence[str]) -> FigureBlock:
     panels = [TracePanel(_label(name), _traces(run, item.curves[name])) for name in names]
-    left_out = sorted(set(item.curves) - set(names))
+    left_out = sorted(set(item.curves) - {*names, WITHOUT_STEP})
     caption = f"Training of {item.title} ({wording.words(item.kind)}). {_lines_words(run, item)}"
     caption += " Every panel has an axis of its own."
     if left_out:

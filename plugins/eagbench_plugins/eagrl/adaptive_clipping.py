@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 
-from eagbench_plugins.eagrl.length_grouping import LengthGroupedTrainer
+from eagbench_plugins.eagrl.reward_spread import RewardSpreadTrainer
 
 LOW_CLIP = 0.2
 LOWEST_UP_CLIP, HIGHEST_UP_CLIP = 0.2, 0.4
@@ -74,7 +74,7 @@ def _per_token(
     return values.to(mask.device)
 
 
-class AdaptiveClippingTrainer(LengthGroupedTrainer):
+class AdaptiveClippingTrainer(RewardSpreadTrainer):
     """TRL's GRPOTrainer with one upper clip bound per trajectory; it also logs the effect of clipping.
 
     It adds two metrics to TRL's log. Both are shares of the completions' tokens over all optimisation steps of a

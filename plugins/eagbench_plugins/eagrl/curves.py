@@ -17,6 +17,7 @@ _CURVES = {
     "reward_std": "reward_std",
     "groups_without_spread": "frac_reward_zero_std",
     "groups_resampled": "groups_resampled",
+    "without_step": "without_step",
     "generated_tokens": "generated_tokens",
     "entropy": "entropy",
     "kl": "kl",
@@ -65,7 +66,8 @@ def summarise_curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         lines: The lines of curves.jsonl, at least one.
 
     Returns:
-        `generated_batches`; the means over them of `clip_above_fixed`, `clip_freed`, `clip_high`, `clip_low`,
+        `generated_batches`; `batches_without_step`, how many of them made no optimiser step because they had nothing to
+        learn from; the means over them of `clip_above_fixed`, `clip_freed`, `clip_high`, `clip_low`,
         `groups_without_spread` and `groups_resampled`; `entropy_first` and `entropy_last` of the first and last batch;
         `kl_last` (None where it was not measured); `reward_first` and `reward_last`, means over the first and last
         third of the batches; and `clipping_void`, which is true if too few tokens exceeded the fixed bound for an
@@ -76,6 +78,7 @@ def summarise_curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     means = {name: _mean(lines, name) for name in averaged}
     return {
         "generated_batches": len(lines),
+        "batches_without_step": sum("without_step" in line for line in lines),
         **means,
         "entropy_first": lines[0]["entropy"],
         "entropy_last": lines[-1]["entropy"],

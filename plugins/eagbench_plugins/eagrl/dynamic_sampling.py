@@ -1,7 +1,7 @@
 """Dynamic sampling (DAPO; Yu et al., arXiv 2503.14476, section 3.2): replace groups without spread by other cases.
 
-If all rewards of a group are equal, all its advantages are 0 and the policy learns nothing from it. DAPO samples other
-prompts until the batch is full of groups whose rewards differ.
+If all rewards of a group are equal (see `reward_spread`), all its advantages are 0 and the policy learns nothing from
+it. DAPO samples other prompts until the batch is full of groups whose rewards differ.
 
 Departures from DAPO:
 1. The number of rounds is bounded. A group that still has no spread after the last round stays in the batch.
@@ -20,9 +20,6 @@ from typing import Any
 from eagbench_plugins.eagrl.adaptive_clipping import AdaptiveClippingTrainer
 
 Row = Mapping[str, Any]
-
-# Rewards whose standard deviation is below this differ by rounding.
-_NO_SPREAD = 1e-6
 
 
 class DynamicSamplingTrainer(AdaptiveClippingTrainer):
@@ -105,9 +102,6 @@ class DynamicSamplingTrainer(AdaptiveClippingTrainer):
         prompts = [row["prompt"] for row in rows]
         written: list[list[int]] = self._generate_single_turn(*self._tokenize_prompts(prompts), size)[0]
         texts = self.processing_class.batch_decode(written, skip_special_tokens=True)
-        rewards = self._calculate_rewards(rows, prompts, texts, written)  # (N, reward functions)
-        spread = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1).view(-1, size).std(dim=1)
+        self._calculate_rewards(rows, prompts, texts, written)
         by_group = {group: written[i * size : (i + 1) * size] for i, group in enumerate(groups)}
-        return by_group, [
-            group for group, deviation in zip(groups, spread.tolist(), strict=True) if deviation < _NO_SPREAD
-        ]
+        return by_group, [group for group, flat in zip(groups, self._without_spread().tolist(), strict=True) if flat]

@@ -29,6 +29,7 @@ def test_a_summary_by_hand() -> None:
     summary = summarise_curves([line(step, 0.01 * step) for step in range(1, 7)])
     assert summary == {
         "generated_batches": 6,
+        "batches_without_step": 0,
         "clip_above_fixed": pytest.approx(0.035),
         "clip_freed": pytest.approx(0.0175),
         "clip_high": pytest.approx(0.00875),
