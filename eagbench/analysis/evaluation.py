@@ -224,16 +224,25 @@ class Numbers:
 def evaluate(rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricUse], intervals: Mapping[str, Any]) -> Numbers:
     """Compute every metric on all cases and on every resample of the patients, also for recalibrated probabilities.
 
+    Without a single answer that can be read there are no numbers: they would be those of the training prevalence.
+
     Args:
         rows: Rows of a scored table.
         metrics: The metrics.
         intervals: `resamples` and `seed` of the bootstrap.
     """
+    if answered_nothing(rows):
+        return Numbers({}, {})
     evaluation = _Evaluation(_all_functions(rows, metrics), len(rows))
     patients = [str(row["patient_id"]) for row in rows]
     for weights in weight_blocks(patients, intervals["resamples"], intervals["seed"]):
         evaluation.add(weights)
     return evaluation.numbers()
+
+
+def answered_nothing(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Say whether there are answers, none of which could be read."""
+    return bool(rows) and not any(row["parsed"] for row in rows)
 
 
 class _Evaluation:
@@ -300,7 +309,7 @@ class SubgroupNumbers:
         n_cases: Cases in it.
         n_positive: Events among them.
         n_unparsed: Unparsed answers among them.
-        points: The value of each number; empty if the subgroup is too small.
+        points: The value of each number; empty if the subgroup is too small, or none of its answers could be read.
         draws: Each number on each resample, shape (resamples,), as `points`.
     """
 
@@ -328,7 +337,7 @@ def evaluate_subgroups(
         metrics: The metrics.
         intervals: The bootstrap.
         minimum: `minimum_cases`, and `minimum_positive` for the rarer of the two classes. A smaller subgroup gets no
-            numbers.
+            numbers, and neither does one without an answer that could be read.
 
     Returns:
         The numbers of each subgroup that has at least one case.
@@ -343,7 +352,10 @@ def evaluate_subgroups(
         mine = [rows[i] for i in at]
         n_positive = sum(row["label"] for row in mine)
         n_unparsed = sum(not row["parsed"] for row in mine)
-        if len(at) >= minimum["minimum_cases"] and min(n_positive, len(at) - n_positive) >= minimum["minimum_positive"]:
+        enough = (
+            len(at) >= minimum["minimum_cases"] and min(n_positive, len(at) - n_positive) >= minimum["minimum_positive"]
+        )
+        if enough and not answered_nothing(mine):
             inside[name], evaluations[name] = at, _Evaluation(_all_functions(mine, metrics), len(at))
         found[name] = SubgroupNumbers(len(at), n_positive, n_unparsed, {}, {})
     if evaluations:

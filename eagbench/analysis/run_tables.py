@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from eagbench.analysis.cells import CLEAN_KEY, CellKey, ConditionKey, DomainPair
-from eagbench.analysis.comparisons import SeedMeans, compare, correct_families, seed_means
+from eagbench.analysis.comparisons import PRIMARY, SeedMeans, compare, correct_families, seed_means
 from eagbench.analysis.evaluation import Numbers
 from eagbench.analysis.intervals import metric_interval
 from eagbench.analysis.metric_uses import traits_by_name
 from eagbench.analysis.robustness import correct_degradations, robustness
-from eagbench.analysis.scored_run import ScoredCell, ScoredRun
+from eagbench.analysis.scored_run import OK, UNANSWERED, ScoredCell, ScoredRun, answer_status
+from eagbench.analysis.silent_methods import without_answers
 from eagbench.analysis.transfer import HeldOutCounts, domain_row, gaps
 from eagbench.metrics.number_names import (
     RECALIBRATED,
@@ -67,6 +68,7 @@ class _Assembly:
         self.traits = traits_by_name(run.metrics)
         self._rows: dict[tuple[DomainPair, str, ConditionKey], list[Row]] = {}
         self._means: dict[tuple[DomainPair, str, ConditionKey], SeedMeans] = {}
+        self._silent: set[tuple[DomainPair, str, ConditionKey]] = set()
         # Means over seeds are formed for what compares them, and hold every answer.
         self._compares = run.claim is not None or len(run.conditions) > 1 or run.shared is not None
 
@@ -80,7 +82,10 @@ class _Assembly:
                     *(row for seed, cell in seeds.items() for row in self._cell_rows({**keys, "seed": seed}, [cell])),
                     *self._cell_rows({**keys, "seed": MEAN_SEED}, list(seeds.values())),
                 ]
-                if self._compares and all(cell.status == "ok" for cell in seeds.values()):
+                statuses = {cell.status for cell in seeds.values()}
+                if UNANSWERED in statuses <= {OK, UNANSWERED}:
+                    self._silent.add((pair, method, condition))
+                elif self._compares and statuses == {OK}:
                     self._means[pair, method, condition] = _means(list(seeds.values()))
 
     # results.csv
@@ -148,10 +153,10 @@ class _Assembly:
         unparsed answers of all seeds.
         """
         statuses = {cell.status for cell in cells}
-        if statuses != {"ok"}:
-            status = "failed" if "failed" in statuses else "not_applicable"
-            return self._empty_rows(keys, self._counted(keys, None, status))
         n_unparsed = sum(cell.n_unparsed or 0 for cell in cells)
+        if statuses != {OK}:
+            status = next((name for name in ("failed", UNANSWERED) if name in statuses), "not_applicable")
+            return self._empty_rows(keys, self._counted(keys, n_unparsed if status == UNANSWERED else None, status))
         counted = self._counted(keys, n_unparsed, "ok")
         rows = list(self._number_rows(keys, [cell.numbers for cell in cells], counted))
         rows += self._failed_rows(keys, cells, counted)
@@ -188,9 +193,10 @@ class _Assembly:
         for subgroup in cells[0].subgroups:
             seeds = [cell.subgroups[subgroup] for cell in cells]
             n_unparsed = sum(seed.n_unparsed for seed in seeds)
-            status = "ok" if seeds[0].points else "too_few"
+            silent = UNANSWERED in {answer_status(seed.n_cases, seed.n_unparsed) for seed in seeds}
+            status = UNANSWERED if silent else OK if seeds[0].points else "too_few"
             counted = _Counted(subgroup, seeds[0].n_cases, seeds[0].n_positive, n_unparsed, status)
-            if status == "too_few":
+            if status != OK:
                 rows += self._empty_rows(keys, counted)
             else:
                 rows += self._number_rows(keys, [Numbers(seed.points, seed.draws) for seed in seeds], counted)
@@ -214,7 +220,11 @@ class _Assembly:
                 others = [label for label in run.methods if label != run.claim.method]
                 level = float(run.intervals["level"])
                 found = compare(run.claim, others, run.conditions, means, self.traits, level)
-                compared += [(pair, row) for row in found]
+                silent = {(m, c) for p, m, c in self._silent if p == pair}
+                untold = without_answers(run.claim, others, run.conditions, means, silent, self.traits)
+                # In another pair of domains it is another test.
+                found += [{**row, "test": f"{row['test']}, {pair[0]} to {pair[1]}"} for row in untold]
+                compared += [(pair, row) for row in sorted(found, key=lambda row: bool(row["family"] != PRIMARY))]
             tested = None if run.claim is None else run.claim.method
             lost = robustness(self.traits, run.methods, run.conditions, means, run.intervals, tested)
             perturbed += [(pair, row) for row in lost]

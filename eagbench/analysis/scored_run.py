@@ -15,13 +15,21 @@ from eagbench.analysis.evaluation import Answered, Numbers, SubgroupNumbers
 from eagbench.analysis.metric_uses import MetricUse
 from eagbench.analysis.transfer import HeldOutCounts, SharedNames
 
+OK, UNANSWERED = "ok", "unanswered"
+
+
+def answer_status(n_cases: int, n_unparsed: int) -> str:
+    """Return the status of cases that were answered: `unanswered` if none of the answers could be read, else `ok`."""
+    return UNANSWERED if 0 < n_cases == n_unparsed else OK
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredCell:
     """The results of one cell of the grid.
 
     Attributes:
-        status: `ok`, `failed`, or `not_applicable` if the condition means nothing to the method.
+        status: `ok`, `failed`, `unanswered` if no answer could be read, or `not_applicable` if the condition means
+            nothing to the method.
         n_unparsed: Number of answers that could not be parsed; None for a cell without numbers.
         numbers: Every metric's value and resamples.
         answered: The answers themselves; None for a cell without numbers.

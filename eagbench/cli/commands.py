@@ -107,11 +107,17 @@ def run(request: Request, out: Path | None, executor: Executor, *, fresh: bool, 
     manifest = write_run_folder(plan, result, store, folder)
     from eagbench.report.html import write_report
     from eagbench.report.text import headline
+    from eagbench.report.unread_answers import terminal_lines
 
     written = RunFolder(folder)
     page = write_report(written)
     count = {status: sum(o.status == status for o in result.outcomes.values()) for status in ("computed", "reused")}
-    lines = [headline(written), "", f"stages: {count['computed']} computed, {count['reused']} reused"]
+    lines = [
+        headline(written),
+        *terminal_lines(written),
+        "",
+        f"stages: {count['computed']} computed, {count['reused']} reused",
+    ]
     lines += _failures(manifest["failed"])
     lines.append(f"run folder: {folder}")
     lines.append(f"report: {page}")

@@ -11,6 +11,9 @@ import numpy as np
 from eagbench.contracts.records import BoolArray, FloatArray, IntArray
 from eagbench.contracts.renamed import renamed_fields
 
+# The answer mode of a case that was not asked, because none of the first cases got an answer that can be read.
+NOT_ATTEMPTED = "not_attempted"
+
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
@@ -65,7 +68,8 @@ class Prediction:
         case_id: The case.
         probability: Probability of the outcome, None where the answer could not be read. It is then counted as
             unparsed and scored with the training prevalence, by the core and nowhere else.
-        answer_mode: How the probability was read: `model` for an expert, else `greedy`, `mean_of_n`, `expectation`.
+        answer_mode: How the probability was read: `model` for an expert, else `greedy`, `mean_of_n`, `expectation`, or
+            `not_attempted` for a case that was not asked.
         cited_features: Features the answer lists; None for a method that cites none by construction.
         trajectories: What was written, for methods that write.
         prior_corrected: The probability, corrected for the prior of the cases on which the policy learned to answer.

@@ -10,6 +10,9 @@ from eagbench.contracts.traits import MetricTraits
 from eagbench.metrics.parameterless import ParameterlessMetric
 from eagbench.stats.weighted import weighted_mean
 
+# The share of unparsed answers from which a report warns before everything else.
+MANY_UNPARSED = 0.2
+
 
 class UnparsedRate(ParameterlessMetric):
     """Share of cases whose answer could not be read."""

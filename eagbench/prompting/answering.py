@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from eagbench.config.settings import AnswerMode
-from eagbench.contracts.answers import Prediction, Trajectory
+from eagbench.contracts.answers import NOT_ATTEMPTED, Prediction, Trajectory
 from eagbench.contracts.language_models import Generation, LanguageModel, Sampling
 from eagbench.contracts.records import Case, Cases
 from eagbench.contracts.rules import ContractError, check_generations
@@ -26,6 +27,9 @@ from eagbench.prompting.styles import ANSWER_LEVELS, Style, prompt_text
 # differs between cases in the fourth decimal (by the record's length, for one); ranked by that, it would score an AUROC
 # far from 0.5 on either side, and every improvement over it would be misstated.
 _DECIMALS = 2
+
+# Cases asked before all others. If no answer among them can be read, the others are not asked.
+_FIRST = 32
 
 # Cases per call of the model: small enough for a progress bar to move, large enough for full batches.
 _CHUNK = 256
@@ -71,7 +75,7 @@ def answer_with_policy(cases: Cases, run: StageRun, style: Style, max_new_tokens
         max_new_tokens=max_new_tokens,
         progress=run.progress,
     )
-    if run.params["attention"]:
+    if run.params["attention"] and all(p.trajectories for p in predictions):
         predictions = with_attention(predictions, model, cases, record_text, style, run.progress)
     run.add_cost("generated_tokens", sum(t.generated_tokens for p in predictions for t in p.trajectories))
     prior = read_prior(run.inputs["policy"])
@@ -134,16 +138,35 @@ def answer_prompts(
 ) -> list[Prediction]:
     """Ask a policy about every case with the method's own prompts, and parse its answers as `answer_cases` does.
 
-    Examples are few-shot prompts, or prompts with an expert's output.
+    Examples are few-shot prompts, or prompts with an expert's output. With more than 32 cases, 32 drawn by the seed are
+    asked first; if no answer among them can be read, the others are `not_attempted`.
     """
     ask = {"greedy": _greedy, "mean_of_n": _mean_of_n, "expectation": _expectation}[answer.mode]
     question = _Question(model, style, answer, FeatureVocabulary(cases.features), seed, max_new_tokens)
-    starts = range(0, len(cases), _CHUNK)
-    predictions: list[Prediction] = []
-    for start in progress(starts, "answer", len(starts)):
-        chunk = slice(start, start + _CHUNK)
-        predictions += ask(question, cases.items[chunk], prompts[chunk])
-    return predictions
+    first = _asked_first(prompts, seed)
+    others = [[i for i in range(start, start + _CHUNK) if i not in first] for start in range(0, len(cases), _CHUNK)]
+    groups = [[i for i in group if i < len(cases)] for group in (sorted(first), *others)]
+    groups = [group for group in groups if group]
+    found: dict[int, Prediction] = {}
+    for at in progress(groups, "answer", len(groups)):
+        if first and found and all(prediction.probability is None for prediction in found.values()):
+            found |= {i: Prediction(cases.items[i].case_id, None, NOT_ATTEMPTED) for i in at}
+        else:
+            found |= zip(at, ask(question, [cases.items[i] for i in at], [prompts[i] for i in at]), strict=True)
+    return [found[i] for i in range(len(cases))]
+
+
+def _asked_first(prompts: Sequence[str], seed: int) -> frozenset[int]:
+    """Draw the positions of the cases asked first; none if so many cases are all there are.
+
+    Texts do not depend on which prompts are asked together, except that a prompt that occurs twice in a call is sampled
+    apart. So cases that share a prompt are not drawn.
+    """
+    count = Counter(prompts)
+    single = [i for i, prompt in enumerate(prompts) if count[prompt] == 1]
+    if len(prompts) <= _FIRST or len(single) < _FIRST:
+        return frozenset()
+    return frozenset(np.random.default_rng([seed, _FIRST]).choice(single, _FIRST, replace=False).tolist())
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eagbench.analysis.cells import CLEAN
+from eagbench.analysis.scored_run import UNANSWERED
 from eagbench.contracts.traits import MetricTable
 from eagbench.metrics.unparsed import UnparsedRate
 from eagbench.report import wording
+from eagbench.report.unread_answers import warning
 from eagbench.runs.reader import Group, ResultRow, RunFolder
 
 Format = Literal["md", "latex", "csv"]
@@ -125,7 +127,7 @@ def seeds_words(run: RunFolder) -> str:
 
 
 def stamp(run: RunFolder) -> str:
-    """Return the words that must open every caption; empty for a full run on real data."""
+    """Return the words that must open every caption; empty for a full run on real data with answers."""
     words = []
     if run.synthetic:
         words.append("SYNTHETIC DATA.")
@@ -133,7 +135,8 @@ def stamp(run: RunFolder) -> str:
         words.append(f"LIMITED TO {wording.count(int(run.manifest['limit']))} PATIENTS.")
     if run.manifest.get("profile"):
         words.append(f"PROFILE {run.manifest['profile']}.")
-    return " ".join(words)
+    words.append(warning(run))
+    return " ".join(word for word in words if word)
 
 
 def counts_words(rows: Sequence[ResultRow]) -> str:
@@ -209,11 +212,14 @@ def unparsed_table(run: RunFolder, group: Group, conditions: Sequence[tuple[str,
                 for name in names
                 for treatment in ("", ":parsed_only", ":worst_case")
             ]
-            known = next((row for row in rows if row is not None), None)
+            rate = cells.get((method, condition, severity, UnparsedRate.name))
+            known = next((row for row in (*rows, rate) if row is not None), None)
             if known is None or not known.n_unparsed:
                 continue
-            rate = cells.get((method, condition, severity, UnparsedRate.name))
-            share = entry(run, rate) if rate is not None else Entry(wording.count(known.n_unparsed))
+            if known.status == UNANSWERED:
+                share = Entry(wording.percent(1.0))
+            else:
+                share = entry(run, rate) if rate is not None else Entry(wording.count(known.n_unparsed))
             where = Entry(wording.condition_label(condition, severity))
             lines.append(Line(method, (where, share, *(entry(run, row) for row in rows))))
     if not lines:

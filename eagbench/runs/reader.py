@@ -300,7 +300,11 @@ class RunFolder:
         return out
 
     def answers(self, group: Group, method: str) -> Answers | None:
-        """Return the predictions on unchanged records behind a table's row; None if the run left none."""
+        """Return the predictions on unchanged records behind a table's row.
+
+        Returns:
+            None if the run left none, or none that could be read.
+        """
         if method not in self._answers:
             self._answers[method] = self._read_answers(method)
         return self._answers[method].get((group.task, group.domain_train, group.domain_eval, group.split))
@@ -324,7 +328,8 @@ class RunFolder:
         by_place: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for row in rows:
             by_place.setdefault(tuple(row[key] for key in keys), []).append(row)
-        return {place: _answers_of(found) for place, found in by_place.items()}
+        read = {place: found for place, found in by_place.items() if any(row["parsed"] for row in found)}
+        return {place: _answers_of(found) for place, found in read.items()}
 
 
 def _answers_of(rows: Sequence[Mapping[str, Any]]) -> Answers:

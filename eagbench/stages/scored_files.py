@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from eagbench.analysis.evaluation import Numbers, SubgroupNumbers, answered, asked_columns, scored_schema
 from eagbench.analysis.intervals import metric_interval
 from eagbench.analysis.metric_uses import MetricUse
-from eagbench.analysis.scored_run import ScoredCell
+from eagbench.analysis.scored_run import ScoredCell, answer_status
 from eagbench.stages.parquet_files import floats, read_parquet
 
 _SCORED, _VALUES, _RESAMPLES = "scored.parquet", "values.json", "resamples.parquet"
@@ -98,7 +98,7 @@ def read_cell(folder: Path, metrics: Sequence[MetricUse]) -> tuple[ScoredCell, p
     draws = {name: floats(resamples[name]) for name in resamples.column_names}
     numbers = Numbers(_points(values["metrics"]), draws, values["failed"])
     cell = ScoredCell(
-        status="ok",
+        status=answer_status(values["n_cases"], values["n_unparsed"]),
         n_unparsed=values["n_unparsed"],
         numbers=numbers,
         answered=answered(table.to_pylist(), asked_columns(metrics)),

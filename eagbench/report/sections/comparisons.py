@@ -59,7 +59,8 @@ def distinct_tests(rows: Sequence[ComparisonRow] | Sequence[RobustnessRow]) -> i
 def _figure(run: RunFolder, rows: Sequence[ComparisonRow]) -> FigureBlock:
     """Draw the primary differences with their intervals, around the line of no difference."""
     metric = tables.heading(run, rows[0].metric)
-    estimates = {row.baseline: Estimate(row.difference, row.ci_low, row.ci_high) for row in rows}
+    drawn = [row for row in rows if not math.isnan(row.difference)]
+    estimates = {row.baseline: Estimate(row.difference, row.ci_low, row.ci_high) for row in drawn}
     panel = figures.ForestPanel(f"{rows[0].method} minus ..., {metric}", estimates, (0.0, "no difference"))
     caption = (
         f"{rows[0].method} minus each other method: paired difference in {tables.label(run, rows[0].metric)} on "
@@ -84,8 +85,14 @@ def verdict(run: RunFolder, rows: Sequence[ComparisonRow], metric: str) -> str:
     if open_:
         names = wording.enumeration([row.baseline for row in open_])
         said.append(f"no difference is shown from {names}, which is not to say that there is none")
+    silent = [row.baseline for row in open_ if math.isnan(row.difference)]
     few = [row.baseline for row in open_ if abs(row.difference) < row.smallest_detectable]
     text = f"At {100 * alpha:g} % after correction: {'; '.join(said)}."
+    if silent:
+        text += (
+            f" {rows[0].method} or the other method gave no answer that could be read against "
+            f"{wording.enumeration(silent)}: no difference can be formed, and the test counts with p = 1."
+        )
     if few:
         text += (
             " Smaller than the smallest difference that so many cases would show with 80 % power: that from "
@@ -190,6 +197,8 @@ def _setting(run: RunFolder, rows: Sequence[ComparisonRow]) -> str:
 
 
 def _difference(run: RunFolder, row: ComparisonRow) -> Entry:
+    if math.isnan(row.difference):
+        return Entry("unanswered", quiet=True)
     decimals = run.declared(row.metric).decimals
     difference, low, high = (signed(value, decimals) for value in (row.difference, row.ci_low, row.ci_high))
     return Entry(difference, "interval undefined" if math.isnan(row.ci_low) else f"{low} to {high}")

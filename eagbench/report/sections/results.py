@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from eagbench.analysis.cells import CLEAN
+from eagbench.analysis.scored_run import UNANSWERED
 from eagbench.report import tables, wording
 from eagbench.report.figures import estimates as figures
 from eagbench.report.figures.estimates import Estimate
-from eagbench.report.page.blocks import Block, FigureBlock, Folded, Prose, Section, TableBlock
+from eagbench.report.page.blocks import Block, Code, FigureBlock, Folded, Heading, Prose, Section, TableBlock
 from eagbench.report.tables import Entry, Line, Table
+from eagbench.report.unread_answers import example_texts, unread
 from eagbench.runs.reader import Answers, Group, ResultRow, RunFolder
 
 SHOWN_FEATURES = 12
@@ -181,10 +183,12 @@ def unparsed(run: RunFolder, group: Group) -> Section | None:
     )
     if clean is None and perturbed is None:
         return None
+    examples = [(method.method, example_texts(run, method.method)) for method in unread(run)]
     blocks: list[Block] = [
         Prose(
             "An answer without a readable probability is kept and scored with the training prevalence, which flatters "
-            "calibration. The other two columns show how much hangs on that choice."
+            "calibration. The other two columns show how much hangs on that choice. A method without a single readable "
+            "answer has no number."
         )
     ]
     truncated = sum(row.truncated_thought for row in run.costs if row.kind == "predict")
@@ -198,6 +202,9 @@ def unparsed(run: RunFolder, group: Group) -> Section | None:
     blocks.append(Prose("All answers on unchanged records could be read.") if clean is None else TableBlock(clean))
     if perturbed is not None:
         blocks.append(Folded("The same under perturbations", (TableBlock(perturbed),)))
+    for method, texts in examples:
+        if texts:
+            blocks += [Heading(f"What {method} wrote instead, for example"), *(Code(text) for text in texts)]
     return Section("unparsed", "Answers that could not be read", tuple(blocks))
 
 
@@ -226,6 +233,9 @@ def missing(run: RunFolder, group: Group) -> Section:
         if row.status == "failed":
             if (method, where) not in failed:
                 note("failed", "all metrics", "see log.jsonl", method, "all", where)
+        elif row.status == UNANSWERED:
+            reason = "no answer could be read, in one seed or more"
+            note(UNANSWERED, "all metrics", reason, method, "all", where)
         elif row.status == "not_applicable":
             reason = f"{condition} means nothing for a method that reads {reads.get(method, 'something else')}"
             note("not applicable", "all metrics", reason, method, "all", where)

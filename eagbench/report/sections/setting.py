@@ -14,6 +14,7 @@ from eagbench.report import tables, wording
 from eagbench.report.page.blocks import Block, Code, Facts, Folded, Prose, Section, TableBlock
 from eagbench.report.sections import transfer as transfer_section
 from eagbench.report.tables import Entry, Line, Table
+from eagbench.report.unread_answers import explanation
 from eagbench.runs.reader import CostRow, Group, ResultRow, RunFolder
 
 
@@ -21,7 +22,7 @@ def opening(run: RunFolder) -> tuple[str, ...]:
     """Say in a few plain sentences what was done, on what, and what came out."""
     manifest = run.manifest
     description = str(manifest.get("benchmark", {}).get("description") or "").strip()
-    paragraphs = [description] if description else []
+    paragraphs = [text for text in (explanation(run), description) if text]
     sentences = [_data_sentence(domain) for domain in manifest["data"].values()]
     used, available = (sum(part["n_cases"] for part in parts) for parts in (_used(manifest), manifest["data"].values()))
     if used and used < available:

@@ -83,7 +83,7 @@ def answer_written(
         max_new_tokens=max_new_tokens,
         progress=run.progress,
     )
-    if run.params["attention"]:
+    if run.params["attention"] and all(p.trajectories for p in predictions):
         predictions = _with_attention(predictions, model, prompts, style, run)
     run.add_cost("generated_tokens", sum(t.generated_tokens for p in predictions for t in p.trajectories))
     return predictions
