@@ -352,9 +352,8 @@ def evaluate_subgroups(
         mine = [rows[i] for i in at]
         n_positive = sum(row["label"] for row in mine)
         n_unparsed = sum(not row["parsed"] for row in mine)
-        enough = (
-            len(at) >= minimum["minimum_cases"] and min(n_positive, len(at) - n_positive) >= minimum["minimum_positive"]
-        )
+        rarer = min(n_positive, len(at) - n_positive)
+        enough = len(at) >= minimum["minimum_cases"] and rarer >= minimum["minimum_positive"]
         if enough and not answered_nothing(mine):
             inside[name], evaluations[name] = at, _Evaluation(_all_functions(mine, metrics), len(at))
         found[name] = SubgroupNumbers(len(at), n_positive, n_unparsed, {}, {})

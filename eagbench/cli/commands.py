@@ -112,12 +112,8 @@ def run(request: Request, out: Path | None, executor: Executor, *, fresh: bool, 
     written = RunFolder(folder)
     page = write_report(written)
     count = {status: sum(o.status == status for o in result.outcomes.values()) for status in ("computed", "reused")}
-    lines = [
-        headline(written),
-        *terminal_lines(written),
-        "",
-        f"stages: {count['computed']} computed, {count['reused']} reused",
-    ]
+    lines = [headline(written), *terminal_lines(written), ""]
+    lines.append(f"stages: {count['computed']} computed, {count['reused']} reused")
     lines += _failures(manifest["failed"])
     lines.append(f"run folder: {folder}")
     lines.append(f"report: {page}")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eagbench.analysis.scored_run import UNANSWERED, answer_status
 from eagbench.config.loading import LoadedBenchmark
 from eagbench.config.yaml_source import item_label
 from eagbench.contracts.stages import StageNode, closure
@@ -75,7 +76,10 @@ class Objective:
     def _metric(self, plan: Plan, store: Store, degradation: ObjectiveRecord | None) -> float:
         score = self.cell(plan, degradation).score
         assert score is not None
-        metrics = read_values(store.folder(score))["metrics"]
+        values = read_values(store.folder(score))
+        if answer_status(values["n_cases"], values["n_unparsed"]) == UNANSWERED:
+            raise UserError(f"'{self.record.method}' gave no answer that could be read", where=self.place)
+        metrics = values["metrics"]
         # A variant for unparsed answers is absent, and equal, where all answers were parsed.
         name = self.record.of if self.record.of in metrics else without_unparsed_variant(self.record.of)
         if name not in metrics:
