@@ -19,7 +19,7 @@ from eagbench.analysis.intervals import metric_interval
 from eagbench.analysis.metric_uses import traits_by_name
 from eagbench.analysis.robustness import correct_degradations, robustness
 from eagbench.analysis.scored_run import OK, UNANSWERED, ScoredCell, ScoredRun, answer_status
-from eagbench.analysis.silent_methods import without_answers
+from eagbench.analysis.silent_methods import degradations_without_answers, without_answers
 from eagbench.analysis.transfer import HeldOutCounts, domain_row, gaps
 from eagbench.metrics.number_names import (
     RECALIBRATED,
@@ -216,17 +216,18 @@ class _Assembly:
         perturbed: list[tuple[DomainPair, Row]] = []
         for pair in run.pairs:
             means = {(m, c): found for (p, m, c), found in self._means.items() if p == pair}
+            silent = {(m, c) for p, m, c in self._silent if p == pair}
             if run.claim is not None:
                 others = [label for label in run.methods if label != run.claim.method]
                 level = float(run.intervals["level"])
                 found = compare(run.claim, others, run.conditions, means, self.traits, level)
-                silent = {(m, c) for p, m, c in self._silent if p == pair}
-                untold = without_answers(run.claim, others, run.conditions, means, silent, self.traits)
-                # In another pair of domains it is another test.
-                found += [{**row, "test": f"{row['test']}, {pair[0]} to {pair[1]}"} for row in untold]
+                found += _of(pair, without_answers(run.claim, others, run.conditions, means, silent, self.traits))
                 compared += [(pair, row) for row in sorted(found, key=lambda row: bool(row["family"] != PRIMARY))]
             tested = None if run.claim is None else run.claim.method
             lost = robustness(self.traits, run.methods, run.conditions, means, run.intervals, tested)
+            if tested is not None:
+                untold = (tested, run.methods, run.conditions, means, silent, self.traits)
+                lost += _of(pair, degradations_without_answers(*untold))
             perturbed += [(pair, row) for row in lost]
         correct_families([row for _, row in compared])
         correct_degradations([row for _, row in perturbed])
@@ -273,6 +274,11 @@ class _Counted:
     n_positive: int
     n_unparsed: int | None
     status: str
+
+
+def _of(pair: DomainPair, rows: Sequence[Row]) -> list[Row]:
+    """Tell tests without answers of one pair of domains from those of another."""
+    return [{**row, "test": f"{row['test']}, {pair[0]} to {pair[1]}"} for row in rows]
 
 
 def _means(cells: Sequence[ScoredCell]) -> SeedMeans:

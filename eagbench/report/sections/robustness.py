@@ -204,6 +204,8 @@ def _degradation(run: RunFolder, row: RobustnessRow | None) -> Entry:
     """Write a loss with its sign, with as many decimals as its metric has."""
     if row is None:
         return Entry(wording.EN_DASH, quiet=True)
+    if math.isnan(row.value):
+        return Entry("unanswered", quiet=True)
     value, low, high = (signed(v, run.declared(row.metric).decimals) for v in (row.value, row.ci_low, row.ci_high))
     return Entry(value, "" if math.isnan(row.ci_low) else f"{low} to {high}")
 

@@ -3,7 +3,9 @@ tests/plugins/policies)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -16,13 +18,16 @@ from eagbench.api import (
     Cases,
     Feature,
     Generation,
+    Prediction,
     RecordText,
     RecordTextParams,
     Sampling,
     Task,
     answer_cases,
+    answer_prompts,
     prompt_text,
 )
+from eagbench.prompting import answering
 
 TASK = Task("mortality", "die", "a physician", 24.0)
 CASES = Cases(
@@ -105,6 +110,71 @@ def test_expectation_does_not_take_a_tag_inside_open_reasoning_for_the_answer() 
     answer = AnswerMode(mode="expectation")
     predictions = answer_cases(model, CASES, TEXT, STYLES["think_answer"], answer, seed=0, max_new_tokens=9)
     assert [p.probability for p in predictions] == [None] * 3
+
+
+def many_cases(n: int) -> Cases:
+    values = (np.array([[6.0 + i / n]], np.float32) for i in range(n))
+    cases = (Case(f"c{i}", f"c{i}", ("ph",), np.array([1.0]), v, {"age": 50, "sex": 0}) for i, v in enumerate(values))
+    return Cases(CASES.features, CASES.static_names, TASK, tuple(cases))
+
+
+class SamplingModel:
+    """Samples by prompt, seed and how often the prompt came before in a call, as the real ones; `reads` may refuse."""
+
+    def __init__(self, reads: Callable[[str], bool] = lambda prompt: True) -> None:
+        self.reads, self.calls = reads, list[Sequence[str]]()
+
+    def generate(self, prompts: Sequence[str], sampling: Sampling, seed: int) -> list[Generation]:
+        self.calls.append(prompts)
+        before: Counter[str] = Counter()
+        texts = []
+        for prompt in prompts:
+            level = zlib.crc32(f"{seed} {before[prompt]} {prompt}".encode()) % 100
+            before[prompt] += 1
+            texts.append(Generation(f"<answer>0.{level:02d}</answer>" if self.reads(prompt) else "no idea", 5))
+        return texts
+
+
+def ask_many(model: SamplingModel, prompts: Sequence[str], seed: int = 0) -> list[Prediction]:
+    answer = AnswerMode(mode="mean_of_n", samples=2)
+    cases = many_cases(len(prompts))
+    return answer_prompts(model, cases, prompts, STYLES["vanilla"], answer, seed=seed, max_new_tokens=9)
+
+
+@pytest.mark.parametrize("n_different", [600, 300, 20])
+def test_asking_some_cases_first_changes_no_answer(n_different: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where cases share a prompt, whose samples differ by how often it came before."""
+    prompts = [f"record {i % n_different if i % 3 else i % (n_different // 2)}" for i in range(600)]
+    some_first = ask_many(SamplingModel(), prompts)
+    monkeypatch.setattr(answering, "_FIRST", 10**6)
+    assert ask_many(SamplingModel(), prompts) == some_first
+
+
+def test_one_answer_among_the_first_32_is_enough() -> None:
+    prompts = [f"record {i}" for i in range(100)]
+    silent = SamplingModel(lambda prompt: False)
+    predictions = ask_many(silent, prompts, seed=1)
+    first = {prompt for call in silent.calls for prompt in call}
+    assert len(first) == 32
+    assert [p.answer_mode for p in predictions].count("not_attempted") == 68
+    assert all(p.probability is None for p in predictions)
+    assert [p.case_id for p in predictions] == [f"c{i}" for i in range(100)]
+    asked = {prompt for prompt, p in zip(prompts, predictions, strict=True) if p.trajectories}
+    assert asked == first
+    spoken = next(iter(first))
+    once = ask_many(SamplingModel(lambda prompt: prompt == spoken), prompts, seed=1)
+    assert all(len(p.trajectories) == 2 for p in once)
+    assert sum(p.probability is not None for p in once) == 1
+    other_seed = SamplingModel(lambda prompt: False)
+    ask_many(other_seed, prompts, seed=2)
+    assert {prompt for call in other_seed.calls for prompt in call} != first
+
+
+def test_32_cases_are_all_asked() -> None:
+    model = SamplingModel(lambda prompt: False)
+    predictions = ask_many(model, [f"record {i}" for i in range(32)])
+    assert {p.answer_mode for p in predictions} == {"mean_of_n"}
+    assert len(model.calls) == 1
 
 
 @pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
