@@ -132,6 +132,11 @@ def test_the_tests_of_a_silent_method_stay_in_their_family(finished: Any) -> Non
         ("auroc", "clean")
     }
     assert len({row["test"] for row in rows if row["baseline"] == "silent"}) == len(grid) + 1
+    lost = [row for row in rows_of(run / "robustness.csv") if row["baseline"] == "silent"]
+    assert {(row["summary"], row["metric"], row["condition"]) for row in lost} == {
+        ("degradation", metric, "missing_values") for metric in ("auroc", "brier", "unparsed_rate")
+    }
+    assert {(row["value"], float(row["p_value"]), float(row["p_corrected"])) for row in lost} == {("", 1.0, 1.0)}
 
 
 def test_32_cases_or_fewer_are_all_asked(
