@@ -27,7 +27,10 @@ def test_key(row: Mapping[str, Any]) -> TestKey:
 
 
 def correct_family(
-    rows: Sequence[dict[str, Any]], correction: str, elsewhere: Mapping[TestKey, Mapping[str, Any]] | None = None
+    rows: Sequence[dict[str, Any]],
+    correction: str,
+    elsewhere: Mapping[TestKey, Mapping[str, Any]] | None = None,
+    n_lost: int = 0,
 ) -> None:
     """Add `p_corrected` and `correction` to the rows of one family.
 
@@ -36,6 +39,7 @@ def correct_family(
             not a test.
         correction: `holm` or `benjamini_hochberg`.
         elsewhere: Corrected rows of another family by their test. A row of such a test counts there and not here.
+        n_lost: Number of further tests of the family, without rows, that count with p = 1.
     """
     distinct: dict[TestKey, list[dict[str, Any]]] = {}
     for row in rows:
@@ -47,7 +51,8 @@ def correct_family(
             row["p_corrected"], row["correction"] = counted["p_corrected"], counted["correction"]
         else:
             distinct.setdefault(test_key(row), []).append(row)
-    p_values = np.array([same[0]["p_value"] for same in distinct.values()], dtype=np.float64)
-    for same, value in zip(distinct.values(), _CORRECTIONS[correction](p_values).tolist(), strict=True):
+    p_values = np.array([*(same[0]["p_value"] for same in distinct.values()), *[1.0] * n_lost], dtype=np.float64)
+    corrected = _CORRECTIONS[correction](p_values).tolist()[: len(distinct)]
+    for same, value in zip(distinct.values(), corrected, strict=True):
         for row in same:
             row["p_corrected"], row["correction"] = value, correction

@@ -259,7 +259,9 @@ class _Assembly:
     def gaps(self) -> list[Row]:
         """Make the rows of gaps.csv: how much worse each method is where it was not trained."""
         run = self.run
-        means = {(m, *pair): found for (pair, m, c), found in self._means.items() if c == run.conditions[0]}
+        clean = run.conditions[0]
+        means = {(m, *pair): found for (pair, m, c), found in self._means.items() if c == clean}
+        means |= {(m, *pair): SeedMeans({}, {}) for pair, m, c in self._silent if c == clean}
         holds = {name: domain.holds for name, domain in run.domains.items()}
         rows = gaps(run.methods, run.pairs, holds, means, self.traits, float(run.intervals["level"]))
         return [self._of_pair((row["domain_train"], row["domain_eval"]), row) for row in rows]

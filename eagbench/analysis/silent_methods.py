@@ -14,6 +14,7 @@ import numpy as np
 
 from eagbench.analysis.cells import CLEAN, CLEAN_KEY, ConditionKey
 from eagbench.analysis.comparisons import GRID, PRIMARY, Claim, SeedMeans
+from eagbench.analysis.scored_run import UNANSWERED
 from eagbench.analysis.summaries import AREA_DEGRADATION, DEGRADATION
 from eagbench.contracts.traits import MetricTraits
 from eagbench.metrics.number_names import UNCORRECTED, metric_and_calibration
@@ -73,7 +74,7 @@ def without_answers(
                         "method": claim.method,
                         "baseline": baseline,
                         "p_value": 1.0,
-                        "test": f"unanswered: {name}, {condition[0]} {condition[1]}",
+                        "test": f"{UNANSWERED}: {name}, {condition[0]} {condition[1]}",
                         "undefined_resamples": 0,
                     }
                 )
@@ -120,7 +121,7 @@ def degradations_without_answers(
                         "method": tested,
                         "baseline": baseline,
                         "p_value": 1.0,
-                        "test": f"unanswered: {summary}, {name}, {condition[0]} {condition[1]}",
+                        "test": f"{UNANSWERED}: {summary}, {name}, {condition[0]} {condition[1]}",
                         "n_conditions": len(over),
                         "n_methods": None,
                         "undefined_resamples": 0,

@@ -108,15 +108,17 @@ def gaps(
         methods: Labels of the methods.
         pairs: (trained in, evaluated in).
         holds: For each domain, the domains whose cases it holds.
-        means: Means over seeds by method, training domain and evaluated domain; a failed cell is absent.
+        means: Means over seeds by method, training domain and evaluated domain; a failed cell is absent, and one
+            without an answer that could be read has no points.
         traits: What each metric declares.
         level: Nominal coverage of the intervals.
 
     Returns:
         A row per method, metric and pair of different domains. P-values are corrected over all rows by Benjamini and
-        Hochberg.
+        Hochberg; gaps that could not be formed because a method answered nothing count with p = 1, without a row.
     """
     rows: list[dict[str, Any]] = []
+    n_lost = 0
     for train, target in pairs:
         if target in holds[train]:
             continue
@@ -125,11 +127,20 @@ def gaps(
             reference = _in_domain(train, target, holds, [t for m, t, e in means if (m, e) == (method, target)])
             other = means.get((method, reference, target) if reference is not None else (method, train, train))
             if found is not None and other is not None:
+                n_lost += _lost_tests(found, other, traits)
                 shared = {"domain_train": train, "domain_eval": target, "method": method}
                 of_method = _gaps_of_method(found, other, reference, traits, level)
                 rows.extend({**shared, **row, "in_domain": reference or train} for row in of_method)
-    correct_family(rows, BENJAMINI_HOCHBERG)
+    correct_family(rows, BENJAMINI_HOCHBERG, n_lost=n_lost)
     return rows
+
+
+def _lost_tests(found: SeedMeans, other: SeedMeans, traits: Mapping[str, MetricTraits]) -> int:
+    """Count the gaps that would be tested if both models had answered."""
+    if found.points and other.points:
+        return 0
+    points = found.points or other.points or dict.fromkeys(traits, 0.0)
+    return sum(name in traits and traits[name].is_tested and not np.isnan(value) for name, value in points.items())
 
 
 def _gaps_of_method(

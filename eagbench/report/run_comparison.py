@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from eagbench.analysis.scored_run import UNANSWERED
 from eagbench.errors import UserError
 from eagbench.metrics.number_names import UNCORRECTED
 from eagbench.report import wording
@@ -72,6 +73,8 @@ def _line(row: dict[str, Any], decimals: int, *, several_domains: bool) -> Line:
     if several_domains:
         where += f", {row['domain_train']} to {row['domain_eval']}"
     difference, low, high = (signed(row[key], decimals) for key in ("difference", "ci_low", "ci_high"))
+    if math.isnan(row["difference"]):
+        difference = UNANSWERED
     detectable = row["smallest_detectable"]
     return Line(
         name,

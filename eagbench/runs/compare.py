@@ -13,6 +13,7 @@ from typing import Any
 
 from eagbench.analysis.comparisons import (
     PRIMARY,
+    Claim,
     Contrast,
     SeedMeans,
     correct_families,
@@ -20,8 +21,10 @@ from eagbench.analysis.comparisons import (
     seed_means,
     untested,
 )
-from eagbench.analysis.evaluation import answered, asked_columns, evaluate
+from eagbench.analysis.evaluation import answered, answered_nothing, asked_columns, evaluate
 from eagbench.analysis.metric_uses import MetricUse, present_name, traits_by_name
+from eagbench.analysis.scored_run import UNANSWERED
+from eagbench.analysis.silent_methods import without_answers
 from eagbench.contracts.traits import MetricTraits
 from eagbench.errors import UserError
 from eagbench.runs.agreement import (
@@ -34,7 +37,7 @@ from eagbench.runs.agreement import (
     shared_metrics,
 )
 from eagbench.runs.compared_run import Answers, ComparedRun
-from eagbench.runs.predictions import SETTING, Seeds
+from eagbench.runs.predictions import SETTING, Place, Seeds
 
 Runs = tuple[ComparedRun, ComparedRun]
 
@@ -119,7 +122,10 @@ def compare_runs(
                 "n_seeds_second": len(theirs),
             }
             contrast = Contrast(*labels, place[1], ours, others)
-            rows.extend({**shared, **row} for row in paired_rows(contrast, chosen, traits, level))
+            found = paired_rows(contrast, chosen, traits, level)
+            found += _lost_tests(contrast, (mine, theirs), chosen, traits)
+            # In another setting it is another test.
+            rows.extend({**shared, **row, "test": _of(place, row["test"])} for row in found)
     rows = [row for row in rows if row["metric"] not in left_out]
     if not rows:
         raise UserError("no number is defined in both runs", where=f"{first}, {second}")
@@ -128,6 +134,24 @@ def compare_runs(
     ordered = tuple({column: renamed[column] for column in COLUMNS} for renamed in map(_renamed, rows))
     is_synthetic = any(run.manifest.get("synthetic") for run in runs)
     return Comparison(first, second, chosen, traits, level, is_synthetic, tuple(left_out), ordered)
+
+
+def _lost_tests(
+    contrast: Contrast, sides: tuple[Seeds, Seeds], metric: str, traits: Mapping[str, MetricTraits]
+) -> list[dict[str, Any]]:
+    """Make a row with p = 1 for each test that is lost because a side answered nothing."""
+    condition = contrast.condition
+    keys = (("first", condition), ("second", condition))  # the methods may have one and the same label
+    silent = {key for key, side in zip(keys, sides, strict=True) if any(map(answered_nothing, side.values()))}
+    both = zip(keys, (contrast.mine, contrast.other), strict=True)
+    means = {key: found for key, found in both if key not in silent}
+    rows = without_answers(Claim("first", metric), ["second"], [condition], means, silent, traits)
+    return [{**row, "method": contrast.method, "baseline": contrast.baseline} for row in rows]
+
+
+def _of(place: Place, test: str) -> str:
+    """Tell tests without answers, which have no resamples to tell them apart, by their setting."""
+    return f"{test}, {' '.join(place[0])}" if test.startswith(UNANSWERED) else test
 
 
 def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from eagbench.analysis.comparisons import GRID, PRIMARY, Claim, SeedMeans, compare, correct_families
 from eagbench.analysis.evaluation import evaluate, evaluate_subgroups
 from eagbench.analysis.silent_methods import degradations_without_answers, without_answers
+from eagbench.analysis.transfer import gaps
 from tests.core.analysis.test_comparisons import CLEAN, INTERVALS, METRICS, TRAITS, made_predictions, means_of
 
 CHANGED = ("missing_values", 0.5)
@@ -70,6 +71,21 @@ def test_degradations_over_several_severities_are_tests_as_well() -> None:
     assert {row["p_value"] for row in rows} == {1.0}
     one_severity = degradations_without_answers("a", ["a"], [CLEAN, WORSE], found, {("a", WORSE)}, TRAITS)
     assert {row["summary"] for row in one_severity} == {"degradation"}
+
+
+def test_a_gap_of_a_silent_model_counts_without_a_row() -> None:
+    pairs = [("x", "x"), ("y", "y"), ("x", "y")]
+    holds = {name: frozenset({name}) for name in "xy"}
+    places = [(method, *pair) for method in ("a", "b") for pair in pairs]
+    found = {place: means_of([made_predictions(2.0 / (1 + i), 0)]) for i, place in enumerate(places)}
+    rows = gaps(["a", "b"], pairs, holds, found, TRAITS, 0.95)
+    silent = {**found, ("b", "x", "y"): SeedMeans({}, {})}
+    fewer = gaps(["a", "b"], pairs, holds, silent, TRAITS, 0.95)
+    assert [row["method"] for row in fewer] == ["a", "a"]
+    of_a = [row["p_value"] for row in rows if row["method"] == "a"]
+    assert [row["p_value"] for row in fewer] == of_a
+    expected = multipletests([*of_a, 1.0, 1.0], method="fdr_bh")[1][:2]
+    assert [row["p_corrected"] for row in fewer] == pytest.approx(list(expected))
 
 
 def unread(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from eagbench.report.run_comparison import render
+from eagbench.runs.compare import compare_runs
 from eagbench.runs.verify.verify import verify
 from tests.conftest import Finished
 from tests.local_server import LocalServer, Reply, Request, message
@@ -137,6 +140,21 @@ def test_the_tests_of_a_silent_method_stay_in_their_family(finished: Any) -> Non
         ("degradation", metric, "missing_values") for metric in ("auroc", "brier", "unparsed_rate")
     }
     assert {(row["value"], float(row["p_value"]), float(row["p_corrected"])) for row in lost} == {("", 1.0, 1.0)}
+
+
+def test_runs_are_compared_without_a_number_of_a_silent_method(finished: Any) -> None:
+    run, _ = finished
+    found = compare_runs(run, run, pairs=["third=silent", "third=logistic_regression"])
+    primary = [row for row in found.rows if row["family"] == "primary"]
+    assert sorted(row["second"] for row in primary) == ["logistic_regression", "silent"]
+    of_silent = [row for row in found.rows if row["second"] == "silent"]
+    assert {row["metric"] for row in of_silent} == {"auroc", "brier", "unparsed_rate"}
+    assert {(row["p_value"], row["p_corrected"]) for row in of_silent} == {(1.0, 1.0)}
+    assert all(np.isnan(row["difference"]) for row in of_silent)
+    other = next(row for row in primary if row["second"] == "logistic_regression")
+    assert other["p_corrected"] == pytest.approx(min(1.0, 2 * other["p_value"]))
+    line = next(line for line in render(found, ".md").splitlines() if line.startswith("| third minus silent | clean"))
+    assert line.endswith("| unanswered | – | 1.000 | 1.000 |")
 
 
 def test_32_cases_or_fewer_are_all_asked(
