@@ -25,6 +25,7 @@ from eagbench.contracts.language_models import (
     AttentionProbe,
     Generation,
     LanguageModel,
+    PromptCounter,
     Sampling,
     TextEncoder,
     Thought,
@@ -68,11 +69,12 @@ from eagbench.contracts.traits import (
 )
 from eagbench.errors import UserError
 from eagbench.prompting.answer_cache import ResponseCache, response_cache
-from eagbench.prompting.answering import answer_cases, answer_prompts, answer_with_policy, open_policy
+from eagbench.prompting.answering import answer_cases, answer_prompts, answer_with_policy, count_reasons, open_policy
 from eagbench.prompting.answers import FeatureVocabulary, probability_text, read_answer, write_answer
 from eagbench.prompting.attention import attention_probe, measure_attention
 from eagbench.prompting.hugging_face import quiet_transformers
 from eagbench.prompting.prior import write_prior
+from eagbench.prompting.prompt_length import refuse_long_prompts
 from eagbench.prompting.record import RecordText, Span
 from eagbench.prompting.styles import (
     ANSWER_LEVELS,
@@ -134,6 +136,7 @@ __all__ = [
     "Policy",
     "PolicyTraits",
     "Prediction",
+    "PromptCounter",
     "Provenance",
     "Reads",
     "RecordSummary",
@@ -179,6 +182,7 @@ __all__ = [
     "attention_probe",
     "complete_features",
     "compose_prompt",
+    "count_reasons",
     "create_component",
     "files_under",
     "hookimpl",
@@ -195,6 +199,7 @@ __all__ = [
     "read_answer",
     "read_cross_fitted_probability",
     "read_salience",
+    "refuse_long_prompts",
     "response_cache",
     "save_arrays",
     "save_estimator",

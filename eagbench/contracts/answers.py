@@ -13,6 +13,9 @@ from eagbench.contracts.renamed import renamed_fields
 
 # The answer mode of a case that was not asked, because none of the first cases got an answer that can be read.
 NOT_ATTEMPTED = "not_attempted"
+# Why an answer could not be read, where the cause is known: names in `Prediction.extras`, 1 for a case it is true of.
+TOO_LONG = "too_long"
+UNPARSED_REASONS = (TOO_LONG,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,11 +47,14 @@ class Generation:
         text: What it wrote, without its thought; empty if the thought was not closed.
         tokens: Number of tokens, those of the thought included.
         thought: The model's thought, None if it wrote none.
+        too_long: The prompt, or prompt and text together, did not fit into what the model reads. The text is then empty
+            or breaks off; the prompt was not shortened.
     """
 
     text: str
     tokens: int
     thought: Thought | None = None
+    too_long: bool = False
 
     @property
     def verbatim(self) -> str:
@@ -83,8 +86,24 @@ class LanguageModel(Protocol):
         """Compute each candidate's probability as the next text after prompt + written, normalised over candidates.
 
         Returns:
-            Shape (len(prompts), len(candidates)), rows summing to 1.
+            Shape (len(prompts), len(candidates)), rows summing to 1; a row of NaN where prompt + written does not fit
+            into what the model reads.
         """
+        ...
+
+
+@runtime_checkable
+class PromptCounter(Protocol):
+    """A language model that knows how much it reads, so that prompts too long for it are found beforehand.
+
+    Attributes:
+        positions: How many tokens it reads and writes in all; None if nothing bounds them.
+    """
+
+    positions: int | None
+
+    def prompt_tokens(self, prompts: Sequence[str]) -> list[int]:
+        """Count the tokens of each prompt, as the model reads it."""
         ...
 
 

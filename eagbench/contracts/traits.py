@@ -79,10 +79,13 @@ class PolicyTraits(Traits):
         leaves_machine: Its prompts go to another machine, so it is refused for credentialed data unless attested.
         gives_attention: Its model is an `AttentionProbe`. Without it, a benchmark with a metric that needs attention is
             refused.
+        gives_probabilities: Its model can continue a begun answer and weigh candidates. Without it, a benchmark with
+            `answer: expectation` is refused.
     """
 
     leaves_machine: bool = False
     gives_attention: bool = True
+    gives_probabilities: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

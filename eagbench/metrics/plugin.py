@@ -20,7 +20,7 @@ from eagbench.metrics.calibration import (
     ExpectedCalibrationError,
 )
 from eagbench.metrics.discrimination import Auprc, Auroc
-from eagbench.metrics.unparsed import UnparsedRate
+from eagbench.metrics.unparsed import TooLong, UnparsedRate
 
 
 @hookimpl
@@ -37,6 +37,7 @@ def register_metrics(register: Register) -> None:
         BrierResolution,
         BrierUncertainty,
         UnparsedRate,
+        TooLong,
         CitationJaccard,
         CitedFeatures,
         AlignmentOverConstant,

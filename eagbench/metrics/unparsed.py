@@ -1,10 +1,12 @@
-"""The share of answers that could not be read."""
+"""The share of answers that could not be read, and the shares of the known reasons."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from eagbench.contracts.answers import ScoredCases
+import numpy as np
+
+from eagbench.contracts.answers import TOO_LONG, ScoredCases
 from eagbench.contracts.records import FloatArray
 from eagbench.contracts.traits import MetricTraits
 from eagbench.metrics.parameterless import ParameterlessMetric
@@ -23,3 +25,16 @@ class UnparsedRate(ParameterlessMetric):
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Compute the share of unparsed answers per row of weights (B, N), shape (B,)."""
         return weighted_mean(1.0 - scored.parsed, weights)
+
+
+class TooLong(ParameterlessMetric):
+    """Share of cases without an answer because the prompt was longer than the policy reads."""
+
+    name: ClassVar[str] = TOO_LONG
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="Prompt too long", better="lower", is_share=True, curve=False, columns=(TOO_LONG,)
+    )
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+        """Compute the share per row of weights (B, N), shape (B,)."""
+        return weighted_mean(np.nan_to_num(scored.columns[TOO_LONG]), weights)

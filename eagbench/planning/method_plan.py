@@ -119,6 +119,13 @@ class StagesOfMethod:
                 where=graph.place(("metrics",)),
                 hint="leave out what needs the policy's attention, or use the policy `tiny` or `hf`",
             )
+        if graph.benchmark.answer.mode == "expectation" and not traits.gives_probabilities:
+            raise UserError(
+                f"the policy '{spec.name}' can't weigh levels by their probability as it is set up, and"
+                " `answer: expectation` needs it",
+                where=graph.place(("answer",)),
+                hint="use `answer: greedy` or `mean_of_n`; docs/prompting.md has what a server needs for `expectation`",
+            )
         content = policy.content()
         use = graph.use("policy", spec.name, spec.params, ("policy",), content=content is not None)
         return self._add(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from eagbench.config.settings import AnswerMode
-from eagbench.contracts.answers import NOT_ATTEMPTED, Prediction, Trajectory
+from eagbench.contracts.answers import NOT_ATTEMPTED, TOO_LONG, UNPARSED_REASONS, Prediction, Trajectory
 from eagbench.contracts.language_models import Generation, LanguageModel, Sampling
 from eagbench.contracts.records import Case, Cases
 from eagbench.contracts.rules import ContractError, check_generations
@@ -78,12 +78,21 @@ def answer_with_policy(cases: Cases, run: StageRun, style: Style, max_new_tokens
     if run.params["attention"] and all(p.trajectories for p in predictions):
         predictions = with_attention(predictions, model, cases, record_text, style, run.progress)
     run.add_cost("generated_tokens", sum(t.generated_tokens for p in predictions for t in p.trajectories))
+    count_reasons(predictions, run)
     prior = read_prior(run.inputs["policy"])
     if prior is None:
         return predictions
     return [
         p if p.probability is None else replace(p, prior_corrected=prior.corrected(p.probability)) for p in predictions
     ]
+
+
+def count_reasons(predictions: Sequence[Prediction], run: StageRun) -> None:
+    """Add to the costs how many answers could not be read for each known reason, those that occurred only."""
+    for reason in UNPARSED_REASONS:
+        count = sum(reason in prediction.extras for prediction in predictions)
+        if count:
+            run.add_cost(reason, count)
 
 
 def answer_cases(
@@ -198,8 +207,11 @@ class _Question:
 
 def _greedy(question: _Question, cases: Sequence[Case], prompts: Sequence[str]) -> list[Prediction]:
     texts = question.write(prompts, 0.0, question.style.answer_close)
-    trajectories = [question.read(case, text) for case, text in zip(cases, texts, strict=True)]
-    return [_prediction(question.answer, trajectory.probability, [trajectory]) for trajectory in trajectories]
+    predictions = []
+    for case, text in zip(cases, texts, strict=True):
+        trajectory = question.read(case, text)
+        predictions.append(_prediction(question.answer, trajectory.probability, [trajectory], text.too_long))
+    return predictions
 
 
 def _mean_of_n(question: _Question, cases: Sequence[Case], prompts: Sequence[str]) -> list[Prediction]:
@@ -211,7 +223,8 @@ def _mean_of_n(question: _Question, cases: Sequence[Case], prompts: Sequence[str
         written = texts[i * answer.samples : (i + 1) * answer.samples]
         trajectories = [question.read(case, text) for text in written]
         parsed = [t.probability for t in trajectories if t.probability is not None]
-        predictions.append(_prediction(answer, float(np.mean(parsed)) if parsed else None, trajectories))
+        too_long = any(text.too_long for text in written)
+        predictions.append(_prediction(answer, float(np.mean(parsed)) if parsed else None, trajectories, too_long))
     return predictions
 
 
@@ -225,25 +238,30 @@ def _expectation(question: _Question, cases: Sequence[Case], prompts: Sequence[s
         weights = question.model.continuation_probabilities(
             [prompts[i] for i in asked], [begun[i] or "" for i in asked], ANSWER_LEVELS
         )  # (len(asked), L)
-        expectation = dict(zip(asked, (round(float(value), _DECIMALS) for value in weights @ levels), strict=True))
+        values = (round(float(value), _DECIMALS) for value in weights @ levels)
+        expectation = {i: value for i, value in zip(asked, values, strict=True) if not np.isnan(value)}
     predictions = []
     for i, (case, text) in enumerate(zip(cases, texts, strict=True)):
         # The text ends where the answer would begin; the answer is the expectation.
         trajectory = replace(question.read(case, text), probability=expectation.get(i))
-        predictions.append(_prediction(question.answer, trajectory.probability, [trajectory]))
+        too_long = text.too_long or (begun[i] is not None and i not in expectation)
+        predictions.append(_prediction(question.answer, trajectory.probability, [trajectory], too_long))
     return predictions
 
 
-def _prediction(answer: AnswerMode, probability: float | None, trajectories: Sequence[Trajectory]) -> Prediction:
+def _prediction(
+    answer: AnswerMode, probability: float | None, trajectories: Sequence[Trajectory], too_long: bool
+) -> Prediction:
     """Make the prediction of a case from its texts.
 
     The cited features are those of the first text, because a mean of lists is meaningless.
     """
+    reasons = {TOO_LONG: 1.0} if too_long and probability is None else {}
     return Prediction(
         case_id=trajectories[0].case_id,
         probability=probability,
         answer_mode=answer.mode,
         cited_features=trajectories[0].cited_features,
         trajectories=tuple(trajectories),
-        extras={"generated_tokens": float(sum(trajectory.generated_tokens for trajectory in trajectories))},
+        extras={"generated_tokens": float(sum(t.generated_tokens for t in trajectories)), **reasons},
     )

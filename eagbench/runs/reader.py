@@ -122,7 +122,7 @@ class RobustnessRow:
 
 @dataclass(frozen=True, slots=True)
 class CostRow:
-    """One stage's cost, and the texts that it could not read because the model's thought was not closed."""
+    """One stage's cost, and the texts without an answer because the model's thought was open or the prompt too long."""
 
     stage: str
     kind: str
@@ -132,6 +132,7 @@ class CostRow:
     generated_tokens: int
     status: str
     truncated_thought: int
+    too_long: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

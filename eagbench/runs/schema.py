@@ -45,7 +45,7 @@ COST_COLUMNS = ("stage", "kind", "label", "seed", "seconds", "peak_memory_mb", "
 # The cost of server requests, if there were any; run folders of earlier versions lack these.
 ASKED_COLUMNS = ("prompt_tokens", "completion_tokens", "requests", "answers_from_cache")
 # Why texts could not be read, in numbers of texts: a column where a stage counted one.
-COUNTED_COLUMNS = ("truncated_thought",)
+COUNTED_COLUMNS = ("truncated_thought", "too_long")
 KEY_COLUMNS = RESULT_COLUMNS[:9]
 # One row per number in a curve left by a stage behind a method's predictions; `stage` is its fingerprint.
 TRAINING_COLUMNS = ("method", "seed", "fold", "kind", "label", "stage", "step", "name", "value")

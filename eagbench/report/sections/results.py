@@ -199,11 +199,23 @@ def unparsed(run: RunFolder, group: Group) -> Section | None:
                 "the method's max_new_tokens is too low for this model."
             )
         )
+    too_long = sum(row.too_long for row in run.costs if row.kind == "predict")
+    if too_long:
+        blocks.append(
+            Prose(
+                f"{wording.several(too_long, 'prompt')} did not fit into what the model reads, and got no answer: "
+                "show less of a record (record_text: periods, values: quantile) or take a model that reads more."
+            )
+        )
     blocks.append(Prose("All answers on unchanged records could be read.") if clean is None else TableBlock(clean))
     if perturbed is not None:
         blocks.append(Folded("The same under perturbations", (TableBlock(perturbed),)))
     for method, texts in examples:
-        if texts:
+        if texts and run.manifest.get("access") == "credentialed":
+            # A page is passed on, and a text may repeat what the record says.
+            where = f"trajectories/{method}.jsonl"
+            blocks.append(Prose(f"The data are credentialed, so what {method} wrote instead is shown in {where} only."))
+        elif texts:
             blocks += [Heading(f"What {method} wrote instead, for example"), *(Code(text) for text in texts)]
     return Section("unparsed", "Answers that could not be read", tuple(blocks))
 

@@ -15,13 +15,13 @@ from eagbench.api import (
     Span,
     StageRun,
     Style,
-    TrainableLanguageModel,
-    UserError,
     answer_prompts,
     attention_probe,
     compose_prompt,
+    count_reasons,
     measure_attention,
     open_policy,
+    refuse_long_prompts,
 )
 
 # Cases per call of the model when attention is measured, so that a progress bar moves.
@@ -72,7 +72,7 @@ def answer_written(
         UserError: A prompt with its answer is longer than the policy can read.
     """
     model = open_policy(run.inputs["policy"])
-    _refuse_long_prompts(model, prompts, max_new_tokens)
+    refuse_long_prompts(model, [prompt.text for prompt in prompts], max_new_tokens)
     predictions = answer_prompts(
         model,
         cases,
@@ -86,31 +86,8 @@ def answer_written(
     if run.params["attention"] and all(p.trajectories for p in predictions):
         predictions = _with_attention(predictions, model, prompts, style, run)
     run.add_cost("generated_tokens", sum(t.generated_tokens for p in predictions for t in p.trajectories))
+    count_reasons(predictions, run)
     return predictions
-
-
-def _refuse_long_prompts(model: LanguageModel, prompts: Sequence[WrittenPrompt], max_new_tokens: int) -> None:
-    """Refuse prompts that, with their answers, exceed the positions of a local model.
-
-    Such a model would silently give a wrong answer. A server refuses long prompts itself.
-
-    Raises:
-        UserError: A prompt with its answer is longer than the policy can read.
-    """
-    if not isinstance(model, TrainableLanguageModel) or not prompts:
-        return
-    limit = getattr(model.model.config.get_text_config(), "max_position_embeddings", None)
-    if limit is None:
-        return
-    encoded = model.tokenizer([model.as_input(prompt.text) for prompt in prompts])["input_ids"]
-    longest = max(map(len, encoded))
-    if longest + max_new_tokens > limit:
-        raise UserError(
-            f"the longest prompt takes {longest} tokens, its answer up to {max_new_tokens}; the policy reads {limit}",
-            where="policy",
-            hint="show less of a record (`record_text: periods`, `values: quantile`, `instructions: short`), take "
-            "fewer `shots`, or lower the method's `max_new_tokens`",
-        )
 
 
 def _with_attention(

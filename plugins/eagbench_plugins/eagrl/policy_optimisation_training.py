@@ -28,6 +28,7 @@ from eagbench.api import (
     attention_probe,
     measure_attention,
     quiet_transformers,
+    refuse_long_prompts,
     traits_of,
 )
 from eagbench_plugins.eagrl.adaptive_clipping import LOW_CLIP
@@ -59,6 +60,7 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
         UserError: The policy's weights are not on this machine.
     """
     opened = open_trainable(run.inputs["policy"], "policy_optimisation")
+    refuse_long_prompts(opened, [case.prompt for case in judged], 1, "stage policy_optimisation")
     # Training changes the opened model in place, so the probe looks at the policy as it is at that moment.
     probe = attention_probe(opened) if traits_of(judged[0].reward, RewardTraits).needs_attention else None
     tokenizer, thoughts = opened.tokenizer, TokenThoughts.of(opened)

@@ -17,7 +17,14 @@ import torch
 from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 
-from eagbench.api import StageRun, Style, TokenThoughts, TrainableLanguageModel, quiet_transformers
+from eagbench.api import (
+    StageRun,
+    Style,
+    TokenThoughts,
+    TrainableLanguageModel,
+    quiet_transformers,
+    refuse_long_prompts,
+)
 from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.lora import peft_config
@@ -56,6 +63,7 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
         UserError: The policy's weights are not on this machine.
     """
     opened = open_trainable(policy, "sft")
+    refuse_long_prompts(opened, [example.prompt for example in examples], 1, "stage sft")
     device = torch.device(opened.model.device)
     config = SFTConfig(
         output_dir=str(run.checkpoints),

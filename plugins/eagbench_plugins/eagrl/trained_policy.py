@@ -17,7 +17,7 @@ def open_trainable(folder: Path, stage: str) -> TrainableLanguageModel:
         stage: Kind of the stage, for the error message.
 
     Raises:
-        UserError: The policy's weights are not on this machine.
+        UserError: The policy's weights are not on this machine, or its tokenizer has no end token.
     """
     opened = open_policy(folder)
     if not isinstance(opened, TrainableLanguageModel):
@@ -25,6 +25,12 @@ def open_trainable(folder: Path, stage: str) -> TrainableLanguageModel:
             "this policy can't be trained: its weights are not on this machine",
             where=f"stage {stage}",
             hint="use the policy `tiny` or `hf`",
+        )
+    if opened.tokenizer.eos_token_id is None:
+        raise UserError(
+            "this policy can't be trained: its tokenizer has no end token, so that no answer would ever end",
+            where=f"stage {stage}",
+            hint="name the end token (`eos_token`) in the model folder's tokenizer_config.json",
         )
     return opened
 

@@ -37,6 +37,7 @@ from eagbench.api import (
     prompt_with_spans,
     read_answer,
     read_salience,
+    refuse_long_prompts,
     traits_of,
 )
 from eagbench_plugins.eagrl.journal import JournaledModel
@@ -56,6 +57,7 @@ def search_trajectories(run: StageRun) -> None:
     reward = create_component(run.params["reward"])
     record_text = RecordText.load(run.inputs["record_text"])
     tasks = _tasks(train, record_text, reward, run)
+    refuse_long_prompts(model, [task.prompt for task in tasks], 1, "stage trajectories")
     probe = attention_probe(model) if traits_of(reward, RewardTraits).needs_attention else None
 
     def read(case: Case, text: str, tokens: int, thought: Thought | None = None) -> Trajectory:

@@ -9,7 +9,17 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from eagbench.api import Cases, LanguageModel, RecordText, StageRun, StrictParams, UserError
+from eagbench.api import (
+    STYLES,
+    Cases,
+    LanguageModel,
+    RecordText,
+    StageRun,
+    StrictParams,
+    UserError,
+    prompt_text,
+    refuse_long_prompts,
+)
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -51,9 +61,25 @@ class HuggingFacePolicy:
         return digest.hexdigest()
 
     def prepare(self, cases: Cases, record_text: RecordText, run: StageRun) -> None:
-        """Check that the model exists. The policy folder only points to it."""
-        del cases, record_text, run
-        self._folder()
+        """Check that the model exists and really reads the records. The policy folder only points to it.
+
+        Raises:
+            UserError: There is no model, its input lacks the record or ends in an end token, or a record is longer than
+                the model reads in any style.
+        """
+        del run
+        from eagbench_plugins.policies.model_input import ModelInput
+
+        where = f"policy hf, path {self.params.path}"
+        read = ModelInput.load(self._folder())
+        if not len(cases):
+            return
+        prompts = [prompt_text(style, cases.items[0], cases, record_text) for style in STYLES.values()]
+        for prompt in prompts:
+            read.check(prompt, where)
+        lengths = read.prompt_tokens(prompts)
+        shortest = list(STYLES.values())[lengths.index(min(lengths))]
+        refuse_long_prompts(read, [prompt_text(shortest, case, cases, record_text) for case in cases], 1, where)
 
     def open(self, folder: Path) -> LanguageModel:
         """Open the model that training wrote into `folder`, else the one that the parameters name."""

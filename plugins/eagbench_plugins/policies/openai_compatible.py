@@ -28,8 +28,12 @@ class OpenAIPolicy:
 
     @property
     def traits(self) -> PolicyTraits:
-        """Prompts go to another machine unless the server is on the loopback interface."""
-        return PolicyTraits(leaves_machine=not self._is_local, gives_attention=False)
+        """Say what the server can do: prompts leave this machine unless it is on the loopback interface."""
+        return PolicyTraits(
+            leaves_machine=not self._is_local,
+            gives_attention=False,
+            gives_probabilities=self.params.logprobs > 0 and self.params.continues_answers,
+        )
 
     @property
     def _is_local(self) -> bool:

@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
 from eagbench.api import Generation, Sampling, ThoughtFormat, UserError, response_cache
+from eagbench_plugins.policies.openai_answers import Answer, Response, TextChoice, Usage
 from eagbench_plugins.policies.openai_params import OpenAIParams
-from eagbench_plugins.policies.openai_server import CalledOffError, Server
+from eagbench_plugins.policies.openai_server import CalledOffError, Server, TooLongError
 from eagbench_plugins.policies.openai_thoughts import format_after, shows_thought, thoughts_and_texts
 
 # So many prompts with all their sampled texts alike: the server does not sample.
@@ -84,7 +85,12 @@ class OpenAIModel:
         if sampling.temperature > 0:
             self._check_sampled(list(zip(prompts, begun, strict=True)), questions, answers)
         return [
-            Generation(_cut(text, answer.stop, sampling.stop), answer.usage.completion_tokens, thought)
+            Generation(
+                _cut(text, answer.stop, sampling.stop),
+                answer.usage.completion_tokens,
+                thought,
+                too_long=answer.too_long,
+            )
             for answer, (thought, text) in zip(answers, thoughts_and_texts(answers, formats), strict=True)
         ]
 
@@ -97,7 +103,8 @@ class OpenAIModel:
         position. Tokens that the server does not list count as 0. No candidate may be a prefix of another.
 
         Returns:
-            Shape (len(prompts), len(candidates)), rows summing to 1.
+            Shape (len(prompts), len(candidates)), rows summing to 1; a row of NaN where the server finds the text too
+            long.
 
         Raises:
             UserError: The server gives no such probabilities, or no candidate is among the likeliest.
@@ -115,6 +122,9 @@ class OpenAIModel:
                 break
             questions = [self._next_token(prompts[i], written[i] + text) for i, text in asked]
             for (i, text), answer in zip(asked, self._ask(questions), strict=True):
+                if answer.too_long:
+                    rows[i].give_up()
+                    continue
                 if answer.likeliest is None:
                     raise self._cannot("weigh levels by their probability (answer: expectation): it gives no logprobs")
                 rows[i].add(text, answer.likeliest)
@@ -129,7 +139,7 @@ class OpenAIModel:
 
     def _ask_with_stop(
         self, questions: list[Question], stop: Sequence[str], formats: Sequence[ThoughtFormat]
-    ) -> tuple[list[Question], list[_Answer]]:
+    ) -> tuple[list[Question], list[Answer]]:
         """Send the stop strings with the questions, unless the model thinks: they would end a thought at a draft.
 
         Whether it thinks shows in the answer to the first question, asked without them, and in every other answer.
@@ -168,7 +178,7 @@ class OpenAIModel:
         else:
             path, asked = "chat/completions", {"messages": [{"role": "user", "content": prompt}]}
             if written:
-                if self._params.continuation == "none":
+                if not self._params.continues_answers:
                     raise self._cannot(
                         "continue a begun answer, which step-wise searches and `answer: expectation` need,"
                         " on the endpoint `chat`"
@@ -178,12 +188,12 @@ class OpenAIModel:
         merged = {"model": self._params.model, **asked, **body, **self._params.extra}
         return Question(path, {key: value for key, value in merged.items() if value is not None}, draw)
 
-    def _ask(self, questions: Sequence[Question]) -> list[_Answer]:
+    def _ask(self, questions: Sequence[Question]) -> list[Answer]:
         """Take answers from the cache and request the missing ones from the server, each question once."""
         keys = [self._key(question) for question in questions]
         by_key = dict(zip(keys, questions, strict=True))
         kept = {key: answer for key in by_key if (answer := self._cache.get(key)) is not None}
-        known = {key: _Answer.model_validate(answer) for key, answer in kept.items()}
+        known = {key: Answer.model_validate(answer) for key, answer in kept.items()}
         self._cache.add_cost("answers_from_cache", len(known))
         called_off = threading.Event()
         pool = ThreadPoolExecutor(self._server.concurrency)
@@ -215,20 +225,23 @@ class OpenAIModel:
             }
         )
 
-    def _ask_server(self, key: str, question: Question, called_off: threading.Event) -> _Answer:
+    def _ask_server(self, key: str, question: Question, called_off: threading.Event) -> Answer:
         try:
             value, sent = self._server.post(question.path, question.body, called_off)
             self._cache.add_cost("requests", sent)
             answer = self._answer(value)
+        except TooLongError:
+            # Not kept: a server that is started again may read more.
+            return Answer(text="", usage=Usage(completion_tokens=0), too_long=True)
         except UserError:
             called_off.set()
             raise
         self._cache.put(key, answer.model_dump())
         return answer
 
-    def _answer(self, value: Any) -> _Answer:
+    def _answer(self, value: Any) -> Answer:
         try:
-            response = _Response.model_validate(value)
+            response = Response.model_validate(value)
         except ValidationError as error:
             parts = {str(e["loc"][0]) if e["loc"] else "all" for e in error.errors(include_input=False)}
             # Without the cause: it repeats what the server wrote.
@@ -238,14 +251,14 @@ class OpenAIModel:
                 hint="ask an OpenAI-compatible server, one that reports its usage of tokens",
             ) from None
         choice = response.choices[0]
-        if isinstance(choice, _TextChoice):
+        if isinstance(choice, TextChoice):
             text, thought = choice.text, None
         else:
             text = choice.message.content or ""
             thought = choice.message.reasoning_content or choice.message.reasoning
         stop = choice.stop_reason if isinstance(choice.stop_reason, str) else None
         likeliest = None if choice.logprobs is None else choice.logprobs.first()
-        return _Answer(
+        return Answer(
             text=text,
             thought=thought or None,
             usage=response.usage,
@@ -255,12 +268,13 @@ class OpenAIModel:
         )
 
     def _check_sampled(
-        self, asked: Sequence[tuple[str, str]], questions: Sequence[Question], answers: Sequence[_Answer]
+        self, asked: Sequence[tuple[str, str]], questions: Sequence[Question], answers: Sequence[Answer]
     ) -> None:
         """Refuse a server that ignores the temperature: the mean of n equal texts would pass for a mean of samples."""
         texts: defaultdict[tuple[str, str], list[tuple[str | None, str]]] = defaultdict(list)
         for key, answer in zip(asked, answers, strict=True):
-            texts[key].append((answer.thought, answer.text))
+            if not answer.too_long:
+                texts[key].append((answer.thought, answer.text))
         repeated = [group for group in texts.values() if len(group) > 1]
         if len(repeated) < _ENOUGH_PROMPTS or any(len(set(group)) > 1 for group in repeated):
             return
@@ -297,6 +311,11 @@ class _Weighing:
         """Return the shortest beginning whose next token must be requested, None if there is none left."""
         return min(self._open, key=len, default=None)
 
+    def give_up(self) -> None:
+        """Leave the row without an answer."""
+        self.found = dict.fromkeys(self.found, math.nan)
+        self._open = {}
+
     def add(self, begun: str, likeliest: Sequence[tuple[str, float]]) -> None:
         """Extend a beginning by the tokens that may follow it, with their log-probabilities."""
         mass = self._open.pop(begun)
@@ -308,81 +327,6 @@ class _Weighing:
                 self.found[text] += mass * math.exp(logprob)
             elif any(candidate.startswith(text) for candidate in self.found):
                 self._open[text] = self._open.get(text, 0.0) + mass * math.exp(logprob)
-
-
-# What servers answer, as far as it is read. Strings that are not written at all may be null.
-
-
-class _Usage(BaseModel):
-    completion_tokens: int = Field(ge=0)
-    prompt_tokens: int = Field(default=0, ge=0)
-
-
-class _Message(BaseModel):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-
-
-class _Alternative(BaseModel):
-    token: str
-    logprob: float
-
-
-class _Position(BaseModel):
-    top_logprobs: list[_Alternative] = []
-
-
-class _Logprobs(BaseModel):
-    content: list[_Position] | None = None
-    top_logprobs: list[dict[str, float] | None] | None = None
-
-    def first(self) -> list[tuple[str, float]] | None:
-        """Read the first token's alternatives: from `content` on `chat`, from `top_logprobs` on `completions`."""
-        if self.content:
-            return [(entry.token, entry.logprob) for entry in self.content[0].top_logprobs] or None
-        if self.top_logprobs and self.top_logprobs[0]:
-            return list(self.top_logprobs[0].items())
-        return None
-
-
-class _Choice(BaseModel):
-    finish_reason: str | None = None
-    stop_reason: str | int | None = None
-    logprobs: _Logprobs | None = None
-
-
-class _ChatChoice(_Choice):
-    message: _Message
-
-
-class _TextChoice(_Choice):
-    text: str
-
-
-class _Response(BaseModel):
-    choices: list[_ChatChoice] | list[_TextChoice] = Field(min_length=1)
-    usage: _Usage
-
-
-class _Answer(BaseModel):
-    """The part of a response that is kept.
-
-    Attributes:
-        text: What the model wrote.
-        thought: Reasoning that the server returned in a field of its own; None if there is none.
-        usage: Tokens.
-        stop: The stop string that ended it, if the server reports it and leaves it out of the text.
-        cut_off: Whether it reached the maximum number of tokens.
-        likeliest: The likeliest first tokens with their log-probabilities, None if the server gives none.
-    """
-
-    text: str
-    thought: str | None = None
-    usage: _Usage
-    stop: str | None = None
-    cut_off: bool = False
-    likeliest: list[tuple[str, float]] | None = None
 
 
 def _cut(text: str, stopped_by: str | None, stop: Sequence[str]) -> str:

@@ -53,6 +53,11 @@ class OpenAIParams(StrictParams):
     max_retries: int = Field(default=8, ge=0)
     extra: dict[str, JsonValue] = Field(default_factory=dict)
 
+    @property
+    def continues_answers(self) -> bool:
+        """Tell whether the server can continue a begun answer."""
+        return self.endpoint == "completions" or self.continuation != "none"
+
     @field_validator("base_url")
     @classmethod
     def _holds_no_secret(cls, url: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import math
 import random
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -13,23 +14,30 @@ from typing import Any, ClassVar
 import httpx2 as httpx
 
 from eagbench.api import UserError
+from eagbench_plugins.policies.openai_errors import ServerError, error_in_success, error_of_status
 
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
 _CONNECT_S = 10.0
-_TOO_MANY_REQUESTS, _REQUEST_TIMEOUT = 429, 408
+# Of a server's message no more is shown: it may repeat the patient's record.
+_LONGEST_MESSAGE = 200
 
 
 class CalledOffError(Exception):
     """A request was not sent, or not repeated, because another one had failed permanently."""
 
 
+class TooLongError(Exception):
+    """The server refused one prompt because it is longer than the model reads."""
+
+
 class Server:
     """A server, used from several threads.
 
-    A request that was answered by 429, 408 or 5xx, or not within `timeout_s`, is repeated up to `max_retries` times.
-    One that can't be delivered (no connection, or a broken one) is repeated until `patience_s` have passed. Waits grow
-    from half a second to half a minute, at random within a factor of two, and are never shorter than Retry-After says.
+    A request that was answered by 429, 408 or 5xx, or by 200 with such an error inside, or not within `timeout_s`, is
+    repeated up to `max_retries` times. One that can't be delivered (no connection, or a broken one) is repeated until
+    `patience_s` have passed. Waits grow from half a second to half a minute, at random within a factor of two, and are
+    never shorter than Retry-After says.
 
     Args:
         base_url: Address up to the version.
@@ -80,6 +88,7 @@ class Server:
 
         Raises:
             UserError: The server refuses the request, or has failed or been unreachable for too long.
+            TooLongError: The server refuses this prompt because of its length.
             CalledOffError: `called_off` was set.
         """
         retries, sent, silent_since = 0, 0, None
@@ -103,13 +112,14 @@ class Server:
             else:
                 self._given_up.discard(self.base_url)
                 patience = self._patience_s
-                if response.is_success:
-                    return self._json(response), sent
-                status = response.status_code
-                if status not in {_TOO_MANY_REQUESTS, _REQUEST_TIMEOUT} and status < 500:
-                    raise self._refused(response)
+                value = self._json(response) if response.is_success else None
+                failure = self._error(response, value)
+                if failure is None:
+                    return value, sent
+                if not failure.passes:
+                    raise self._refused(response, failure)
                 retries, silent_since = retries + 1, None
-                reason = f"the server answered {status}{self._said(response)}"
+                reason = self._answered(response, failure)
                 at_least = _retry_after(response.headers.get("retry-after"))
                 if at_least > self._patience_s:
                     raise self._failed(f"{reason} and wants to be left alone for {at_least:.0f} s", _LATER)
@@ -127,32 +137,42 @@ class Server:
                 "what answers there does not speak JSON", "give the address of an OpenAI-compatible server, up to /v1"
             ) from None
 
-    def _refused(self, response: httpx.Response) -> UserError:
-        status = response.status_code
+    @staticmethod
+    def _error(response: httpx.Response, value: Any) -> ServerError | None:
+        """Read the error of an answer; None if it is none."""
+        if response.is_success:
+            return error_in_success(value)
+        try:
+            return error_of_status(response.status_code, response.json())
+        except ValueError:
+            return error_of_status(response.status_code, None)
+
+    def _refused(self, response: httpx.Response, error: ServerError) -> UserError | TooLongError:
+        if error.is_too_long:
+            return TooLongError(self._shown(error))
+        status = error.status
         if status in {401, 403}:
             what = "the server asks for a key" if self._key is None else "the server does not accept the key"
             return self._failed(f"{what} ({status})", "name the variable that holds a valid key in api_key_env")
         if response.is_redirect:
             return self._failed(f"the server sends requests elsewhere ({status})", "give the address it sends to")
-        return self._failed(
-            f"the server refused a request ({status}){self._said(response)}",
-            "check model, endpoint and extra against what the server knows",
-        )
+        what = self._answered(response, error)
+        if not response.is_success:
+            what = f"the server refused a request ({status}){self._shown(error)}"
+        return self._failed(what, "check model, endpoint and extra against what the server knows")
 
-    def _said(self, response: httpx.Response) -> str:
-        """Extract the server's message, without the key. The whole answer may repeat the patient's record."""
-        try:
-            value = response.json()
-        except ValueError:
-            return ""
-        for name in ("error", "detail", "message"):
-            value = value.get(name, value) if isinstance(value, dict) else value
-        if not isinstance(value, str):
-            return ""
-        text = " ".join(value.split())
+    def _answered(self, response: httpx.Response, error: ServerError) -> str:
+        if not response.is_success:
+            return f"the server answered {error.status}{self._shown(error)}"
+        code = f" {error.status}" if error.status else ""
+        return f"the server answered {response.status_code} with an error{code}{self._shown(error)}"
+
+    def _shown(self, error: ServerError) -> str:
+        """Return the server's message after a colon, without the key and not at length."""
+        text = error.message
         if self._key is not None:
             text = text.replace(self._key, "***")
-        return f": {text[:200]}"
+        return f": {text[:_LONGEST_MESSAGE]}" if text else ""
 
     def _failed(self, what: str, hint: str) -> UserError:
         return UserError(what, where=f"policy openai, {self.base_url}", hint=hint)
@@ -163,10 +183,13 @@ _LATER = "run the same command again later: what it has answered is kept and not
 
 
 def _retry_after(header: str | None) -> float:
-    """Read Retry-After as seconds from a number or a date (RFC 9110, section 10.2.3); 0 if it is neither."""
+    """Read Retry-After as seconds from a number or a date (RFC 9110, section 10.2.3); 0 if it is neither.
+
+    The standard knows whole seconds only; servers that write `3.5` exist.
+    """
     if header is None:
         return 0.0
-    if header.strip().isdecimal():
+    if re.fullmatch(r"\s*[0-9]+(\.[0-9]+)?\s*", header):
         return float(header)
     try:
         date = email.utils.parsedate_to_datetime(header)

@@ -8,10 +8,9 @@ tie within the last bits; in half precision it happens more often.)
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from eagbench.api import Generation, Sampling, TokenThoughts, UserError, quiet_transformers
+from eagbench.api import Generation, Sampling, TokenThoughts, UserError, quiet_transformers, refuse_long_prompts
+from eagbench_plugins.policies.drawing import choose, random_streams
+from eagbench_plugins.policies.model_input import ModelInput, load_tokenizer
+from eagbench_plugins.policies.rereading import Rereading, caches_by_row, equal_lengths
 
 # Once this share of a batch has finished, the rest goes on without it.
 _COMPACT_BELOW = 0.5
@@ -32,12 +34,15 @@ class TransformersModel:
         model: The transformers model, in evaluation mode.
         tokenizer: Its tokenizer.
         batch_size: Texts generated at once.
+        positions: How many tokens the model reads and writes in all; None if nothing bounds them.
     """
 
     def __init__(self, model: Any, tokenizer: Any, batch_size: int) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.batch_size = batch_size
+        self._input = ModelInput(tokenizer, model.config)
+        self.positions = self._input.positions
         ends = model.generation_config.eos_token_id
         if ends is None:
             ends = tokenizer.eos_token_id
@@ -66,7 +71,7 @@ class TransformersModel:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if dtype == "auto":
             dtype = "bfloat16" if device.startswith("cuda") else "float32"
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = load_tokenizer(folder)
         model = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), local_files_only=True
         )
@@ -74,11 +79,11 @@ class TransformersModel:
 
     def as_input(self, prompt: str) -> str:
         """Return the text that the model actually reads: the prompt in its chat template, if it has one."""
-        if not self.tokenizer.chat_template:
-            return prompt
-        message = [{"role": "user", "content": prompt}]
-        text: str = self.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
-        return text
+        return self._input.as_input(prompt)
+
+    def prompt_tokens(self, prompts: Sequence[str]) -> list[int]:
+        """Count the tokens of each prompt in its chat template."""
+        return self._input.prompt_tokens(prompts)
 
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
@@ -87,16 +92,19 @@ class TransformersModel:
         begun = [""] * len(prompts) if written is None else written
         ids = self._encode([self.as_input(prompt) + text for prompt, text in zip(prompts, begun, strict=True)])
         thoughts = [self.thoughts.after(text) for text in begun]
-        streams = _streams([prompt + text for prompt, text in zip(prompts, begun, strict=True)], seed)
-        results: list[Generation | None] = [None] * len(prompts)
-        for rows in self._batches(ids, self.batch_size):
+        streams = random_streams([prompt + text for prompt, text in zip(prompts, begun, strict=True)], seed)
+        room = [self._room(row, sampling.max_new_tokens) for row in ids]
+        results = [Generation("", 0, too_long=True) for _ in prompts]
+        for rows in self._batches(ids, self.batch_size, [i for i, tokens in enumerate(room) if tokens > 0]):
             draws = None
             if sampling.temperature > 0:
                 draws = np.stack([streams[i].random(sampling.max_new_tokens) for i in rows])  # (B, steps)
             batch = self._write([ids[i] for i in rows], sampling, draws, [thoughts[i] for i in rows])
             for i, tokens in zip(rows, batch, strict=True):
-                results[i] = self._generation(tokens, sampling.stop, thoughts[i])
-        return [result for result in results if result is not None]
+                written_out = len(tokens) == room[i] < sampling.max_new_tokens and tokens[-1] not in self._ends
+                generation = self._generation(tokens, sampling.stop, thoughts[i])
+                results[i] = replace(generation, too_long=written_out)
+        return results
 
     def continuation_probabilities(
         self, prompts: Sequence[str], written: Sequence[str], candidates: Sequence[str]
@@ -107,7 +115,7 @@ class TransformersModel:
         candidates of one token. Longer ones share the pass over prompt + written and are scored side by side after it.
 
         Returns:
-            Shape (len(prompts), len(candidates)), rows summing to 1.
+            Shape (len(prompts), len(candidates)), rows summing to 1; a row of NaN where the text is too long.
         """
         for text in written:
             self.thoughts.begins.after(text)  # refuses what would stand in the thought that the template opens
@@ -116,8 +124,10 @@ class TransformersModel:
         tokens = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in candidates]
         single = all(len(candidate) == 1 for candidate in tokens)
         batch_size = self.batch_size if single else max(1, self.batch_size // len(candidates))
-        scores = np.empty((len(prompts), len(candidates)))
-        for rows in self._batches(ids, batch_size):
+        scores = np.full((len(prompts), len(candidates)), np.nan)
+        longest = max(map(len, tokens), default=0)
+        fits = [i for i, row in enumerate(ids) if self._room(row, longest) == longest]
+        for rows in self._batches(ids, batch_size, fits):
             scores[rows] = self._score([ids[i] for i in rows], tokens)
         weights: np.ndarray[Any, np.dtype[np.float64]] = np.exp(scores - scores.max(axis=1, keepdims=True))
         return weights / weights.sum(axis=1, keepdims=True)
@@ -168,6 +178,8 @@ class TransformersModel:
         self, ids: Sequence[Sequence[int]], queries: Sequence[Sequence[int]], layers: float
     ) -> list[np.ndarray[Any, Any]]:
         """Return the weights of each row's tokens, `ids` first: the mean over queries, heads and layers."""
+        if not self._caches_by_row:
+            raise _unmeasurable("it carries a state along instead of attending to what it read")
         _, mask, cache = self._prefill(ids)
         most = max(map(len, queries))
         # Queries are padded on the right: a causal model's earlier tokens don't see the padding.
@@ -203,9 +215,11 @@ class TransformersModel:
         Returns:
             Shape (len(prompts), D), float32.
         """
+        refuse_long_prompts(self, prompts, 0)
         ids = self._encode([self.as_input(prompt) for prompt in prompts])
         encoded = np.empty((len(prompts), self.model.config.get_text_config().hidden_size), dtype=np.float32)
-        for rows in self._batches(ids, self.batch_size):
+        groups = [list(range(len(ids)))] if self._caches_by_row else equal_lengths(ids)  # a state must not see padding
+        for rows in (rows for group in groups for rows in self._batches(ids, self.batch_size, group)):
             tokens, mask = self._padded([ids[i] for i in rows])
             positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
             decoder = self.model.get_decoder()
@@ -220,13 +234,20 @@ class TransformersModel:
         return encoded
 
     def _tokenized(self, texts: Sequence[str], **options: Any) -> Any:
-        # A chat template brings its own special tokens.
-        return self.tokenizer(list(texts), add_special_tokens=not self.tokenizer.chat_template, **options)
+        return self._input.tokenized(texts, **options)
+
+    @cached_property
+    def _caches_by_row(self) -> bool:
+        return bool(caches_by_row(self.model))
+
+    def _room(self, ids: Sequence[int], tokens: int) -> int:
+        """Count how many of so many tokens have a position after `ids`; 0 or less if `ids` do not fit themselves."""
+        return tokens if self.positions is None else min(tokens, self.positions - len(ids))
 
     @staticmethod
-    def _batches(ids: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
+    def _batches(ids: Sequence[Sequence[int]], batch_size: int, among: Sequence[int] | None = None) -> list[list[int]]:
         """Group positions into batches of similar length, the longest first, so that memory peaks at the start."""
-        order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))
+        order = sorted(range(len(ids)) if among is None else among, key=lambda i: (-len(ids[i]), i))
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
     def _padded(self, ids: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -240,11 +261,28 @@ class TransformersModel:
     def _prefill(self, ids: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, Any]:
         """Read `ids` and return the next token's logits (B, V) in float32, the mask (B, L) and the cache."""
         tokens, mask = self._padded(ids)
+        if not self._caches_by_row:
+            reread = Rereading(self.model, ids)
+            return reread.last(1)[:, -1], mask, reread
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
         out = self.model(
             input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1
         )
         return out.logits[:, -1].float(), mask, out.past_key_values
+
+    def _read_on(self, tokens: torch.Tensor, seen: torch.Tensor, cache: Any) -> torch.Tensor:
+        """Read tokens (B, T) after those in the cache and return the logits at their positions (B, T, V) in float32."""
+        if isinstance(cache, Rereading):
+            return cache.read(tokens)
+        out = self.model(
+            input_ids=tokens,
+            attention_mask=seen,
+            position_ids=(seen.cumsum(dim=1) - 1)[:, -tokens.shape[1] :],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits: torch.Tensor = out.logits.float()
+        return logits
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _write(
@@ -261,11 +299,12 @@ class TransformersModel:
         done = [False] * len(ids)
         for step in range(sampling.max_new_tokens):
             draw = None if draws is None else torch.from_numpy(draws[rows, step]).to(logits.device)
-            chosen = _choose(logits, sampling, draw)  # (B,)
+            chosen = choose(logits, sampling, draw)  # (B,)
             for i, token in zip(rows, chosen.tolist(), strict=True):
                 if not done[i]:
                     written[i].append(token)
                     done[i] = token in self._ends or self._stopped(written[i], sampling.stop, thoughts[i])
+                    done[i] = done[i] or len(written[i]) == self._room(ids[i], sampling.max_new_tokens)
             alive = [position for position, i in enumerate(rows) if not done[i]]
             if not alive or step + 1 == sampling.max_new_tokens:
                 break
@@ -275,14 +314,7 @@ class TransformersModel:
                 chosen, mask = chosen[keep], mask[keep]
                 rows = [rows[position] for position in alive]
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-            out = self.model(
-                input_ids=chosen[:, None],
-                attention_mask=mask,
-                position_ids=mask.sum(dim=1, keepdim=True) - 1,
-                past_key_values=cache,
-                use_cache=True,
-            )
-            logits = out.logits[:, -1].float()
+            logits = self._read_on(chosen[:, None], mask, cache)[:, -1]
         return written
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
@@ -301,14 +333,9 @@ class TransformersModel:
             tokens = torch.tensor(padded, device=logits.device).repeat(n, 1)  # (B * C, longest)
             counted = torch.tensor(real, device=logits.device).repeat(n, 1)  # (B * C, longest)
             seen = torch.cat([mask.repeat_interleave(c, dim=0), counted[:, :-1]], dim=1)
-            out = self.model(
-                input_ids=tokens[:, :-1],
-                attention_mask=seen,
-                position_ids=(seen.cumsum(dim=1) - 1)[:, -(longest - 1) :],
-                past_key_values=cache,
-                use_cache=True,
+            rest = (
+                self._read_on(tokens[:, :-1], seen, cache).log_softmax(dim=-1).gather(2, tokens[:, 1:, None]).squeeze(2)
             )
-            rest = out.logits.float().log_softmax(dim=-1).gather(2, tokens[:, 1:, None]).squeeze(2)
             scores = scores + (rest * counted[:, 1:]).sum(dim=1).view(n, c)
         result: np.ndarray[Any, Any] = scores.double().cpu().numpy()
         return result
@@ -354,37 +381,3 @@ def _unmeasurable(reason: str) -> UserError:
         where="policy, attention",
         hint="take another policy, or leave out the metric or reward that needs the policy's attention",
     )
-
-
-def _choose(logits: torch.Tensor, sampling: Sampling, draw: torch.Tensor | None) -> torch.Tensor:
-    """Choose the next token of each row: the likeliest, or the one at the row's draw in the cumulative distribution.
-
-    Args:
-        logits: (B, V).
-        sampling: Temperature and nucleus.
-        draw: Uniform numbers in [0, 1), (B,); None for greedy.
-
-    Returns:
-        (B,), int64.
-    """
-    if draw is None:
-        return logits.argmax(dim=-1)
-    probabilities = (logits / sampling.temperature).softmax(dim=-1).double()
-    ordered, token = probabilities.sort(dim=-1, descending=True, stable=True)
-    cumulative = ordered.cumsum(dim=-1)  # (B, V)
-    # The nucleus is the shortest head of the order that holds at least top_p; its mass is what the draw is scaled to.
-    size = ((cumulative - ordered) < sampling.top_p).sum(dim=-1, keepdim=True)  # (B, 1)
-    mass = cumulative.gather(1, size - 1)
-    position = torch.searchsorted(cumulative, draw[:, None] * mass, right=True).clamp(max=size - 1)
-    return token.gather(1, position).squeeze(1)
-
-
-def _streams(prompts: Sequence[str], seed: int) -> list[np.random.Generator]:
-    """Create a random stream per prompt from the seed, the prompt and how often it occurred before."""
-    occurred: Counter[str] = Counter()
-    streams = []
-    for prompt in prompts:
-        key = hashlib.sha256(f"{seed}\0{occurred[prompt]}\0{prompt}".encode()).digest()
-        streams.append(np.random.default_rng(int.from_bytes(key[:16], "little")))
-        occurred[prompt] += 1
-    return streams

@@ -187,7 +187,7 @@ def test_the_plugin_registers_every_metric_once():
         "alignment_over_constant", "alignment_over_other_patient", "attention_mass",
         "attention_mass_over_other_patient", "auprc", "auroc", "brier", "brier_reliability", "brier_resolution",
         "brier_uncertainty", "calibration_intercept", "calibration_slope", "citation_jaccard", "cited_features", "ece",
-        "unparsed_rate",
+        "too_long", "unparsed_rate",
     ]  # fmt: skip
     for metric in registered:
         assert isinstance(metric(metric.Params()), Metric)

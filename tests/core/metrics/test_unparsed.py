@@ -8,6 +8,7 @@ from eagbench.analysis.evaluation import unparsed_variants
 from eagbench.contracts.answers import ScoredCases
 from eagbench.metrics.calibration import Brier
 from eagbench.metrics.discrimination import Auroc
+from eagbench.metrics.unparsed import TooLong
 
 
 def sample() -> tuple[ScoredCases, np.ndarray]:
@@ -56,3 +57,10 @@ def test_a_policy_that_never_answers():
     assert np.isnan(brier(parsed_only.scored, ones[:, parsed_only.columns])).all()
     assert brier(worst.scored, ones[:, worst.columns])[0] == 1.0
     assert Auroc(Auroc.Params())(worst.scored, ones)[0] == 0.0
+
+
+def test_the_share_of_prompts_that_were_too_long():
+    columns = {"too_long": np.array([1.0, np.nan, np.nan, 1.0])}
+    scored = ScoredCases(np.full(4, 0.25), np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0], dtype=bool), columns=columns)
+    weights = np.array([[1.0, 1, 1, 1], [2, 0, 1, 0]])
+    np.testing.assert_allclose(TooLong(TooLong.Params())(scored, weights), [0.5, 2 / 3])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -117,6 +118,18 @@ def test_terminal_page_and_tables_say_it_first(finished: Any) -> None:
     assert "not attempted" in body
     captions = body.count("<figcaption")
     assert captions == body.count("UNPARSED ANSWERS:")
+
+
+def test_a_page_of_credentialed_data_shows_no_text_of_a_model(
+    finished: Any, tmp_path: Path, run_command: Callable[..., Finished]
+) -> None:
+    run = shutil.copytree(finished[0], tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"access": "credentialed"}))
+    assert run_command("report", run).code == 0
+    page = (run / "report.html").read_text()
+    assert "will not guess" not in page
+    assert "what silent wrote instead is shown in trajectories/silent.jsonl only" in page
 
 
 def test_the_tests_of_a_silent_method_stay_in_their_family(finished: Any) -> None:

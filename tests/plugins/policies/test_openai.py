@@ -29,6 +29,7 @@ from eagbench.api import (
     UserError,
     answer_cases,
     answer_prompts,
+    prompt_text,
 )
 from eagbench.config.loading import load_benchmark
 from eagbench.execution.store import Store
@@ -160,7 +161,7 @@ def test_reasoning_that_a_server_sets_apart_is_the_thought(serve, fields, expect
     assert (written.text, written.thought) == expected
 
 
-@pytest.mark.parametrize("body", [{"choices": [{"text": "x"}]}, {"choices": [], "usage": {}}, {"error": "no"}, [1]])
+@pytest.mark.parametrize("body", [{"choices": [{"text": "x"}]}, {"choices": [], "usage": {}}, {"error": None}, [1]])
 def test_an_answer_without_text_or_usage_is_refused(serve, body) -> None:
     server = serve(lambda request, _: Reply(body))
     with pytest.raises(UserError, match="not in the form"):
@@ -443,6 +444,132 @@ def test_a_refused_request_is_not_repeated_and_told_without_the_key(serve, statu
     assert len(server.requests) == 1
 
 
+# Errors in answers of status 200
+
+
+OVERLOADED = {"error": {"message": f"Rate limit exceeded, {KEY}", "code": 429}, "user_id": "u"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        OVERLOADED,
+        {"error": {"message": "slow down", "type": "rate_limit_error", "code": None}},
+        {"error": "Model is overloaded", "error_type": "overloaded"},
+        {"object": "error", "message": "busy", "code": "503"},
+        [{"error": {"status": "UNAVAILABLE", "message": "busy", "code": 503}}],
+        {"choices": None, "error": {"message": "upstream provider timed out", "code": 502}},
+        {**text("half an answ"), "choices": [{"text": "half an answ", "error": {"code": 502, "message": "gone"}}]},
+        {**text("half an answ"), "choices": [{"text": "half an answ", "finish_reason": "error"}]},
+    ],
+)
+def test_an_error_in_an_answer_of_200_is_asked_again_by_its_kind(serve, body) -> None:
+    server = serve(lambda request, count: Reply(text("at last")) if count else Reply(body))
+    assert opened(server.url).generate(["p"], GREEDY, 0)[0].text == "at last"
+    assert len(server.requests) == 2
+
+
+def test_retries_of_an_error_in_an_answer_of_200_end_with_its_message_and_nothing_is_kept(serve) -> None:
+    server = serve(lambda request, _: Reply(OVERLOADED))
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"200 with an error 429: Rate limit exceeded, \*\*\*, 3 times"):
+            opened(server.url, api_key_env="A_KEY", max_retries=2).generate(["p"], GREEDY, 0)
+    assert len(server.requests) == 6
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"error": {"message": "no such model", "code": 404}}, "200 with an error 404: no such model"),
+        ({"error": {"message": "insufficient credits", "code": 402}}, "200 with an error 402: insufficient credits"),
+        ({"error": {"message": "bad", "type": "invalid_request_error"}}, "200 with an error: bad"),
+        ({"error": {"code": 401, "message": KEY}}, "does not accept the key (401)"),
+        ({"error": "no"}, "200 with an error: no"),
+    ],
+)
+def test_an_error_in_an_answer_of_200_that_will_not_pass_is_not_repeated(serve, body, said) -> None:
+    server = serve(lambda request, _: Reply(body))
+    with pytest.raises(UserError) as raised:
+        opened(server.url, api_key_env="A_KEY").generate(["p"], GREEDY, 0)
+    assert said in raised.value.message
+    assert KEY not in raised.value.message
+    assert len(server.requests) == 1
+
+
+def test_content_in_parts_is_read_if_it_is_text(serve) -> None:
+    parts: list[dict[str, Any]] = [{"type": "text", "text": "a "}, {"type": "text", "text": "b"}]
+    server = serve(lambda request, _: Reply(message(content=parts)))
+    assert opened(server.url, endpoint="chat").generate(["p"], GREEDY, 0)[0].text == "a b"
+    parts.append({"type": "image_url", "image_url": {"url": "x"}})
+    with pytest.raises(UserError, match="not in the form"):
+        opened(server.url, endpoint="chat").generate(["q"], GREEDY, 0)
+
+
+# Prompts longer than the model reads
+
+
+TOO_LONG_REPLIES = [
+    (400, {"object": "error", "message": "This model's maximum context length is 4096 tokens.", "code": 400}),
+    (400, {"error": {"message": "Reduce it.", "type": "invalid_request_error", "code": "context_length_exceeded"}}),
+    (
+        400,
+        {"error": {"code": 400, "message": "exceeds the context size", "type": "exceed_context_size_error"}},
+    ),
+    (400, {"object": "error", "message": "The input (9 tokens) is longer than the model's context length (4 tokens)."}),
+    (
+        422,
+        {"error": "Input validation error: `inputs` exceed max_input_length", "error_type": "validation"},
+    ),
+    (200, {"error": {"code": 400, "message": "This endpoint's maximum context length is 4096 tokens."}}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), TOO_LONG_REPLIES)
+@pytest.mark.parametrize("mode", ["greedy", "mean_of_n", "expectation"])
+def test_a_prompt_that_a_server_finds_too_long_fails_its_case_only(serve, prepared, status, body, mode) -> None:
+    samples = iter(range(10_000))
+    cases = prepared.held_out.select(range(4))
+    style = STYLES["vanilla"]
+    long = prompt_text(style, cases.items[2], cases, prepared.record_text)
+
+    def reply(request: Request, _: int) -> Reply:
+        if request.body["prompt"].startswith(long):
+            return Reply(body, status)
+        levels = {level: math.log(1 / len(ANSWER_LEVELS)) for level in ANSWER_LEVELS}
+        return Reply(text(f"<answer>0.2</answer> {next(samples)}", logprobs={"top_logprobs": [levels]}))
+
+    server = serve(reply)
+    answer = AnswerMode(mode=mode, samples=2)
+    model = opened(server.url, logprobs=20)
+    found = answer_cases(model, cases, prepared.record_text, style, answer, seed=0, max_new_tokens=20)
+    value = 0.5 if mode == "expectation" else 0.2
+    assert [p.probability for p in found] == [value, value, None, value]
+    assert [p.extras.get("too_long") for p in found] == [None, None, 1.0, None]
+    before = len(server.requests)
+    answer_cases(model, cases, prepared.record_text, style, answer, seed=0, max_new_tokens=20)
+    # Only the refused prompt is sent again: a server started again may read more.
+    assert {r.body["prompt"].startswith(long) for r in server.requests[before:]} == {True}
+
+
+def test_a_begun_answer_that_a_server_finds_too_long_has_no_probabilities(serve) -> None:
+    levels = {"0.1": -0.1}
+
+    def reply(request: Request, _: int) -> Reply:
+        if request.body["prompt"].startswith("long"):
+            return Reply(TOO_LONG_REPLIES[0][1], 400)
+        return Reply(text("0", logprobs={"top_logprobs": [levels]}))
+
+    server = serve(reply)
+    found = opened(server.url, logprobs=5).continuation_probabilities(["p ", "long "], ["<a>", "<a>"], ["0.1", "0.2"])
+    np.testing.assert_array_equal(found, [[1, 0], [math.nan, math.nan]])
+
+
+def test_other_refusals_still_end_the_cell(serve) -> None:
+    server = serve(lambda request, _: Reply({"error": {"message": "max_tokens must be positive"}}, 400))
+    with pytest.raises(UserError, match="refused a request"):
+        opened(server.url).generate(["p"], GREEDY, 0)
+
+
 def test_records_go_to_the_named_address_and_nowhere_else(serve, monkeypatch) -> None:
     other = serve(lambda request, _: Reply(text("caught")))
     server = serve(lambda request, _: Reply({}, 307, {"Location": other.url + "/completions"}))
@@ -529,6 +656,32 @@ def test_a_metric_of_attention_is_refused_while_planning(physionet_root: Path, t
     sets.append("reference_expert=lightgbm")
     with pytest.raises(UserError, match="'openai' does not give its attention, and attention_mass can't do without it"):
         make_plan(load_benchmark(benchmark, sets=sets), load_registry(), store)
+
+
+@pytest.mark.parametrize(
+    ("more", "fits"),
+    [
+        ({}, False),
+        ({"logprobs": 20}, False),
+        ({"continuation": "continue_final_message"}, False),
+        ({"endpoint": "completions"}, False),
+        ({"logprobs": 20, "continuation": "continue_final_message"}, True),
+        ({"logprobs": 20, "endpoint": "completions"}, True),
+    ],
+)
+def test_an_expectation_is_refused_while_planning_where_the_server_gives_none(
+    physionet_root: Path, tmp_path: Path, more, fits
+) -> None:
+    policy = {"name": "openai", "model": "m", "base_url": "http://127.0.0.1:8000/v1", **more}
+    benchmark, store = _benchmark(tmp_path, physionet_root, policy), Store.open(tmp_path / "planned")
+    assert make_plan(load_benchmark(benchmark), load_registry(), store).cells
+    loaded = load_benchmark(benchmark, sets=["answer=expectation"])
+    if fits:
+        assert make_plan(loaded, load_registry(), store).cells
+        return
+    with pytest.raises(UserError, match="answer: expectation") as raised:
+        make_plan(loaded, load_registry(), store)
+    assert "greedy" in raised.value.message
 
 
 def _benchmark(folder: Path, root: Path, policy: dict[str, Any]) -> Path:
