@@ -213,7 +213,8 @@ def unparsed_table(run: RunFolder, group: Group, conditions: Sequence[tuple[str,
                 for treatment in ("", ":parsed_only", ":worst_case")
             ]
             rate = cells.get((method, condition, severity, UnparsedRate.name))
-            known = next((row for row in (*rows, rate) if row is not None), None)
+            headline = cells.get((method, condition, severity, run.metrics[0]))  # all that a silent method may have
+            known = next((row for row in (*rows, rate, headline) if row is not None), None)
             if known is None or not known.n_unparsed:
                 continue
             if known.status == UNANSWERED:

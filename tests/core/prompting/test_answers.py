@@ -126,7 +126,7 @@ FRAGMENTS = st.sampled_from([tag for style in STYLES.values() for tag in style.t
 @given(STYLE, st.one_of(st.text(), st.lists(st.one_of(FRAGMENTS, st.text(max_size=4))).map("".join)))
 def test_reading_never_raises_and_never_invents(style: Style, text: str) -> None:
     trajectory = read(style, text)
-    assert trajectory.text == text
+    assert trajectory.verbatim == text
     assert trajectory.probability is None or 0 <= trajectory.probability <= 1
     assert set(trajectory.cited_features or ()) <= set(NAMES)
     assert len(set(trajectory.cited_features or ())) == len(trajectory.cited_features or ())
