@@ -226,9 +226,9 @@ def _check_overlap(dropped: set[str], given: _Given, patient_of: Mapping[str, st
     patients = sorted({patient_of[case] for case in dropped})
     if params["overlap"] == "refuse":
         raise UserError(
-            f"{given.origin} puts {len(patients)} patients into two parts, the first is {patients[0]}",
+            f"{given.origin} puts {len(patients)} of the patients into two parts, the first is {patients[0]}",
             where=given.where,
-            hint="patients are split, not cases: mend it, or keep only their held-out cases with `overlap: leave_out`",
+            hint="patients are split, not cases: change it, or keep only their held-out cases with `overlap: leave_out`",
         )
     where = " in the folds that hold out others" if len(given.folds) > 1 else ""
     given.notes.append(

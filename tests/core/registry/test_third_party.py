@@ -54,7 +54,7 @@ def test_expert_search_and_reward_run_from_yaml(
 name: third_party
 data: {{name: physionet2012, root: {physionet_root}}}
 split: {{train: 0.5, tuning: 0.2, held_out: 0.3}}
-policy: {{name: tiny, steps: 120, hidden_dim: 64, layers: 2}}
+policy: {{name: tiny, steps: 240, hidden_dim: 64, layers: 2}}
 record_text: {{values: quantile, periods: 1, instructions: short}}
 reference_expert: {{name: oldest_dies, slope_per_year: 0.1}}
 methods:
@@ -64,6 +64,7 @@ methods:
     search: {{name: two_samples, temperature: 0.9}}
     reward: {{name: brevity, cost_per_token: 0.002}}
     token_budget: 160
+    max_new_tokens: 160
     sft: {{steps: 5}}
 metrics: [auroc, citation_jaccard, unparsed_rate]
 """
@@ -86,7 +87,7 @@ TOKENS = """\
 name: tokens
 data: {{name: physionet2012, root: {root}}}
 split: {{train: 0.5, tuning: 0.2, held_out: 0.3}}
-policy: {{name: tiny, steps: 120, hidden_dim: 64, layers: 2}}
+policy: {{name: tiny, steps: 240, hidden_dim: 64, layers: 2}}
 record_text: {{values: quantile, periods: 1, instructions: short}}
 methods:
   - oldest_dies

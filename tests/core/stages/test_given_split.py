@@ -118,7 +118,7 @@ def test_unknown_ids_are_counted_and_a_file_of_another_cohort_is_refused(tmp_pat
 def test_a_patient_in_two_parts_is_refused_or_keeps_the_held_out_cases(tmp_path: Path) -> None:
     by_case = {f"{p}-{stay}": part for p, part in BY_PATIENT.items() for stay in (0, 1)} | {"p00-1": "train"}
     file = csv_of(tmp_path, by_case, "case_id,part")
-    with pytest.raises(UserError, match=r"splits.csv puts 1 patients into two parts, the first is p00"):
+    with pytest.raises(UserError, match=r"splits.csv puts 1 of the patients into two parts, the first is p00"):
         run(tmp_path, from_file, cohort(), file=file)
     parts = run(tmp_path, from_file, cohort(), file=file, overlap="leave_out")
     assert "p00-0" in parts["held_out"]

@@ -45,7 +45,7 @@ def test_a_whole_run_corrects_what_balanced_training_taught(
         "name": "corrected",
         "data": {"name": "physionet2012", "root": str(physionet_root), "task": "in_hospital_mortality"},
         "split": {"train": 0.6, "tuning": 0.1, "held_out": 0.3, "seed": 0},
-        "policy": {"name": "tiny", "steps": 40, "hidden_dim": 48, "intermediate_dim": 96, "layers": 2},
+        "policy": {"name": "tiny", "steps": 240, "hidden_dim": 48, "intermediate_dim": 96, "layers": 2},
         "record_text": {"values": "quantile", "periods": 1, "instructions": "short"},
         "answer": "expectation",
         "methods": ["prompt", {"name": "sft", "max_training_cases": 60, "sft": {"steps": 40}}],
