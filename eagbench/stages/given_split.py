@@ -228,7 +228,7 @@ def _check_overlap(dropped: set[str], given: _Given, patient_of: Mapping[str, st
         raise UserError(
             f"{given.origin} puts {len(patients)} of the patients into two parts, the first is {patients[0]}",
             where=given.where,
-            hint="patients are split, not cases: change it, or keep only their held-out cases with `overlap: leave_out`",
+            hint="patients are split, not cases: change it, or keep their held-out cases with `overlap: leave_out`",
         )
     where = " in the folds that hold out others" if len(given.folds) > 1 else ""
     given.notes.append(
