@@ -177,9 +177,8 @@ class RunFolder:
         """Return the paired differences; none if the benchmark tests no method's claim."""
         if self.manifest.get("comparisons") is None:
             return ()
-        return tuple(
-            _row(ComparisonRow, record) for record in _records(self.path / "comparisons.csv", COMPARISON_COLUMNS)
-        )
+        records = _records(self.path / "comparisons.csv", COMPARISON_COLUMNS)
+        return tuple(_row(ComparisonRow, record) for record in records)
 
     @cached_property
     def robustness(self) -> tuple[RobustnessRow, ...]:
@@ -323,9 +322,8 @@ class RunFolder:
             columns.append(RECALIBRATED)
         keys = ("task", "domain_train", "domain_eval", "split")
         path = predictions_path(self.path, method)
-        rows = [
-            row for row in read_parquet(path, [*keys, "condition", *columns]).to_pylist() if row["condition"] == CLEAN
-        ]
+        table = read_parquet(path, [*keys, "condition", *columns]).to_pylist()
+        rows = [row for row in table if row["condition"] == CLEAN]
         by_place: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for row in rows:
             by_place.setdefault(tuple(row[key] for key in keys), []).append(row)
