@@ -61,10 +61,13 @@ def caches_by_row(model: Any) -> bool:
     """Tell whether a model keeps keys and values that can be selected and repeated by row, and nothing else."""
     if getattr(model, "_is_stateful", False):
         return False
-    cache = getattr(
-        model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=model.device)), "past_key_values", None
-    )
-    layers = getattr(cache, "layers", None)
+    was_training = model.training
+    model.eval()  # while it trains with gradient checkpointing, no model gives a cache
+    try:
+        out = model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=model.device), use_cache=True)
+    finally:
+        model.train(was_training)
+    layers = getattr(getattr(out, "past_key_values", None), "layers", None)
     if not layers:
         return False
     # A layer with a convolution's or a recurrent state may inherit both methods, and would leave that state behind.

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT, Finished
 
 Run = Callable[..., Finished]
@@ -102,6 +104,7 @@ seeds: [0]
 TABLES = ("results.csv", "comparisons.csv", "robustness.csv", "predictions/vanilla.parquet")
 
 
+@pytest.mark.slow  # each of its stages imports PyTorch in a process of its own
 def test_a_metric_on_tokens_per_case_and_an_executor_of_fresh_processes(
     third_party: dict[str, str], run_command: Run, tmp_path: Path, physionet_root: Path
 ) -> None:
