@@ -378,11 +378,17 @@ def test_bad_patients_are_named(tmp_path: Path) -> None:
     for row, message in (
         ({"age": "old"}, "holds a value that can't be read"),
         ({"unitdischargeoffset": ""}, "1 rows have no unitdischargeoffset"),
-        ({}, "appears twice"),
+        ({"gender": "Female"}, "a patientunitstayid has rows that differ"),
     ):
-        root = write(tmp_path, [row, {}] if not row else [row], lab=[{}])
+        root = write(tmp_path, [row, {}] if "gender" in row else [row], lab=[{}])
         with pytest.raises(UserError, match=message):
             load(root, tmp_path, tables=["lab"])
+
+
+def test_rows_of_joined_exports_count_once(tmp_path: Path) -> None:
+    cohort = load(write(tmp_path, [{}, {}], lab=[{}]), tmp_path, tables=["lab"])
+    assert cohort.cases.case_ids == load(write(tmp_path, [{}], lab=[{}]), tmp_path, tables=["lab"]).cases.case_ids
+    assert cohort.provenance.n_patients_read == 1
 
 
 def test_a_status_is_alive_expired_or_unknown(tmp_path: Path) -> None:

@@ -696,18 +696,35 @@ def test_a_time_that_is_none(broken: Path, tmp_path: Path, name: str, column: st
     assert "yesterday" in message
 
 
+def test_rows_of_joined_exports_count_once(broken: Path, tmp_path: Path) -> None:
+    whole = Mimic4(Mimic4Params(root=str(broken))).load(stage(tmp_path / "whole"))
+    for name in ("patients", "admissions", "icustays"):
+        change(broken, name, lambda text: text + "".join(text.splitlines(keepends=True)[1:6]))
+    joined = Mimic4(Mimic4Params(root=str(broken))).load(stage(tmp_path / "joined"))
+    assert joined.cases.case_ids == whole.cases.case_ids
+    np.testing.assert_array_equal(joined.labels, whole.labels)
+    assert joined.provenance == whole.provenance
+
+
 @pytest.mark.parametrize(
-    ("name", "key"), [("patients", "subject_id"), ("admissions", "hadm_id"), ("icustays", "stay_id")]
+    ("name", "key", "column", "other"),
+    [
+        ("patients", "subject_id", "anchor_age", "44"),
+        ("admissions", "hadm_id", "dischtime", "2150-01-31 13:45:00"),
+        ("icustays", "stay_id", "first_careunit", "Another Unit"),
+    ],
 )
-def test_a_second_row_of_the_same_is_refused(broken: Path, tmp_path: Path, name: str, key: str) -> None:
+def test_a_second_row_that_differs_is_refused(
+    broken: Path, tmp_path: Path, name: str, key: str, column: str, other: str
+) -> None:
     def edit(text: str) -> str:
         frame = pd.read_csv(io.StringIO(text), dtype=str)
-        return pd.concat([frame, frame.head(1)]).to_csv(index=False)
+        return pd.concat([frame, frame.head(1).assign(**{column: other})]).to_csv(index=False)
 
     change(broken, name, edit)
     message = fail(broken, tmp_path)
     assert f"{key} " in message
-    assert "has several rows" in message
+    assert "has several rows that differ" in message
 
 
 @pytest.mark.parametrize(("flag", "said"), [("", "has none"), ("2", "has 2"), ("NA", '["NA"]')])

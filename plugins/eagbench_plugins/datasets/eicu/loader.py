@@ -128,7 +128,7 @@ def _stays(events: pl.LazyFrame, path: str) -> pl.DataFrame:
         ),
     )
     try:
-        stays = frame.collect()
+        stays = frame.drop("row").collect().unique(maintain_order=True)  # joined exports hold equal rows twice
     except pl.exceptions.InvalidOperationError as error:
         raise UserError(
             f"holds a value that can't be read: {str(error).splitlines()[0]}",
@@ -139,7 +139,7 @@ def _stays(events: pl.LazyFrame, path: str) -> pl.DataFrame:
         if stays[name].null_count():
             raise UserError(f"{stays[name].null_count()} rows have no {name}", where=path)
     if stays["stay"].n_unique() != len(stays):
-        raise UserError("a patientunitstayid appears twice", where=path)
+        raise UserError("a patientunitstayid has rows that differ", where=path)
     return stays.with_columns(_status(stays["hospitaldischargestatus"], path))
 
 

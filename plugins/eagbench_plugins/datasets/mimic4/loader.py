@@ -139,11 +139,11 @@ def _hospital_tables(tables: Mapping[str, pl.LazyFrame]) -> _HospitalTables:
 
 
 def _check_once(table: str, frame: pl.DataFrame, key: str) -> None:
-    """Check that no row is there twice: a second outcome or time would win or lose in silence."""
+    """Check that no id has rows that differ: a second outcome or time would win or lose in silence."""
     twice = frame.filter(frame[key].is_duplicated())
     if len(twice):
         name = "subject_id" if key == "patient_id" else key
-        raise UserError(f"{name} {twice[key][0]} has several rows", where=TABLES[table].file)
+        raise UserError(f"{name} {twice[key][0]} has several rows that differ", where=TABLES[table].file)
 
 
 def _case_rules(hospital: _HospitalTables, params: Mimic4Params) -> CaseRules:
@@ -208,7 +208,7 @@ def _typed(
         *(pl.col(name).str.slice(0, 10).str.to_date("%Y-%m-%d") for name in dates),
     )
     try:
-        return frame.collect()
+        return frame.collect().unique(maintain_order=True)  # exports that were joined hold equal rows twice
     except pl.exceptions.InvalidOperationError as error:
         raise UserError(
             f"MIMIC-IV's {table} holds a value that can't be read: {str(error).splitlines()[0]}",
