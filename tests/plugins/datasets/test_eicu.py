@@ -145,6 +145,18 @@ def test_results_known_too_late_are_left_out_and_counted(cohort: Cohort, demo: P
     assert sum(more) > sum(np.isfinite(case.values).sum() for case in cohort.cases)
 
 
+def test_data_check_lists_results_by_when_they_were_known(tmp_path: Path, cli: Callable[..., Finished]) -> None:
+    labs: list[dict[str, Any]] = [
+        {"labresult": 1.2},
+        {"labresult": 1.3, "labresultoffset": 1400, "labresultrevisedoffset": 1490},
+    ]
+    done = cli("data", "check", "eicu", "--set", f"root={write(tmp_path, [{}], lab=labs)}", "--set", "tables=[lab]")
+    assert done.code == 0
+    header, line = done.out.rstrip().splitlines()[-2:]
+    assert header.startswith("laboratory values, lag in hours")
+    assert line.split() == ["creatinine", "2", "1", "1", "0", "0.8", "1.4", "1.5"]
+
+
 def test_a_result_without_a_second_time_counts_as_known_when_drawn(tmp_path: Path) -> None:
     labs: list[dict[str, Any]] = [
         {"labresult": 1.1, "labresultrevisedoffset": ""},
