@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from eagbench.analysis.metric_uses import MetricUse
 from eagbench.contracts.answers import ScoredCases
+from eagbench.contracts.read_only import read_only
 from eagbench.contracts.records import FloatArray, IntArray
 from eagbench.contracts.rules import ContractError, check_metric
 from eagbench.metrics.number_names import (
@@ -196,8 +197,8 @@ def metric_functions(metrics: Sequence[MetricUse], scored: ScoredCases) -> dict[
 
 
 def _checked(name: str, metric: Any, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-    values: FloatArray = metric(scored, weights)
     with answerable("metric", name):
+        values: FloatArray = metric(scored, read_only(weights))
         check_metric(values, len(weights))
     return values
 

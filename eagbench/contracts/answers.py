@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from eagbench.contracts.read_only import freeze, read_only, read_only_mapping
 from eagbench.contracts.records import BoolArray, FloatArray, IntArray
 from eagbench.contracts.renamed import renamed_fields
 
@@ -48,6 +49,9 @@ class Trajectory:
     thought: str = ""
     truncated_thought: bool = False
 
+    def __post_init__(self) -> None:
+        freeze(self, attention=_weights(self.attention))
+
     @property
     def verbatim(self) -> str:
         """The thought and the text, as the policy wrote them."""
@@ -56,6 +60,8 @@ class Trajectory:
     def as_json(self) -> dict[str, Any]:
         """Return the fields as JSON values; those of a thought only where there is one."""
         fields = asdict(self)
+        if self.attention is not None:
+            fields["attention"] = dict(self.attention)
         if not self.thought:
             del fields["thought"]
         if not self.truncated_thought:
@@ -89,11 +95,14 @@ class Prediction:
     prior_corrected: float | None = None
     extras: Mapping[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        freeze(self, extras=read_only_mapping(self.extras))
+
 
 @renamed_fields(teacher="reference", constant="baseline")
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredCases:
-    """Predictions joined with labels, by case id: what a metric sees. All arrays have one entry per case (N,).
+    """Predictions joined with labels, by case id: what a metric sees, read-only. All arrays have one entry per case (N,).
 
     Attributes:
         probability: The scored probability; the training prevalence where the answer was unparsed.
@@ -122,6 +131,18 @@ class ScoredCases:
     attention: tuple[Mapping[str, float] | None, ...] | None = None
     salience: tuple[Mapping[str, float], ...] | None = None
     columns: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # All metrics share these cases: one that wrote would change the numbers of the others.
+        freeze(
+            self,
+            probability=read_only(self.probability),
+            label=read_only(self.label),
+            parsed=read_only(self.parsed),
+            attention=None if self.attention is None else tuple(map(_weights, self.attention)),
+            salience=None if self.salience is None else tuple(map(read_only_mapping, self.salience)),
+            columns=read_only_mapping({name: read_only(column) for name, column in self.columns.items()}),
+        )
 
     def select(self, positions: Sequence[int] | IntArray) -> ScoredCases:
         """Select the cases at the given positions; a position may repeat.
@@ -165,3 +186,19 @@ class HeldOutLabels:
     fold: Mapping[str, int]
     training_prevalence: Mapping[int, float]
     reference_probabilities: Mapping[str, Mapping[str, float]]
+
+    def __post_init__(self) -> None:
+        freeze(
+            self,
+            label=read_only_mapping(self.label),
+            patient=read_only_mapping(self.patient),
+            fold=read_only_mapping(self.fold),
+            training_prevalence=read_only_mapping(self.training_prevalence),
+            reference_probabilities=read_only_mapping(
+                {name: read_only_mapping(values) for name, values in self.reference_probabilities.items()}
+            ),
+        )
+
+
+def _weights(weights: Mapping[str, float] | None) -> Mapping[str, float] | None:
+    return None if weights is None else read_only_mapping(weights)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from eagbench.contracts.answers import Prediction, ScoredCases, Trajectory
 from eagbench.contracts.language_models import LanguageModel
 from eagbench.contracts.method_plan import MethodPlan
+from eagbench.contracts.read_only import freeze, read_only_mapping
 from eagbench.contracts.records import Access, Case, Cases, Cohort, FloatArray, TrainingData
 from eagbench.contracts.stages import StageNode, StageRun
 from eagbench.contracts.traits import MethodTraits, MetricTraits, PerturbationTraits
@@ -189,6 +190,10 @@ class SearchTask:
     stop: tuple[str, ...] = ()
     max_new_tokens: int = 512
     salience: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.salience is not None:
+            freeze(self, salience=read_only_mapping(self.salience))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from eagbench.contracts.read_only import freeze, read_only, read_only_mapping
 from eagbench.contracts.renamed import renamed_fields
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -97,7 +98,7 @@ class Distractor:
     before: int
 
     def __post_init__(self) -> None:
-        self.values.setflags(write=False)
+        freeze(self, values=read_only(self.values))
 
 
 @renamed_fields(written="renderings", further="distractors")
@@ -113,7 +114,7 @@ class Case:
             Shape (T,), float64, read-only.
         values: Measurements in the features' units, NaN where nothing was measured. Shape (T, F), float32, read-only.
         static: Facts that do not change: `age` in years, `sex` (1 male, 0 female), and what the data set adds; NaN
-            where unknown.
+            where unknown. Read-only.
         renderings: Features that this record's text writes differently from the cohort's description. Their values
             stay in the cohort's units. Only perturbations set it.
         distractors: Lines that appear only in this record's text. Only perturbations set it.
@@ -134,8 +135,13 @@ class Case:
                 f"case {self.case_id}: values {self.values.shape} for {len(self.times)} times "
                 f"and {len(self.features)} features"
             )
-        self.times.setflags(write=False)
-        self.values.setflags(write=False)
+        freeze(
+            self,
+            times=read_only(self.times),
+            values=read_only(self.values),
+            static=read_only_mapping(self.static),
+            renderings=read_only_mapping(self.renderings),
+        )
 
     def values_in_order(self, names: Sequence[str]) -> FloatArray:
         """Return the values with columns in the order of `names`; a feature that the record lacks is NaN.
@@ -210,7 +216,7 @@ class Cases(Sequence[Case]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledCases:
-    """Cases with their labels, 0 or 1, shape (N,). Only training stages get these."""
+    """Cases with their labels, 0 or 1, shape (N,), read-only. Only training stages get these."""
 
     cases: Cases
     labels: IntArray
@@ -218,6 +224,7 @@ class LabelledCases:
     def __post_init__(self) -> None:
         if len(self.cases) != len(self.labels):
             raise ValueError(f"{len(self.cases)} cases, {len(self.labels)} labels")
+        freeze(self, labels=read_only(self.labels))
 
     def __len__(self) -> int:
         return len(self.labels)

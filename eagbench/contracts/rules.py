@@ -7,7 +7,10 @@ stage that uses the component, and keeps the rest.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,36 @@ class ContractError(Exception):
     def of(self, owner: str) -> ContractError:
         """Return the same error with the component's owner."""
         return ContractError(self.call, self.argument, self.problem, owner)
+
+
+@contextmanager
+def named(owner: Callable[[], str], calls: Collection[str]) -> Iterator[None]:
+    """Add a component's owner to a `ContractError` raised inside, and turn an attempt to write into one.
+
+    Args:
+        owner: Returns the component and its plugin.
+        calls: Names of the component's calls, to find the one that tried to write.
+    """
+    try:
+        yield
+    except ContractError as error:
+        raise error if error.owner else error.of(owner()) from error
+    except (AttributeError, TypeError, ValueError) as error:
+        if not _is_write(error):
+            raise
+        frames = traceback.extract_tb(error.__traceback__)
+        call = next((frame.name for frame in reversed(frames) if frame.name in calls), frames[-1].name)
+        place = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}"
+        problem = f"{error} ({place}); all that a component is given is read-only: copy what you change"
+        raise ContractError(call, "inputs", problem, owner()) from error
+
+
+def _is_write(error: Exception) -> bool:
+    """Say whether something read-only refused to be written: an array, a mapping or a frozen record."""
+    text = str(error)
+    if isinstance(error, ValueError):  # NumPy: assignment destination, output array, sort array, buffer source
+        return "read-only" in text
+    return isinstance(error, FrozenInstanceError) or "'mappingproxy' object" in text
 
 
 def _require(condition: object, call: str, argument: str, problem: str) -> None:

@@ -127,8 +127,8 @@ def _perturbed(cases: Cases, training: Cases, name: str, params: str, severity: 
     stem = content_hash([seed, traits_of(perturbation, PerturbationTraits).draws_like or name])
     changed = []
     for case in cases:
-        after = perturbation.apply(case, severity, case_seed(stem, case.case_id))
         with answerable("perturbation", name):
+            after = perturbation.apply(case, severity, case_seed(stem, case.case_id))
             check_perturbed(case, after, severity)
         changed.append(after)
     return cases.with_items(changed)
@@ -137,7 +137,8 @@ def _perturbed(cases: Cases, training: Cases, name: str, params: str, severity: 
 @functools.lru_cache(maxsize=128)
 def _fitted(training: Cases, name: str, params: str) -> Perturbation:
     perturbation: Perturbation = load_registry().create("perturbation", name, json.loads(params))
-    perturbation.fit(training)
+    with answerable("perturbation", name):
+        perturbation.fit(training)
     return perturbation
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eagbench.contracts.read_only import read_only_mapping
 from eagbench.contracts.stages import StageNode
 from eagbench.contracts.traits import TrackerTraits, traits_of
 from eagbench.execution.runner import Outcome, unheard
@@ -173,5 +174,6 @@ class Follower:
 
     def _tell(self, stage: str, step: int, values: Mapping[str, float]) -> None:
         if values:
+            given = read_only_mapping(values)
             for tracker in self._trackers:
-                tracker.log(stage, step, values)
+                tracker.log(stage, step, given)

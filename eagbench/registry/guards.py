@@ -10,6 +10,7 @@ from eagbench.contracts import rules
 from eagbench.contracts.answers import Trajectory
 from eagbench.contracts.components import Reward, Search, SearchResult, SearchTask
 from eagbench.contracts.language_models import Generation, LanguageModel, Sampling
+from eagbench.contracts.read_only import read_only_mapping
 from eagbench.contracts.records import Case
 
 
@@ -35,11 +36,12 @@ class GuardedReward:
         """Judge a trajectory.
 
         Raises:
-            ContractError: The reward did not return finite numbers with a total, or gave an answer that could not be
-                read as much as one for the same case that could.
+            ContractError: The reward did not return finite numbers with a total, gave an answer that could not be
+                read as much as one for the same case that could, or tried to change what it was given.
         """
-        parts = self._reward(case, label, trajectory, salience)
-        try:
+        given = None if salience is None else read_only_mapping(salience)
+        with rules.named(lambda: self._owner, ("__call__",)):
+            parts = self._reward(case, label, trajectory, given)
             rules.check_reward(parts, trajectory)
             unparsed, parsed = self._bounds.get((case.case_id, label), (-math.inf, math.inf))
             if trajectory.probability is None:
@@ -48,9 +50,7 @@ class GuardedReward:
                 parsed = min(parsed, parts["total"])
             self._bounds[case.case_id, label] = unparsed, parsed
             rules.check_unparsed_reward(unparsed, parsed)
-        except rules.ContractError as error:
-            raise error.of(self._owner) from error
-        return parts
+        return dict(parts)  # the caller's own, whatever the reward keeps
 
 
 class GuardedSearch:
@@ -78,15 +78,14 @@ class GuardedSearch:
         """Search for every task.
 
         Raises:
-            ContractError: The search did not return one result per task, best first, within its budget.
+            ContractError: The search did not return one result per task, best first, within its budget, or tried to
+                change what it was given.
         """
-        counted = _CountedModel(model)
-        results = self._search.run(counted, tasks, read, token_budget, seed)
-        try:
-            rules.check_results(tasks, results, token_budget)
+        counted, given = _CountedModel(model), tuple(tasks)
+        with rules.named(lambda: self._owner, ("run",)):
+            results = self._search.run(counted, given, read, token_budget, seed)
+            rules.check_results(given, results, token_budget)
             rules.check_spent(results, counted.tokens)
-        except rules.ContractError as error:
-            raise error.of(self._owner) from error
         return results
 
 

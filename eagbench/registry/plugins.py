@@ -18,7 +18,7 @@ import pluggy
 from pydantic import BaseModel
 
 from eagbench.contracts import components, hooks, traits
-from eagbench.contracts.rules import ContractError
+from eagbench.contracts.rules import named
 from eagbench.errors import UserError
 from eagbench.registry.guards import guarded
 from eagbench.registry.listing import Listed, read_listing, write_listing
@@ -312,8 +312,6 @@ def owner(kind: str, name: str) -> str:
 
 @contextmanager
 def answerable(kind: str, name: str) -> Iterator[None]:
-    """Add the component's owner to a `ContractError` raised inside."""
-    try:
+    """Add the component's owner to a `ContractError` raised inside, and blame it for writing into its inputs."""
+    with named(lambda: owner(kind, name), vars(KINDS[kind].protocol)):
         yield
-    except ContractError as error:
-        raise error if error.owner else error.of(owner(kind, name)) from error
