@@ -29,6 +29,7 @@ from eagbench.metrics.discrimination import Auroc
 from eagbench.metrics.number_names import UNCORRECTED, metric_and_calibration, qualified_name
 from eagbench.stats.delong import DelongTest, delong_test, mean_components, structural_components
 from eagbench.stats.paired import paired_difference
+from eagbench.stats.zero import ZERO
 
 PRIMARY, GRID = "primary", "grid"
 
@@ -188,7 +189,7 @@ def paired_rows(
                 "difference": difference,
                 "ci_low": found.ci_low,
                 "ci_high": found.ci_high,
-                "relative_percent": 100 * difference / reference if reference else float("nan"),
+                "relative_percent": 100 * difference / reference if abs(reference) > ZERO else float("nan"),
                 "standard_error": found.standard_error,
                 "smallest_detectable": found.smallest_detectable,
                 "p_value": found.p_value if traits[plain].is_tested else float("nan"),

@@ -37,7 +37,7 @@ from eagbench.metrics.calibration import Brier
 from eagbench.metrics.number_names import metric_and_calibration
 from eagbench.stats.paired import paired_difference
 from eagbench.stats.rank_agreement import kendall_tau
-from eagbench.stats.weighted import ratio
+from eagbench.stats.zero import percent_of
 
 # With two methods there are two orders, and an agreement of 1 or -1 says next to nothing.
 FEWEST_RANKED = 3
@@ -145,13 +145,9 @@ def _of_metrics(
                 yield replace(
                     lost,
                     summary=PERCENT,
-                    value=float(_percent(np.array(lost.value), np.array(clean.points[name]))),
-                    draws=_percent(lost.draws, clean.draws[name]),
+                    value=float(percent_of(np.array(lost.value), np.array(clean.points[name]))),
+                    draws=percent_of(lost.draws, clean.draws[name]),
                 )
-
-
-def _percent(part: FloatArray, whole: FloatArray) -> FloatArray:
-    return ratio(100 * part, np.abs(whole))
 
 
 def _areas(

@@ -102,7 +102,9 @@ class Prediction:
 @renamed_fields(teacher="reference", constant="baseline")
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredCases:
-    """Predictions joined with labels, by case id: what a metric sees, read-only. All arrays have one entry per case (N,).
+    """Predictions joined with labels, by case id: what a metric sees. All arrays have one entry per case (N,).
+
+    All metrics share it, so its arrays and mappings are read-only.
 
     Attributes:
         probability: The scored probability; the training prevalence where the answer was unparsed.

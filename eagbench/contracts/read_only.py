@@ -6,7 +6,7 @@ Nothing is copied: a view shares its memory with the array or mapping behind it.
 from __future__ import annotations
 
 import copyreg
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -33,8 +33,8 @@ def freeze(record: Any, **values: Any) -> None:
         object.__setattr__(record, name, value)
 
 
-def _reduced(mapping: MappingProxyType[Any, Any]) -> tuple[type, tuple[dict[Any, Any]]]:
-    return MappingProxyType, (dict(mapping),)
+def _reduced(mapping: MappingProxyType[Any, Any]) -> tuple[Callable[..., Any], tuple[dict[Any, Any]]]:
+    return read_only_mapping, (dict(mapping),)
 
 
 # Python neither pickles nor copies a MappingProxyType, and a plugin may send cases to processes of its own.

@@ -18,9 +18,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from eagbench.contracts.records import FloatArray, IntArray
-
-# Below this a standard error is rounding: areas of 0 or 1, or two rankings that agree in every pair.
-_ROUNDING = 1e-12
+from eagbench.stats.zero import ZERO
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +115,8 @@ def delong_test(first: StructuralComponents, second: StructuralComponents) -> De
     """
     contrast = first.minus(second)
     difference, error = contrast.auroc, contrast.standard_error
-    if error > _ROUNDING:
+    # No scatter: areas of 0 or 1, or two rankings that agree in every pair.
+    if error > ZERO:
         return DelongTest(difference, error, float(2 * ndtr(-abs(difference) / error)))
-    same = error <= _ROUNDING and abs(difference) <= _ROUNDING
+    same = error <= ZERO and abs(difference) <= ZERO
     return DelongTest(difference, error, 1.0 if same else float("nan"))

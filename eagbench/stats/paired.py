@@ -10,12 +10,11 @@ import numpy as np
 
 from eagbench.contracts.records import FloatArray
 from eagbench.stats.bootstrap import percentile_interval
+from eagbench.stats.zero import ZERO
 
 # z(0.975) + z(0.80): a true difference of so many standard errors is found with 80 % power by a two-sided test at 5 %.
 DETECTABLE_STANDARD_ERRORS = 2.8
 
-# A difference below this is rounding: the same sums in another order.
-ROUNDING = 1e-12
 # A larger share of undefined resamples, and the draws' standard deviation is not to be trusted far from them.
 _MOST_UNDEFINED = 1 / 200
 # Resampled differences that agree to so many decimals of the largest one are the same.
@@ -62,7 +61,7 @@ def paired_difference(draws: FloatArray, level: float) -> PairedDifference:
         return PairedDifference(nan, nan, nan, nan, nan, undefined, "")
     defined = draws[~np.isnan(draws)]
     error = float(np.std(defined, ddof=1))
-    is_test = bool(np.abs(defined).max() > ROUNDING)
+    is_test = bool(np.abs(defined).max() > ZERO)
     p_value = bootstrap_p_value(defined, undefined) if is_test else float("nan")
     test = _name(draws) if is_test else ""
     return PairedDifference(low, high, error, DETECTABLE_STANDARD_ERRORS * error, p_value, undefined, test)
@@ -90,9 +89,9 @@ def bootstrap_p_value(draws: FloatArray, undefined: int = 0) -> float:
         draws: Shape (B,), B at least 1, without NaN.
         undefined: Number of further resamples, with an undefined difference.
     """
-    across = min(int((draws <= ROUNDING).sum()), int((draws >= -ROUNDING).sum()))
+    across = min(int((draws <= ZERO).sum()), int((draws >= -ZERO).sum()))
     counted = min(1.0, 2 * (1 + across) / (len(draws) + 1))
     spread = float(np.std(draws, ddof=1)) if len(draws) > 1 else 0.0
-    if across or spread < ROUNDING or undefined > _MOST_UNDEFINED * (len(draws) + undefined):
+    if across or spread < ZERO or undefined > _MOST_UNDEFINED * (len(draws) + undefined):
         return counted
     return min(counted, math.erfc(abs(float(draws.mean())) / spread / math.sqrt(2)))

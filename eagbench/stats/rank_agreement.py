@@ -6,9 +6,7 @@ import numpy as np
 
 from eagbench.contracts.records import FloatArray, IntArray
 from eagbench.stats.weighted import by_row_chunks, ratio
-
-# Two numbers nearer than this are the same number, summed in another order.
-_ROUNDING = 1e-12
+from eagbench.stats.zero import ZERO
 
 
 def kendall_tau(first: FloatArray, second: FloatArray) -> FloatArray:
@@ -28,7 +26,7 @@ def kendall_tau(first: FloatArray, second: FloatArray) -> FloatArray:
     signs = []
     for values in (first, second):
         gap = values[:, high] - values[:, low]  # (B, pairs)
-        signs.append(np.where(np.isnan(gap), np.nan, np.where(np.abs(gap) <= _ROUNDING, 0.0, np.sign(gap))))
+        signs.append(np.where(np.isnan(gap), np.nan, np.where(np.abs(gap) <= ZERO, 0.0, np.sign(gap))))
     untied = np.sqrt((signs[0] ** 2).sum(axis=1) * (signs[1] ** 2).sum(axis=1))
     return ratio((signs[0] * signs[1]).sum(axis=1), untied)
 

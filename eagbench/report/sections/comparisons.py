@@ -14,7 +14,7 @@ from eagbench.report.figures.estimates import Estimate
 from eagbench.report.page.blocks import Block, FigureBlock, Folded, Prose, Section, TableBlock
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.runs.reader import ComparisonRow, Group, RobustnessRow, RunFolder
-from eagbench.stats.paired import ROUNDING
+from eagbench.stats.zero import ZERO
 
 UNTESTED = "Shown and not tested: this metric has no better end, or is biased by how answers scatter."
 
@@ -180,7 +180,7 @@ def _grid_table(run: RunFolder, rows: Sequence[ComparisonRow], metric: str, cali
 
 def is_untested(low: float, high: float, p_value: float) -> bool:
     """Say whether a difference has an interval other than 0 but no test; if so, none of its metric has one."""
-    return math.isnan(p_value) and not math.isnan(low) and max(abs(low), abs(high)) > ROUNDING
+    return math.isnan(p_value) and not math.isnan(low) and max(abs(low), abs(high)) > ZERO
 
 
 def _setting(run: RunFolder, rows: Sequence[ComparisonRow]) -> str:
