@@ -190,6 +190,7 @@ def paired_rows(
                 "ci_low": found.ci_low,
                 "ci_high": found.ci_high,
                 "relative_percent": 100 * difference / reference if abs(reference) > ZERO else float("nan"),
+                "percent_of": reference,  # no column: for `verify`
                 "standard_error": found.standard_error,
                 "smallest_detectable": found.smallest_detectable,
                 "p_value": found.p_value if traits[plain].is_tested else float("nan"),

@@ -104,6 +104,7 @@ def _row(summary: Summary, traits: Mapping[str, MetricTraits], level: float, tes
         "smallest_detectable": spread.smallest_detectable if is_test else nan,
         "p_value": spread.p_value if is_test else nan,
         "test": spread.test if is_test else "",
+        "percent_of": summary.percent_of,  # no column: for `verify`
         "n_conditions": summary.n_conditions,
         "n_methods": summary.n_methods,
         "undefined_resamples": spread.undefined,
@@ -145,6 +146,7 @@ def _of_metrics(
                 yield replace(
                     lost,
                     summary=PERCENT,
+                    percent_of=clean.points[name],
                     value=float(percent_of(np.array(lost.value), np.array(clean.points[name]))),
                     draws=percent_of(lost.draws, clean.draws[name]),
                 )

@@ -45,6 +45,7 @@ class Summary:
         baseline: If set, the number is the method's minus this other method's.
         n_conditions: Number of conditions behind it, `clean` included.
         n_methods: Number of methods behind it; None for a number of one method.
+        percent_of: The value that a percentage is of; None for any other number.
     """
 
     summary: str
@@ -58,6 +59,7 @@ class Summary:
     baseline: str = ""
     n_conditions: int = 2
     n_methods: int | None = None
+    percent_of: float | None = None
 
     @property
     def key(self) -> tuple[str, str, str, float | None, str]:

@@ -32,6 +32,7 @@ from eagbench.runs.verify.findings import TOLERANCE, Findings
 from eagbench.runs.verify.patients import check_patients
 from eagbench.runs.verify.recalibration import check_recalibration
 from eagbench.runs.verify.second_opinion import reference_value
+from eagbench.stats.zero import ZERO
 
 
 def verify(folder: Path) -> Findings:
@@ -99,21 +100,36 @@ def _check_rows(path: Path, columns: Sequence[str], expected: Sequence[Row], wha
         return
     for row, again in zip(stored, expected, strict=True):
         for column in columns:
-            if not _is_same(row[column], again[column]):
+            if not _is_same(row[column], again[column], _percent_of(column, again)):
                 place = _place(path.name, again)
                 findings.problems.append(f"{place}: {column} is {row[column]!r}, recomputed {again[column]!r}")
         if what:
             findings.count(what)
 
 
-def _is_same(text: str, value: Any) -> bool:
+def _percent_of(column: str, row: Row) -> float | None:
+    """Return the value that a column's number is a percentage of; None if it is no percentage."""
+    whole = row.get("percent_of")
+    is_percentage = column == "relative_percent" or "relative_percent" not in row
+    return float(whole) if whole is not None and is_percentage else None
+
+
+def _is_same(text: str, value: Any, percent_of: float | None = None) -> bool:
+    """Compare a stored entry with its recomputed value.
+
+    A percentage may also differ by what `ZERO` makes of it in the value that it is a percentage of: near 0, the last
+    digit of that value decides many of the percentage's.
+    """
     if not isinstance(value, float):
         return text == ("" if value is None else str(value))
     try:
         stored = float(text or "nan")
     except ValueError:
         return False
-    return bool(np.isclose(stored, value, rtol=0, atol=TOLERANCE, equal_nan=True))
+    allowed = TOLERANCE
+    if percent_of and not np.isnan(value):
+        allowed += (100 + abs(value)) * ZERO / abs(percent_of)
+    return bool(np.isclose(stored, value, rtol=0, atol=allowed, equal_nan=True))
 
 
 def _place(file: str, row: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,9 +17,11 @@ from statsmodels.stats.multitest import multipletests
 from eagbench.analysis.comparisons import GRID, PRIMARY, Claim, SeedMeans, compare, correct_families, seed_means
 from eagbench.analysis.evaluation import SCORED_SCHEMA, answered, evaluate
 from eagbench.analysis.metric_uses import MetricUse, traits_by_name
+from eagbench.api import MethodTraits, Prediction, StrictParams
 from eagbench.execution.store import file_hash
+from eagbench.registry.plugins import load_registry, registered
 from eagbench.runs.schema import COMPARISON_COLUMNS
-from eagbench.runs.verify.verify import verify
+from eagbench.runs.verify.verify import _is_same, verify
 from eagbench.stats.bootstrap import patient_weights
 from eagbench.stats.paired import bootstrap_p_value
 from tests.conftest import Finished
@@ -333,3 +335,94 @@ def test_delongs_test_stands_beside_the_bootstrap_where_cases_are_patients() -> 
         Claim("a", "auroc"), ["b"], [CLEAN], {("a", CLEAN): means(shared), ("b", CLEAN): means(others)}, TRAITS, 0.95
     )
     assert np.isnan(one(rows, family=PRIMARY)["delong_p_value"])
+
+
+def same_answer_everywhere(value: float, labels: list[int]) -> list[dict[str, Any]]:
+    empty: dict[str, Any] = dict.fromkeys(SCORED_SCHEMA.names)
+    return [
+        {**empty, "case_id": f"c{i:03d}", "patient_id": f"p{i:03d}", "fold": 0, "probability": value, "parsed": True}
+        | {"label": label}
+        for i, label in enumerate(labels)
+    ]
+
+
+def test_a_percentage_of_what_is_0_but_for_rounding_is_undefined() -> None:
+    labels = [1] * 13 + [0] * 87
+    metrics = [MetricUse.registered("ece", {}), MetricUse.registered("brier", {})]
+    rows = {"constant": same_answer_everywhere(0.13, labels), "other": same_answer_everywhere(0.4, labels)}
+    means = {(name, CLEAN): seed_means([evaluate(found, metrics, INTERVALS)]) for name, found in rows.items()}
+    nearly = means["constant", CLEAN]
+    means["constant", CLEAN] = SeedMeans({**nearly.points, "ece": 4.6e-17}, nearly.draws)
+    found = compare(Claim("other", "brier"), ["constant"], [CLEAN], means, traits_by_name(metrics), 0.95)
+    ece = one(found, metric="ece")
+    assert ece["difference"] == pytest.approx(0.27)
+    assert np.isnan(ece["relative_percent"])
+    assert one(found, metric="brier")["relative_percent"] == pytest.approx(100 * 0.27**2 / (0.13 * 0.87))
+
+
+def test_a_run_whose_baseline_answers_the_prevalence_is_verified(
+    cli: Callable[..., Finished], tmp_path: Path, physionet_root: Path
+) -> None:
+    outcomes = [line.split(",") for line in (physionet_root / "Outcomes-a.txt").read_text().splitlines()[1:]]
+    assert outcomes
+    (tmp_path / "b.yaml").write_text(
+        f"name: near_zero\ndata: {{name: physionet2012, root: '{physionet_root}'}}\n"
+        "split: {train: 0.5, tuning: 0.2, held_out: 0.3, seed: 0}\n"
+        "methods: [logistic_regression, prevalence_of_held_out]\n"
+        "conditions: [clean, {name: missing_values, severity: [0.5]}]\n"
+        "comparisons: {method: logistic_regression, metric: brier}\nmetrics: [brier, ece]\n"
+        "intervals: {resamples: 100}\nseeds: [0]\n"
+    )
+    components: Any = load_registry().components
+    key = ("method", PrevalenceOfHeldOut.name)
+    PrevalenceOfHeldOut.label = {row[0]: int(row[-1]) for row in outcomes}
+    components[key] = (registered("method", PrevalenceOfHeldOut, "test", "a-package"),)
+    try:
+        finished = cli("run", tmp_path / "b.yaml", "--limit", 150, "--out", tmp_path / "out", "--quiet")
+    finally:
+        del components[key]
+    assert finished.code == 0, finished.err + finished.out
+    with (tmp_path / "out" / "results.csv").open(newline="") as stream:
+        values = [r for r in csv.DictReader(stream) if (r["method"], r["metric"]) == (key[1], "ece")]
+    assert all(float(row["value"]) < 1e-15 for row in values)
+    with (tmp_path / "out" / "comparisons.csv").open(newline="") as stream:
+        assert {r["relative_percent"] for r in csv.DictReader(stream) if r["metric"] == "ece"} == {""}
+    with (tmp_path / "out" / "robustness.csv").open(newline="") as stream:
+        percents = [r for r in csv.DictReader(stream) if r["summary"] == "degradation_percent"]
+    assert not [r for r in percents if (r["method"], r["metric"]) == (key[1], "ece")]
+    assert max(abs(float(r["standard_error"])) for r in percents) < 1e6
+    assert verify(tmp_path / "out").passed
+
+
+class PrevalenceOfHeldOut:
+    """Answers every case with the share of events among the cases: perfectly calibrated, and without skill."""
+
+    name: ClassVar[str] = "prevalence_of_held_out"
+    traits: ClassVar[MethodTraits] = MethodTraits(reads="columns")
+    label: ClassVar[dict[str, int]] = {}
+
+    class Params(StrictParams):
+        pass
+
+    def __init__(self, params: Any) -> None:
+        self.params = params
+
+    def stages(self, plan: Any) -> dict[str, Any]:
+        return {}
+
+    def predict(self, cases: Any, run: Any) -> list[Prediction]:
+        share = float(np.mean([self.label[case.case_id] for case in cases]))
+        return [Prediction(case.case_id, share, "model") for case in cases]
+
+
+@pytest.mark.parametrize(
+    ("text", "percent_of", "same"),
+    [
+        ("12.5000001", 0.8, False),  # an ordinary percentage is held to 1e-9
+        ("12.5000000000001", 0.8, True),
+        ("12.5000001", 1e-8, True),  # the last digit of 1e-8 decides so much
+        ("13", 1e-8, False),
+    ],
+)
+def test_a_percentage_is_verified_as_closely_as_its_whole_is_known(text: str, percent_of: float, same: bool) -> None:
+    assert _is_same(text, 12.5, percent_of) is same
