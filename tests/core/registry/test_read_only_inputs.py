@@ -282,3 +282,14 @@ def test_what_a_search_does_to_a_rewards_parts_does_not_reach_the_reward() -> No
     parts = guarded(case, 1, Trajectory(case.case_id, "", (), None, 0, 0.5, 1), None)
     cast(Any, parts)["total"] = 5.0
     assert kept == {"total": 1.0}
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+def test_pytorch_writes_through_read_only_arrays() -> None:
+    """The limit of the flag (docs/pitfalls.md); fails once PyTorch keeps to it."""
+    torch = pytest.importorskip("torch")
+    array = np.zeros(2)
+    array.setflags(write=False)
+    torch.from_numpy(array)[0] = 1.0
+    torch.tensor(array)[1] = 1.0  # a copy
+    assert array.tolist() == [1.0, 0.0]
