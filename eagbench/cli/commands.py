@@ -20,7 +20,7 @@ from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
 from eagbench.registry.plugins import load_registry
 from eagbench.report.tables import Format
-from eagbench.runs.folder import check_out
+from eagbench.runs.folder import begin, check_out, finish
 from eagbench.runs.reader import RunFolder
 from eagbench.runs.writer import write_run_folder
 
@@ -102,6 +102,8 @@ def run(request: Request, out: Path | None, executor: Executor, *, fresh: bool, 
     _say_notes(plan)
     n_complete = 0 if fresh else sum(store.is_complete(node) for node in plan.nodes)
     reporter.say(f"{name}: {len(plan.nodes)} stages, {n_complete} of them in the store {store.root}")
+    if plan.trackers:  # they are the first to write there
+        begin(folder, name)
     with tracked(plan, store, folder, fresh=fresh) as settled:
         result = run_plan(plan, store, reporter, fresh=fresh, executor=executor, settled=settled)
     manifest = write_run_folder(plan, result, store, folder)
@@ -111,6 +113,7 @@ def run(request: Request, out: Path | None, executor: Executor, *, fresh: bool, 
 
     written = RunFolder(folder)
     page = write_report(written)
+    finish(folder)
     count = {status: sum(o.status == status for o in result.outcomes.values()) for status in ("computed", "reused")}
     lines = [headline(written), *terminal_lines(written), ""]
     lines.append(f"stages: {count['computed']} computed, {count['reused']} reused")
@@ -183,9 +186,9 @@ def plan_text(plan: Plan, store: Store) -> str:
 
 def report(folder: Path, format: str) -> str:
     """Write the HTML report of a run or a sweep again, or render its main tables."""
-    from eagbench.sweep.folder import SWEEP
+    from eagbench.sweep.folder import MARKER, SWEEP
 
-    if (folder / SWEEP).is_file():
+    if (folder / SWEEP).is_file() or (folder / MARKER).is_file():
         from eagbench.sweep.report import html as of_sweep
 
         return _report(format, lambda: of_sweep.write_report(folder), lambda kind: of_sweep.render(folder, kind))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from eagbench.execution.store import write_text
 from eagbench.report import tables
 from eagbench.report.page.blocks import Section
 from eagbench.report.page.page import Page, render
@@ -31,7 +32,7 @@ def write_report(run: RunFolder) -> Path:
         sections=_sections(run),
     )
     out = run.path / "report.html"
-    out.write_text(render(page, "report.html.j2", {"run": run}), encoding="utf-8")
+    write_text(out, render(page, "report.html.j2", {"run": run}))
     return out
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from eagbench.execution.store import write_text
 from eagbench.execution.training_files import CURVES, SUMMARIES, Use, read_points, uses
+from eagbench.runs.folder import write_table
 from eagbench.runs.schema import SUBGROUPS, TRAINING, TRAINING_COLUMNS, TRAINING_SUMMARIES, TUNING_PREDICTIONS
 from eagbench.runs.stored_run import StoredRun
 from eagbench.stages.parquet_files import constant_text, read_parquet
@@ -63,7 +63,7 @@ def copy_subgroups(stored: StoredRun, folder: Path) -> None:
         table = table.filter(pc.is_in(table["case_id"], value_set=held_out.combine_chunks()))
         names = constant_text(domain.name, table.num_rows)
         tables.append(table.add_column(0, "domain_eval", names))
-    pq.write_table(pa.concat_tables(tables), folder / SUBGROUPS)
+    write_table(pa.concat_tables(tables), folder / SUBGROUPS)
 
 
 def copy_tuning(stored: StoredRun, folder: Path) -> None:
@@ -76,7 +76,7 @@ def copy_tuning(stored: StoredRun, folder: Path) -> None:
             table = table.add_column(i, name, pa.array([value] * table.num_rows))
         tables.append(table)
     if tables:
-        pq.write_table(pa.concat_tables(tables), folder / TUNING_PREDICTIONS)
+        write_table(pa.concat_tables(tables), folder / TUNING_PREDICTIONS)
 
 
 def copy_training(stored: StoredRun, folder: Path) -> None:
@@ -100,7 +100,7 @@ def copy_training(stored: StoredRun, folder: Path) -> None:
     (folder / TRAINING).unlink(missing_ok=True)
     (folder / TRAINING_SUMMARIES).unlink(missing_ok=True)
     if columns["value"]:
-        pq.write_table(pa.table(columns), folder / TRAINING)
+        write_table(pa.table(columns), folder / TRAINING)
     if lines:
         write_text(folder / TRAINING_SUMMARIES, "\n".join(lines) + "\n")
 

@@ -1,15 +1,29 @@
-"""Check the output folder of a run before any work."""
+"""The output folder of a run: checked before any work, begun with a marker, filled with whole files, finished.
+
+The marker (`.eagbench-run`) names the benchmark while the folder has no manifest to do so: after a kill or on a full
+disk, the same command finds its own folder again, and that of another benchmark is refused.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import eagbench
 from eagbench.errors import UserError
+from eagbench.execution.store import MANIFEST, beside, remove_leftovers, write_text
 from eagbench.execution.tracking import TRACKERS
-from eagbench.runs.schema import (
-    read_manifest,
-)
+from eagbench.runs.schema import MARKER, read_manifest
+
+_COPIES = ("predictions", "trajectories")
+REPORT = "report.html"
+# What a kill leaves before there is a marker: the probe of `_can_write`, or the marker itself while it is written.
+_BEFORE_THE_MARKER = re.compile(rf"\.eagbench-\d+|\.{re.escape(MARKER)}\.\d+")
 
 
 def check_out(folder: Path, benchmark: str) -> None:
@@ -27,20 +41,75 @@ def check_out(folder: Path, benchmark: str) -> None:
         raise UserError(
             "the output folder can't be written", where=str(folder), hint="choose another --out, or change its rights"
         )
-    # A run killed before its end has left at most what its trackers wrote.
-    if not folder.exists() or all(path.name == TRACKERS for path in folder.iterdir()):
-        return
-    if not (folder / "manifest.json").is_file():
-        raise UserError(
-            "the output folder holds files and is not a run folder", where=str(folder), hint="choose another --out"
-        )
-    name = read_manifest(folder)["name"]
-    if name != benchmark:
+    name = _held(folder)
+    if name is not None and name != benchmark:
         raise UserError(
             f"the output folder holds a run of the benchmark '{name}', not of '{benchmark}'",
             where=str(folder),
             hint="choose another --out",
         )
+
+
+def _held(folder: Path) -> str | None:
+    """Name the benchmark whose run a folder holds, finished or not; None if it holds nothing yet.
+
+    Raises:
+        UserError: The folder holds something else.
+    """
+    if (folder / MANIFEST).is_file():
+        return str(read_manifest(folder)["name"])
+    if (folder / MARKER).is_file():
+        return _marked(folder / MARKER)
+    # Trackers were the first to write, without a marker, in earlier versions.
+    paths = folder.iterdir() if folder.exists() else ()
+    if all(path.name == TRACKERS or _BEFORE_THE_MARKER.fullmatch(path.name) for path in paths):
+        return None
+    raise UserError(
+        "the output folder holds files and is not a run folder", where=str(folder), hint="choose another --out"
+    )
+
+
+def _marked(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["benchmark"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "this file does not say whose run the folder holds", where=str(path), hint="choose another --out"
+        ) from error
+
+
+def begin(folder: Path, benchmark: str) -> None:
+    """Mark a folder as that of an unfinished run before anything else is written to it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"benchmark": benchmark, "eagbench_version": eagbench.__version__}, indent=1)
+    write_text(folder / MARKER, text + "\n")
+
+
+def begin_writing(folder: Path, benchmark: str) -> None:
+    """Begin a folder, and remove what an earlier run left in it: first what vouches for the other files."""
+    begin(folder, benchmark)
+    for name in (MANIFEST, REPORT):
+        (folder / name).unlink(missing_ok=True)
+    for place in (folder, folder / TRACKERS):
+        remove_leftovers(place)
+    for probe in folder.glob(".eagbench-*"):
+        if probe.name.removeprefix(".eagbench-").isdecimal():
+            probe.unlink(missing_ok=True)
+    for name in _COPIES:
+        (folder / name).mkdir(exist_ok=True)
+        for old in (folder / name).iterdir():
+            old.unlink(missing_ok=True)
+
+
+def finish(folder: Path) -> None:
+    """Remove the marker: all files of the run are written."""
+    (folder / MARKER).unlink(missing_ok=True)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a Parquet file so that a reader sees either nothing or all of it."""
+    with beside(path) as temporary:
+        pq.write_table(table, temporary)
 
 
 def _can_write(folder: Path) -> bool:

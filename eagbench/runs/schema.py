@@ -57,7 +57,11 @@ SUBGROUPS = "subgroups.parquet"
 # Each method's answers to tuning cases, on which its recalibration was fitted. Only if the benchmark recalibrates.
 TUNING_PREDICTIONS = "tuning_predictions.parquet"
 
+# Says whose run a folder holds until it is finished: it is there before any other file, and removed after the last.
+MARKER = ".eagbench-run"
+
 _HINT = "give the folder of a finished run (what `eagbench run` named at its end)"
+_AGAIN = "run the same `eagbench run` command again: it goes on where the run ended"
 _NEEDED = ("name", "methods", "metrics", "conditions", "data", "intervals", "seeds")
 
 
@@ -71,6 +75,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
+        if (folder / MARKER).is_file():
+            raise UserError("this run was not finished", where=str(folder), hint=_AGAIN) from error
         raise UserError("this is not a run folder: it has no manifest.json", where=str(folder), hint=_HINT) from error
     except json.JSONDecodeError as error:
         raise UserError(f"this is not JSON: {error}", where=str(path), hint=_HINT) from error

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from eagbench.analysis.cells import CLEAN, CellKey
 from eagbench.analysis.evaluation import scored_schema
@@ -22,6 +21,7 @@ from eagbench.execution.runner import RunResult
 from eagbench.execution.store import Store, write_text
 from eagbench.planning.plan import Plan
 from eagbench.runs.copies import copy_subgroups, copy_training, copy_trajectories, copy_tuning, patients
+from eagbench.runs.folder import begin_writing, write_table
 from eagbench.runs.manifest import make_manifest
 from eagbench.runs.schema import (
     ASKED_COLUMNS,
@@ -43,14 +43,12 @@ from eagbench.stages.parquet_files import constant_number, constant_text
 def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) -> dict[str, Any]:
     """Write everything but the report: each file appears whole, and the manifest is written last.
 
+    Whoever calls this writes the report and then calls `finish`.
+
     Returns:
         The manifest.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("predictions", "trajectories"):
-        (folder / name).mkdir(exist_ok=True)
-        for old in (folder / name).iterdir():
-            old.unlink()
+    begin_writing(folder, plan.loaded.benchmark.name)
     stored = StoredRun.of(plan, result, store)
     references = stored.references()
     run: ScoredRun = stored.scored(references, lambda method: _read_and_copy(stored, method, run, folder))
@@ -65,7 +63,7 @@ def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) 
     copy_subgroups(stored, folder)
     copy_tuning(stored, folder)
     copy_training(stored, folder)
-    pq.write_table(patients(stored), folder / "patients.parquet")
+    write_table(patients(stored), folder / "patients.parquet")
     write_text(folder / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in result.log))
     manifest = make_manifest(stored, folder)
     write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
@@ -77,7 +75,7 @@ def _read_and_copy(stored: StoredRun, method: str, run: ScoredRun, folder: Path)
     cells = stored.cells(method)
     tables = [_keyed(table, _keys(run, key), run.metrics) for key, (_, table) in cells.items() if table is not None]
     if tables:
-        pq.write_table(pa.concat_tables(tables), folder / "predictions" / f"{method}.parquet")
+        write_table(pa.concat_tables(tables), folder / "predictions" / f"{method}.parquet")
     return {key: cell for key, (cell, _) in cells.items()}
 
 
@@ -104,7 +102,7 @@ def _write_references(references: Sequence[Reference], run: ScoredRun, folder: P
         keys = {**_keys(run, CellKey(reference.name, 0, (CLEAN, None), pair)), "seed": MEAN_SEED}
         tables.setdefault(reference.name, []).append(_keyed(reference.table, keys, run.metrics))
     for name, found in tables.items():
-        pq.write_table(pa.concat_tables(found), folder / "predictions" / f"{name}.parquet")
+        write_table(pa.concat_tables(found), folder / "predictions" / f"{name}.parquet")
 
 
 def _keyed(table: pa.Table, keys: Mapping[str, Any], metrics: Sequence[MetricUse]) -> pa.Table:

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from eagbench.execution.store import write_text
 from eagbench.sweep.best import best_trials, check_one_method, write_best, write_evaluation
 from eagbench.sweep.claims import finished
-from eagbench.sweep.folder import EVALUATION, SWEEP
+from eagbench.sweep.folder import EVALUATION, MARKER, SWEEP
 from eagbench.sweep.loop import work
 from eagbench.sweep.session import Session, SweepRequest, open_session
 from eagbench.sweep.storage import resolved, shown
@@ -53,6 +53,7 @@ def sweep(request: SweepRequest, *, jobs: int, evaluate_best: Evaluate | None) -
     if evaluate_best is not None:
         check_one_method(session)
     write_text(session.folder / SWEEP, session.record.text())
+    (session.folder / MARKER).unlink(missing_ok=True)
     known = {trial.number for trial in session.study.get_trials(deepcopy=False)}
     _announce(session, jobs, len(known))
     try:

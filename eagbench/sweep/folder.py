@@ -31,11 +31,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from eagbench.errors import UserError
+from eagbench.execution.store import write_text
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
+# Says whose sweep a folder holds while it has no sweep.json: its storage may be begun before.
+MARKER = ".eagbench-sweep"
 SWEEP, TRIALS, LOG, EVALUATION = "sweep.json", "trials.csv", "log.jsonl", "evaluation"
 PARAMETER_PREFIX, OBJECTIVE_PREFIX = "parameter:", "objective:"
 
@@ -137,6 +140,32 @@ class SweepRecord:
         return json.dumps(asdict(self), indent=1)
 
 
+def begin(folder: Path, name: str) -> None:
+    """Mark a folder as that of a sweep, unless sweep.json does, before anything else is written to it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / SWEEP).is_file():
+        write_text(folder / MARKER, json.dumps({"sweep": name}, indent=1) + "\n")
+
+
+def held_sweep(folder: Path) -> str | None:
+    """Name the sweep that a folder holds or was begun for; None if it says of none.
+
+    Raises:
+        UserError: The marker of an unfinished sweep is damaged.
+    """
+    if (folder / SWEEP).is_file():
+        return read_sweep(folder).name
+    path = folder / MARKER
+    if not path.is_file():
+        return None
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["sweep"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "this file does not say whose sweep the folder holds", where=str(path), hint="choose another --out"
+        ) from error
+
+
 def read_sweep(folder: Path) -> SweepRecord:
     """Read the record of a sweep from its folder.
 
@@ -146,6 +175,12 @@ def read_sweep(folder: Path) -> SweepRecord:
     try:
         values = json.loads((folder / SWEEP).read_text())
     except FileNotFoundError as error:
+        if (folder / MARKER).is_file():
+            raise UserError(
+                "this sweep was not finished",
+                where=str(folder),
+                hint="run the same `eagbench sweep` command again: it goes on where the sweep ended",
+            ) from error
         raise UserError("this is not a sweep's folder: it has no sweep.json", where=str(folder)) from error
     return SweepRecord(
         **{

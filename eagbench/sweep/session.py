@@ -20,11 +20,12 @@ from eagbench.execution.store import Store
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
 from eagbench.registry.plugins import load_registry
+from eagbench.runs.schema import MARKER as RUN_MARKER
 from eagbench.stages.cohort_files import read_facts
 from eagbench.sweep.defaults import default_drawn
 from eagbench.sweep.division import NestedSplit, choose_division
 from eagbench.sweep.file import LoadedSweep, load_sweep
-from eagbench.sweep.folder import SWEEP, SweepRecord, read_sweep
+from eagbench.sweep.folder import SweepRecord, begin, held_sweep
 from eagbench.sweep.objectives import resolve_objectives
 from eagbench.sweep.rungs import resolve_rungs
 from eagbench.sweep.sampling import make_pruner, make_sampler
@@ -148,7 +149,7 @@ def open_session(request: SweepRequest) -> Session:
         rungs=None if rungs is None else {rungs.path: rungs.values},
     )
     steps = tuple((seed, division) for seed in record.seeds for division in divisions)
-    folder.mkdir(parents=True, exist_ok=True)
+    begin(folder, sweep.name)
     storage = open_storage(storage_place, folder)
     directions = [objective.direction for objective in record.objectives]
     study = open_study(storage, record.name, directions, record.fingerprint, str(request.file))
@@ -239,19 +240,23 @@ def _settle(node: Any, store: Store, reporter: Reporter) -> None:
 def _check_folder(folder: Path, name: str) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError("the output is a file, not a folder", where=str(folder), hint="choose another --out")
-    if (folder / SWEEP).is_file():
-        held = read_sweep(folder)
-        if held.name != name:
+    held = held_sweep(folder)
+    if held is not None:
+        if held != name:
             raise UserError(
-                f"the folder holds the sweep '{held.name}', not '{name}'",
+                f"the folder holds the sweep '{held}', not '{name}'",
                 where=str(folder),
                 hint="choose another --out",
             )
-    elif folder.is_dir() and any(not path.name.startswith((".", JOURNAL)) for path in folder.iterdir()):
-        # A journal alone is that of a process which begins the same sweep at this moment.
+    elif folder.is_dir() and any(_is_of_others(path) for path in folder.iterdir()):
         raise UserError(
             "the output folder holds files and is not a sweep's folder", where=str(folder), hint="choose another --out"
         )
+
+
+def _is_of_others(path: Path) -> bool:
+    # A journal alone is that of a sweep of an earlier version, killed at its beginning.
+    return path.name == RUN_MARKER or not path.name.startswith((".", JOURNAL))
 
 
 def _fingerprint(loaded: LoadedSweep, benchmark: LoadedBenchmark, cohort: StageNode, limit: int | None) -> str:

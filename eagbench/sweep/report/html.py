@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from eagbench.execution.store import write_text
 from eagbench.report import tables, wording
 from eagbench.report.page.blocks import Section
 from eagbench.report.page.page import Page
@@ -42,7 +43,7 @@ def write_report(folder: Path, storage: str | None = None) -> Path:
         sections=_sections(sweep),
     )
     out = folder / "report.html"
-    out.write_text(render_page(page, "sweep.html.j2", {"limit": record.limit}), encoding="utf-8")
+    write_text(out, render_page(page, "sweep.html.j2", {"limit": record.limit}))
     return out
 
 
