@@ -25,7 +25,8 @@ Each trial of the study has these user attributes:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -140,11 +141,22 @@ class SweepRecord:
         return json.dumps(asdict(self), indent=1)
 
 
-def begin(folder: Path, name: str) -> None:
-    """Mark a folder as that of a sweep, unless sweep.json does, before anything else is written to it."""
+@contextmanager
+def begun(folder: Path, name: str) -> Iterator[None]:
+    """Mark a folder as that of a sweep before anything else is written to it, unless it is marked or has sweep.json.
+
+    The mark goes again where the user has to change the sweep first: it may then have another name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / SWEEP).is_file():
+    is_new = not any((folder / held).is_file() for held in (SWEEP, MARKER))
+    if is_new:
         write_text(folder / MARKER, json.dumps({"sweep": name}, indent=1) + "\n")
+    try:
+        yield
+    except UserError:
+        if is_new:
+            (folder / MARKER).unlink(missing_ok=True)
+        raise
 
 
 def held_sweep(folder: Path) -> str | None:

@@ -25,7 +25,7 @@ from eagbench.stages.cohort_files import read_facts
 from eagbench.sweep.defaults import default_drawn
 from eagbench.sweep.division import NestedSplit, choose_division
 from eagbench.sweep.file import LoadedSweep, load_sweep
-from eagbench.sweep.folder import SweepRecord, begin, held_sweep
+from eagbench.sweep.folder import SweepRecord, begun, held_sweep
 from eagbench.sweep.objectives import resolve_objectives
 from eagbench.sweep.rungs import resolve_rungs
 from eagbench.sweep.sampling import make_pruner, make_sampler
@@ -149,10 +149,10 @@ def open_session(request: SweepRequest) -> Session:
         rungs=None if rungs is None else {rungs.path: rungs.values},
     )
     steps = tuple((seed, division) for seed in record.seeds for division in divisions)
-    begin(folder, sweep.name)
-    storage = open_storage(storage_place, folder)
     directions = [objective.direction for objective in record.objectives]
-    study = open_study(storage, record.name, directions, record.fingerprint, str(request.file))
+    with begun(folder, sweep.name):
+        storage = open_storage(storage_place, folder)
+        study = open_study(storage, record.name, directions, record.fingerprint, str(request.file))
     return Session(loaded, benchmark, plan, planner, record, steps, queue, folder, storage, study, reporter)
 
 
