@@ -10,8 +10,11 @@ from typing import Annotated
 import typer
 
 from eagbench.errors import UserError
+from eagbench.execution.processes import Stopped, StopSignals
 
-EXIT_CELLS_FAILED, EXIT_USER_ERROR, EXIT_BUG, EXIT_INTERRUPTED = 1, 2, 70, 130
+EXIT_CELLS_FAILED, EXIT_USER_ERROR, EXIT_BUG = 1, 2, 70
+
+_stop_signals = StopSignals()
 
 app = typer.Typer(
     name="eagbench",
@@ -66,13 +69,9 @@ def run(
     if plan:
         typer.echo(commands.describe_plan(request))
         return
-    try:
-        chosen = commands.make_executor(executor, workers, tuple(executor_options or ()))
-        finished = commands.run(request, out, chosen, fresh=fresh, quiet=quiet)
-    except KeyboardInterrupt:
-        # Taken here, because typer would turn it into exit code 1, which says that cells failed.
-        typer.echo("interrupted; the same command takes up the work where it stopped", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    _stop_signals.goes_on = "the same command takes up the work where it stopped"
+    chosen = commands.make_executor(executor, workers, tuple(executor_options or ()))
+    finished = commands.run(request, out, chosen, fresh=fresh, quiet=quiet)
     typer.echo(finished.summary)
     if finished.n_failed:
         raise typer.Exit(EXIT_CELLS_FAILED)
@@ -130,11 +129,8 @@ def sweep(
     from eagbench.sweep.session import SweepRequest
 
     request = SweepRequest(sweep, out, tuple(sets or ()), trials, limit, storage, timeout, quiet)
-    try:
-        finished = run_sweep(request, jobs=jobs, evaluate_best=commands.evaluate if evaluate_best else None)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on with the sweep", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    _stop_signals.goes_on = "the same command goes on with the sweep"
+    finished = run_sweep(request, jobs=jobs, evaluate_best=commands.evaluate if evaluate_best else None)
     typer.echo(finished.summary)
     if finished.failed_by:
         raise typer.Exit(EXIT_BUG if "bug" in finished.failed_by else EXIT_CELLS_FAILED)
@@ -243,10 +239,13 @@ def data_check(
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done, 1 some cells failed, 2 the input is wrong, 70 a bug.
+    Exit codes: 0 done, 1 some cells failed, 2 the input is wrong, 70 a bug, 130 Ctrl-C, 143 SIGTERM.
     """
     try:
-        app(standalone_mode=True)
+        with _stop_signals:
+            app(standalone_mode=True)
+    except Stopped as stop:
+        sys.exit(stop.exit_code)
     except UserError as error:
         typer.echo(f"error: {error.message}", err=True)
         sys.exit(EXIT_USER_ERROR)

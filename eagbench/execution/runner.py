@@ -22,6 +22,7 @@ from eagbench.contracts.stages import StageNode, StageRun, no_progress
 from eagbench.contracts.traits import ExecutorTraits, traits_of
 from eagbench.errors import UserError
 from eagbench.execution.executors.local import Local
+from eagbench.execution.processes import end_with_parent
 from eagbench.execution.progress import Reporter
 from eagbench.execution.resolve import resolve, training_patients
 from eagbench.execution.store import Store
@@ -199,6 +200,7 @@ def _settle(
     progress: Callable[..., Any],
 ) -> Outcome:
     """Compute a stage, reuse it, or leave it out."""
+    end_with_parent()  # whichever executor started this process
     if node.fingerprint not in needed and not store.is_complete(node):
         return Outcome("not_needed")
     return compute_stage(node, store, fresh=fresh, answers_since=answers_since, progress=progress)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from optuna.trial import FrozenTrial, TrialState
 
+from eagbench.execution.processes import Stopped, begin_worker, end_processes
 from eagbench.execution.store import write_text
 from eagbench.sweep.best import best_trials, check_one_method, write_best, write_evaluation
 from eagbench.sweep.claims import finished
@@ -84,7 +87,18 @@ def _announce(session: Session, jobs: int, n_known: int) -> None:
 
 
 def _work_alone(request: SweepRequest, deadline: float | None) -> None:
-    work(open_session(request), deadline)
+    """Work until enough trials are finished, or until the process that started this one says stop."""
+    begin_worker()
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        work(open_session(request), deadline)
+    except Stopped:
+        return  # its trial is marked as lost, so whoever goes on tries it again
+
+
+def _stop(signum: int, _: FrameType | None) -> None:
+    signal.signal(signum, signal.SIG_IGN)
+    raise Stopped(signum)
 
 
 def _in_processes(request: SweepRequest, jobs: int, deadline: float | None) -> None:
@@ -98,10 +112,14 @@ def _in_processes(request: SweepRequest, jobs: int, deadline: float | None) -> N
     # Spawned, because a process that has started torch's or lightgbm's threads can't be forked safely.
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_work_alone, args=(request, deadline)) for _ in range(jobs)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+    try:
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+    except BaseException:
+        end_processes([process for process in processes if process.pid is not None])
+        raise
     broken = [process.pid for process in processes if (process.exitcode or 0) > 0]
     if broken:
         raise RuntimeError(f"processes {broken} of the sweep ended with an error, shown above")

@@ -13,6 +13,7 @@ from pydantic import Field
 from eagbench.contracts.components import StrictParams
 from eagbench.contracts.stages import StageNode
 from eagbench.contracts.traits import ExecutorTraits
+from eagbench.execution.processes import begin_worker, end_processes
 
 
 class Local:
@@ -49,26 +50,42 @@ class Local:
             for node in nodes:
                 progress.settle(node, None if progress.is_blocked(node) else compute(node))
             return
-        by_fingerprint = {node.fingerprint: node for node in nodes}
-        sorter = graphlib.TopologicalSorter({n.fingerprint: [up.fingerprint for up in n.upstream()] for n in nodes})
-        sorter.prepare()
         # Spawn, because a process that has started torch's or lightgbm's threads can't be forked safely.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self.params.workers, mp_context=context) as pool:
-            running: dict[Future[object], StageNode] = {}
-            while sorter.is_active():
-                for node in (by_fingerprint[fingerprint] for fingerprint in sorter.get_ready()):
-                    if progress.is_blocked(node):
-                        progress.settle(node, None)
-                        sorter.done(node.fingerprint)
-                    else:
-                        running[pool.submit(compute, node)] = node
-                if running:
-                    finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in finished:
-                        node = running.pop(future)
-                        progress.settle(node, future.result())
-                        sorter.done(node.fingerprint)
+        others = multiprocessing.active_children()
+        with ProcessPoolExecutor(self.params.workers, mp_context=context, initializer=begin_worker) as pool:
+            try:
+                _compute_in(pool, nodes, compute, progress)
+            except Exception:
+                pool.shutdown(wait=False, cancel_futures=True)  # what is under way is finished, nothing more is begun
+                raise
+            except BaseException:
+                # Stopped: a stage under way leaves its checkpoints, and the pool's end would wait for it.
+                end_processes([child for child in multiprocessing.active_children() if child not in others])
+                raise
+
+
+def _compute_in(
+    pool: ProcessPoolExecutor, nodes: Sequence[StageNode], compute: Callable[[StageNode], object], progress: _Progress
+) -> None:
+    """Give each stage to the pool once those that it needs are done."""
+    by_fingerprint = {node.fingerprint: node for node in nodes}
+    sorter = graphlib.TopologicalSorter({n.fingerprint: [up.fingerprint for up in n.upstream()] for n in nodes})
+    sorter.prepare()
+    running: dict[Future[object], StageNode] = {}
+    while sorter.is_active():
+        for node in (by_fingerprint[fingerprint] for fingerprint in sorter.get_ready()):
+            if progress.is_blocked(node):
+                progress.settle(node, None)
+                sorter.done(node.fingerprint)
+            else:
+                running[pool.submit(compute, node)] = node
+        if running:
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                node = running.pop(future)
+                progress.settle(node, future.result())
+                sorter.done(node.fingerprint)
 
 
 class _Progress:
