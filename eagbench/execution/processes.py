@@ -20,6 +20,7 @@ from typing import Any
 GRACE_SECONDS = 3.5
 # And within it, the processes that it started.
 _WORKERS_GRACE_SECONDS = 1.5
+_WAKE_SECONDS = 0.1
 _CAUSES = {signal.SIGINT: "interrupted", signal.SIGTERM: "stopped by SIGTERM"}
 
 
@@ -48,6 +49,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.goes_on = ""
         self._signum: int | None = None
+        self._main = threading.main_thread().ident or 0
         self._lock, self._has_said = threading.Lock(), False
         self._undo = contextlib.ExitStack()
 
@@ -90,9 +92,21 @@ class StopSignals:
                 pass
             if came:
                 self._say(came[0])
-                time.sleep(GRACE_SECONDS)
+                self._wake_main_thread(came[0])
                 end_descendants()
                 os._exit(128 + came[0])
+
+    def _wake_main_thread(self, signum: int) -> None:
+        """Give the main thread its time to end.
+
+        The system hands a signal to any thread, so the main one may sleep on in `waitpid` or at a lock: it is woken
+        until it has heard.
+        """
+        deadline = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < deadline:
+            time.sleep(_WAKE_SECONDS)
+            if self._signum is None:
+                signal.pthread_kill(self._main, signum)
 
     def _say(self, signum: int) -> None:
         with self._lock:
