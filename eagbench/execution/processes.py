@@ -100,8 +100,10 @@ class StopSignals:
         """Give the main thread its time to end.
 
         The system hands a signal to any thread, so the main one may sleep on in `waitpid` or at a lock: it is woken
-        until it has heard.
+        until it has heard. And a library that took SIGINT over for a while may have given it back as one after which
+        system calls go on.
         """
+        signal.siginterrupt(signum, True)
         deadline = time.monotonic() + GRACE_SECONDS
         while time.monotonic() < deadline:
             time.sleep(_WAKE_SECONDS)
