@@ -100,8 +100,8 @@ class StopSignals:
         """Give the main thread its time to end.
 
         The system hands a signal to any thread, so the main one may sleep on in `waitpid` or at a lock: it is woken
-        until it has heard. And a library that took SIGINT over for a while may have given it back as one after which
-        system calls go on.
+        until it has heard. And a library may have taken SIGINT over as one after which system calls go on, as polars
+        does when it is imported.
         """
         signal.siginterrupt(signum, True)
         deadline = time.monotonic() + GRACE_SECONDS
