@@ -69,7 +69,7 @@ from eagbench.contracts.traits import (
 )
 from eagbench.errors import UserError
 from eagbench.prompting.answer_cache import ResponseCache, response_cache
-from eagbench.prompting.answering import answer_cases, answer_prompts, answer_with_policy, count_reasons, open_policy
+from eagbench.prompting.answering import answer_cases, answer_prompts, answer_with_policy, open_policy
 from eagbench.prompting.answers import FeatureVocabulary, probability_text, read_answer, write_answer
 from eagbench.prompting.attention import attention_probe, measure_attention
 from eagbench.prompting.hugging_face import quiet_transformers
@@ -182,7 +182,6 @@ __all__ = [
     "attention_probe",
     "complete_features",
     "compose_prompt",
-    "count_reasons",
     "create_component",
     "files_under",
     "hookimpl",

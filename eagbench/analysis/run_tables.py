@@ -19,7 +19,7 @@ from eagbench.analysis.intervals import metric_interval
 from eagbench.analysis.metric_uses import traits_by_name
 from eagbench.analysis.robustness import correct_degradations, robustness
 from eagbench.analysis.scored_run import OK, UNANSWERED, ScoredCell, ScoredRun, answer_status
-from eagbench.analysis.silent_methods import degradations_without_answers, without_answers
+from eagbench.analysis.silent_methods import LostTests
 from eagbench.analysis.transfer import HeldOutCounts, domain_row, gaps
 from eagbench.metrics.number_names import (
     RECALIBRATED,
@@ -217,18 +217,18 @@ class _Assembly:
         for pair in run.pairs:
             means = {(m, c): found for (p, m, c), found in self._means.items() if p == pair}
             silent = {(m, c) for p, m, c in self._silent if p == pair}
+            lost = LostTests(run.conditions, means, silent, self.traits)
+            tested = None if run.claim is None else run.claim.method
+            others = [label for label in run.methods if label != tested]
             if run.claim is not None:
-                others = [label for label in run.methods if label != run.claim.method]
                 level = float(run.intervals["level"])
                 found = compare(run.claim, others, run.conditions, means, self.traits, level)
-                found += _of(pair, without_answers(run.claim, others, run.conditions, means, silent, self.traits))
+                found += _of(pair, lost.differences(run.claim, others))
                 compared += [(pair, row) for row in sorted(found, key=lambda row: bool(row["family"] != PRIMARY))]
-            tested = None if run.claim is None else run.claim.method
-            lost = robustness(self.traits, run.methods, run.conditions, means, run.intervals, tested)
+            degraded = robustness(self.traits, run.methods, run.conditions, means, run.intervals, tested)
             if tested is not None:
-                untold = (tested, run.methods, run.conditions, means, silent, self.traits)
-                lost += _of(pair, degradations_without_answers(*untold))
-            perturbed += [(pair, row) for row in lost]
+                degraded += _of(pair, lost.degradations(tested, others))
+            perturbed += [(pair, row) for row in degraded]
         correct_families([row for _, row in compared])
         correct_degradations([row for _, row in perturbed])
         return [self._of_pair(*row) for row in compared], [self._of_pair(*row) for row in perturbed]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,101 +34,108 @@ _UNDEFINED = (
 _UNDEFINED_DEGRADATION = ("value", "ci_low", "ci_high", "standard_error", "smallest_detectable")
 
 
-def without_answers(
-    claim: Claim,
-    baselines: Sequence[str],
-    conditions: Sequence[ConditionKey],
-    means: Mapping[tuple[str, ConditionKey], SeedMeans],
-    silent: AbstractSet[tuple[str, ConditionKey]],
-    traits: Mapping[str, MetricTraits],
-) -> list[dict[str, Any]]:
-    """Make a row with p = 1 for each test that was lost because a method answered nothing, uncorrected.
+@dataclass(frozen=True, slots=True)
+class LostTests:
+    """The tests that were lost because a method answered nothing, as rows with p = 1, uncorrected.
 
-    Args:
-        claim: Whose claim is tested.
-        baselines: Labels of the other methods.
+    Attributes:
         conditions: The conditions, `clean` first.
         means: By method and condition, of those that answered.
         silent: Methods and conditions without an answer that could be read, in one seed or more.
         traits: What each metric declares.
-
-    Returns:
-        Rows as those of `compare`, by condition, metric and baseline. The tests are those of the numbers that the
-        other method has; of every metric if neither answered.
     """
-    rows = []
-    for condition in conditions:
-        for name in _names(claim.method, baselines, condition, means, traits):
-            metric, calibration = metric_and_calibration(name)
-            is_primary = (metric, calibration, condition[0]) == (claim.metric, UNCORRECTED, CLEAN)
-            for baseline in baselines:
-                if not _is_lost([(label, condition) for label in (claim.method, baseline)], name, means, silent):
-                    continue
-                rows.append(
-                    {
-                        **dict.fromkeys(_UNDEFINED, float("nan")),
-                        "family": PRIMARY if is_primary else GRID,
-                        "metric": metric,
-                        "condition": condition[0],
-                        "severity": condition[1],
-                        "calibration": calibration,
-                        "method": claim.method,
-                        "baseline": baseline,
-                        "p_value": 1.0,
-                        "test": f"{UNANSWERED}: {name}, {condition[0]} {condition[1]}",
-                        "undefined_resamples": 0,
-                    }
-                )
-    return rows
 
+    conditions: Sequence[ConditionKey]
+    means: Mapping[tuple[str, ConditionKey], SeedMeans]
+    silent: AbstractSet[tuple[str, ConditionKey]]
+    traits: Mapping[str, MetricTraits]
 
-def degradations_without_answers(
-    tested: str,
-    methods: Sequence[str],
-    conditions: Sequence[ConditionKey],
-    means: Mapping[tuple[str, ConditionKey], SeedMeans],
-    silent: AbstractSet[tuple[str, ConditionKey]],
-    traits: Mapping[str, MetricTraits],
-) -> list[dict[str, Any]]:
-    """Make a row with p = 1 for each test of a degradation that was lost because a method answered nothing.
+    def differences(self, claim: Claim, baselines: Sequence[str]) -> list[dict[str, Any]]:
+        """Make a row for each lost test of a difference.
 
-    Args:
-        tested: The method whose claim is tested.
-        methods: Labels of all methods.
-        conditions: The conditions, `clean` first.
-        means: By method and condition, of those that answered.
-        silent: Methods and conditions without an answer that could be read, in one seed or more.
-        traits: What each metric declares.
+        Args:
+            claim: Whose claim is tested.
+            baselines: Labels of the other methods.
 
-    Returns:
-        Rows as those of `robustness`, uncorrected.
-    """
-    others = [label for label in methods if label != tested]
-    rows = []
-    for summary, condition, over in _degradations(conditions):
-        for name in _names(tested, others, CLEAN_KEY, means, traits):
-            metric, calibration = metric_and_calibration(name)
-            for baseline in ("", *others):
-                if not _is_lost([(m, c) for m in (tested, baseline) if m for c in over], name, means, silent):
-                    continue
-                rows.append(
-                    {
-                        **dict.fromkeys(_UNDEFINED_DEGRADATION, float("nan")),
-                        "summary": summary,
-                        "metric": metric,
-                        "condition": condition[0],
-                        "severity": condition[1],
-                        "calibration": calibration,
-                        "method": tested,
-                        "baseline": baseline,
-                        "p_value": 1.0,
-                        "test": f"{UNANSWERED}: {summary}, {name}, {condition[0]} {condition[1]}",
-                        "n_conditions": len(over),
-                        "n_methods": None,
-                        "undefined_resamples": 0,
-                    }
-                )
-    return rows
+        Returns:
+            Rows as those of `compare`, by condition, metric and baseline. The tests are those of the numbers that the
+            other method has; of every metric if neither answered.
+        """
+        rows = []
+        for condition in self.conditions:
+            for name in self._names((claim.method, *baselines), condition):
+                metric, calibration = metric_and_calibration(name)
+                is_primary = (metric, calibration, condition[0]) == (claim.metric, UNCORRECTED, CLEAN)
+                for baseline in baselines:
+                    if not self._is_lost([(label, condition) for label in (claim.method, baseline)], name):
+                        continue
+                    rows.append(
+                        {
+                            **dict.fromkeys(_UNDEFINED, float("nan")),
+                            "family": PRIMARY if is_primary else GRID,
+                            "metric": metric,
+                            "condition": condition[0],
+                            "severity": condition[1],
+                            "calibration": calibration,
+                            "method": claim.method,
+                            "baseline": baseline,
+                            "p_value": 1.0,
+                            "test": f"{UNANSWERED}: {name}, {condition[0]} {condition[1]}",
+                            "undefined_resamples": 0,
+                        }
+                    )
+        return rows
+
+    def degradations(self, tested: str, others: Sequence[str]) -> list[dict[str, Any]]:
+        """Make a row for each lost test of a degradation.
+
+        Args:
+            tested: The method whose claim is tested.
+            others: Labels of the other methods.
+
+        Returns:
+            Rows as those of `robustness`.
+        """
+        rows = []
+        for summary, condition, over in _degradations(self.conditions):
+            for name in self._names((tested, *others), CLEAN_KEY):
+                metric, calibration = metric_and_calibration(name)
+                for baseline in ("", *others):
+                    if not self._is_lost([(m, c) for m in (tested, baseline) if m for c in over], name):
+                        continue
+                    rows.append(
+                        {
+                            **dict.fromkeys(_UNDEFINED_DEGRADATION, float("nan")),
+                            "summary": summary,
+                            "metric": metric,
+                            "condition": condition[0],
+                            "severity": condition[1],
+                            "calibration": calibration,
+                            "method": tested,
+                            "baseline": baseline,
+                            "p_value": 1.0,
+                            "test": f"{UNANSWERED}: {summary}, {name}, {condition[0]} {condition[1]}",
+                            "n_conditions": len(over),
+                            "n_methods": None,
+                            "undefined_resamples": 0,
+                        }
+                    )
+        return rows
+
+    def _is_lost(self, keys: Sequence[tuple[str, ConditionKey]], name: str) -> bool:
+        """Say whether a test of a number is lost because one of its cells is silent, and for no other reason."""
+        silent, means = self.silent, self.means
+        if not any(key in silent for key in keys) or not all(key in silent or key in means for key in keys):
+            return False
+        return not any(key in means and np.isnan(means[key].points.get(name, np.nan)) for key in keys)
+
+    def _names(self, labels: Sequence[str], condition: ConditionKey) -> list[str]:
+        """List the numbers that are tested under a condition: those that any method has, and every metric."""
+        found = dict.fromkeys(self.traits)
+        for label in labels:
+            if (label, condition) in self.means:
+                found |= dict.fromkeys(self.means[label, condition].points)
+        return [name for name in found if self.traits[metric_and_calibration(name)[0]].is_tested]
 
 
 def _degradations(conditions: Sequence[ConditionKey]) -> list[tuple[str, ConditionKey, list[ConditionKey]]]:
@@ -139,30 +147,3 @@ def _degradations(conditions: Sequence[ConditionKey]) -> list[tuple[str, Conditi
         if len(of_curve) > 1:  # over one severity it is the same test again
             found.append((AREA_DEGRADATION, (name, None), [CLEAN_KEY, *of_curve]))
     return found
-
-
-def _is_lost(
-    keys: Sequence[tuple[str, ConditionKey]],
-    name: str,
-    means: Mapping[tuple[str, ConditionKey], SeedMeans],
-    silent: AbstractSet[tuple[str, ConditionKey]],
-) -> bool:
-    """Say whether a test of a number is lost because one of its cells is silent, and for no other reason."""
-    if not any(key in silent for key in keys) or not all(key in silent or key in means for key in keys):
-        return False
-    return not any(key in means and np.isnan(means[key].points.get(name, np.nan)) for key in keys)
-
-
-def _names(
-    method: str,
-    baselines: Sequence[str],
-    condition: ConditionKey,
-    means: Mapping[tuple[str, ConditionKey], SeedMeans],
-    traits: Mapping[str, MetricTraits],
-) -> list[str]:
-    """List the numbers that are tested under a condition: those that any method has, and every metric."""
-    found = dict.fromkeys(traits)
-    for label in (method, *baselines):
-        if (label, condition) in means:
-            found |= dict.fromkeys(means[label, condition].points)
-    return [name for name in found if traits[metric_and_calibration(name)[0]].is_tested]

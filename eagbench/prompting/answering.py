@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from eagbench.config.settings import AnswerMode
-from eagbench.contracts.answers import NOT_ATTEMPTED, TOO_LONG, UNPARSED_REASONS, Prediction, Trajectory
+from eagbench.contracts.answers import NOT_ATTEMPTED, TOO_LONG, Prediction, Trajectory
 from eagbench.contracts.language_models import Generation, LanguageModel, Sampling
 from eagbench.contracts.records import Case, Cases
 from eagbench.contracts.rules import ContractError, check_generations
@@ -78,21 +78,12 @@ def answer_with_policy(cases: Cases, run: StageRun, style: Style, max_new_tokens
     if run.params["attention"] and all(p.trajectories for p in predictions):
         predictions = with_attention(predictions, model, cases, record_text, style, run.progress)
     run.add_cost("generated_tokens", sum(t.generated_tokens for p in predictions for t in p.trajectories))
-    count_reasons(predictions, run)
     prior = read_prior(run.inputs["policy"])
     if prior is None:
         return predictions
     return [
         p if p.probability is None else replace(p, prior_corrected=prior.corrected(p.probability)) for p in predictions
     ]
-
-
-def count_reasons(predictions: Sequence[Prediction], run: StageRun) -> None:
-    """Add to the costs how many answers could not be read for each known reason, those that occurred only."""
-    for reason in UNPARSED_REASONS:
-        count = sum(reason in prediction.extras for prediction in predictions)
-        if count:
-            run.add_cost(reason, count)
 
 
 def answer_cases(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -44,7 +45,9 @@ class Unread:
         return f"{self.method} ({wording.percent(self.share)}{under})"
 
 
-def unread(run: RunFolder) -> list[Unread]:
+# Every caption of a page asks.
+@functools.lru_cache(maxsize=1)
+def unread(run: RunFolder) -> tuple[Unread, ...]:
     """Find the methods more than `MANY_UNPARSED` of whose answers could not be read, on any records."""
     counted: dict[tuple[str, str, float | None, str, str], Counter[str]] = {}
     for row in run.results:
@@ -60,7 +63,7 @@ def unread(run: RunFolder) -> list[Unread]:
         where = "" if condition == CLEAN else wording.condition_label(condition, severity)
         if share > MANY_UNPARSED and (method not in worst or share > worst[method].share):
             worst[method] = Unread(method, share, where)
-    return [worst[method] for method in run.methods if method in worst]
+    return tuple(worst[method] for method in run.methods if method in worst)
 
 
 def warning(run: RunFolder) -> str:

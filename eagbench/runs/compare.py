@@ -24,7 +24,7 @@ from eagbench.analysis.comparisons import (
 from eagbench.analysis.evaluation import answered, answered_nothing, asked_columns, evaluate
 from eagbench.analysis.metric_uses import MetricUse, present_name, traits_by_name
 from eagbench.analysis.scored_run import UNANSWERED
-from eagbench.analysis.silent_methods import without_answers
+from eagbench.analysis.silent_methods import LostTests
 from eagbench.contracts.traits import MetricTraits
 from eagbench.errors import UserError
 from eagbench.runs.agreement import (
@@ -145,7 +145,7 @@ def _lost_tests(
     silent = {key for key, side in zip(keys, sides, strict=True) if any(map(answered_nothing, side.values()))}
     both = zip(keys, (contrast.mine, contrast.other), strict=True)
     means = {key: found for key, found in both if key not in silent}
-    rows = without_answers(Claim("first", metric), ["second"], [condition], means, silent, traits)
+    rows = LostTests([condition], means, silent, traits).differences(Claim("first", metric), ["second"])
     return [{**row, "method": contrast.method, "baseline": contrast.baseline} for row in rows]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eagbench.contracts.answers import Prediction
+from eagbench.contracts.answers import UNPARSED_REASONS, Prediction
 from eagbench.contracts.records import Cases
 from eagbench.contracts.rules import check_predictions, check_probability
 from eagbench.contracts.stages import StageRun
@@ -32,9 +32,17 @@ def by_method(run: StageRun) -> None:
     cases: Cases = run.inputs["cases"]
     predictions = run.component.predict(cases, run)
     write_predictions(cases, predictions, run.out)
+    _count_reasons(predictions, run)
+
+
+def _count_reasons(predictions: Sequence[Prediction], run: StageRun) -> None:
+    """Add to the costs how many texts ended inside a thought, and how many answers are missing for a known reason."""
     truncated = sum(trajectory.truncated_thought for p in predictions for trajectory in p.trajectories)
-    if truncated:
-        run.add_cost("truncated_thought", truncated)
+    counts = {"truncated_thought": truncated}
+    counts |= {reason: sum(reason in p.extras for p in predictions) for reason in UNPARSED_REASONS}
+    for reason, count in counts.items():
+        if count:
+            run.add_cost(reason, count)
 
 
 def by_expert(run: StageRun) -> None:

@@ -191,22 +191,7 @@ def unparsed(run: RunFolder, group: Group) -> Section | None:
             "answer has no number."
         )
     ]
-    truncated = sum(row.truncated_thought for row in run.costs if row.kind == "predict")
-    if truncated:
-        blocks.append(
-            Prose(
-                f"{wording.several(truncated, 'text')} ended inside the model's thought, before any answer: "
-                "the method's max_new_tokens is too low for this model."
-            )
-        )
-    too_long = sum(row.too_long for row in run.costs if row.kind == "predict")
-    if too_long:
-        blocks.append(
-            Prose(
-                f"{wording.several(too_long, 'prompt')} did not fit into what the model reads, and got no answer: "
-                "show less of a record (record_text: periods, values: quantile) or take a model that reads more."
-            )
-        )
+    blocks += _reasons(run)
     blocks.append(Prose("All answers on unchanged records could be read.") if clean is None else TableBlock(clean))
     if perturbed is not None:
         blocks.append(Folded("The same under perturbations", (TableBlock(perturbed),)))
@@ -218,6 +203,26 @@ def unparsed(run: RunFolder, group: Group) -> Section | None:
         elif texts:
             blocks += [Heading(f"What {method} wrote instead, for example"), *(Code(text) for text in texts)]
     return Section("unparsed", "Answers that could not be read", tuple(blocks))
+
+
+def _reasons(run: RunFolder) -> list[Block]:
+    """Explain the reasons for unread answers that the run counted."""
+    predicted = [row for row in run.costs if row.kind == "predict"]
+    reasons = (
+        (
+            sum(row.truncated_thought for row in predicted),
+            "text",
+            "ended inside the model's thought, before any answer: "
+            "the method's max_new_tokens is too low for this model.",
+        ),
+        (
+            sum(row.too_long for row in predicted),
+            "prompt",
+            "did not fit into what the model reads, and got no answer: "
+            "show less of a record (record_text: periods, values: quantile) or take a model that reads more.",
+        ),
+    )
+    return [Prose(f"{wording.several(count, noun)} {what}") for count, noun, what in reasons if count]
 
 
 def missing(run: RunFolder, group: Group) -> Section:

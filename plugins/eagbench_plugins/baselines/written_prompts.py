@@ -18,7 +18,6 @@ from eagbench.api import (
     answer_prompts,
     attention_probe,
     compose_prompt,
-    count_reasons,
     measure_attention,
     open_policy,
     refuse_long_prompts,
@@ -86,7 +85,6 @@ def answer_written(
     if run.params["attention"] and all(p.trajectories for p in predictions):
         predictions = _with_attention(predictions, model, prompts, style, run)
     run.add_cost("generated_tokens", sum(t.generated_tokens for p in predictions for t in p.trajectories))
-    count_reasons(predictions, run)
     return predictions
 
 

@@ -10,7 +10,7 @@ from statsmodels.stats.multitest import multipletests
 
 from eagbench.analysis.comparisons import GRID, PRIMARY, Claim, SeedMeans, compare, correct_families
 from eagbench.analysis.evaluation import evaluate, evaluate_subgroups
-from eagbench.analysis.silent_methods import degradations_without_answers, without_answers
+from eagbench.analysis.silent_methods import LostTests
 from eagbench.analysis.transfer import gaps
 from tests.core.analysis.test_comparisons import CLEAN, INTERVALS, METRICS, TRAITS, made_predictions, means_of
 
@@ -20,7 +20,7 @@ CLAIM = Claim("a", "auroc")
 
 
 def lost(means: dict[Any, SeedMeans], silent: set[Any]) -> list[Any]:
-    return without_answers(CLAIM, ["b", "c"], [CLEAN, CHANGED], means, silent, TRAITS)
+    return LostTests([CLEAN, CHANGED], means, silent, TRAITS).differences(CLAIM, ["b", "c"])
 
 
 def means(*keys: tuple[str, Any]) -> dict[Any, SeedMeans]:
@@ -61,7 +61,7 @@ def test_a_number_that_the_other_method_lacks_leaves_no_row() -> None:
 
 def test_degradations_over_several_severities_are_tests_as_well() -> None:
     found = means(("a", CLEAN), ("a", CHANGED), ("b", CLEAN), ("b", CHANGED), ("b", WORSE))
-    rows = degradations_without_answers("a", ["a", "b"], [CLEAN, CHANGED, WORSE], found, {("a", WORSE)}, TRAITS)
+    rows = LostTests([CLEAN, CHANGED, WORSE], found, {("a", WORSE)}, TRAITS).degradations("a", ["b"])
     assert [(row["summary"], row["severity"], row["metric"], row["baseline"]) for row in rows] == [
         (summary, severity, metric, baseline)
         for summary, severity in (("degradation", 0.8), ("area_degradation", None))
@@ -69,7 +69,7 @@ def test_degradations_over_several_severities_are_tests_as_well() -> None:
         for baseline in ("", "b")
     ]
     assert {row["p_value"] for row in rows} == {1.0}
-    one_severity = degradations_without_answers("a", ["a"], [CLEAN, WORSE], found, {("a", WORSE)}, TRAITS)
+    one_severity = LostTests([CLEAN, WORSE], found, {("a", WORSE)}, TRAITS).degradations("a", [])
     assert {row["summary"] for row in one_severity} == {"degradation"}
 
 
