@@ -14,8 +14,9 @@ from eagbench.contracts.components import Executor
 from eagbench.errors import UserError
 from eagbench.execution.progress import Reporter
 from eagbench.execution.runner import needed_stages, run_plan
-from eagbench.execution.store import Store, write_text
+from eagbench.execution.store import Store
 from eagbench.execution.tracking import tracked
+from eagbench.execution.whole_files import write_text
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
 from eagbench.registry.plugins import load_registry

@@ -13,6 +13,8 @@ from eagbench.config.strict import Strict
 SOURCE = "source"
 Share = Annotated[float, Field(gt=0, lt=1)]
 Values = Annotated[tuple[str, ...], Field(min_length=1)]
+# What to do with cases or patients that do not fit into a split.
+Unfit = Literal["refuse", "leave_out"]
 
 
 class SplitSpec(Strict):
@@ -54,8 +56,8 @@ class FileSplit(Strict):
 
     file: Path
     tuning: Share = 0.1
-    missing: Literal["refuse", "leave_out"] = "refuse"
-    overlap: Literal["refuse", "leave_out"] = "refuse"
+    missing: Unfit = "refuse"
+    overlap: Unfit = "refuse"
     seed: int = Field(default=0, ge=0)
 
     @property
@@ -76,8 +78,8 @@ class SourceSplit(Strict):
 
     by: Literal["source"]
     tuning: Share = 0.1
-    missing: Literal["refuse", "leave_out"] = "refuse"
-    overlap: Literal["refuse", "leave_out"] = "refuse"
+    missing: Unfit = "refuse"
+    overlap: Unfit = "refuse"
     seed: int = Field(default=0, ge=0)
 
     @property
@@ -106,7 +108,7 @@ class FactSplit(Strict):
     ] = 0.1
     held_out: Values | None = None
     folds: int | None = Field(default=None, ge=2, le=100)
-    overlap: Literal["refuse", "leave_out"] = "refuse"
+    overlap: Unfit = "refuse"
     seed: int = Field(default=0, ge=0)
 
     @field_validator("train", "tuning", "held_out", mode="before")

@@ -13,23 +13,20 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 from filelock import FileLock
 
 from eagbench.config.folders import default_root
 from eagbench.contracts.stages import StageNode
 from eagbench.errors import UserError
+from eagbench.execution.whole_files import write_text
 
 MANIFEST = "manifest.json"
-# As `beside` names them. No other file is ever removed: a user's own `.notes.2024` stays.
-_TEMPORARY = re.compile(r"\.(.+\.(csv|html|json|jsonl|parquet)|\.eagbench-[a-z]+)\.(?P<pid>\d{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,30 +153,3 @@ def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def beside(path: Path) -> Iterator[Path]:
-    """Yield a place beside a file to write it at, and rename it when it is whole; after an error nothing stays."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees either nothing or all of it."""
-    with beside(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left in a folder while they wrote files beside their place."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        found = _TEMPORARY.fullmatch(path.name)
-        # Another process that is alive may be writing here at this moment; this one is not.
-        if found and (int(found["pid"]) == os.getpid() or not psutil.pid_exists(int(found["pid"]))):
-            path.unlink(missing_ok=True)

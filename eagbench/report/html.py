@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from eagbench.execution.store import write_text
+from eagbench.execution.whole_files import write_text
 from eagbench.report import tables
 from eagbench.report.page.blocks import Section
 from eagbench.report.page.page import Page, render

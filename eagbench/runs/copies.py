@@ -9,9 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eagbench.execution.store import write_text
 from eagbench.execution.training_files import CURVES, SUMMARIES, Use, read_points, uses
-from eagbench.runs.folder import write_table
+from eagbench.execution.whole_files import write_table, write_text
 from eagbench.runs.schema import SUBGROUPS, TRAINING, TRAINING_COLUMNS, TRAINING_SUMMARIES, TUNING_PREDICTIONS
 from eagbench.runs.stored_run import StoredRun
 from eagbench.stages.parquet_files import constant_text, read_parquet

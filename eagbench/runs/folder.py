@@ -6,18 +6,15 @@ disk, the same command finds its own folder again, and that of another benchmark
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 import eagbench
 from eagbench.errors import UserError
-from eagbench.execution.store import MANIFEST, beside, remove_leftovers, write_text
+from eagbench.execution.store import MANIFEST
 from eagbench.execution.tracking import TRACKERS
+from eagbench.execution.whole_files import read_marker, remove_leftovers, write_marker
 from eagbench.runs.schema import MARKER, read_manifest
 
 _COPIES = ("predictions", "trajectories")
@@ -59,7 +56,7 @@ def _held(folder: Path) -> str | None:
     if (folder / MANIFEST).is_file():
         return str(read_manifest(folder)["name"])
     if (folder / MARKER).is_file():
-        return _marked(folder / MARKER)
+        return read_marker(folder / MARKER, "benchmark", "run")
     # Trackers were the first to write, without a marker, in earlier versions.
     paths = folder.iterdir() if folder.exists() else ()
     if all(path.name == TRACKERS or _BEFORE_THE_MARKER.fullmatch(path.name) for path in paths):
@@ -69,20 +66,10 @@ def _held(folder: Path) -> str | None:
     )
 
 
-def _marked(path: Path) -> str:
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["benchmark"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            "this file does not say whose run the folder holds", where=str(path), hint="choose another --out"
-        ) from error
-
-
 def begin(folder: Path, benchmark: str) -> None:
     """Mark a folder as that of an unfinished run before anything else is written to it."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"benchmark": benchmark, "eagbench_version": eagbench.__version__}, indent=1)
-    write_text(folder / MARKER, text + "\n")
+    write_marker(folder / MARKER, {"benchmark": benchmark, "eagbench_version": eagbench.__version__})
 
 
 def begin_writing(folder: Path, benchmark: str) -> None:
@@ -104,12 +91,6 @@ def begin_writing(folder: Path, benchmark: str) -> None:
 def finish(folder: Path) -> None:
     """Remove the marker: all files of the run are written."""
     (folder / MARKER).unlink(missing_ok=True)
-
-
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write a Parquet file so that a reader sees either nothing or all of it."""
-    with beside(path) as temporary:
-        pq.write_table(table, temporary)
 
 
 def _can_write(folder: Path) -> bool:

@@ -18,10 +18,11 @@ from eagbench.analysis.metric_uses import MetricUse
 from eagbench.analysis.run_tables import MEAN_SEED, RunTables, run_tables
 from eagbench.analysis.scored_run import ScoredCell, ScoredRun
 from eagbench.execution.runner import RunResult
-from eagbench.execution.store import Store, write_text
+from eagbench.execution.store import Store
+from eagbench.execution.whole_files import write_table, write_text
 from eagbench.planning.plan import Plan
 from eagbench.runs.copies import copy_subgroups, copy_training, copy_trajectories, copy_tuning, patients
-from eagbench.runs.folder import begin_writing, write_table
+from eagbench.runs.folder import begin_writing
 from eagbench.runs.manifest import make_manifest
 from eagbench.runs.schema import (
     ASKED_COLUMNS,

@@ -20,12 +20,24 @@ from eagbench.contracts.records import SOURCE_SPLIT
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
 from eagbench.stages.cohort_files import group_names, read_group, read_labels, read_patients
-from eagbench.stages.split import PARTS, OneClass, taken, write_assignment
+from eagbench.stages.split import PARTS, OneClass, enough_to_divide, taken, write_assignment
 from eagbench.stages.split_file import read_split_file
 
 _NOTES = "notes.json"
 # A patient of several parts belongs to the first of these.
 _PRECEDENCE = ("held_out", "tuning", "train")
+
+
+@dataclass(frozen=True, slots=True)
+class _Cohort:
+    """Patient and label of each case."""
+
+    patient_of: Mapping[str, str]
+    labels: Mapping[str, int]
+
+    @classmethod
+    def read(cls, folder: Path) -> _Cohort:
+        return cls(read_patients(folder), read_labels(folder))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +64,8 @@ def from_file(run: StageRun) -> None:
         UserError: The file is wrong, does not name every case, or names cases of one patient for two parts.
     """
     path = Path(run.params["file"])
-    given, patient_of = read_split_file(path), read_patients(run.inputs["cohort"])
-    id_of = {case: case if given.by_case else patient for case, patient in patient_of.items()}
+    given, cohort = read_split_file(path), _Cohort.read(run.inputs["cohort"])
+    id_of = {case: case if given.by_case else patient for case, patient in cohort.patient_of.items()}
     parts = {case: given.parts[named] for case, named in id_of.items() if named in given.parts}
     kind, known = "cases" if given.by_case else "patients", set(id_of.values())
     unknown = [named for named in given.parts if named not in known]
@@ -67,7 +79,7 @@ def from_file(run: StageRun) -> None:
     notes = [f"The split is that of the file {path.name}, SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}."]
     if unknown:
         notes.append(f"{len(unknown)} of its {len(given.parts)} {kind} are not in the cohort.")
-    _divide(run, _Given(f"the file {path.name}", str(path), [parts], notes))
+    _divide(run, cohort, _Given(f"the file {path.name}", str(path), [parts], notes))
 
 
 def from_source(run: StageRun) -> None:
@@ -92,7 +104,8 @@ def from_source(run: StageRun) -> None:
             hint="write the parts that you want into a file: `split: {file: ...}`",
         )
     parts = {case: part for case, part in found.items() if part}
-    _divide(run, _Given("the data set's own split", "split", [parts], ["The split is the data set's own."]))
+    given = _Given("the data set's own split", "split", [parts], ["The split is the data set's own."])
+    _divide(run, _Cohort.read(cohort), given)
 
 
 def from_fact(run: StageRun) -> None:
@@ -105,11 +118,11 @@ def from_fact(run: StageRun) -> None:
     facts = [name for name in group_names(cohort) if name != SOURCE_SPLIT]
     if fact not in facts:
         raise UserError(f"the data set has no fact '{fact}'", where="split.by", hint=choices(fact, facts))
-    value_of = read_group(cohort, fact)
+    value_of, read = read_group(cohort, fact), _Cohort.read(cohort)
     named = {part: run.params[part] for part in PARTS if isinstance(run.params[part], list)}
     _check_values(fact, named, sorted(set(value_of.values())))
     if run.params["folds"] is not None:
-        folds = _folds_of_values(fact, value_of, read_labels(cohort), run.params)
+        folds = _folds_of_values(fact, value_of, read.labels, run.params)
     else:
         part_of = {value: part for part, values in named.items() for value in values}
         rest = {} if "train" in named else dict.fromkeys(set(value_of.values()) - part_of.keys(), "train")
@@ -119,7 +132,7 @@ def from_fact(run: StageRun) -> None:
     unnamed = len(value_of) - len(folds[0])
     if unnamed:
         notes.append(f"{unnamed} cases are in no part: no part names their {fact}.")
-    _divide(run, _Given(f"the split by {fact}", "split", folds, notes), needs_all=False)
+    _divide(run, read, _Given(f"the split by {fact}", "split", folds, notes), needs_all=False)
 
 
 def write_notes(folder: Path, notes: Sequence[str]) -> None:
@@ -160,14 +173,9 @@ def _folds_of_values(
         )
     splitter = StratifiedGroupKFold(params["folds"], shuffle=True, random_state=params["seed"])
     outcomes, groups = [labels[case] for case in cases], [value_of[case] for case in cases]
-    try:
+    what = f"{len(cases)} cases, {sum(outcomes)} of them with the outcome, can't be divided by {fact}"
+    with enough_to_divide(what, "split.folds", "take fewer folds, or more patients (--limit)"):
         divided = list(splitter.split(cases, outcomes, groups))
-    except ValueError as error:  # scikit-learn says what is too few, in its own words
-        raise UserError(
-            f"{len(cases)} cases, {sum(outcomes)} of them with the outcome, can't be divided by {fact}: {error}",
-            where="split.folds",
-            hint="take fewer folds, or more patients (--limit)",
-        ) from error
     folds = []
     for _, held_out in divided:
         mine = {cases[i] for i in held_out}
@@ -175,10 +183,9 @@ def _folds_of_values(
     return folds
 
 
-def _divide(run: StageRun, given: _Given, *, needs_all: bool = True) -> None:
+def _divide(run: StageRun, cohort: _Cohort, given: _Given, *, needs_all: bool = True) -> None:
     """Write the parts, after drawing a tuning part where none is named."""
-    cohort = run.inputs["cohort"]
-    patient_of, labels = read_patients(cohort), read_labels(cohort)
+    patient_of, labels = cohort.patient_of, cohort.labels
     missing = [case for case in patient_of if case not in given.folds[0]] if needs_all else []
     if missing:
         if run.params["missing"] == "refuse":
@@ -248,19 +255,14 @@ def _with_tuning(
     training = [case for case, part in parts.items() if part == "train"]
     patients = sorted({patient_of[case] for case in training})
     positive = {patient_of[case] for case in training if labels[case]}
-    try:
+    counts = f"{len(patients)} training patients, {len(positive)} of them with the outcome"
+    hint = "take more training patients, or another share `tuning`"
+    with enough_to_divide(f"no tuning part can be drawn from {counts}", "split", hint):
         _, drawn = train_test_split(
             patients,
             test_size=round(params["tuning"] * len(patients)),
             stratify=[patient in positive for patient in patients],
             random_state=params["seed"],
         )
-    except ValueError as error:  # scikit-learn says what is too few, in its own words
-        raise UserError(
-            f"no tuning part can be drawn from {len(patients)} training patients, {len(positive)} of them with the "
-            f"outcome: {error}",
-            where="split",
-            hint="take more training patients, or another share `tuning`",
-        ) from error
     tuning = set(drawn)
     return {case: "tuning" if part == "train" and patient_of[case] in tuning else part for case, part in parts.items()}

@@ -14,9 +14,8 @@ import numpy as np
 
 from eagbench.contracts.records import IntArray
 from eagbench.contracts.stages import StageRun
-from eagbench.errors import UserError
 from eagbench.stages.cohort_files import read_labels, read_patients
-from eagbench.stages.split import PARTS, read_assignment, read_parts, write_parts
+from eagbench.stages.split import PARTS, enough_to_divide, read_assignment, read_parts, write_parts
 
 
 def assign(run: StageRun) -> None:
@@ -69,7 +68,10 @@ def divide(split: Path, split_cohort: Path, params: Mapping[str, Any]) -> dict[s
     share = counts["tuning"] / (counts["train"] + counts["tuning"])
     pool = np.array(sorted(p for p, part in part_of.items() if part != "held_out"))
     strata = np.array([p in positive for p in pool], dtype=int)
-    try:
+    pooled = f"{len(pool)} patients, {int(strata.sum())} of them with the outcome"
+    with enough_to_divide(
+        f"{pooled}, can't be divided", "split", "take more patients (--limit), or fewer `tuning_folds`"
+    ):
         if params["scheme"] == "tuning_part":
             is_scored = np.array([part_of[p] == "tuning" for p in pool])
             rest, scored = np.flatnonzero(~is_scored), np.flatnonzero(is_scored)
@@ -79,12 +81,6 @@ def divide(split: Path, split_cohort: Path, params: Mapping[str, Any]) -> dict[s
         train, tuning = train_test_split(
             rest, test_size=round(share * len(rest)), stratify=strata[rest], random_state=params["seed"]
         )
-    except ValueError as error:  # scikit-learn says what is too few, in its own words
-        raise UserError(
-            f"{len(pool)} patients, {int(strata.sum())} of them with the outcome, can't be divided: {error}",
-            where="split",
-            hint="take more patients (--limit), or fewer `tuning_folds`",
-        ) from error
     train = _taken(train, strata, _share(params), params["seed"])
     indices = dict(zip(PARTS, (train, tuning, scored), strict=True))
     return {part: frozenset(str(p) for p in pool[index]) for part, index in indices.items()}

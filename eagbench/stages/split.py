@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,11 +150,32 @@ def write_assignment(
     (out / "parts.json").write_text(json.dumps(parts, indent=1))
 
 
+@contextmanager
+def enough_to_divide(what: str, where: str, hint: str) -> Iterator[None]:
+    """Say which part of the benchmark asks for more than there is, where scikit-learn can't divide.
+
+    Args:
+        what: What can't be done, as the subject of scikit-learn's own words.
+        where: The key of the benchmark.
+        hint: What the user can do about it.
+
+    Raises:
+        UserError: scikit-learn refused inside.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"{what}: {error}", where=where, hint=hint) from error
+
+
 def _divide(patients: Any, strata: IntArray, params: Mapping[str, Any]) -> Iterable[dict[str, list[str]]]:
     from sklearn.model_selection import StratifiedKFold, train_test_split
 
     seed = params["seed"]
-    try:
+    counts = f"{len(patients)} patients, {int(strata.sum())} of them with the outcome"
+    with enough_to_divide(
+        f"{counts}, can't be divided", "split", "take more patients (--limit), other shares or fewer folds"
+    ):
         if params["folds"] is None:
             n_held_out, n_tuning = (round(params[part] * len(patients)) for part in ("held_out", "tuning"))
             rest, held_out = train_test_split(
@@ -172,12 +194,6 @@ def _divide(patients: Any, strata: IntArray, params: Mapping[str, Any]) -> Itera
             indices = {"train": train, "tuning": tuning, "held_out": held_out}
             result.append({part: [str(p) for p in patients[np.sort(i)]] for part, i in indices.items()})
         return result
-    except ValueError as error:  # scikit-learn says what is too few, in its own words
-        raise UserError(
-            f"{len(patients)} patients, {int(strata.sum())} of them with the outcome, can't be divided: {error}",
-            where="split",
-            hint="take more patients (--limit), other shares or fewer folds",
-        ) from error
 
 
 def patient_set_hash(patients: Iterable[str]) -> str:

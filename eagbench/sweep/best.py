@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from eagbench.config.yaml_source import item_label
 from eagbench.errors import UserError
-from eagbench.execution.store import write_text
+from eagbench.execution.whole_files import write_text
 from eagbench.sweep.claims import finished
 from eagbench.sweep.folder import EVALUATION
 from eagbench.sweep.objectives import conditions_of, swept_method

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from eagbench.errors import UserError
-from eagbench.execution.store import write_text
+from eagbench.execution.whole_files import read_marker, write_marker
 
 if TYPE_CHECKING:
     import optuna
@@ -150,7 +150,7 @@ def begun(folder: Path, name: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     is_new = not any((folder / held).is_file() for held in (SWEEP, MARKER))
     if is_new:
-        write_text(folder / MARKER, json.dumps({"sweep": name}, indent=1) + "\n")
+        write_marker(folder / MARKER, {"sweep": name})
     try:
         yield
     except UserError:
@@ -170,12 +170,7 @@ def held_sweep(folder: Path) -> str | None:
     path = folder / MARKER
     if not path.is_file():
         return None
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["sweep"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            "this file does not say whose sweep the folder holds", where=str(path), hint="choose another --out"
-        ) from error
+    return read_marker(path, "sweep", "sweep")
 
 
 def read_sweep(folder: Path) -> SweepRecord:

@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from eagbench.execution.store import write_text
+from eagbench.execution.whole_files import write_text
 from eagbench.sweep.claims import finished
 from eagbench.sweep.folder import LOG, OBJECTIVE_PREFIX, PARAMETER_PREFIX, TRIALS, SweepRecord, rungs_climbed
 

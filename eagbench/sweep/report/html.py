@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eagbench.execution.store import write_text
+from eagbench.execution.whole_files import write_text
 from eagbench.report import tables, wording
 from eagbench.report.page.blocks import Section
 from eagbench.report.page.page import Page
