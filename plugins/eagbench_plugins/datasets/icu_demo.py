@@ -178,10 +178,7 @@ def _measurements(
         values, _ = vocab.clean(item.concept, found, f"{path}, column '{column}'", item.unit)
         implausible[item.concept] += int((in_window & ~np.isnan(found) & np.isnan(values)).sum())
         kept = in_window & ~np.isnan(values)
-        stay = row_stay[kept]
-        parts.append(
-            StayMeasurements(stay, row_hours[kept], np.full(len(stay), feature), values[kept], np.zeros_like(stay))
-        )
+        parts.append(StayMeasurements.of_feature(row_stay[kept], row_hours[kept], feature, values[kept]))
     return StayMeasurements.joined(parts), implausible
 
 

@@ -35,6 +35,11 @@ class StayMeasurements:
     precedence: Index
 
     @classmethod
+    def of_feature(cls, stay: Index, hours: Values, feature: int, values: Values, precedence: int = 0) -> Self:
+        """Return the measurements of one feature from one place, all of shape (M,)."""
+        return cls(stay, hours, np.full(len(stay), feature), values, np.full(len(stay), precedence))
+
+    @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """Return the measurements of all parts, in the order of the parts (at least one)."""
         return cls(

@@ -30,6 +30,7 @@ from eagbench.api import (
     files_under,
     vocabulary,
 )
+from eagbench_plugins.datasets.concept_choice import check_named_once
 from eagbench_plugins.datasets.csv_text import outcomes_by_id, read_csv_text
 from eagbench_plugins.datasets.measurements import StayMeasurements, cases_of_stays, series_by_stay
 from eagbench_plugins.datasets.passed_over import is_passed_over
@@ -73,8 +74,7 @@ class PhysioNet2012Params(StrictParams):
     @field_validator("sets")
     @classmethod
     def _differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError("a set is named twice")
+        check_named_once(value, "a set")
         return tuple(sorted(value))
 
 
@@ -259,8 +259,8 @@ def _measurements(
         implausible[item.concept] += int((np.isnan(values) & in_window).sum())
         kept = in_window & ~np.isnan(values)
         stay = np.searchsorted(ids, found["record"].to_numpy()[kept])
-        feature = np.full(len(stay), names.index(item.concept))
-        parts.append(StayMeasurements(stay, hours[kept], feature, values[kept], np.full(len(stay), place)))
+        feature = names.index(item.concept)
+        parts.append(StayMeasurements.of_feature(stay, hours[kept], feature, values[kept], place))
     if not parts:
         raise UserError("no record holds a measurement", where=str(archive))
     return StayMeasurements.joined(parts), implausible

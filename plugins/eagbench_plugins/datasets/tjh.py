@@ -194,9 +194,8 @@ def _measurements(
         values, _ = vocab.clean(item.concept, found, f"{path.name}, column '{column}'", item.unit)
         implausible[item.concept] += int((in_window & ~np.isnan(found) & np.isnan(values)).sum())
         kept = in_window & ~np.isnan(values)
-        stay = row_stay[kept]
-        feature = np.full(len(stay), names.index(item.concept))
-        parts.append(StayMeasurements(stay, row_hours[kept], feature, values[kept], np.zeros_like(stay)))
+        feature = names.index(item.concept)
+        parts.append(StayMeasurements.of_feature(row_stay[kept], row_hours[kept], feature, values[kept]))
     return StayMeasurements.joined(parts), implausible
 
 

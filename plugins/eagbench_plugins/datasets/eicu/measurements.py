@@ -13,9 +13,8 @@ from eagbench.api import ResultTimes, SourceItem, UserError, Vocabulary
 from eagbench_plugins.datasets.eicu.params import EicuParams
 from eagbench_plugins.datasets.eicu.tables import EVENTS, Table
 from eagbench_plugins.datasets.result_times import known_in_time
+from eagbench_plugins.datasets.stray_units import few_stray
 
-# A few results of millions carry a stray unit; they are removed and counted. More means that something is wrong.
-STRAY_UNITS = 0.001
 _SCHEMA = {
     "stay": pl.String,
     "minutes": pl.Float64,
@@ -96,14 +95,9 @@ def measurements(
         unit = _unit(place, hospital, system, vocabulary)
         if hospital and unit is not None and unit != hospital:
             unknown[hospital] += count
-        try:
+        with few_stray(stray, place.concept, count, of_place[index], _where(place, hospital)):
             converted = vocabulary.from_source(place, raw[part], unit)
             values[part], removed = vocabulary.clean(place.concept, converted, unit=unit or place.unit)
-        except UserError as error:
-            if count > STRAY_UNITS * of_place[index]:
-                raise UserError(error.what, where=_where(place, hospital), hint=error.hint) from error
-            stray[place.concept] += count
-        else:
             implausible[place.concept] += removed
     rows = (
         found.with_columns(pl.Series("value", values))

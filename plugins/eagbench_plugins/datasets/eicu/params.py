@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from eagbench.api import StrictParams, vocabulary
+from eagbench.api import StrictParams
 from eagbench_plugins.datasets.availability import Availability
+from eagbench_plugins.datasets.concept_choice import check_named_once, check_offered
 
 TableName = Literal["lab", "vitalPeriodic", "vitalAperiodic", "physicalExam"]
 
@@ -49,19 +50,12 @@ class EicuParams(StrictParams):
     @field_validator("tables")
     @classmethod
     def _named_once(cls, value: tuple[TableName, ...]) -> tuple[TableName, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError("a table is named twice")
+        check_named_once(value, "a table")
         return value
 
     @field_validator("concepts")
     @classmethod
     def _are_in_eicu(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if value is None:
-            return None
-        if len(set(value)) != len(value):
-            raise ValueError("a concept is named twice")
-        offered = list(dict.fromkeys(place.concept for place in vocabulary().source("eicu")))
-        unknown = [name for name in value if name not in offered]
-        if unknown:
-            raise ValueError(f"eICU has no {', '.join(unknown)}; concepts: {', '.join(offered)}")
+        if value is not None:
+            check_offered(value, "eicu", "eICU")
         return value

@@ -15,6 +15,7 @@ from eagbench_plugins.datasets.csv_text import check_columns, known_text
 from eagbench_plugins.datasets.long_csv.blocks import blocks
 from eagbench_plugins.datasets.long_csv.params import LongCsvParams
 from eagbench_plugins.datasets.long_csv.time_units import PER_HOUR, timestamp
+from eagbench_plugins.datasets.places import place_keys, translations
 
 _HINT = "data.events has a row per measurement: stay_id, time, variable, value (other names: data.columns)."
 
@@ -109,15 +110,7 @@ def _wanted(
 
     Of the latter, `wrong` names the column and `text` is its content; both are null for the others.
     """
-    keys = pl.LazyFrame(
-        {"variable": [str(item.keys["variable"]) for item in places], "place": range(len(places))},
-        schema={"variable": pl.String, "place": pl.Int64},
-    )
-    translations = pl.LazyFrame(
-        [(index, text, number) for index, item in enumerate(places) for text, number in item.values.items()],
-        schema={"place": pl.Int64, "value": pl.String, "translated": pl.Float64},
-        orient="row",
-    )
+    numbered = list(enumerate(places))
     if params.time == "timestamps":
         elapsed = timestamp(pl.col("time"), params.time_format) - pl.col("origin")
         at = elapsed.dt.total_microseconds().cast(pl.Float64)
@@ -129,9 +122,9 @@ def _wanted(
     no_time = pl.col("at").is_null() | ~pl.col("at").is_finite()
     no_number = pl.col("number").is_null() | ~pl.col("number").is_finite()
     return (
-        frame.join(keys, on="variable")
+        frame.join(place_keys(numbered, "variable"), on="variable")
         .join(stays.lazy().select("stay", "case", "origin"), on="stay")
-        .join(translations, on=["place", "value"], how="left")
+        .join(translations(numbered, "value"), on=["place", "value"], how="left")
         .with_columns(at.alias("at"), number.alias("number"))
         .filter(is_known & (no_time | in_window))
         .with_columns(

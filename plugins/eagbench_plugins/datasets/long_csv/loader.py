@@ -15,6 +15,7 @@ from eagbench_plugins.datasets.long_csv.params import LongCsvParams
 from eagbench_plugins.datasets.long_csv.time_units import PER_HOUR
 from eagbench_plugins.datasets.long_csv.values import Values, canonical, places_of
 from eagbench_plugins.datasets.measurements import StayMeasurements, series_by_stay
+from eagbench_plugins.datasets.stray_units import stray_notes
 
 _NAMED = 5
 
@@ -153,7 +154,4 @@ def _notes(
             f"The outcomes have no column '{params.columns.end_time}': stays that ended before the prediction time "
             "can't be left out."
         )
-    if values.stray_units:
-        counts = ", ".join(f"{count} of {name}" for name, count in sorted(values.stray_units.items()))
-        notes.append(f"Values removed because their unit is unknown and rare: {counts}.")
-    return tuple(notes)
+    return (*notes, *stray_notes(values.stray_units))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from eagbench.api import Concept, Conversion, StrictParams, Vocabulary, vocabulary
+from eagbench_plugins.datasets.concept_choice import check_named_once
 
 TimeUnit = Literal["hours", "minutes", "days", "timestamps"]
 _Text = Annotated[str, Field(min_length=1)]
@@ -174,8 +175,7 @@ class LongCsvParams(StrictParams):
                     f"{place}: the vocabulary has no {', '.join(unknown)}; `eagbench data concepts` lists it, and "
                     "`new_concepts` adds to it"
                 )
-        if self.concepts is not None and len(set(self.concepts)) != len(self.concepts):
-            raise ValueError("a concept is named twice")
+        check_named_once(self.concepts or (), "a concept")
         for name, variable in self.variables.items():
             for unit in (variable.unit, None if variable.mixed is None else variable.mixed.unit):
                 if unit is not None and not words.knows_unit(variable.concept, unit):

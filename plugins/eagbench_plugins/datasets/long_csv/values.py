@@ -12,9 +12,7 @@ import polars as pl
 
 from eagbench.api import FloatArray, SourceItem, UserError, Vocabulary
 from eagbench_plugins.datasets.long_csv.params import LongCsvParams, Variable
-
-# A few values of thousands carry a stray unit; they are removed and counted. More means that something is wrong.
-STRAY_UNITS = 0.001
+from eagbench_plugins.datasets.stray_units import few_stray
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +72,10 @@ def canonical(rows: pl.DataFrame, places: Sequence[SourceItem], words: Vocabular
     for place, unit, members in groups.iter_rows():
         item, part = places[place], np.array(members, dtype=np.int64)
         where = f"{', '.join(path.name for path in paths)}, variable '{item.keys['variable']}'"
-        try:
+        with few_stray(stray, item.concept, len(part), of_concept[item.concept], where):
             _check_unit(item, unit, words)
             converted = words.from_source(item, numbers[part], unit)
             values[part], removed = words.clean(item.concept, converted, where, unit or item.unit or None)
-        except UserError as error:
-            if len(part) > STRAY_UNITS * of_concept[item.concept]:
-                raise UserError(error.what, where=where, hint=error.hint) from error
-            stray[item.concept] += len(part)
-        else:
             implausible[item.concept] += removed
     return Values(values, {name: n for name, n in implausible.items() if n}, dict(stray))
 

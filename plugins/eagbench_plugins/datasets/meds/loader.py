@@ -38,10 +38,10 @@ from eagbench_plugins.datasets.meds.source_files import (
     scan_data,
     source_files,
 )
+from eagbench_plugins.datasets.places import place_keys, translations
+from eagbench_plugins.datasets.stray_units import few_stray, stray_notes
 
 _DAYS_PER_YEAR = 365.2425
-# A few results of millions carry a stray unit; they are removed and counted. More means that something is wrong.
-STRAY_UNITS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +176,7 @@ def _notes(codes: _Codes, stray: dict[str, int]) -> tuple[str, ...]:
     absent = [code for code in codes.written if not is_named(code, present)]
     if absent:
         notes.append(f"{len(absent)} codes of the file of codes are not in the data (the first: {absent[0]}).")
-    if stray:
-        counts = ", ".join(f"{count} of {name}" for name, count in sorted(stray.items()))
-        notes.append(f"Values removed because their unit is unknown and rare: {counts}.")
-    return tuple(notes)
+    return (*notes, *stray_notes(stray))
 
 
 def _collect(frame: pl.LazyFrame, shards: Sequence[Path]) -> pl.DataFrame:
@@ -197,21 +194,13 @@ def _in_window(
     data: pl.LazyFrame, cases: pl.DataFrame, places: Sequence[SourceItem], shards: Sequence[Path]
 ) -> pl.DataFrame:
     """Select `case`, `hours` since the start of its window, `place`, `number`, by place, then in the files' order."""
-    keys = pl.LazyFrame(
-        {"code": [str(item.keys["code"]) for item in places], "place": range(len(places))},
-        schema={"code": pl.String, "place": pl.Int64},
-    )
-    translations = pl.LazyFrame(
-        [(index, text, number) for index, item in enumerate(places) for text, number in item.values.items()],
-        schema={"place": pl.Int64, "text_value": pl.String, "translated": pl.Float64},
-        orient="row",
-    )
+    numbered = list(enumerate(places))
     windows = cases.lazy().select("case", "subject_id", "start", "prediction_time")
     frame = (
-        data.join(keys, on="code")
+        data.join(place_keys(numbered, "code"), on="code")
         .join(windows, on="subject_id")
         .filter((pl.col("time") >= pl.col("start")) & (pl.col("time") < pl.col("prediction_time")))
-        .join(translations, on=["place", "text_value"], how="left")
+        .join(translations(numbered, "text_value"), on=["place", "text_value"], how="left")
         .with_columns(
             pl.coalesce("translated", "numeric_value").alias("number"),
             ((pl.col("time") - pl.col("start")).dt.total_microseconds() / 3600e6).alias("hours"),
@@ -239,7 +228,7 @@ def _canonical(
         item, part = places[index], slice(begin, begin + counts[index])
         begin += counts[index]
         where = f"code '{item.keys['code']}'"
-        try:
+        with few_stray(stray, item.concept, counts[index], of_concept[item.concept], where):
             if not has_unit(item):
                 raise UserError(
                     f"{item.concept} is given without a unit; expected {words.concept(item.concept).unit}",
@@ -248,11 +237,6 @@ def _canonical(
                 )
             converted = words.from_source(item, raw[part])
             values[part], removed = words.clean(item.concept, converted, where, item.unit)
-        except UserError as error:
-            if counts[index] > STRAY_UNITS * of_concept[item.concept]:
-                raise UserError(error.what, where=where, hint=error.hint) from error
-            stray[item.concept] += counts[index]
-        else:
             implausible[item.concept] += removed
     return values, {name: n for name, n in implausible.items() if n}, dict(stray)
 

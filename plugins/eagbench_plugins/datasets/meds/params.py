@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from eagbench.api import StrictParams, vocabulary
+from eagbench_plugins.datasets.concept_choice import check_named_once
 
 # Ready files of codes, by the package that wrote the MEDS files.
 CODE_FILES = Path(__file__).parent / "code_files"
@@ -76,8 +77,7 @@ class MedsParams(StrictParams):
     def _are_known(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is None:
             return None
-        if len(set(value)) != len(value):
-            raise ValueError("a concept is named twice")
+        check_named_once(value, "a concept")
         unknown = [name for name in value if name not in vocabulary().names]
         if unknown:
             raise ValueError(f"the vocabulary has no {', '.join(unknown)}")

@@ -22,6 +22,7 @@ from eagbench_plugins.datasets.mimic4.pyhealth_tables import read_tables
 from eagbench_plugins.datasets.mimic4.source_files import source_files
 from eagbench_plugins.datasets.mimic4.tables import TABLES, TRUTH_FILE
 from eagbench_plugins.datasets.result_times import availability_note
+from eagbench_plugins.datasets.stray_units import stray_notes
 
 CITATION = (
     "Johnson et al., MIMIC-IV (version 3.1), PhysioNet 2024, and MIMIC-IV, a freely accessible electronic health "
@@ -164,9 +165,7 @@ def _provenance(
     notes = (*_NOTES[task], *rules.notes)
     if measurements.result_times:
         notes = (*notes, availability_note(measurements.result_times, "storetime"))
-    if measurements.stray_units:
-        counts = ", ".join(f"{count} of {name}" for name, count in sorted(measurements.stray_units.items()))
-        notes = (*notes, f"Values removed because their unit is unknown and rare: {counts}.")
+    notes = (*notes, *stray_notes(measurements.stray_units))
     return Provenance(
         source="mimic4",
         access=access,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,10 @@ import polars as pl
 from eagbench.api import Case, FloatArray, ResultTimes, SourceItem, UserError, Vocabulary
 from eagbench_plugins.datasets.availability import Availability
 from eagbench_plugins.datasets.mimic4.tables import TABLES
+from eagbench_plugins.datasets.places import place_keys, translations
 from eagbench_plugins.datasets.result_times import known_in_time
+from eagbench_plugins.datasets.stray_units import few_stray
 
-# A few results of millions carry a stray unit; they are removed and counted. More means that something is wrong.
-STRAY_UNITS = 0.001
 _TIMING = ("laboratory", "lag_hours", "known_late")
 _KNOWN = pl.col("storetime").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="ms")
 
@@ -81,20 +82,12 @@ def observed(
 
 def _in_window(cases: pl.DataFrame, events: pl.LazyFrame, table: str, places: Sequence[SourceItem]) -> pl.DataFrame:
     here = [(index, place) for index, place in enumerate(places) if place.keys["table"] == table]
-    items = pl.LazyFrame(
-        {"itemid": [str(place.keys["itemid"]) for _, place in here], "place": [index for index, _ in here]},
-        schema={"itemid": pl.String, "place": pl.Int64},
-    )
-    texts = [(index, text, number) for index, place in here for text, number in place.values.items()]
-    translations = pl.LazyFrame(
-        texts, schema={"place": pl.Int64, "value": pl.String, "translated": pl.Float64}, orient="row"
-    )
     windows = cases.lazy().select("case", "patient_id", "origin", "start", "end", "predicted")
     frame = (
-        events.join(items, on="itemid")
+        events.join(place_keys(here, "itemid"), on="itemid")
         .join(windows, on="patient_id")
         .filter((pl.col("timestamp") >= pl.col("start")) & (pl.col("timestamp") < pl.col("end")))
-        .join(translations, on=["place", "value"], how="left")
+        .join(translations(here, "value"), on=["place", "value"], how="left")
         .with_columns(
             pl.coalesce(pl.col("translated"), pl.col("valuenum").cast(pl.Float64)).alias("number"),
             ((pl.col("timestamp") - pl.col("origin")).dt.total_seconds() / 3600.0).alias("hours"),
@@ -123,20 +116,15 @@ def _canonical(
     values = np.full(len(found), np.nan)
     raw = found["number"].to_numpy()
     implausible: dict[str, int] = {}
-    stray: dict[str, int] = {}
+    stray = Counter[str]()
     counts = found.group_by("place", "valueuom", maintain_order=True).len()
     of_place = dict(found.group_by("place").len().iter_rows())
     begin = 0
     first_of_place: dict[int, int] = {}
     for index, unit, count in counts.iter_rows():
         first_of_place.setdefault(index, begin)
-        try:
+        with few_stray(stray, places[index].concept, count, of_place[index]):
             values[begin : begin + count] = vocabulary.from_source(places[index], raw[begin : begin + count], unit)
-        except UserError:
-            if count > STRAY_UNITS * of_place[index]:
-                raise
-            concept = places[index].concept
-            stray[concept] = stray.get(concept, 0) + count
         begin += count
     for index, begin in first_of_place.items():
         part = slice(begin, begin + of_place[index])

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from eagbench.api import StrictParams, vocabulary
+from eagbench.api import StrictParams
 from eagbench_plugins.datasets.availability import Availability
+from eagbench_plugins.datasets.concept_choice import check_offered
 
 TaskName = Literal["in_hospital_mortality", "readmission_30_days"]
 
@@ -91,10 +92,5 @@ class Mimic4Params(StrictParams):
     @field_validator("concepts")
     @classmethod
     def _are_in_mimic4(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError("a concept is named twice")
-        offered = list(dict.fromkeys(place.concept for place in vocabulary().source("mimic4")))
-        unknown = [name for name in value if name not in offered]
-        if unknown:
-            raise ValueError(f"MIMIC-IV has no {', '.join(unknown)}; concepts: {', '.join(offered)}")
+        check_offered(value, "mimic4", "MIMIC-IV")
         return value
