@@ -163,7 +163,7 @@ def written_out(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if value != SOURCE:
-        raise ValueError(f"'{value}' is no split; the only word is `source`, the data set's own split")
+        raise ValueError(f"'{value}' doesn't name a split; the only word is `source`, the data set's own split")
     return {"by": SOURCE}
 
 

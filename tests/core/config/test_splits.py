@@ -47,7 +47,7 @@ def test_a_split_means_what_it_says(tmp_path: Path, written: str, meant: object)
         ("{by: hospital, held_out: [a], folds: 3}", "or `folds`"),
         ("{by: hospital, held_out: []}", "'split.held_out'"),
         ("{by: hospital, held_out: [a], tuning: [a]}", "a is named twice"),
-        ("random", "'random' is no split"),
+        ("random", "'random' doesn't name a split"),
         ("{train: 0.5, held_out: 0.2}", "the shares add up to 0.8"),
     ],
 )

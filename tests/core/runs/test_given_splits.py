@@ -122,7 +122,7 @@ def test_hospitals_are_left_out_whole(tmp_path: Path, run_command: Callable[...,
 @pytest.mark.parametrize(
     ("split", "said"),
     [
-        ("splt", "'splt' is no split; the only word is `source`"),
+        ("splt", "'splt' doesn't name a split; the only word is `source`"),
         ("{file: x.csv, tunin: 0.1}", "did you mean 'tuning'? choices: file, missing, overlap, seed, tuning"),
         ("{by: icu_type, held_out: [a], tran: [b]}", "did you mean 'train'? choices: by, folds, held_out"),
         ("{by: icu_type, held_out: [a], train: [a]}", "a is named twice"),

@@ -396,7 +396,7 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
 
 
 def test_data_without_a_known_code_stop(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no code of the data stands for a concept"):
+    with pytest.raises(UserError, match="no code of the data maps to a concept"):
         load(small(tmp_path, [(1, 1, "DIAGNOSIS//I50", None, None)]), tmp_path, codes=None)
 
 

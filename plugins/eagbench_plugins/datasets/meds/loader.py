@@ -143,7 +143,7 @@ def _find_codes(data: pl.LazyFrame, files: SourceFiles, params: MedsParams, word
         places = [place for place in places if place.concept in params.concepts]
     if not places:
         raise UserError(
-            "no code of the data stands for a concept",
+            "no code of the data maps to a concept",
             where=str(params.root),
             hint="Name in data.codes a YAML file such as `LAB//50931//mg/dL: {concept: glucose}`.",
         )

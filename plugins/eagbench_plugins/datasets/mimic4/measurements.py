@@ -102,7 +102,7 @@ def _in_window(cases: pl.DataFrame, events: pl.LazyFrame, table: str, places: Se
         return frame.collect()
     except pl.exceptions.InvalidOperationError as error:
         raise UserError(
-            f"MIMIC-IV's {table} holds a valuenum that is no number, or a storetime that is no time "
+            f"MIMIC-IV's {table} holds a valuenum that isn't a number, or a storetime that isn't a time "
             f"({str(error).splitlines()[0]})",
             where=TABLES[table].file,
             hint="Numbers are written as 1.5, times as 2150-01-31 13:45:00.",
