@@ -555,7 +555,7 @@ def test_a_result_counts_once_it_was_known() -> None:
     charted = measure("chartevents", [(47.0, 220045, "80", "bpm")], stored=["2150-06-03 13:00:00"])
     assert values_of(charted, "heart_rate") == [(47.0, 80.0)]
     assert charted.result_times == {}
-    with pytest.raises(UserError, match=r"storetime that is no time .*'storetime'"):
+    with pytest.raises(UserError, match=r"storetime that isn't a time .*'storetime'"):
         measure("labevents", rows[:1], stored=["yesterday"])
 
 
