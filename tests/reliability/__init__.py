@@ -1,0 +1,1 @@
+"""Faults done to eagbench on purpose, and counted: `make reliability` writes the table of docs/reliability.md."""
