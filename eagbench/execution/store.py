@@ -24,9 +24,8 @@ from filelock import FileLock
 from eagbench.config.folders import default_root
 from eagbench.contracts.stages import StageNode
 from eagbench.errors import UserError
+from eagbench.execution.stage_files import MANIFEST, file_hash, manifest_text
 from eagbench.execution.whole_files import write_text
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ class Store:
         if folder.exists():
             shutil.rmtree(folder)
         partial.rename(folder)
-        write_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True))
+        write_text(folder / MANIFEST, manifest_text(manifest))
         return manifest
 
     def seconds_of(self, kind: str, label: str) -> float | None:
@@ -147,9 +146,3 @@ class Store:
             # The name counts but its folder does not: moved data is the same data.
             digest.update(f"{file.name}:{value}\n".encode())
         return digest.hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import eagbench
 from eagbench.errors import UserError
-from eagbench.execution.store import MANIFEST
+from eagbench.execution.stage_files import MANIFEST
 from eagbench.execution.tracking import TRACKERS
 from eagbench.execution.whole_files import read_marker, remove_leftovers, write_marker
 from eagbench.runs.schema import MARKER, read_manifest

@@ -28,7 +28,8 @@ from eagbench.contracts.stages import (
 )
 from eagbench.contracts.traits import PerturbationTraits, traits_of
 from eagbench.execution.runner import Outcome, RunResult
-from eagbench.execution.store import Store, file_hash
+from eagbench.execution.stage_files import file_hash
+from eagbench.execution.store import Store
 from eagbench.execution.tracking import TRACKERS
 from eagbench.planning.domains import Domain
 from eagbench.planning.plan import Plan

@@ -15,7 +15,7 @@ import numpy as np
 
 from eagbench.analysis.run_tables import ALL_CASES, Row, run_tables
 from eagbench.errors import UserError
-from eagbench.execution.store import file_hash
+from eagbench.execution.stage_files import file_hash
 from eagbench.runs.recomputed_run import RecomputedRun
 from eagbench.runs.schema import (
     COMPARISON_COLUMNS,

@@ -18,7 +18,7 @@ from eagbench.analysis.comparisons import GRID, PRIMARY, Claim, SeedMeans, compa
 from eagbench.analysis.evaluation import SCORED_SCHEMA, answered, evaluate
 from eagbench.analysis.metric_uses import MetricUse, traits_by_name
 from eagbench.api import MethodTraits, Prediction, StrictParams
-from eagbench.execution.store import file_hash
+from eagbench.execution.stage_files import file_hash
 from eagbench.registry.plugins import load_registry, registered
 from eagbench.runs.schema import COMPARISON_COLUMNS
 from eagbench.runs.verify.verify import _is_same, verify

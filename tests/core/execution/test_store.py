@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from eagbench.contracts.stages import StageNode, StageOutput, content_hash
 from eagbench.errors import UserError
-from eagbench.execution.store import MANIFEST, Store
+from eagbench.execution.stage_files import MANIFEST
+from eagbench.execution.store import Store
 
 
 def node(**changes: object) -> StageNode:

@@ -23,7 +23,8 @@ from eagbench.contracts.traits import DatasetTraits
 from eagbench.errors import UserError
 from eagbench.execution.resolve import resolve
 from eagbench.execution.runner import compute_stage
-from eagbench.execution.store import Store, file_hash
+from eagbench.execution.stage_files import file_hash
+from eagbench.execution.store import Store
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
 from eagbench.registry.plugins import load_registry, registered

@@ -138,7 +138,7 @@ def test_verify_passes_and_notices_tampering(finished_run, tmp_path: Path) -> No
     (changed / "results.csv").write_text(text.replace(",auroc,0.", ",auroc,0.9", 1))
     assert "results.csv was changed after the run" in verify(changed).text()
     # Even with the hashes made to fit, the numbers do not.
-    from eagbench.execution.store import file_hash
+    from eagbench.execution.stage_files import file_hash
 
     manifest = json.loads((changed / "manifest.json").read_text())
     manifest["files"]["results.csv"] = file_hash(changed / "results.csv")
@@ -155,7 +155,7 @@ def test_verify_notices_a_patient_who_was_trained_on(finished_run, tmp_path: Pat
     table.append({**held_out, "part": "train"})
     import pyarrow as pa
 
-    from eagbench.execution.store import file_hash
+    from eagbench.execution.stage_files import file_hash
 
     pq.write_table(pa.Table.from_pylist(table), changed / "patients.parquet")
     manifest = json.loads((changed / "manifest.json").read_text())

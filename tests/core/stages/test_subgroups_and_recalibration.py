@@ -19,7 +19,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from eagbench.analysis.evaluation import SCORED_SCHEMA, evaluate_subgroups
 from eagbench.analysis.metric_uses import MetricUse
 from eagbench.contracts.stages import StageRun
-from eagbench.execution.store import file_hash
+from eagbench.execution.stage_files import file_hash
 from eagbench.runs.verify.verify import verify
 from eagbench.stages import recalibration, subgroups
 from eagbench.stats.bootstrap import patient_weights

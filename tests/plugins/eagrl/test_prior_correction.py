@@ -14,7 +14,7 @@ import yaml
 from scipy.special import logit
 from sklearn.metrics import brier_score_loss
 
-from eagbench.execution.store import file_hash
+from eagbench.execution.stage_files import file_hash
 from eagbench.runs.verify.verify import verify
 from eagbench_plugins.eagrl.optimisation import Optimisation
 from eagbench_plugins.eagrl.policy_optimisation import optimise_policy

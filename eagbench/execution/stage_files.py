@@ -1,0 +1,151 @@
+"""The files of a finished stage and its manifest, which says what they have to be.
+
+    manifest.json    `format`, what determined the stage, its costs, and the SHA-256 of each other file
+
+A manifest of format 1 (without `format`) lacks its own hash, `manifest_sha256`; its files are checked all the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from eagbench.contracts.stages import content_hash
+from eagbench.errors import UserError
+
+MANIFEST = "manifest.json"
+# Format of the store and of the manifests in it. 2: says so, and holds its own hash.
+FORMAT = 2
+
+_OWN_HASH = "manifest_sha256"
+_IDENTITY = ("kind", "function", "params", "inputs", "seed", "code", "component", "content")
+# What file managers and network file systems leave beside files when somebody looks at them.
+_LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+_LITTER_BEGINS = ("._", ".nfs")
+
+
+class DamagedManifest(Exception):
+    """A manifest does not say what a finished stage has to be; the message says why, after its name."""
+
+
+def damaged_files(folder: Path) -> tuple[str, ...]:
+    """Hash a finished stage's files, and compare them with its manifest.
+
+    Args:
+        folder: The stage's folder, named by its fingerprint. Its manifest exists.
+
+    Returns:
+        What is damaged, one entry per file ("model.txt was changed"), by name; nothing if the stage is whole.
+
+    Raises:
+        UserError: A newer eagbench wrote the stage, or this user may not read it.
+    """
+    try:
+        expected = read_manifest(folder)["files"]
+    except DamagedManifest as error:
+        return (f"{MANIFEST} {error}",)
+    found = set(file_names(folder)) - {MANIFEST}
+    compared = {name: _problem(folder / name, expected.get(name)) for name in sorted(found | set(expected))}
+    return tuple(f"{name} {problem}" for name, problem in compared.items() if problem)
+
+
+def _problem(path: Path, expected: str | None) -> str | None:
+    """Say what is wrong with a file, given its hash; None for a file that the manifest does not name."""
+    if expected is None:
+        return "is not the stage's"
+    try:
+        return None if file_hash(path) == expected else "was changed"
+    except FileNotFoundError:
+        return "is missing"
+    except PermissionError as error:
+        raise UserError(
+            "this file of the store can't be read", where=str(path), hint="ask whose it is to let you read it"
+        ) from error
+    except OSError as error:  # by a broken disk, or what was a file is something else now
+        return f"can't be read: {error.strerror}"
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a finished stage.
+
+    Raises:
+        DamagedManifest: It is missing, cut off or changed, or it is another stage's.
+        UserError: A newer eagbench wrote it.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        own = manifest.pop(_OWN_HASH, None)
+        is_as_written = own is None or own == content_hash(manifest)  # in any later format, too
+    except FileNotFoundError as error:
+        raise DamagedManifest("is missing") from error
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise DamagedManifest("is not whole") from error
+    if not is_as_written:
+        raise DamagedManifest("was changed")
+    refuse_newer(manifest, f"the stage {folder.name[:12]} in the store", folder / MANIFEST)
+    missing = [key for key in (*_IDENTITY, "label", "files", "seconds") if key not in manifest]
+    if "format" in manifest and own is None:
+        missing.append(_OWN_HASH)
+    if missing:
+        raise DamagedManifest(f"lacks {', '.join(missing)}")
+    if content_hash({key: manifest[key] for key in _IDENTITY}) != folder.name:
+        raise DamagedManifest("is not the stage's")
+    if not isinstance(manifest["files"], dict):
+        raise DamagedManifest("was changed")
+    return dict(manifest)
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """Format a stage's manifest as JSON, with its format and its own hash."""
+    # As a reader will see it: tuples are lists there.
+    written = json.loads(json.dumps({"format": FORMAT, **manifest}))
+    return json.dumps({**written, _OWN_HASH: content_hash(written)}, indent=1, sort_keys=True)
+
+
+def refuse_newer(facts: Mapping[str, Any], what: str, place: Path) -> None:
+    """Refuse what a newer eagbench wrote in a format that this one does not know.
+
+    Args:
+        facts: A manifest, or the store's own file.
+        what: What it is of, for the message.
+        place: Where it is.
+
+    Raises:
+        UserError: Its format is newer than `FORMAT`, or is no number.
+    """
+    found = facts.get("format", 1)
+    if not isinstance(found, int) or found > FORMAT:
+        needed = facts.get("eagbench_version")
+        raise UserError(
+            f"{what} has format {found}; this eagbench knows formats up to {FORMAT}",
+            where=str(place),
+            hint=f"use eagbench {needed} or newer" if needed else "use the eagbench that wrote it, or a newer one",
+        )
+
+
+def file_names(folder: Path) -> Iterator[str]:
+    """Yield the files below a folder, by their path in it; not what file managers left there."""
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        with os.scandir(folder / below) as entries:
+            for entry in entries:
+                name = f"{below}/{entry.name}" if below else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(name)
+                elif entry.is_file() and not _is_litter(entry.name):
+                    yield name
+
+
+def _is_litter(name: str) -> bool:
+    return name in _LITTER or name.startswith(_LITTER_BEGINS)
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
