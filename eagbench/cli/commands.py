@@ -12,9 +12,10 @@ from eagbench.config.loading import LoadedBenchmark, load_benchmark, validate_pa
 from eagbench.config.yaml_source import Source, apply_set, set_value
 from eagbench.contracts.components import Executor
 from eagbench.errors import UserError
+from eagbench.execution.needed import needed_stages
 from eagbench.execution.progress import Reporter
-from eagbench.execution.runner import needed_stages, run_plan
-from eagbench.execution.store import Store
+from eagbench.execution.runner import run_plan
+from eagbench.execution.store import Store, enumerated
 from eagbench.execution.tracking import tracked
 from eagbench.execution.whole_files import write_text
 from eagbench.planning.make_plan import make_plan
@@ -168,13 +169,15 @@ def plan_text(plan: Plan, store: Store) -> str:
     needed = needed_stages(plan, store)
     for node in plan.nodes:
         seed = "" if node.seed is None else f", seed {node.seed}"
-        if store.is_complete(node):
+        if store.is_whole(node):
             state = "in the store"
-        elif node.fingerprint not in needed:
+        elif node.fingerprint not in needed.stages:
             state = "not needed: what was made from it is in the store"
         else:
             seconds = store.seconds_of(node.kind, node.label)
             state = "to do" if seconds is None else f"to do, about {seconds:.0f} s"
+            damage = needed.damaged.get(node.fingerprint)
+            state += f"; damaged in the store: {enumerated(damage)}" if damage else ""
             known += seconds or 0.0
             unknown += seconds is None
         lines.append(f"{node.fingerprint[:12]}  {node.kind:<19} {node.label + seed:<52} {state}")

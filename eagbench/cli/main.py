@@ -29,8 +29,10 @@ plugins_app = typer.Typer(help="Components and the packages they come from.", no
 data_app = typer.Typer(
     help="Data sets: what there is, what one needs, whether yours can be read.", no_args_is_help=True
 )
+store_app = typer.Typer(help="The store of finished stages.", no_args_is_help=True)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(data_app, name="data")
+app.add_typer(store_app, name="store")
 
 BenchmarkFile = Annotated[Path, typer.Argument(help="The benchmark's YAML file.", show_default=False)]
 Sets = Annotated[
@@ -234,6 +236,19 @@ def data_check(
     from eagbench.cli import catalogue
 
     typer.echo(catalogue.check_dataset(name, tuple(sets or ())))
+
+
+@store_app.command("check")
+def store_check(
+    store: Annotated[Path | None, typer.Option(help="The store (default: $EAGBENCH_STORE, or your own).")] = None,
+) -> None:
+    """Hash every file of every finished stage, and name what was changed, is missing or does not belong there."""
+    from eagbench.cli.store_check import check_store
+
+    findings = check_store(store)
+    typer.echo(findings.text())
+    if findings.damaged:
+        raise typer.Exit(EXIT_CELLS_FAILED)
 
 
 def main() -> None:

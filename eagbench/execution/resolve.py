@@ -38,6 +38,12 @@ def resolve(node: StageNode, folder_of: FolderOf) -> dict[str, Any]:
     return {name: _resolve(value, folder_of) for name, value in node.inputs.items()}
 
 
+def read_stages(node: StageNode) -> list[StageNode]:
+    """List the stages whose folders `resolve` reads or hands over."""
+    of_patients = (v for v in node.inputs.values() if not isinstance(v, StageOutput | StageOutputs))
+    return [*node.upstream(), *(_cohort(value.split) for value in of_patients)]
+
+
 def training_patients(node: StageNode, folder_of: FolderOf) -> dict[str, str]:
     """Hash the patient set behind each input that shows a stage patients."""
     seen: dict[str, str] = {}

@@ -22,19 +22,15 @@ from eagbench.contracts.stages import StageNode, StageRun, no_progress
 from eagbench.contracts.traits import ExecutorTraits, traits_of
 from eagbench.errors import UserError
 from eagbench.execution.executors.local import Local
+from eagbench.execution.needed import all_stages, needed_stages
 from eagbench.execution.processes import end_with_parent
 from eagbench.execution.progress import Reporter
-from eagbench.execution.resolve import resolve, training_patients
-from eagbench.execution.store import Store
+from eagbench.execution.resolve import read_stages, resolve, training_patients
+from eagbench.execution.store import Store, enumerated
 from eagbench.planning.plan import Cell, Plan
 from eagbench.prompting.answer_cache import FOLDER as RESPONSES
 from eagbench.prompting.answer_cache import ResponseCache, answering_from
 from eagbench.registry.plugins import answerable, load_registry
-
-_READ_FOR_THE_RUN_FOLDER = frozenset(
-    {"cohort", "split", "domain", "shared_concepts", "covariate_shift", "references", "predict", "score"}
-    | {"subgroups", "recalibration"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +39,13 @@ class Outcome:
 
     Attributes:
         status: `computed`, `reused`, `failed`, `skipped` because a stage before it failed, or `not_needed` because the
-            store already holds everything made from it, though not the stage itself.
+            store already holds everything made from it, though not the stage itself, or not whole.
         seconds: Time spent in this run.
         facts: The stage's manifest, if it finished.
         reason: Why it failed, in one line.
         details: The traceback.
         error: The exception, if the user can fix it.
+        damage: What was damaged of the stage in the store, and where that is now.
     """
 
     status: str
@@ -57,6 +54,7 @@ class Outcome:
     reason: str | None = None
     details: str | None = None
     error: UserError | None = None
+    damage: str | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -121,9 +119,13 @@ def run_plan(
     progress: Callable[..., Any] = no_progress
     if traits_of(chosen, ExecutorTraits).draws_progress:
         progress = reporter.progress
-    needed = frozenset(node.fingerprint for node in plan.nodes) if fresh else needed_stages(plan, store)
+    needed = all_stages(plan) if fresh else needed_stages(plan, store)
+    for node in plan.nodes:
+        if node.fingerprint in needed.damaged:
+            problems = enumerated(needed.damaged[node.fingerprint])
+            reporter.say(f"{_named(node)} in the store is damaged: {problems}; it is put aside and computed again")
     since = time.time() if fresh else 0.0
-    compute = partial(_settle, needed=needed, store=store, fresh=fresh, answers_since=since, progress=progress)
+    compute = partial(_settle, needed=needed.stages, store=store, fresh=fresh, answers_since=since, progress=progress)
     chosen.execute(plan.nodes, compute, follower.done)
     return follower.result
 
@@ -171,23 +173,9 @@ def _log_entry(node: StageNode, outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status,
         "seconds": round(outcome.seconds, 3),
         **({"reason": outcome.reason} if outcome.reason else {}),
+        **({"damage": outcome.damage} if outcome.damage else {}),
         **({"traceback": outcome.details} if outcome.details else {}),
     }
-
-
-def needed_stages(plan: Plan, store: Store) -> frozenset[str]:
-    """Return fingerprints of the stages that the run folder is written from, and of those that unfinished ones need.
-
-    The inputs of a finished stage need not be in the store any more: prediction goes on from a trained policy when the
-    experts, searches and salience behind it are gone.
-    """
-    needed: set[str] = set()
-    for node in reversed(plan.nodes):  # each after all that need it
-        if node.kind in _READ_FOR_THE_RUN_FOLDER:
-            needed.add(node.fingerprint)
-        if node.fingerprint in needed and not store.is_complete(node):
-            needed.update(upstream.fingerprint for upstream in node.upstream())
-    return frozenset(needed)
 
 
 def _settle(
@@ -201,8 +189,8 @@ def _settle(
 ) -> Outcome:
     """Compute a stage, reuse it, or leave it out."""
     end_with_parent()  # whichever executor started this process
-    if node.fingerprint not in needed and not store.is_complete(node):
-        return Outcome("not_needed")
+    if node.fingerprint not in needed and not store.is_whole(node):
+        return Outcome("not_needed", damage=enumerated(store.damage(node)) or None)
     return compute_stage(node, store, fresh=fresh, answers_since=answers_since, progress=progress)
 
 
@@ -217,14 +205,19 @@ def compute_stage(
         fresh: Compute it anew.
         progress: Wraps an iterable with a progress bar.
         answers_since: Ask servers again for answers from before this time (seconds since 1970).
+
+    Raises:
+        UserError: The store was damaged since the run began.
     """
     started = time.monotonic()
     # A finished stage never changes, unless everything is computed anew: reading it needs no lock.
-    if store.is_complete(node) and not fresh:
+    if not fresh and store.is_whole(node):
         return Outcome("reused", facts=store.manifest(node))
+    _check_inputs(node, store)
     with store.lock(node):
-        if store.is_complete(node) and not fresh:
+        if not fresh and store.is_whole(node):
             return Outcome("reused", facts=store.manifest(node))
+        damage = None if fresh else store.put_aside(node)
         out = store.begin(node, anew=fresh)
         try:
             costs = _call(node, store, out, progress, ResponseCache(store.root / RESPONSES, answers_since))
@@ -240,6 +233,7 @@ def compute_stage(
                 reason=_reason(error),
                 details=traceback.format_exc(),
                 error=user_error,
+                damage=damage,
             )
         seconds = time.monotonic() - started
         facts = {
@@ -249,7 +243,27 @@ def compute_stage(
             "patients_sha256": training_patients(node, store.folder),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        return Outcome("computed", seconds=seconds, facts=store.commit(node, facts))
+        return Outcome("computed", seconds=seconds, facts=store.commit(node, facts), damage=damage)
+
+
+def _check_inputs(node: StageNode, store: Store) -> None:
+    """Refuse to read a stage that was whole when the run began and is damaged or gone now."""
+    for stage in read_stages(node):
+        if store.is_whole(stage):
+            continue
+        with store.lock(stage):  # another process may be computing it anew
+            if not store.is_whole(stage):
+                raise UserError(
+                    f"{_named(stage)} was changed or removed while this run went on: "
+                    + (enumerated(store.damage(stage)) or "it is not there"),
+                    where=str(store.folder(stage)),
+                    hint="run the same command again: it computes the stage again",
+                )
+
+
+def _named(node: StageNode) -> str:
+    """Name a stage in a message."""
+    return f"stage {node.kind} '{node.label}'" + ("" if node.seed is None else f", seed {node.seed},")
 
 
 def _call(

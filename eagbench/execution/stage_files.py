@@ -7,6 +7,7 @@ A manifest of format 1 (without `format`) lacks its own hash, `manifest_sha256`;
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,10 +17,9 @@ from typing import Any
 
 from eagbench.contracts.stages import content_hash
 from eagbench.errors import UserError
+from eagbench.execution.store_format import FORMAT, refuse_newer
 
 MANIFEST = "manifest.json"
-# Format of the store and of the manifests in it. 2: says so, and holds its own hash.
-FORMAT = 2
 
 _OWN_HASH = "manifest_sha256"
 _IDENTITY = ("kind", "function", "params", "inputs", "seed", "code", "component", "content")
@@ -58,13 +58,10 @@ def _problem(path: Path, expected: str | None) -> str | None:
     if expected is None:
         return "is not the stage's"
     try:
-        return None if file_hash(path) == expected else "was changed"
+        with _readable(path):
+            return None if file_hash(path) == expected else "was changed"
     except FileNotFoundError:
         return "is missing"
-    except PermissionError as error:
-        raise UserError(
-            "this file of the store can't be read", where=str(path), hint="ask whose it is to let you read it"
-        ) from error
     except OSError as error:  # by a broken disk, or what was a file is something else now
         return f"can't be read: {error.strerror}"
 
@@ -77,7 +74,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         UserError: A newer eagbench wrote it.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        with _readable(folder / MANIFEST):
+            text = (folder / MANIFEST).read_bytes()
+        manifest = json.loads(text)
         own = manifest.pop(_OWN_HASH, None)
         is_as_written = own is None or own == content_hash(manifest)  # in any later format, too
     except FileNotFoundError as error:
@@ -106,39 +105,28 @@ def manifest_text(manifest: Mapping[str, Any]) -> str:
     return json.dumps({**written, _OWN_HASH: content_hash(written)}, indent=1, sort_keys=True)
 
 
-def refuse_newer(facts: Mapping[str, Any], what: str, place: Path) -> None:
-    """Refuse what a newer eagbench wrote in a format that this one does not know.
-
-    Args:
-        facts: A manifest, or the store's own file.
-        what: What it is of, for the message.
-        place: Where it is.
-
-    Raises:
-        UserError: Its format is newer than `FORMAT`, or is no number.
-    """
-    found = facts.get("format", 1)
-    if not isinstance(found, int) or found > FORMAT:
-        needed = facts.get("eagbench_version")
-        raise UserError(
-            f"{what} has format {found}; this eagbench knows formats up to {FORMAT}",
-            where=str(place),
-            hint=f"use eagbench {needed} or newer" if needed else "use the eagbench that wrote it, or a newer one",
-        )
-
-
 def file_names(folder: Path) -> Iterator[str]:
     """Yield the files below a folder, by their path in it; not what file managers left there."""
     waiting = [""]
     while waiting:
         below = waiting.pop()
-        with os.scandir(folder / below) as entries:
+        with _readable(folder / below), os.scandir(folder / below) as entries:
             for entry in entries:
                 name = f"{below}/{entry.name}" if below else entry.name
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(name)
                 elif entry.is_file() and not _is_litter(entry.name):
                     yield name
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise UserError(
+            "this part of the store can't be read", where=str(path), hint="ask whose it is to let you read it"
+        ) from error
 
 
 def _is_litter(name: str) -> bool:

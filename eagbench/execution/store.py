@@ -1,10 +1,14 @@
 """The content-addressed store: one folder per finished stage, named by its fingerprint.
 
-    <root>/<kind>/<fingerprint>/            a finished stage; its manifest.json is written last
-    <root>/<kind>/<fingerprint>.partial/    work in progress, which survives a kill
-    <root>/<kind>/<fingerprint>.lock        held by the process working on it
+    <root>/store.json                         the format of the store
+    <root>/<kind>/<fingerprint>/              a finished stage; its manifest.json is written last
+    <root>/<kind>/<fingerprint>.checked       when its files were checked (`stage_checks`)
+    <root>/<kind>/<fingerprint>.partial/      work in progress, which survives a kill
+    <root>/<kind>/<fingerprint>.lock          held by the process working on it
+    <root>/<kind>/<fingerprint>.damaged-1/    what it was when a file turned out to be damaged
 
-A stage is complete if and only if its manifest exists. A finished stage contains no pickle.
+A stage is complete if and only if its manifest exists. A finished stage contains no pickle. What a manifest vouches for
+is on the disk before it.
 """
 
 from __future__ import annotations
@@ -13,19 +17,29 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+import eagbench
 from eagbench.config.folders import default_root
 from eagbench.contracts.stages import StageNode
 from eagbench.errors import UserError
+from eagbench.execution.durable import sync, sync_all, tree
+from eagbench.execution.stage_checks import damage, forget, note, record_of, stamps_of
 from eagbench.execution.stage_files import MANIFEST, file_hash, manifest_text
-from eagbench.execution.whole_files import write_text
+from eagbench.execution.store_format import FORMAT, read_format, write_format
+from eagbench.execution.whole_files import replace_text
+from eagbench.registry.kept import stamp
+
+_NEW_MANIFEST = "manifest.json.new"  # in a folder that does not have its final name yet
+_NAMED_FILES = 3  # of a damaged stage, in a message
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +53,7 @@ class Store:
         """Open the store, making its folder if need be.
 
         Raises:
-            UserError: The folder can't be written.
+            UserError: The folder can't be written, or a newer eagbench made it.
         """
         folder = (root or default_root()).absolute()
         try:
@@ -56,7 +70,32 @@ class Store:
                 where=str(folder),
                 hint="set EAGBENCH_STORE to a folder that you can write",
             )
+        if read_format(folder) != FORMAT:
+            write_format(folder)
+        forget()
         return cls(folder)
+
+    @classmethod
+    def existing(cls, root: Path | None = None) -> Store:
+        """Open a store to read it only: nothing is made or written.
+
+        Raises:
+            UserError: There is none, or a newer eagbench made it.
+        """
+        folder = (root or default_root()).absolute()
+        if not folder.is_dir():
+            raise UserError("there is no store", where=str(folder), hint="name its folder with --store")
+        read_format(folder)
+        forget()
+        return cls(folder)
+
+    def finished(self) -> list[Path]:
+        """List the folders of stages, except work in progress and what was put aside."""
+        return sorted(path for path in self.root.glob("*/*") if _SHA256.fullmatch(path.name) and path.is_dir())
+
+    def put_aside_earlier(self) -> list[Path]:
+        """List the folders of damaged stages that were put aside."""
+        return sorted(path for path in self.root.glob("*/*.damaged-*") if path.is_dir())
 
     def folder(self, node: StageNode) -> Path:
         """Return the folder of the finished stage, whether or not it exists yet."""
@@ -70,6 +109,18 @@ class Store:
         """Say whether the stage is finished."""
         return (self.folder(node) / MANIFEST).is_file()
 
+    def damage(self, node: StageNode) -> tuple[str, ...]:
+        """Say what is damaged in a stage, one entry per file; nothing if it is whole or not finished.
+
+        Raises:
+            UserError: A newer eagbench wrote the stage, or this user may not read it.
+        """
+        return damage(self.folder(node))
+
+    def is_whole(self, node: StageNode) -> bool:
+        """Say whether the stage is finished and its files are what its manifest says."""
+        return self.is_complete(node) and not self.damage(node)
+
     def manifest(self, node: StageNode) -> dict[str, Any]:
         """Return the finished stage's manifest."""
         manifest: dict[str, Any] = json.loads((self.folder(node) / MANIFEST).read_text())
@@ -79,10 +130,39 @@ class Store:
     def lock(self, node: StageNode) -> Iterator[None]:
         """Lock the stage, so that two processes never work on the same one; the second waits for the first."""
         path = self.root / node.kind / f"{node.fingerprint}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sync(self.root)
         # The operating system releases this lock when its holder dies, so a kill leaves nothing to clean up.
         with FileLock(path):
             yield
+
+    def put_aside(self, node: StageNode) -> str | None:
+        """Rename a damaged stage, so that it can be computed again. The lock must be held.
+
+        Returns:
+            What was damaged and what the folder is called now, in words; None if nothing was damaged.
+
+        Raises:
+            UserError: It can't be renamed.
+        """
+        problems = self.damage(node)
+        if not problems:
+            return None
+        folder = self.folder(node)
+        number = 1
+        while (place := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
+            number += 1
+        try:
+            folder.rename(place)
+            record_of(folder).unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"a damaged stage can't be put aside: {error.strerror} ({enumerated(problems)})",
+                where=str(folder),
+                hint="set EAGBENCH_STORE to a folder that you can write",
+            ) from error
+        return f"{enumerated(problems)}; put aside as {place.name}"
 
     def begin(self, node: StageNode, *, anew: bool) -> Path:
         """Return the folder to work in, with the files of an interrupted attempt unless `anew`."""
@@ -90,6 +170,9 @@ class Store:
         if anew:
             shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)
+        # After a kill or a power cut at the end of an attempt, the manifest may be there and the final name not.
+        for name in (_NEW_MANIFEST, MANIFEST):
+            (partial / name).unlink(missing_ok=True)
         return partial
 
     def discard(self, node: StageNode) -> None:
@@ -97,11 +180,17 @@ class Store:
         shutil.rmtree(self.partial(node), ignore_errors=True)
 
     def commit(self, node: StageNode, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Finish a stage: remove its checkpoints, give the folder its final name, and write the manifest last."""
+        """Finish a stage: remove its checkpoints, give the folder its final name, and write the manifest last.
+
+        At each moment, what is on the disk of a folder with a manifest is whole, even if the power fails.
+        """
         partial, folder = self.partial(node), self.folder(node)
-        shutil.rmtree(partial / "checkpoints", ignore_errors=True)
-        files = sorted(p for p in partial.rglob("*") if p.is_file())
+        replaced = folder.with_name(f"{folder.name}.replaced")
+        for rest in (partial / "checkpoints", replaced):
+            shutil.rmtree(rest, ignore_errors=True)
+        stamps = {name: found for name, found in stamps_of(partial).items() if name != MANIFEST}
         manifest = {
+            "eagbench_version": eagbench.__version__,
             "fingerprint": node.fingerprint,
             "kind": node.kind,
             "label": node.label,
@@ -112,22 +201,31 @@ class Store:
             "code": node.code,
             "component": None if node.component is None else node.component.identity(),
             "content": node.content,
-            "files": {p.relative_to(partial).as_posix(): file_hash(p) for p in files},
+            "files": {name: file_hash(partial / name) for name in sorted(stamps)},
             **facts,
         }
-        if folder.exists():
-            shutil.rmtree(folder)
+        (partial / _NEW_MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
+        sync_all(tree(partial))
+        record_of(folder).unlink(missing_ok=True)
+        if folder.exists():  # it is computed anew, or a kill came before its manifest
+            folder.rename(replaced)
         partial.rename(folder)
-        write_text(folder / MANIFEST, manifest_text(manifest))
+        (folder / _NEW_MANIFEST).rename(folder / MANIFEST)
+        sync_all((folder, folder.parent))
+        shutil.rmtree(replaced, ignore_errors=True)
+        note(folder, {**stamps, MANIFEST: stamp(str(folder / MANIFEST))})
         return manifest
 
     def seconds_of(self, kind: str, label: str) -> float | None:
         """Return how long the last stage of this kind and label took here, to estimate the next one."""
         newest: tuple[float, float] | None = None
         for path in (self.root / kind).glob(f"*/{MANIFEST}"):
-            manifest = json.loads(path.read_text())
-            if manifest["label"] == label and (newest is None or path.stat().st_mtime > newest[0]):
-                newest = (path.stat().st_mtime, float(manifest["seconds"]))
+            try:
+                manifest, written = json.loads(path.read_bytes()), path.stat().st_mtime
+                if manifest["label"] == label and (newest is None or written > newest[0]):
+                    newest = (written, float(manifest["seconds"]))
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # damaged, or just put aside: what it took is not known
         return None if newest is None else newest[1]
 
     def content_hash(self, files: list[Path]) -> str:
@@ -137,12 +235,17 @@ class Store:
             stat = file.stat()
             key = hashlib.sha256(f"{file.absolute()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()
             cached = self.root / "content" / key[:2] / key
-            if cached.is_file():
-                value = cached.read_text()
-            else:
+            value = cached.read_text(errors="replace") if cached.is_file() else ""
+            if not _SHA256.fullmatch(value):  # never hashed, or cut off by a power cut
                 value = file_hash(file)
                 cached.parent.mkdir(parents=True, exist_ok=True)
-                write_text(cached, value)
+                replace_text(cached, value)
             # The name counts but its folder does not: moved data is the same data.
             digest.update(f"{file.name}:{value}\n".encode())
         return digest.hexdigest()
+
+
+def enumerated(problems: Sequence[str]) -> str:
+    """Name the first files of a damaged stage."""
+    more = len(problems) - _NAMED_FILES
+    return "; ".join(problems[:_NAMED_FILES]) + (f"; and {more} more files" if more > 0 else "")

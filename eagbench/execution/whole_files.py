@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from eagbench.errors import UserError
+from eagbench.execution.durable import sync
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +24,18 @@ _TEMPORARY = re.compile(r"\.(.+\.(csv|html|json|jsonl|parquet)|\.eagbench-[a-z]+
 
 @contextlib.contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """Yield a place beside a file to write it at, and rename it when it is whole; after an error nothing stays."""
+    """Yield a place beside a file to write it at, and rename it when it is whole and on the disk.
+
+    After an error nothing stays.
+    """
+    with _renamed(path) as temporary:
+        yield temporary
+        sync(temporary)
+    sync(path.parent)
+
+
+@contextlib.contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary
@@ -34,13 +46,19 @@ def beside(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees either nothing or all of it."""
+    """Write a file so that a reader sees either nothing or all of it, also after a power cut."""
     with beside(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whose loss costs only time: a reader sees nothing or all of it, but anything after a power cut."""
+    with _renamed(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write a Parquet file so that a reader sees either nothing or all of it."""
+    """Write a Parquet file so that a reader sees either nothing or all of it, also after a power cut."""
     import pyarrow.parquet as pq
 
     with beside(path) as temporary:

@@ -22,6 +22,7 @@ from eagbench.config.folders import default_root
 from eagbench.contracts.stages import content_hash
 
 FOLDER = "responses"
+_OWN_HASH = "sha256"
 
 
 class ResponseCache:
@@ -52,20 +53,20 @@ class ResponseCache:
         return content_hash(dict(request))
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return the answer to a request, or None if there is none from `not_before` on."""
-        try:
-            stored = json.loads(self._path(key).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        """Return the answer to a request, or None if there is none from `not_before` on, or a damaged one."""
+        stored = _read(self._path(key))
+        if stored is None or stored["time"] < self.not_before:
             return None
         answer: dict[str, Any] = stored["answer"]
-        return answer if stored["time"] >= self.not_before else None
+        return answer
 
     def put(self, key: str, answer: Mapping[str, Any]) -> None:
         """Store an answer; safe across threads and processes."""
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-        temporary.write_text(json.dumps({"time": time.time(), "answer": dict(answer)}), encoding="utf-8")
+        stored = {"time": time.time(), "answer": json.loads(json.dumps(dict(answer)))}
+        temporary.write_text(json.dumps({**stored, _OWN_HASH: content_hash(stored)}), encoding="utf-8")
         temporary.replace(path)
 
     def forget(self, key: str) -> None:
@@ -79,6 +80,22 @@ class ResponseCache:
 
     def _path(self, key: str) -> Path:
         return self.root / key[:2] / f"{key}.json"
+
+
+def damaged_answers(root: Path) -> list[Path]:
+    """List the answers below a folder that are not what was written; they are asked for again."""
+    return [path for path in sorted(root.glob("*/*.json")) if not path.name.startswith(".") and _read(path) is None]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Read a stored answer; None if there is none, or it is damaged. Early versions wrote no hash."""
+    try:
+        stored: dict[str, Any] = json.loads(path.read_bytes())
+        own = stored.pop(_OWN_HASH, None)
+        is_whole = stored.keys() >= {"time", "answer"} and own in {None, content_hash(stored)}
+    except (FileNotFoundError, ValueError, AttributeError, TypeError):
+        return None
+    return stored if is_whole else None
 
 
 _current: ContextVar[ResponseCache | None] = ContextVar("response_cache", default=None)

@@ -11,8 +11,9 @@ import pytest
 
 from eagbench.contracts.stages import StageNode
 from eagbench.errors import UserError
-from eagbench.execution.stage_files import FORMAT, MANIFEST, damaged_files, manifest_text, read_manifest
+from eagbench.execution.stage_files import MANIFEST, damaged_files, manifest_text, read_manifest
 from eagbench.execution.store import Store
+from eagbench.execution.store_format import FORMAT
 
 FILES = {"model.txt": "tree 0.25\n", "curves.jsonl": "{}\n", "adapter/weights.bin": "1234"}
 

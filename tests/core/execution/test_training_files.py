@@ -12,6 +12,7 @@ import yaml
 
 from eagbench.runs.schema import TRAINING, TRAINING_COLUMNS, TRAINING_SUMMARIES
 from eagbench.runs.verify.verify import verify
+from tests.stored_stages import vouch
 
 SUMMARY = {"rounds": 3, "found": {"negative": [1, 2]}}
 
@@ -40,6 +41,7 @@ def test_curves_and_summaries_are_copied_by_their_names(
         lines = [{"step": step, "loss": 1 / step, "note": "text"} for step in (1, 2)]
         (expert / "training.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         (expert / "summary.json").write_text(json.dumps(SUMMARY))
+        vouch(expert)
     assert cli("run", benchmark, "--out", out, "--quiet").code == 0
     assert (out / "results.csv").read_bytes() == results
     table = pq.read_table(out / TRAINING)
@@ -64,6 +66,7 @@ def test_curves_and_summaries_are_copied_by_their_names(
     for expert in experts:
         (expert / "training.jsonl").unlink()
         (expert / "summary.json").unlink()
+        vouch(expert)
     assert cli("run", benchmark, "--out", out, "--quiet").code == 0
     assert not (out / TRAINING).exists()
     assert not (out / TRAINING_SUMMARIES).exists()

@@ -1,0 +1,124 @@
+"""Whether stages in the store are still what they were: by size and times, and by hash once a day.
+
+    <root>/<kind>/<fingerprint>.checked    when the hashes were right, and the files' sizes and times then
+
+The record only saves time: without it, or where it differs (in a store that was moved), the files are hashed. No lock
+is needed, because a finished stage's folder is renamed as a whole, and its manifest is written last.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from eagbench.execution.stage_files import MANIFEST, damaged_files, file_names
+from eagbench.execution.whole_files import replace_text
+from eagbench.registry.kept import Stamp, stamp
+
+Stamps = dict[str, Stamp | None]
+
+_DAY = 24 * 3600.0
+# Stages found whole by this process: their folders, with the stamps of their manifests.
+_found_whole: dict[Path, Stamp] = {}
+
+
+def damage(folder: Path) -> tuple[str, ...]:
+    """Say what is damaged in the folder of a stage, which is checked when this process first asks.
+
+    Returns:
+        One entry per damaged file, as `damaged_files` does; nothing if the stage is whole or not finished.
+
+    Raises:
+        UserError: A newer eagbench wrote the stage, or this user may not read it.
+    """
+    known = _found_whole.get(folder)
+    if known is not None and known == stamp(f"{folder}/{MANIFEST}"):
+        return ()
+    return _checked(folder, _compare)
+
+
+def hashed_damage(folder: Path) -> tuple[str, ...]:
+    """Say the same after hashing all files, whatever the record says."""
+    return _checked(folder, _hash)
+
+
+def _checked(folder: Path, check: Callable[[Path, Stamps], tuple[str, ...]]) -> tuple[str, ...]:
+    """Check a folder, again if another process renamed it meanwhile."""
+    manifest = f"{folder}/{MANIFEST}"
+    while True:
+        before = stamp(manifest)
+        try:
+            if before is not None:
+                problems = check(folder, stamps_of(folder))
+            else:
+                problems = (f"{MANIFEST} is missing",) if _was_finished(folder) else ()
+        except FileNotFoundError:
+            continue
+        if stamp(manifest) == before:
+            break
+    if before is not None and not problems:
+        _found_whole[folder] = before
+    return problems
+
+
+def _compare(folder: Path, stamps: Stamps) -> tuple[str, ...]:
+    return () if _is_recorded(folder, stamps) else _hash(folder, stamps)
+
+
+def _hash(folder: Path, stamps: Stamps) -> tuple[str, ...]:
+    problems = damaged_files(folder)
+    if not problems:
+        note(folder, stamps)
+    else:
+        _found_whole.pop(folder, None)
+        with suppress(OSError):  # as in `note`
+            record_of(folder).unlink()
+    return problems
+
+
+def _was_finished(folder: Path) -> bool:
+    """Tell a folder that lost its manifest from one that has not got it yet: the record knows the first's files."""
+    if not folder.is_dir():
+        return False
+    stamps = stamps_of(folder)
+    recorded = {name: found for name, found in _recorded(folder)[0].items() if name != MANIFEST}
+    return bool(stamps) and stamps == recorded
+
+
+def stamps_of(folder: Path) -> Stamps:
+    """Return what changes with each file below a folder: size, times, inode."""
+    return {name: stamp(f"{folder}/{name}") for name in file_names(folder)}
+
+
+def note(folder: Path, stamps: Mapping[str, Stamp | None]) -> None:
+    """Record that the files of a stage have the right hashes, with their stamps from before they were hashed."""
+    # A store that this user may only read, or a full disk: the files are hashed again next time.
+    with suppress(OSError):
+        replace_text(record_of(folder), json.dumps({"hashed": time.time(), "files": stamps}))
+
+
+def _is_recorded(folder: Path, stamps: Stamps) -> bool:
+    recorded, hashed = _recorded(folder)
+    return recorded == stamps and 0 <= time.time() - hashed < _DAY
+
+
+def _recorded(folder: Path) -> tuple[Stamps, float]:
+    """Read a record: the stamps, and when the hashes were right; nothing if there is none or it is cut off."""
+    try:
+        record = json.loads(record_of(folder).read_bytes())
+        return dict(record["files"]), float(record["hashed"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, 0.0
+
+
+def record_of(folder: Path) -> Path:
+    """Return the place of a stage's record."""
+    return folder.with_name(f"{folder.name}.checked")
+
+
+def forget() -> None:
+    """Check every stage anew: another command begins in this process."""
+    _found_whole.clear()
