@@ -12,20 +12,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _AT_ONCE = 8  # a file system writes in one go what several threads wait for: a quarter of the time
-_NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+_NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 
 
 def sync(path: Path) -> None:
     """Wait until the content of a file, or the entries of a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        # Some network file systems refuse it for folders, and keep these in order by themselves.
+        # Some network file systems refuse it for folders, and keep these in order by themselves; and a folder above
+        # the user's own may be one that only others can read.
         if not (path.is_dir() and error.errno in _NO_SYNC_OF_FOLDERS):
             raise
-    finally:
-        os.close(descriptor)
 
 
 def sync_all(paths: Iterable[Path]) -> None:

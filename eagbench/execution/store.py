@@ -156,6 +156,7 @@ class Store:
         try:
             folder.rename(place)
             record_of(folder).unlink(missing_ok=True)
+            sync(folder.parent)  # before anything else gets its name
         except OSError as error:
             raise UserError(
                 f"a damaged stage can't be put aside: {error.strerror} ({enumerated(problems)})",

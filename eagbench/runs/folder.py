@@ -12,6 +12,7 @@ from pathlib import Path
 
 import eagbench
 from eagbench.errors import UserError
+from eagbench.execution.durable import sync
 from eagbench.execution.stage_files import MANIFEST
 from eagbench.execution.tracking import TRACKERS
 from eagbench.execution.whole_files import read_marker, remove_leftovers, write_marker
@@ -69,6 +70,7 @@ def _held(folder: Path) -> str | None:
 def begin(folder: Path, benchmark: str) -> None:
     """Mark a folder as that of an unfinished run before anything else is written to it."""
     folder.mkdir(parents=True, exist_ok=True)
+    sync(folder.parent)
     write_marker(folder / MARKER, {"benchmark": benchmark, "eagbench_version": eagbench.__version__})
 
 
@@ -77,6 +79,7 @@ def begin_writing(folder: Path, benchmark: str) -> None:
     begin(folder, benchmark)
     for name in (MANIFEST, REPORT):
         (folder / name).unlink(missing_ok=True)
+    sync(folder)  # before any file that the manifest vouched for is another
     for place in (folder, folder / TRACKERS):
         remove_leftovers(place)
     for probe in folder.glob(".eagbench-*"):

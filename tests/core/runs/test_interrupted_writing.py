@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Finished
+from tests.core.execution.power_cut import Tree, cuts, cuts_at_the_end, recording
 
 BENCHMARK = """\
 name: cut_short
@@ -236,3 +238,35 @@ def test_hidden_files_of_others_stay(kitchen: Kitchen, tmp_path: Path) -> None:
     assert kitchen.run(out).code == 0
     hidden = {p.name for p in out.iterdir() if p.name.startswith(".")}
     assert hidden == {".notes.999999998", f".costs.csv.{os.getppid()}"}
+
+
+def vouched_for_and_damaged(tree: Tree) -> list[str]:
+    """The files of a run folder, as a power cut may leave it, that are not what its manifest says."""
+    text = tree.get("manifest.json")
+    hashes = {} if text is None else json.loads(text)["files"]
+    return [name for name, known in hashes.items() if hashlib.sha256(tree.get(name) or b"").hexdigest() != known]
+
+
+def test_after_a_power_cut_a_run_folder_with_a_manifest_is_whole(
+    kitchen: Kitchen, cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EAGBENCH_STORE", str(kitchen.folder / "store"))
+    out = tmp_path / "out"
+    for _ in ("into a new folder", "into that of an earlier run"):
+        with recording(tmp_path) as recorder:
+            assert cli("run", kitchen.benchmark, "--out", out, "--quiet").code == 0
+        trees = [below(tree, "out/") for tree in cuts(recorder)]
+        assert [name for tree in trees for name in vouched_for_and_damaged(tree)] == []
+        assert any("manifest.json" in tree for tree in trees)
+        for tree in cuts_at_the_end(recorder):
+            assert set(below(tree, "out/")) >= FILES
+        # An earlier run with other numbers, as whole as this one.
+        (out / "results.csv").write_text("other numbers")
+        manifest = json.loads((out / "manifest.json").read_text())
+        manifest["files"]["results.csv"] = hashlib.sha256(b"other numbers").hexdigest()
+        (out / "manifest.json").write_text(json.dumps(manifest))
+
+
+def below(tree: Tree, folder: str) -> Tree:
+    """The part of a tree below a folder."""
+    return {name.removeprefix(folder): content for name, content in tree.items() if name.startswith(folder)}
