@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.reliability.rows import Row
 
-NAMES: tuple[str, ...] = ()
+NAMES: tuple[str, ...] = ("damaged_store",)
 
 
 @dataclass(frozen=True, slots=True)
