@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,9 +30,9 @@ def sync(path: Path) -> None:
             raise
 
 
-def sync_all(paths: Iterable[Path]) -> None:
+def sync_all(paths: Sequence[Path]) -> None:
     """Sync several files and folders at the same time."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(max(1, min(_AT_ONCE, len(paths)))) as pool:
         list(pool.map(sync, paths))
 
 

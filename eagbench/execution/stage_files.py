@@ -17,7 +17,8 @@ from typing import Any
 
 from eagbench.contracts.stages import content_hash
 from eagbench.errors import UserError
-from eagbench.execution.store_format import FORMAT, refuse_newer
+from eagbench.execution.newer_formats import refuse_newer
+from eagbench.execution.store_format import FORMAT
 
 MANIFEST = "manifest.json"
 
@@ -85,7 +86,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DamagedManifest("is not whole") from error
     if not is_as_written:
         raise DamagedManifest("was changed")
-    refuse_newer(manifest, f"the stage {folder.name[:12]} in the store", folder / MANIFEST)
+    refuse_newer(manifest, FORMAT, f"the stage {folder.name[:12]} in the store", folder / MANIFEST)
     missing = [key for key in (*_IDENTITY, "label", "files", "seconds") if key not in manifest]
     if "format" in manifest and own is None:
         missing.append(_OWN_HASH)

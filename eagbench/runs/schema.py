@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eagbench.errors import UserError
+from eagbench.execution.newer_formats import refuse_newer
 
 # Manifest format. 2: says in words what inputs show, and what metrics declare. Earlier manifests lack this key.
 FORMAT = 2
@@ -69,7 +70,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Read the manifest of a run folder.
 
     Raises:
-        UserError: The folder is not a run folder, or its manifest is damaged.
+        UserError: The folder is not a run folder, its manifest is damaged, or a newer eagbench wrote it.
     """
     path = folder / "manifest.json"
     try:
@@ -78,8 +79,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         if (folder / MARKER).is_file():
             raise UserError("this run was not finished", where=str(folder), hint=_AGAIN) from error
         raise UserError("this is not a run folder: it has no manifest.json", where=str(folder), hint=_HINT) from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise UserError(f"this is not JSON: {error}", where=str(path), hint=_HINT) from error
+    if isinstance(manifest, dict):
+        refuse_newer(manifest, FORMAT, "this run folder", path)
     missing = [key for key in _NEEDED if not isinstance(manifest, dict) or key not in manifest]
     if missing:
         raise UserError(f"it lacks {', '.join(missing)}", where=str(path), hint=_HINT)

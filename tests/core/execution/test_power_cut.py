@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -102,7 +102,7 @@ def test_work_goes_on_after_any_power_cut(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_replay_notices_a_sync_that_was_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: Callable[[Path], bool]
 ) -> None:
-    def sync_all(paths: Iterable[Path]) -> None:
+    def sync_all(paths: Sequence[Path]) -> None:
         durable.sync_all([path for path in paths if not forgotten(path)])
 
     monkeypatch.setattr(store_module, "sync_all", sync_all)
