@@ -1,5 +1,5 @@
 """`python -m eagbench`."""
 
-from eagbench.cli.main import main
+from eagbench.cli.main import program
 
-main()
+program()

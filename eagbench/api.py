@@ -53,7 +53,7 @@ from eagbench.contracts.records import (
 )
 from eagbench.contracts.renamed import warn_renamed
 from eagbench.contracts.saving import files_under, load_arrays, load_estimator, save_arrays, save_estimator
-from eagbench.contracts.stages import ComponentUse, StageNode, StageRun
+from eagbench.contracts.stages import ComponentUse, StageLost, StageNode, StageRun
 from eagbench.contracts.traits import (
     DatasetTraits,
     ExecutorTraits,
@@ -157,6 +157,7 @@ __all__ = [
     "SourceGenerator",
     "SourceItem",
     "Span",
+    "StageLost",
     "StageNode",
     "StageRun",
     "Statistic",

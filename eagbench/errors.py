@@ -1,8 +1,11 @@
-"""The class of errors that a user can fix."""
+"""The class of errors that a user can fix, and what is no error: the user's wish to stop."""
 
 from __future__ import annotations
 
+import signal
 import warnings
+
+STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "stopped by SIGTERM"}
 
 
 class UserError(Exception):
@@ -32,7 +35,7 @@ class UserError(Exception):
     def message(self) -> str:
         """The full message: where, what and how to fix it. Control characters are written as escapes."""
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return _printable(f"{text}\n  {self.hint}" if self.hint else text)
+        return printable(f"{text}\n  {self.hint}" if self.hint else text)
 
     @property
     def mend(self) -> str | None:
@@ -45,7 +48,8 @@ class UserError(Exception):
         return (_rebuild, (self.what, self.where, self.hint))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Write control characters as escapes."""
     # What a file holds may stand in a message; a NUL or an escape sequence would garble a terminal or a log.
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
@@ -56,3 +60,25 @@ def _rebuild(what: str, where: str | None, hint: str | None) -> UserError:
 
 def _warn(old: str, new: str) -> None:
     warnings.warn(f"{old} is called {new}; the old name ends with eagbench 0.2", DeprecationWarning, stacklevel=3)
+
+
+class Stopped(BaseException):
+    """SIGINT or SIGTERM came.
+
+    It is no KeyboardInterrupt: a library that takes one for the wish to end its training early and returns what it has
+    would have half a model committed as a finished stage.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(STOPS[signal.Signals(signum)])
+        self.exit_code = 128 + signum
+
+
+def is_stop(error: BaseException) -> bool:
+    """Say whether an error is the user's wish to stop; anything else that a plugin raises is the plugin's failure.
+
+    Where eagbench has taken SIGINT over, nobody but a plugin's own code raises a KeyboardInterrupt.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return isinstance(error, Stopped)

@@ -7,7 +7,6 @@ that counts each unparsed answer as confidently wrong.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,6 +20,7 @@ from eagbench.contracts.answers import ScoredCases
 from eagbench.contracts.read_only import read_only
 from eagbench.contracts.records import FloatArray, IntArray
 from eagbench.contracts.rules import ContractError, check_metric
+from eagbench.errors import UserError
 from eagbench.metrics.number_names import (
     RECALIBRATIONS,
     UNCORRECTED,
@@ -28,6 +28,8 @@ from eagbench.metrics.number_names import (
     qualified_name,
     without_unparsed_variant,
 )
+from eagbench.registry.blame import ComponentError
+from eagbench.registry.containment import contained
 from eagbench.registry.plugins import answerable, load_registry
 from eagbench.stats.bootstrap import weight_blocks
 
@@ -184,27 +186,39 @@ Function = Callable[[FloatArray], FloatArray]  # from weights (b, N) to values (
 
 def metric_functions(metrics: Sequence[MetricUse], scored: ScoredCases) -> dict[str, Function]:
     """Return a function for each number: each metric, and each variant of it for unparsed answers."""
-    registry = load_registry()
     functions: dict[str, Function] = {}
     variants = unparsed_variants(scored)
     for use in metrics:
-        metric = registry.create("metric", use.name, use.params)
-        functions[use.name] = partial(_checked, use.name, metric, scored)
+        metric = _Made(use)
+        functions[use.name] = partial(_checked, metric, scored)
         if use.traits.reads_probability:
             for suffix, variant in variants.items():
-                functions[f"{use.name}:{suffix}"] = partial(_of_variant, use.name, metric, variant)
+                functions[f"{use.name}:{suffix}"] = partial(_of_variant, metric, variant)
     return functions
 
 
-def _checked(name: str, metric: Any, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-    with answerable("metric", name):
-        values: FloatArray = metric(scored, read_only(weights))
+class _Made:
+    """A metric, made when it is first needed: one that can't be made fails like one that can't be computed."""
+
+    def __init__(self, use: MetricUse) -> None:
+        self.name, self._params = use.name, use.params
+        self._metric: Any = None
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> Any:
+        if self._metric is None:
+            self._metric = load_registry().create("metric", self.name, self._params)
+        return self._metric(scored, weights)
+
+
+def _checked(metric: _Made, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+    with answerable("metric", metric.name), contained():
+        values = metric(scored, read_only(weights))
         check_metric(values, len(weights))
-    return values
+        return np.array(values)  # its own: a metric may keep its array and write the next values into it
 
 
-def _of_variant(name: str, metric: Any, variant: Variant, weights: FloatArray) -> FloatArray:
-    return _checked(name, metric, variant.scored, weights[:, variant.columns])
+def _of_variant(metric: _Made, variant: Variant, weights: FloatArray) -> FloatArray:
+    return _checked(metric, variant.scored, weights[:, variant.columns])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -270,9 +284,8 @@ class _Evaluation:
         for name, function in self._functions.items():
             try:
                 found[name] = function(weights)
-            except Exception as error:  # noqa: BLE001 - a metric may fail in any way; it is named and fails alone
-                reason = traceback.format_exception_only(error)[-1].strip()
-                self._failed[_plain(name)] = str(error) if isinstance(error, ContractError) else reason
+            except (ContractError, ComponentError, UserError) as error:
+                self._failed[_plain(name)] = str(error)  # it is named, and fails alone
         # All numbers of a metric go, so that none stands without the others.
         self._functions = {name: f for name, f in self._functions.items() if _plain(name) not in self._failed}
         return {name: values for name, values in found.items() if name in self._functions}

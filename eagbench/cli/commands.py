@@ -67,12 +67,15 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
         raise UserError(f"{text!r} is not a list of seeds", where="--seeds", hint="write them as 0,1,2") from error
 
 
-def make_executor(name: str, workers: int | None, options: tuple[str, ...]) -> Executor:
+def make_executor(
+    name: str, workers: int | None = None, stage_timeout: str | None = None, options: tuple[str, ...] = ()
+) -> Executor:
     """Make the executor that the user asked for.
 
     Args:
         name: Its name.
         workers: Its parameter `workers`; None for its default.
+        stage_timeout: Its parameter `stage_timeout`; None for its default.
         options: Its parameters, as `key=value`.
 
     Raises:
@@ -82,6 +85,15 @@ def make_executor(name: str, workers: int | None, options: tuple[str, ...]) -> E
     source = Source()
     if workers is not None:
         set_value(source, "workers", workers, f"--workers {workers}")
+    if stage_timeout is not None:
+        where = f"--stage-timeout {stage_timeout}"
+        if "stage_timeout" not in component.Params.model_fields:
+            raise UserError(
+                f"the executor '{name}' knows no time limit for stages",
+                where=where,
+                hint="an executor that does has a parameter `stage_timeout`, as `local`",
+            )
+        set_value(source, "stage_timeout", stage_timeout, where)
     for option in options:
         apply_set(source, option, flag="--executor-option")
     executor: Executor = component(validate_params(component.Params, source.tree, source, ()))
@@ -127,7 +139,7 @@ def run(request: Request, out: Path | None, executor: Executor, *, fresh: bool, 
 
 def evaluate(benchmark: Path, limit: int | None, out: Path, quiet: bool) -> str:
     """Run a benchmark that a sweep wrote, and return the text to print."""
-    return run(Request(benchmark, limit=limit), out, make_executor("local", None, ()), fresh=False, quiet=quiet).summary
+    return run(Request(benchmark, limit=limit), out, make_executor("local"), fresh=False, quiet=quiet).summary
 
 
 def _failures(failed: Sequence[dict[str, Any]]) -> list[str]:

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from eagbench.errors import UserError
-from eagbench.execution.processes import Stopped, StopSignals
+from eagbench.errors import Stopped, UserError
+from eagbench.execution.processes import StopSignals, end_soon, leave_nothing_behind
 
 EXIT_CELLS_FAILED, EXIT_USER_ERROR, EXIT_BUG = 1, 2, 70
 
@@ -57,6 +57,10 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not read the store: compute everything anew.")] = False,
     executor: Annotated[str, typer.Option(help="What computes the stages.")] = "local",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that work on stages (default: 1).")] = None,
+    stage_timeout: Annotated[
+        str | None,
+        typer.Option(metavar="SECONDS", help="End a stage that takes longer, e.g. 90, 30m or 2h; its cells fail."),
+    ] = None,
     executor_options: Annotated[
         list[str] | None,
         typer.Option("--executor-option", metavar="KEY=VALUE", help="Another parameter of the executor."),
@@ -72,7 +76,7 @@ def run(
         typer.echo(commands.describe_plan(request))
         return
     _stop_signals.goes_on = "the same command takes up the work where it stopped"
-    chosen = commands.make_executor(executor, workers, tuple(executor_options or ()))
+    chosen = commands.make_executor(executor, workers, stage_timeout, tuple(executor_options or ()))
     finished = commands.run(request, out, chosen, fresh=fresh, quiet=quiet)
     typer.echo(finished.summary)
     if finished.n_failed:
@@ -249,6 +253,19 @@ def store_check(
     typer.echo(findings.text())
     if findings.damaged:
         raise typer.Exit(EXIT_CELLS_FAILED)
+
+
+def program() -> None:
+    """Run the command line as a process of its own, and leave neither threads nor processes of plugins behind."""
+    leave_nothing_behind()
+    code: object = None
+    try:
+        main()
+    except SystemExit as stop:
+        code = stop.code
+        raise
+    finally:
+        end_soon(code if isinstance(code, int) else 0)
 
 
 def main() -> None:

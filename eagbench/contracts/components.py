@@ -344,7 +344,8 @@ class Executor(Protocol):
     """Computes stages: in this process, in others, or on a cluster.
 
     Every executor leaves the same bytes: it only decides when and where the work runs. Its parameters come from the
-    command line (`--executor-option key=value`); `--workers` sets a parameter called `workers`.
+    command line (`--executor-option key=value`); `--workers` sets a parameter called `workers`, and `--stage-timeout`
+    one called `stage_timeout`, in seconds or as `30m`.
     """
 
     name: ClassVar[str]
@@ -364,8 +365,8 @@ class Executor(Protocol):
             nodes: The stages, each listed after the stages it needs (`StageNode.upstream`).
             compute: Computes one stage, or finds it done, and returns its outcome. It can be pickled and may be called
                 in another process with the same store. It never raises for an error of the stage.
-            done: Called with each outcome, in this process. Returns whether stages that need this one may go on. If
-                not, they are not computed, and `done` gets them with the outcome None. An exception from it ends the
-                run.
+            done: Called with each outcome, in this process; with a `StageLost` for a stage whose process died or was
+                ended. Returns whether stages that need this one may go on. If not, they are not computed, and `done`
+                gets them with the outcome None. An exception from it ends the run.
         """
         ...

@@ -7,10 +7,7 @@ stage that uses the component, and keeps the rest.
 from __future__ import annotations
 
 import math
-import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import FrozenInstanceError
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,36 +45,6 @@ class ContractError(Exception):
         return ContractError(self.call, self.argument, self.problem, owner)
 
 
-@contextmanager
-def named(owner: Callable[[], str], calls: Collection[str]) -> Iterator[None]:
-    """Add a component's owner to a `ContractError` raised inside, and turn an attempt to write into one.
-
-    Args:
-        owner: Returns the component and its plugin.
-        calls: Names of the component's calls, to find the one that tried to write.
-    """
-    try:
-        yield
-    except ContractError as error:
-        raise error if error.owner else error.of(owner()) from error
-    except (AttributeError, TypeError, ValueError) as error:
-        if not _is_write(error):
-            raise
-        frames = traceback.extract_tb(error.__traceback__)
-        call = next((frame.name for frame in reversed(frames) if frame.name in calls), frames[-1].name)
-        place = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}"
-        problem = f"{error} ({place}); all that a component is given is read-only: copy what you change"
-        raise ContractError(call, "inputs", problem, owner()) from error
-
-
-def _is_write(error: Exception) -> bool:
-    """Say whether something read-only refused to be written: an array, a mapping or a frozen record."""
-    text = str(error)
-    if isinstance(error, ValueError):  # NumPy: assignment destination, output array, sort array, buffer source
-        return "read-only" in text
-    return isinstance(error, FrozenInstanceError) or "'mappingproxy' object" in text
-
-
 def _require(condition: object, call: str, argument: str, problem: str) -> None:
     if not condition:
         raise ContractError(call, argument, problem)
@@ -87,24 +54,34 @@ def _require(condition: object, call: str, argument: str, problem: str) -> None:
 
 
 def check_files(folder: Path, call: str = "save") -> None:
-    """Refuse pickles, recognised by name or first bytes, and files that may hold one.
+    """Refuse pickles, recognised by name or first bytes, files that may hold one, links, and eagbench's own manifest.
 
     Args:
         folder: What a stage or a component wrote; its `checkpoints` are work in progress and are removed in the end.
         call: The call that wrote it.
 
     Raises:
-        ContractError: The folder holds such a file.
+        ContractError: The folder holds such a file, or is gone.
     """
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    left = [path for path in files if path.relative_to(folder).parts[0] != "checkpoints"]
-    found = [path.relative_to(folder).as_posix() for path in left if path.suffix in _FORBIDDEN_FILES or _pickled(path)]
+    _require(folder.is_dir() and not folder.is_symlink(), call, "folder", "the folder that it was given is gone")
+    left = [path for path in sorted(folder.rglob("*")) if path.relative_to(folder).parts[0] != "checkpoints"]
+    others = [path for path in left if path.is_symlink() or not (path.is_file() or path.is_dir())]
+    _require(
+        not others, call, "folder", f"a stage leaves files of its own, no links, but {_listed(folder, others)} is one"
+    )
+    found = [p for p in left if p.is_file() and (p.suffix.lower() in _FORBIDDEN_FILES or _pickled(p))]
     _require(
         not found,
         call,
         "folder",
-        f"a stage leaves no pickle and no file that may hold one, but {', '.join(found)} (arrays: `save_arrays`)",
+        f"a stage leaves no pickle and no file that may hold one, but {_listed(folder, found)} (arrays: `save_arrays`)",
     )
+    own = folder / "manifest.json"
+    _require(own not in left, call, "folder", "manifest.json is eagbench's own file; take another name")
+
+
+def _listed(folder: Path, files: Sequence[Path]) -> str:
+    return ", ".join(path.relative_to(folder).as_posix() for path in files)
 
 
 def _pickled(path: Path) -> bool:

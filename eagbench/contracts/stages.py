@@ -260,6 +260,19 @@ class StageRun:
         self.costs[name] = self.costs.get(name, 0.0) + amount
 
 
+@dataclass(frozen=True, slots=True)
+class StageLost:
+    """What an executor reports of a stage that its process did not finish: the process died or took too long.
+
+    Attributes:
+        reason: What happened, for example `the process that computed it died of signal 9`.
+        details: More of it for the log, for example where in its code the process was.
+    """
+
+    reason: str
+    details: str = ""
+
+
 def closure(nodes: Sequence[StageNode]) -> list[StageNode]:
     """Return the given stages and all stages they need."""
     found: dict[str, StageNode] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
@@ -14,26 +15,17 @@ from collections.abc import Sequence
 from functools import cache
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
+
+from eagbench.errors import STOPS, Stopped
 
 # A stopped command has so long to end by itself.
 GRACE_SECONDS = 3.5
 # And within it, the processes that it started.
 _WORKERS_GRACE_SECONDS = 1.5
 _WAKE_SECONDS = 0.1
-_CAUSES = {signal.SIGINT: "interrupted", signal.SIGTERM: "stopped by SIGTERM"}
-
-
-class Stopped(BaseException):
-    """SIGINT or SIGTERM came.
-
-    It is no KeyboardInterrupt: a library that takes one for the wish to end its training early and returns what it has
-    would have half a model committed as a finished stage.
-    """
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(_CAUSES[signal.Signals(signum)])
-        self.exit_code = 128 + signum
+# What threads a plugin leaves behind have so long to end after the command.
+LEFT_SECONDS = 5.0
 
 
 class StopSignals:
@@ -46,6 +38,8 @@ class StopSignals:
         goes_on: How to go on afterwards; printed after the cause.
     """
 
+    came: ClassVar[int | None] = None  # the signal that came to this process, whoever swallowed what it raised
+
     def __init__(self) -> None:
         self.goes_on = ""
         self._signum: int | None = None
@@ -57,11 +51,12 @@ class StopSignals:
         """Take the signals over; only the main thread can."""
         if threading.current_thread() is not threading.main_thread():
             return self
+        StopSignals.came = None
         told, tells = socket.socketpair()
         tells.setblocking(False)
         self._undo.callback(tells.close)  # which ends the thread
         self._undo.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False))
-        for signum in _CAUSES:
+        for signum in STOPS:
             if signal.getsignal(signum) is not signal.SIG_IGN:  # as nohup and the shell's `&` have it
                 self._undo.callback(signal.signal, signum, signal.signal(signum, self._stop))
         threading.Thread(target=self._guard, args=(told,), name="stop signals", daemon=True).start()
@@ -82,15 +77,16 @@ class StopSignals:
 
     def _stop(self, signum: int, _: FrameType | None) -> None:
         if self._signum is None:
-            self._signum = signum
+            self._signum = StopSignals.came = signum
             raise Stopped(signum)
 
     def _guard(self, told: socket.socket) -> None:
         """Wait for a signal, which wakes this thread whatever the main one does."""
         with told:
-            while (came := told.recv(1)) and came[0] not in _CAUSES:
+            while (came := told.recv(1)) and came[0] not in STOPS:
                 pass
             if came:
+                StopSignals.came = came[0]
                 self._say(came[0])
                 self._wake_main_thread(came[0])
                 end_descendants()
@@ -114,8 +110,18 @@ class StopSignals:
         with self._lock:
             if not self._has_said:
                 self._has_said = True
-                cause = _CAUSES[signal.Signals(signum)]
+                cause = STOPS[signal.Signals(signum)]
                 print("; ".join(filter(None, (cause, self.goes_on))), file=sys.stderr, flush=True)
+
+
+def check_not_stopped() -> None:
+    """Stop if a signal came, whoever swallowed what it raised: what was made since then may be half a result.
+
+    Raises:
+        Stopped: SIGINT or SIGTERM came.
+    """
+    if StopSignals.came is not None:
+        raise Stopped(StopSignals.came)
 
 
 def begin_worker() -> None:
@@ -152,6 +158,38 @@ def end_descendants() -> None:
     import psutil
 
     _kill(psutil.Process().children(recursive=True))
+
+
+def leave_nothing_behind() -> None:
+    """Have this process end all that it started when it ends itself, after all others that tidy up then."""
+    atexit.register(_end_left_processes)
+
+
+def end_soon(code: int) -> None:
+    """Have this process end with a code, whatever threads a plugin left behind.
+
+    Python waits at its end for every thread that is no daemon. They have `LEFT_SECONDS`.
+    """
+
+    def end() -> None:
+        time.sleep(LEFT_SECONDS)
+        left = [t.name for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
+        print(f"note: threads that a plugin left behind are ended: {', '.join(left) or 'none'}", file=sys.stderr)
+        _end_left_processes()
+        sys.stdout.flush()
+        os._exit(code)
+
+    threading.Thread(target=end, name="end", daemon=True).start()
+
+
+def _end_left_processes() -> None:
+    """Kill what this process started; the trackers of shared resources tidy up after it and end by themselves."""
+    import psutil
+
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if not any("resource_tracker" in word for word in process.cmdline()):
+                process.kill()
 
 
 def end_processes(processes: Sequence[BaseProcess]) -> None:

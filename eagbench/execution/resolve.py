@@ -24,6 +24,7 @@ from eagbench.contracts.stages import (
     content_hash,
 )
 from eagbench.contracts.traits import PerturbationTraits, traits_of
+from eagbench.registry.containment import contained
 from eagbench.registry.plugins import answerable, load_registry
 from eagbench.stages.cohort_files import labels_of, read_cases, read_labels, read_reference_probabilities
 from eagbench.stages.shared_concepts import SharedConcepts
@@ -131,19 +132,19 @@ def _perturbed(cases: Cases, training: Cases, name: str, params: str, severity: 
     # one did, and two settings differ by the setting alone. Nor does it depend on the method or its seed: all methods
     # meet the same records.
     stem = content_hash([seed, traits_of(perturbation, PerturbationTraits).draws_like or name])
-    changed = []
-    for case in cases:
-        with answerable("perturbation", name):
+    with answerable("perturbation", name), contained():
+        changed = []
+        for case in cases:
             after = perturbation.apply(case, severity, case_seed(stem, case.case_id))
             check_perturbed(case, after, severity)
-        changed.append(after)
-    return cases.with_items(changed)
+            changed.append(after)
+        return cases.with_items(changed)
 
 
 @functools.lru_cache(maxsize=128)
 def _fitted(training: Cases, name: str, params: str) -> Perturbation:
-    perturbation: Perturbation = load_registry().create("perturbation", name, json.loads(params))
-    with answerable("perturbation", name):
+    with answerable("perturbation", name), contained():
+        perturbation: Perturbation = load_registry().create("perturbation", name, json.loads(params))
         perturbation.fit(training)
     return perturbation
 

@@ -9,7 +9,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -18,19 +17,31 @@ from typing import Any
 
 from eagbench.contracts.components import Executor
 from eagbench.contracts.rules import ContractError, check_files
-from eagbench.contracts.stages import StageNode, StageRun, no_progress
+from eagbench.contracts.stages import StageLost, StageNode, StageRun, no_progress
 from eagbench.contracts.traits import ExecutorTraits, traits_of
-from eagbench.errors import UserError
+from eagbench.errors import UserError, is_stop
 from eagbench.execution.executors.local import Local
+from eagbench.execution.executors.worker import stage_begins
+from eagbench.execution.failures import (
+    answerable_stage,
+    earlier_death,
+    plain_user_error,
+    reason_of,
+    reason_of_loss,
+    under_way_file,
+)
 from eagbench.execution.needed import all_stages, needed_stages
-from eagbench.execution.processes import end_with_parent
+from eagbench.execution.processes import check_not_stopped, end_with_parent
 from eagbench.execution.progress import Reporter
 from eagbench.execution.resolve import read_stages, resolve, training_patients
+from eagbench.execution.stage_conduct import checked_costs, unchanged_inputs
 from eagbench.execution.store import Store, enumerated
+from eagbench.execution.under_way import under_way
 from eagbench.planning.plan import Cell, Plan
 from eagbench.prompting.answer_cache import FOLDER as RESPONSES
 from eagbench.prompting.answer_cache import ResponseCache, answering_from
-from eagbench.registry.plugins import answerable, load_registry
+from eagbench.registry.containment import contained, separate_streams
+from eagbench.registry.plugins import load_registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +125,7 @@ def run_plan(
         UserError: The data can't be loaded or divided, and the user can fix it.
         SharedStageError: The same, but because of a bug.
     """
-    follower = _Outcomes(plan, reporter, settled)
+    follower = _Outcomes(plan, store, reporter, settled)
     chosen = executor or Local(Local.Params())
     progress: Callable[..., Any] = no_progress
     if traits_of(chosen, ExecutorTraits).draws_progress:
@@ -124,6 +135,8 @@ def run_plan(
         if node.fingerprint in needed.damaged:
             problems = enumerated(needed.damaged[node.fingerprint])
             reporter.say(f"{_named(node)} in the store is damaged: {problems}; it is put aside and computed again")
+        if node.fingerprint in needed.stages and (death := earlier_death(node, store)):
+            reporter.say(death)
     since = time.time() if fresh else 0.0
     compute = partial(_settle, needed=needed.stages, store=store, fresh=fresh, answers_since=since, progress=progress)
     chosen.execute(plan.nodes, compute, follower.done)
@@ -133,10 +146,12 @@ def run_plan(
 class _Outcomes:
     """Gather outcomes, log and report them, and end the run when a stage that every cell needs fails."""
 
-    def __init__(self, plan: Plan, reporter: Reporter, settled: Callable[[StageNode, Outcome], None]) -> None:
+    def __init__(
+        self, plan: Plan, store: Store, reporter: Reporter, settled: Callable[[StageNode, Outcome], None]
+    ) -> None:
         self.result = RunResult()
         self._shared, self._total = plan.shared(), len(plan.nodes)
-        self._reporter, self._settled = reporter, settled
+        self._store, self._reporter, self._settled = store, reporter, settled
 
     def done(self, node: StageNode, outcome: object) -> bool:
         """Record an outcome, and return whether the stages that need this one may go on.
@@ -145,14 +160,14 @@ class _Outcomes:
             UserError: A stage that every cell needs failed, and the user can fix it.
             SharedStageError: The same, but because of a bug.
         """
-        final = outcome if isinstance(outcome, Outcome) else Outcome("skipped", reason="a stage before it failed")
+        final = self._final(node, outcome)
         self.result.outcomes[node.fingerprint] = final
         self.result.log.append(_log_entry(node, final))
         self._settled(node, final)
         if final.status == "failed" and node.fingerprint in self._shared:
             if final.error is not None:
                 raise final.error
-            raise SharedStageError(f"stage {node.kind} '{node.label}' failed\n\n{final.details}")
+            raise SharedStageError(f"stage {node.kind} '{node.label}' failed: {final.reason}\n\n{final.details}")
         if final.status not in {"reused", "not_needed"}:
             seed = "" if node.seed is None else f", seed {node.seed}"
             reason = f": {final.reason}" if final.reason else ""
@@ -161,6 +176,16 @@ class _Outcomes:
                 f"{final.status}{reason}  {final.seconds:.1f} s"
             )
         return final.status in {"computed", "reused", "not_needed"}
+
+    def _final(self, node: StageNode, outcome: object) -> Outcome:
+        match outcome:
+            case Outcome():
+                return outcome
+            case StageLost():
+                reason = reason_of_loss(node, outcome, self._store)
+                # Where every cell needs it, its user can give it more time or memory.
+                return _failed(0.0, reason, outcome.details, UserError(reason))
+        return Outcome("skipped", reason="a stage before it failed")
 
 
 def _log_entry(node: StageNode, outcome: Outcome) -> dict[str, Any]:
@@ -207,58 +232,62 @@ def compute_stage(
         answers_since: Ask servers again for answers from before this time (seconds since 1970).
 
     Raises:
-        UserError: The store was damaged since the run began.
+        Stopped: The run is to stop.
     """
-    started = time.monotonic()
     # A finished stage never changes, unless everything is computed anew: reading it needs no lock.
     if not fresh and store.is_whole(node):
         return Outcome("reused", facts=store.manifest(node))
-    _check_inputs(node, store)
+    if problem := _lost_input(node, store):
+        return _failed(0.0, problem.message, "", problem)
     with store.lock(node):
         if not fresh and store.is_whole(node):
             return Outcome("reused", facts=store.manifest(node))
         damage = None if fresh else store.put_aside(node)
-        out = store.begin(node, anew=fresh)
+        stage_begins()
+        out, started = store.begin(node, anew=fresh), time.monotonic()
         try:
-            costs = _call(node, store, out, progress, ResponseCache(store.root / RESPONSES, answers_since))
-            with _answerable(node):
-                check_files(out, "save" if node.kind == "expert" else node.function)
-        except Exception as error:  # noqa: BLE001 - whatever a stage raises fails its cells and is reported with its traceback
-            user_error = error if isinstance(error, UserError) else None
+            with under_way(under_way_file(node, store)), separate_streams():
+                costs = _call(node, store, out, progress, ResponseCache(store.root / RESPONSES, answers_since))
+            check_not_stopped()
+            seconds = time.monotonic() - started
+            facts = {
+                "seconds": seconds,
+                "peak_memory_mb": peak_memory_mb(),
+                "costs": costs,
+                "patients_sha256": training_patients(node, store.folder),
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            return Outcome("computed", seconds=seconds, facts=store.commit(node, facts), damage=damage)
+        except BaseException as error:
+            if is_stop(error):
+                raise
+            # Whatever else a stage raises fails its cells and is reported with its traceback.
             if isinstance(error, UserError | ContractError):
                 store.discard(node)  # nothing of this attempt is useful
             return Outcome(
                 "failed",
                 seconds=time.monotonic() - started,
-                reason=_reason(error),
+                reason=reason_of(error),
                 details=traceback.format_exc(),
-                error=user_error,
+                error=plain_user_error(error),
                 damage=damage,
             )
-        seconds = time.monotonic() - started
-        facts = {
-            "seconds": seconds,
-            "peak_memory_mb": peak_memory_mb(),
-            "costs": costs,
-            "patients_sha256": training_patients(node, store.folder),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        return Outcome("computed", seconds=seconds, facts=store.commit(node, facts), damage=damage)
 
 
-def _check_inputs(node: StageNode, store: Store) -> None:
-    """Refuse to read a stage that was whole when the run began and is damaged or gone now."""
+def _lost_input(node: StageNode, store: Store) -> UserError | None:
+    """Find a stage to read that was whole when the run began and is damaged or gone now."""
     for stage in read_stages(node):
         if store.is_whole(stage):
             continue
         with store.lock(stage):  # another process may be computing it anew
             if not store.is_whole(stage):
-                raise UserError(
+                return UserError(
                     f"{_named(stage)} was changed or removed while this run went on: "
                     + (enumerated(store.damage(stage)) or "it is not there"),
                     where=str(store.folder(stage)),
                     hint="run the same command again: it computes the stage again",
                 )
+    return None
 
 
 def _named(node: StageNode) -> str:
@@ -266,41 +295,36 @@ def _named(node: StageNode) -> str:
     return f"stage {node.kind} '{node.label}'" + ("" if node.seed is None else f", seed {node.seed},")
 
 
+def _failed(seconds: float, reason: str, details: str, error: UserError | None) -> Outcome:
+    return Outcome("failed", seconds=seconds, reason=reason, details=details, error=error)
+
+
 def _call(
     node: StageNode, store: Store, out: Path, progress: Callable[..., Any], answers: ResponseCache
 ) -> dict[str, float]:
+    """Call a stage's function, with its component and inputs, and check what it leaves. Return its costs."""
     module, _, name = node.function.partition(":")
-    function = getattr(importlib.import_module(module), name)
-    component = params = None
-    if node.component is not None:
-        registry, use = load_registry(), node.component
-        given = {**use.params, **use.locations}
-        params = registry.params(use.kind, use.name, given)
-        component = registry.get(use.kind, use.name).component(params)
-    run = StageRun(
-        params=json.loads(json.dumps({**node.params, **node.locations})),  # a stage can't change the plan
-        inputs=resolve(node, store.folder),
-        seed=node.seed or 0,
-        out=out,
-        component=component,
-        component_params=params,
-        progress=progress,
-    )
-    with answering_from(answers), _answerable(node):
+    with answering_from(answers), answerable_stage(node), contained(), unchanged_inputs(node, store):
+        function = getattr(importlib.import_module(module), name)
+        component = params = None
+        if node.component is not None:
+            registry, use = load_registry(), node.component
+            given = {**use.params, **use.locations}
+            params = registry.params(use.kind, use.name, given)
+            component = registry.create(use.kind, use.name, given)
+        run = StageRun(
+            params=json.loads(json.dumps({**node.params, **node.locations})),  # a stage can't change the plan
+            inputs=resolve(node, store.folder),
+            seed=node.seed or 0,
+            out=out,
+            component=component,
+            component_params=params,
+            progress=progress,
+        )
         function(run)
-    return {**answers.costs, **run.costs}
-
-
-def _answerable(node: StageNode) -> AbstractContextManager[None]:
-    """Blame a contract broken in a stage on the stage's component, unless another one is named."""
-    return nullcontext() if node.component is None else answerable(node.component.kind, node.component.name)
-
-
-def _reason(error: Exception) -> str:
-    """Say in one line why a stage failed."""
-    if isinstance(error, UserError):
-        return error.message
-    return str(error) if isinstance(error, ContractError) else traceback.format_exception_only(error)[-1].strip()
+        costs = checked_costs(run.costs)
+        check_files(out, "save" if node.kind == "expert" else name)
+    return {**answers.costs, **costs}
 
 
 def peak_memory_mb() -> float:

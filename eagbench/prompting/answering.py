@@ -42,11 +42,14 @@ def open_policy(folder: Path) -> LanguageModel:
         folder: Contains `policy.json` (`{"name": ..., "params": ...}`) and what the policy's `prepare`, or a training
             stage, wrote.
     """
-    from eagbench.registry.plugins import load_registry
+    from eagbench.registry.blame import remember
+    from eagbench.registry.plugins import answerable, load_registry, owner
 
     described = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
-    policy = load_registry().create("policy", described["name"], described["params"])
-    model: LanguageModel = policy.open(folder)
+    with answerable("policy", described["name"]):
+        policy = load_registry().create("policy", described["name"], described["params"])
+        model: LanguageModel = policy.open(folder)
+    remember(type(model), owner("policy", described["name"]))
     return model
 
 
@@ -184,11 +187,12 @@ class _Question:
         """Generate texts with the model, and check that they follow its contract."""
         sampling = Sampling(self.max_new_tokens, temperature=temperature, stop=(stop,))
         texts = self.model.generate(prompts, sampling, self.seed)
+        from eagbench.registry.blame import owner_of
+
         try:
             check_generations(prompts, sampling, texts)
         except ContractError as error:
-            kind = type(self.model)
-            raise error.of(f"the policy's model {kind.__module__}.{kind.__qualname__}") from error
+            raise error.of(owner_of(type(self.model))) from error
         return texts
 
     def read(self, case: Case, text: Generation) -> Trajectory:

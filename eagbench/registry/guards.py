@@ -12,6 +12,7 @@ from eagbench.contracts.components import Reward, Search, SearchResult, SearchTa
 from eagbench.contracts.language_models import Generation, LanguageModel, Sampling
 from eagbench.contracts.read_only import read_only_mapping
 from eagbench.contracts.records import Case
+from eagbench.registry.blame import blamed
 
 
 class GuardedReward:
@@ -40,7 +41,7 @@ class GuardedReward:
                 read as much as one for the same case that could, or tried to change what it was given.
         """
         given = None if salience is None else read_only_mapping(salience)
-        with rules.named(lambda: self._owner, ("__call__",)):
+        with blamed(self._owner):
             parts = self._reward(case, label, trajectory, given)
             rules.check_reward(parts, trajectory)
             unparsed, parsed = self._bounds.get((case.case_id, label), (-math.inf, math.inf))
@@ -82,7 +83,7 @@ class GuardedSearch:
                 change what it was given.
         """
         counted, given = _CountedModel(model), tuple(tasks)
-        with rules.named(lambda: self._owner, ("run",)):
+        with blamed(self._owner):
             results = self._search.run(counted, given, read, token_budget, seed)
             rules.check_results(given, results, token_budget)
             rules.check_spent(results, counted.tokens)

@@ -10,7 +10,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,8 @@ import pluggy
 from pydantic import BaseModel
 
 from eagbench.contracts import components, hooks, traits
-from eagbench.contracts.rules import named
-from eagbench.errors import UserError
+from eagbench.errors import UserError, is_stop
+from eagbench.registry.blame import blamed, described, remember
 from eagbench.registry.guards import guarded
 from eagbench.registry.listing import Listed, read_listing, write_listing
 
@@ -153,7 +153,9 @@ class Registry:
 
     def create(self, kind: str, name: str, params: Mapping[str, Any]) -> Any:
         """Create a component from parameters that were validated before."""
-        component: Any = self.get(kind, name).component
+        registered = self.get(kind, name)
+        component: Any = registered.component
+        remember(component, described_owner(registered))
         return component(self.params(kind, name, params))
 
     def params(self, kind: str, name: str, params: Mapping[str, Any]) -> BaseModel:
@@ -187,9 +189,11 @@ def discover() -> Registry:
         distribution = entry_point.dist.name if entry_point.dist else "unknown"
         try:
             found.extend(_components_of(entry_point, distribution))
-        except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; it is named, not hidden
-            last = traceback.format_exception_only(error)[-1].strip()
-            broken.append(BrokenPlugin(entry_point.name, distribution, last, traceback.format_exc()))
+        except BaseException as error:
+            if is_stop(error):
+                raise
+            # A plugin may fail in any way, `sys.exit` included; it is named, not hidden.
+            broken.append(BrokenPlugin(entry_point.name, distribution, described(error), traceback.format_exc()))
     return _registry(found, tuple(broken))
 
 
@@ -230,10 +234,11 @@ def _lazily(entry: Listed) -> Registered:
             found: Any = importlib.import_module(entry.module)
             for name in entry.qualname.split("."):
                 found = getattr(found, name)
-        except Exception as error:
+        except BaseException as error:
+            if is_stop(error):
+                raise
             raise UserError(
-                f"the plugin '{entry.plugin}' of {entry.distribution} can't be loaded any more: "
-                f"{traceback.format_exception_only(error)[-1].strip()}",
+                f"the plugin '{entry.plugin}' of {entry.distribution} can't be loaded any more: {described(error)}",
                 hint="install it again, or see `eagbench doctor`",
             ) from error
         component: type = found
@@ -304,14 +309,45 @@ def create_component(identity: Mapping[str, Any]) -> Any:
 
 
 def owner(kind: str, name: str) -> str:
-    """Describe a component's owner: kind, name, distribution, plugin and hook."""
-    registered = load_registry().get(kind, name)
-    hook = KINDS[kind].hook
-    return f"the {kind} '{name}' of {registered.distribution} (plugin {registered.plugin}, {hook})"
+    """Describe a component's owner: kind, name, distribution with its version, plugin and hook."""
+    return described_owner(load_registry().get(kind, name))
 
 
-@contextmanager
-def answerable(kind: str, name: str) -> Iterator[None]:
-    """Add the component's owner to a `ContractError` raised inside, and blame it for writing into its inputs."""
-    with named(lambda: owner(kind, name), vars(KINDS[kind].protocol)):
-        yield
+def described_owner(registered: Registered) -> str:
+    """Describe a component's owner: kind, name, distribution with its version, plugin and hook."""
+    package, hook = _with_version(registered.distribution), KINDS[registered.kind].hook
+    return f"the {registered.kind} '{registered.name}' of {package} (plugin {registered.plugin}, {hook})"
+
+
+def described_function(function: str) -> str | None:
+    """Describe a plugin's own stage function, `module:name`, with its distribution; None for one of the core."""
+    package = function.partition(".")[0].partition(":")[0]
+    if package == "eagbench":
+        return None
+    found = {item.distribution: item.plugin for item in load_registry() if _is_of(item, package)}
+    if len(found) != 1:
+        return f"the function '{function}'"
+    [(distribution, plugin)] = found.items()
+    return f"the function '{function}' of {_with_version(distribution)} (plugin {plugin})"
+
+
+def _is_of(item: Registered, package: str) -> bool:
+    return item.component.__module__.partition(".")[0] == package
+
+
+def _with_version(distribution: str) -> str:
+    version = _version(distribution)
+    return f"{distribution} {version}" if version else distribution
+
+
+@functools.cache
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def answerable(kind: str, name: str) -> AbstractContextManager[None]:
+    """Name the component's owner in whatever its calls inside raise, and blame it for writing into its inputs."""
+    return blamed(owner(kind, name))

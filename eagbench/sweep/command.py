@@ -12,7 +12,8 @@ from types import FrameType
 
 from optuna.trial import FrozenTrial, TrialState
 
-from eagbench.execution.processes import Stopped, begin_worker, end_processes
+from eagbench.errors import Stopped
+from eagbench.execution.processes import begin_worker, end_processes
 from eagbench.execution.whole_files import write_text
 from eagbench.sweep.best import best_trials, check_one_method, write_best, write_evaluation
 from eagbench.sweep.claims import finished

@@ -1,19 +1,41 @@
-"""`local`: stages on this machine, in this process or in several worker processes."""
+"""`local`: stages on this machine, in this process or in worker processes."""
 
 from __future__ import annotations
 
 import graphlib
 import multiprocessing
+import re
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from typing import ClassVar
+from multiprocessing.connection import wait
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from eagbench.contracts.components import StrictParams
-from eagbench.contracts.stages import StageNode
+from eagbench.contracts.stages import StageLost, StageNode
 from eagbench.contracts.traits import ExecutorTraits
-from eagbench.execution.processes import begin_worker, end_processes
+from eagbench.execution.executors.worker import Worker
+from eagbench.execution.processes import end_processes
+
+_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+# A process that a dead worker started may hold the worker's pipe open, which then tells nothing of its death.
+_LOOK_SECONDS = 0.5
+_LEAVE_SECONDS = 5.0  # for a worker without work to end by itself
+
+
+def seconds(value: Any) -> Any:
+    """Read a duration such as `90`, `30m` or `2h` as seconds; leave anything but a text as it is.
+
+    Raises:
+        ValueError: The text is no duration.
+    """
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|d|)\s*", value)
+    if found is None:
+        raise ValueError("write it in seconds, or as 30m or 2h")
+    return float(found[1]) * _UNITS[found[2]]
 
 
 class Local:
@@ -22,21 +44,28 @@ class Local:
     name: ClassVar[str] = "local"
 
     class Params(StrictParams):
-        """How many processes.
+        """How many processes, and how long each stage may take.
 
         Attributes:
-            workers: Worker processes; 1 means this process, one stage after the other.
+            workers: How many stages at once; 1 without a time limit means this process.
+            stage_timeout: Seconds that a stage may take, also as `30m` or `2h`; then its process is ended. With a limit
+                even one worker is a process of its own. None for no limit.
         """
 
         workers: int = Field(default=1, ge=1)
+        stage_timeout: Annotated[float, BeforeValidator(seconds), Field(gt=0)] | None = None
 
     def __init__(self, params: Params) -> None:
         self.params = params
 
     @property
+    def _in_this_process(self) -> bool:
+        return self.params.workers == 1 and self.params.stage_timeout is None
+
+    @property
     def traits(self) -> ExecutorTraits:
         """Progress bars only without worker processes, which would share one terminal."""
-        return ExecutorTraits(draws_progress=self.params.workers == 1)
+        return ExecutorTraits(draws_progress=self._in_this_process)
 
     def execute(
         self,
@@ -46,45 +75,119 @@ class Local:
     ) -> None:
         """Compute every stage after those it needs (`eagbench.contracts.components.Executor`)."""
         progress = _Progress(done)
-        if self.params.workers == 1:
+        if self._in_this_process:
             for node in nodes:
                 progress.settle(node, None if progress.is_blocked(node) else compute(node))
             return
+        workers = _Workers(self.params, compute)
+        try:
+            _compute_in(workers, nodes, progress)
+        except Exception:
+            workers.finish()  # what is under way is finished, nothing more is begun
+            raise
+        except BaseException:
+            workers.end()  # Stopped: a stage under way leaves its checkpoints
+            raise
+        workers.leave()
+
+
+class _Workers:
+    """Worker processes: started when there is work, and replaced when one has died."""
+
+    def __init__(self, params: Local.Params, compute: Callable[[StageNode], object]) -> None:
         # Spawn, because a process that has started torch's or lightgbm's threads can't be forked safely.
-        context = multiprocessing.get_context("spawn")
-        others = multiprocessing.active_children()
-        with ProcessPoolExecutor(self.params.workers, mp_context=context, initializer=begin_worker) as pool:
-            try:
-                _compute_in(pool, nodes, compute, progress)
-            except Exception:
-                pool.shutdown(wait=False, cancel_futures=True)  # what is under way is finished, nothing more is begun
-                raise
-            except BaseException:
-                # Stopped: a stage under way leaves its checkpoints, and the pool's end would wait for it.
-                end_processes([child for child in multiprocessing.active_children() if child not in others])
-                raise
+        self._context = multiprocessing.get_context("spawn")
+        self._params, self._compute = params, compute
+        self._idle: list[Worker] = []
+        self._busy: dict[Worker, StageNode] = {}
+
+    @property
+    def are_working(self) -> bool:
+        """Whether a stage is under way."""
+        return bool(self._busy)
+
+    def has_room(self) -> bool:
+        """Say whether another stage can begin."""
+        return len(self._busy) < self._params.workers
+
+    def give(self, node: StageNode) -> None:
+        """Begin a stage."""
+        while self._idle and not self._idle[-1].is_alive():
+            self._idle.pop().end()
+        worker = self._idle.pop() if self._idle else Worker(self._context, self._compute, self._params.stage_timeout)
+        self._busy[worker] = node
+        worker.give(node)
+
+    def finished(self) -> list[tuple[StageNode, object]]:
+        """Wait for stages to end, and return them with their outcomes.
+
+        Raises:
+            Exception: What `compute` raised.
+        """
+        found: list[tuple[StageNode, object]] = []
+        while not found:
+            limits = [left for worker in self._busy if (left := worker.seconds_left()) is not None]
+            wait([worker.connection for worker in self._busy], min([_LOOK_SECONDS, *limits]))
+            for worker, node in list(self._busy.items()):
+                result = worker.result()
+                if result is not None:
+                    del self._busy[worker]
+                    if not isinstance(result[0], StageLost):
+                        self._idle.append(worker)
+                    found.append((node, result[0]))
+        return found
+
+    def finish(self) -> None:
+        """Let the stages under way end, and the workers with them."""
+        for worker in [*self._idle, *self._busy]:
+            worker.dismiss()
+        while self._busy:
+            wait([worker.connection for worker in self._busy], _LOOK_SECONDS)
+            for worker in list(self._busy):
+                try:
+                    is_over = worker.result() is not None
+                except Exception:  # noqa: BLE001 - the run ends already, for the first error
+                    is_over = True
+                if is_over:
+                    self._busy.pop(worker)
+                    self._idle.append(worker)
+        self.leave()
+
+    def leave(self) -> None:
+        """Let workers without work end by themselves, or end them where a thread of a plugin keeps one alive."""
+        for worker in self._idle:
+            worker.dismiss()
+        deadline = time.monotonic() + _LEAVE_SECONDS
+        for worker in self._idle:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            worker.end()
+
+    def end(self) -> None:
+        """End all workers at once."""
+        workers = [*self._idle, *self._busy]
+        end_processes([worker.process for worker in workers])
+        for worker in workers:
+            worker.end()
 
 
-def _compute_in(
-    pool: ProcessPoolExecutor, nodes: Sequence[StageNode], compute: Callable[[StageNode], object], progress: _Progress
-) -> None:
-    """Give each stage to the pool once those that it needs are done."""
+def _compute_in(workers: _Workers, nodes: Sequence[StageNode], progress: _Progress) -> None:
+    """Give each stage to a worker once those that it needs are done."""
     by_fingerprint = {node.fingerprint: node for node in nodes}
     sorter = graphlib.TopologicalSorter({n.fingerprint: [up.fingerprint for up in n.upstream()] for n in nodes})
     sorter.prepare()
-    running: dict[Future[object], StageNode] = {}
+    waiting: list[StageNode] = []
     while sorter.is_active():
-        for node in (by_fingerprint[fingerprint] for fingerprint in sorter.get_ready()):
+        waiting += (by_fingerprint[fingerprint] for fingerprint in sorter.get_ready())
+        while waiting and (progress.is_blocked(waiting[0]) or workers.has_room()):
+            node = waiting.pop(0)
             if progress.is_blocked(node):
                 progress.settle(node, None)
                 sorter.done(node.fingerprint)
             else:
-                running[pool.submit(compute, node)] = node
-        if running:
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                node = running.pop(future)
-                progress.settle(node, future.result())
+                workers.give(node)
+        if workers.are_working:
+            for node, outcome in workers.finished():
+                progress.settle(node, outcome)
                 sorter.done(node.fingerprint)
 
 

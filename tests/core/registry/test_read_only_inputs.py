@@ -181,7 +181,7 @@ def test_plugins_that_write_fail_alone_by_name_and_change_no_number(
         ("method", "ages", "methods", "predict", "'mappingproxy' object does not support item assignment"),
         ("perturbation", "in_place", "perturbations", "apply", "assignment destination is read-only"),
     ):
-        named = f"the {kind} '{component}' of writing (plugin writing, register_{hook}) breaks its contract in"
+        named = f"the {kind} '{component}' of writing 1.0 (plugin writing, register_{hook}) breaks its contract in"
         assert f"{named} {call}, inputs: {problem} (writing_plugin.py, line " in finished.out, finished.out
     mine = (rows.method == "logistic_regression") & (rows.condition == "clean")
     kept = rows[mine & rows.metric.isin(expected.metric)]
