@@ -20,6 +20,7 @@ from eagbench.execution.tracking import tracked
 from eagbench.execution.whole_files import write_text
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
+from eagbench.registry.blame import refusing
 from eagbench.registry.plugins import load_registry
 from eagbench.report.tables import Format
 from eagbench.runs.folder import begin, check_out, finish
@@ -67,6 +68,7 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
         raise UserError(f"{text!r} is not a list of seeds", where="--seeds", hint="write them as 0,1,2") from error
 
 
+@refusing()
 def make_executor(
     name: str, workers: int | None = None, stage_timeout: str | None = None, options: tuple[str, ...] = ()
 ) -> Executor:

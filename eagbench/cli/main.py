@@ -281,7 +281,22 @@ def main() -> None:
     except UserError as error:
         typer.echo(f"error: {error.message}", err=True)
         sys.exit(EXIT_USER_ERROR)
-    except Exception:  # noqa: BLE001 - a bug: the traceback is shown, and the exit code says so
+    except BaseException as error:
+        named = _component_error(error)
+        if named is None and not isinstance(error, Exception):
+            raise  # the end of the command, as typer has it
         traceback.print_exc()
-        typer.echo("this is a bug in eagbench or in a plugin; please report it with the lines above", err=True)
+        whose = "this is a bug in eagbench or in a plugin; please report it with the lines above"
+        if named is not None:
+            whose = f"error: {named}\n  a bug of that package, not of eagbench; what is finished is kept"
+        typer.echo(whose, err=True)
         sys.exit(EXIT_BUG)
+
+
+def _component_error(error: BaseException) -> Exception | None:
+    """Name the component that raised an error, `sys.exit` included; None if nobody has made a component yet."""
+    if "eagbench.registry.blame" not in sys.modules:
+        return None
+    from eagbench.registry.blame import ComponentError, component_error
+
+    return error if isinstance(error, ComponentError) else component_error(error)

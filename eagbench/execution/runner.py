@@ -40,6 +40,7 @@ from eagbench.execution.under_way import under_way
 from eagbench.planning.plan import Cell, Plan
 from eagbench.prompting.answer_cache import FOLDER as RESPONSES
 from eagbench.prompting.answer_cache import ResponseCache, answering_from
+from eagbench.registry.blame import component_error
 from eagbench.registry.containment import contained, separate_streams
 from eagbench.registry.plugins import load_registry
 
@@ -124,6 +125,7 @@ def run_plan(
     Raises:
         UserError: The data can't be loaded or divided, and the user can fix it.
         SharedStageError: The same, but because of a bug.
+        ComponentError: The executor failed.
     """
     follower = _Outcomes(plan, store, reporter, settled)
     chosen = executor or Local(Local.Params())
@@ -139,8 +141,19 @@ def run_plan(
             reporter.say(death)
     since = time.time() if fresh else 0.0
     compute = partial(_settle, needed=needed.stages, store=store, fresh=fresh, answers_since=since, progress=progress)
-    chosen.execute(plan.nodes, compute, follower.done)
+    try:
+        chosen.execute(plan.nodes, compute, follower.done)
+    except BaseException as error:
+        if is_stop(error) or _passed_through(error):
+            raise
+        raise component_error(error) or error from error
     return follower.result
+
+
+def _passed_through(error: BaseException) -> bool:
+    """Say whether an executor only passed on what was raised by who computes the stages, or is told of them."""
+    ours = {_settle.__code__, _Outcomes.done.__code__}
+    return any(frame.f_code in ours for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 class _Outcomes:

@@ -24,6 +24,7 @@ from eagbench.execution.training_files import CURVES, read_points, stage_names
 from eagbench.execution.whole_files import write_text
 from eagbench.planning.attestation import refuse_unattested
 from eagbench.planning.plan import Plan
+from eagbench.registry.blame import naming, refusing
 from eagbench.registry.plugins import load_registry
 
 TRACKERS = "trackers"  # in the run folder: the files of trackers that write to this machine
@@ -61,15 +62,18 @@ def tracked(plan: Plan, store: Store, folder: Path, *, fresh: bool) -> Iterator[
         for use, tracker in zip(plan.trackers, trackers, strict=True):
             place = own / use.name
             place.mkdir(parents=True, exist_ok=True)
-            tracker.start(plan.loaded.benchmark.name, place)
+            with refusing():
+                tracker.start(plan.loaded.benchmark.name, place)
             started.append(tracker)
         with Follower(plan.nodes, stage_names(plan), store, trackers, own / "heard.json", fresh=fresh) as follower:
             yield follower.settled
     finally:
         for tracker in started:
-            tracker.finish()
+            with naming():
+                tracker.finish()
 
 
+@refusing()
 def make_trackers(plan: Plan) -> list[Any]:
     """Create the benchmark's trackers without starting them.
 
@@ -118,7 +122,7 @@ class Follower:
         # Per stage and file: the last step passed on.
         self._heard: dict[str, int] = json.loads(record.read_text()) if record.is_file() else {}
         self._lock, self._stop = threading.Lock(), threading.Event()
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._follow, name="trackers", daemon=True)
 
     def __enter__(self) -> Follower:
@@ -148,7 +152,7 @@ class Follower:
                 try:
                     for node in self._open.values():
                         self._pass_on(node, self._store.partial(node))
-                except Exception as error:  # noqa: BLE001 - raised in the run's own thread, by `settled`
+                except BaseException as error:  # noqa: BLE001 - raised in the run's own thread, by `settled`
                     self._error = error
                     return
 
@@ -177,4 +181,5 @@ class Follower:
         if values:
             given = read_only_mapping(values)
             for tracker in self._trackers:
-                tracker.log(stage, step, given)
+                with naming():
+                    tracker.log(stage, step, given)

@@ -23,10 +23,12 @@ from eagbench.planning.patient_split import BenchmarkSplit, ContentHashes, Patie
 from eagbench.planning.plan import Cell, Plan
 from eagbench.planning.plan_transfer import plan_transfer
 from eagbench.planning.stage_graph import StageGraph
+from eagbench.registry.blame import refusing
 from eagbench.registry.import_closure import kept_code
 from eagbench.registry.plugins import Registry
 
 
+@refusing()
 def make_plan(
     loaded: LoadedBenchmark,
     registry: Registry,

@@ -139,6 +139,48 @@ def blamed(owner: str) -> Iterator[None]:
         _leave()
 
 
+def component_error(error: BaseException) -> ComponentError | None:
+    """Name the component in whose call an error was raised; None if there is none in its traceback."""
+    found = culprit(error)
+    return None if found is None else ComponentError(found.owner, found.call, f"{described(error)} ({found.place})")
+
+
+@contextmanager
+def naming() -> Iterator[None]:
+    """Name the component in whose call an error was raised; leave an error without one as it is.
+
+    Raises:
+        ComponentError: A component raised an error.
+    """
+    try:
+        yield
+    except (UserError, ComponentError):
+        raise
+    except BaseException as error:
+        named = None if is_stop(error) else component_error(error)
+        if named is None:
+            raise
+        raise named from error
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Refuse a component that fails before anything has run, by name.
+
+    Raises:
+        UserError: A component raised an error; its user can leave it out.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except BaseException as error:
+        named = None if is_stop(error) else component_error(error)
+        if named is None:
+            raise
+        raise UserError(str(named), hint="a bug of that package: leave it out, or install another version") from error
+
+
 def _written(error: BaseException, found: Culprit | None, by: str) -> ContractError:
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = found.place if found is not None else f"{Path(last.filename).name}, line {last.lineno}"

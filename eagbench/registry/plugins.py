@@ -76,7 +76,10 @@ class Registered:
         Raises:
             UserError: The module of its plugin can no longer be imported.
         """
-        return self.find()
+        found = self.find()
+        for made in (found, getattr(found, "Params", found)):
+            remember(made, described_owner(self))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +150,13 @@ class Registry:
         if self.broken:
             parts.append(
                 "these plugins could not be loaded (see `eagbench plugins list`): "
-                + ", ".join(f"{b.plugin} of {b.distribution}" for b in self.broken)
+                + ", ".join(f"{b.plugin} of {b.distribution} ({b.reason})" for b in self.broken)
             )
         return "; ".join(parts)
 
     def create(self, kind: str, name: str, params: Mapping[str, Any]) -> Any:
         """Create a component from parameters that were validated before."""
-        registered = self.get(kind, name)
-        component: Any = registered.component
-        remember(component, described_owner(registered))
+        component: Any = self.get(kind, name).component
         return component(self.params(kind, name, params))
 
     def params(self, kind: str, name: str, params: Mapping[str, Any]) -> BaseModel:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.reliability.rows import Row
 
-NAMES: tuple[str, ...] = ("damaged_store",)
+NAMES: tuple[str, ...] = ("damaged_store", "plugin_variants")
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,7 +319,7 @@ def test_half_a_file_of_any_stage_is_computed_again_with_what_it_needs(
     assert (tmp_path / "out" / "results.csv").read_bytes() == (filled / "out" / "results.csv").read_bytes()
 
 
-def test_a_stage_damaged_during_a_run_ends_it_in_one_sentence(tmp_path: Path) -> None:
+def test_a_stage_damaged_during_a_run_fails_what_reads_it_in_one_sentence(tmp_path: Path) -> None:
     """What a stage reads is looked at when its process first reads it; the next run mends it."""
     from eagbench.contracts.stages import StageOutput, no_progress
     from eagbench.execution.runner import compute_stage
@@ -327,5 +327,8 @@ def test_a_stage_damaged_during_a_run_ends_it_in_one_sentence(tmp_path: Path) ->
     store, stage = finished_stage(tmp_path)
     (store.folder(stage) / "model.txt").write_text("0.26")
     reader = StageNode("predict", "two", "m:f", {}, {"model": StageOutput(stage)}, code="c")
-    with pytest.raises(UserError, match=r"stage expert 'one', seed 0, was changed or removed while this run went on"):
-        compute_stage(reader, Store.open(tmp_path), fresh=False, progress=no_progress)
+    outcome = compute_stage(reader, Store.open(tmp_path), fresh=False, progress=no_progress)
+    assert outcome.status == "failed"
+    assert outcome.reason is not None
+    assert "stage expert 'one', seed 0, was changed or removed while this run went on" in outcome.reason
+    assert outcome.error is not None

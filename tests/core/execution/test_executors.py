@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+import psutil
 import pytest
 
+from eagbench.contracts.components import StrictParams
+from eagbench.contracts.stages import StageLost, StageNode, StageOutput
+from eagbench.errors import UserError
+from eagbench.execution.executors import local
 from eagbench.execution.executors.local import Local
+from eagbench.execution.executors.worker import stage_begins
+from eagbench.registry.plugins import load_registry, registered
 from eagbench.testing import ExecutorConformance
 from tests.conftest import Finished
 
@@ -42,3 +57,125 @@ def test_a_wrong_executor_is_refused_before_anything_runs(
     assert done.code == 2
     assert message in done.err
     assert not (tmp_path / "out").exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Computes:
+    """Stages by what they do: a stage leaves its process's number, or ends in its own way."""
+
+    folder: Path
+
+    def __call__(self, node: StageNode) -> object:
+        stage_begins()
+        match node.label.partition(" ")[0]:
+            case "killed":
+                child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+                (self.folder / "child").write_text(str(child.pid))
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "forks":
+                if os.fork() == 0:  # holds the worker's pipe open, so that nothing tells of its death
+                    time.sleep(600)
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "deaf":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                sleep_on()
+            case "raises":
+                raise UserError("the store is gone", where="here")
+            case "leaves":
+                threading.Thread(target=time.sleep, args=(600,)).start()
+        return os.getpid()
+
+
+def sleep_on() -> None:
+    time.sleep(600)
+
+
+def outcomes(folder: Path, *labels: str, workers: int = 2, stage_timeout: float | None = None) -> dict[str, object]:
+    nodes = [StageNode("stage", label, "nowhere:nothing", {"label": label}, {}, code="1") for label in labels]
+    behind = StageNode("stage", "behind", "nowhere:nothing", {}, {"first": StageOutput(nodes[0])}, code="1")
+    told: dict[str, object] = {}
+
+    def done(node: StageNode, outcome: object) -> bool:
+        assert node.label not in told
+        told[node.label] = outcome
+        return isinstance(outcome, int)
+
+    params = Local.Params(workers=workers, stage_timeout=stage_timeout)
+    Local(params).execute([*nodes, behind], Computes(folder), done)
+    return told
+
+
+def test_a_stage_whose_process_dies_is_lost_alone(tmp_path: Path) -> None:
+    told = outcomes(tmp_path, "killed", "fine 1", "forks", "fine 2")
+    reasons = {label: outcome.reason for label, outcome in told.items() if isinstance(outcome, StageLost)}
+    assert reasons == {
+        "killed": "the process that computed it died of signal 9 (SIGKILL, often the machine's memory)",
+        "forks": "the process that computed it died of signal 9 (SIGKILL, often the machine's memory)",
+    }
+    assert told["behind"] is None
+    assert all(isinstance(told[f"fine {i}"], int) for i in (1, 2))
+    child = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + 10
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not is_running(child)
+
+
+def is_running(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_stage_that_takes_too_long_is_ended_even_if_it_is_deaf(tmp_path: Path) -> None:
+    told = outcomes(tmp_path, "deaf", "fine", workers=1, stage_timeout=2)
+    lost = told["deaf"]
+    assert isinstance(lost, StageLost)
+    assert lost.reason == "it took longer than --stage-timeout 2 s"
+    assert "in sleep_on" in lost.details  # where it was
+    assert isinstance(told["fine"], int)
+    assert told["fine"] != os.getpid()
+
+
+def test_what_is_raised_in_a_worker_is_raised_here(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="here: the store is gone"):
+        outcomes(tmp_path, "raises", "fine")
+
+
+def test_a_thread_left_in_a_worker_keeps_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_LEAVE_SECONDS", 0.5)
+    began = time.monotonic()
+    assert isinstance(outcomes(tmp_path, "leaves")["leaves"], int)
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("90", 90), (1.5, 1.5), ("30m", 1800), ("2h", 7200), ("10 s", 10)])
+def test_a_time_limit_is_read_in_its_unit(written: object, seconds: float) -> None:
+    assert Local.Params.model_validate({"stage_timeout": written}).stage_timeout == seconds
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--stage-timeout", "soon"), "--stage-timeout soon: 'stage_timeout': write it in seconds, or as 30m or 2h"),
+        (("--stage-timeout", "0"), "--stage-timeout 0: 'stage_timeout': input should be greater than 0"),
+    ],
+)
+def test_a_wrong_time_limit_is_refused(cli: Cli, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    done = cli("run", tmp_path / "none.yaml", *options)
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_an_executor_without_a_time_limit_refuses_one(
+    monkeypatch: pytest.MonkeyPatch, cli: Cli, tmp_path: Path
+) -> None:
+    class Here(Local):
+        name: ClassVar[str] = "here"
+
+        class Params(StrictParams):
+            pass
+
+    of_executor = registered("executor", Here, "mine", "a-package")
+    monkeypatch.setitem(load_registry().components, ("executor", "here"), (of_executor,))
+    done = cli("run", tmp_path / "none.yaml", "--executor", "here", "--stage-timeout", "60")
+    assert done.code == 2
+    assert "--stage-timeout 60: the executor 'here' knows no time limit for stages" in done.err

@@ -1,0 +1,418 @@
+"""Plugins that misbehave: each fails its own cells alone, by name, and no number of the others changes.
+
+A benchmark with two good methods and two good metrics runs alone, and then once for each variant with a bad component
+first. The variants share the cohort and its split; everything else is computed beside the bad component, in the same
+process or by the same workers.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tests.reliability.rows import Row
+
+SMALL, FULL = 8, 60
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "tests" / "third_party" / "eagbench_misbehaving"
+DATA = ROOT.parent / "shared" / "data" / "tjh"
+MARK = "EAGBENCH_VARIANT"  # in the environment of a run and of all that it starts
+_SHARED_KINDS = ("cohort", "split", "record_text", "policy", "content")
+_ORPHAN_SECONDS = 10.0
+_GOOD_METHODS = ("logistic_regression", "lightgbm")
+_GOOD_METRICS = ("auroc", "brier")
+_BENCHMARK = """\
+name: {name}
+data: {data}
+split: {{train: 0.5, tuning: 0.2, held_out: 0.3, seed: 0}}
+policy: {policy}
+record_text: {{values: quantile, periods: 1, instructions: short}}
+methods: [{methods}logistic_regression, {{name: lightgbm, n_estimators: 10}}]
+metrics: [{metrics}auroc, brier]
+conditions: [{conditions}clean]
+trackers: [{trackers}]
+intervals: {{resamples: 100}}
+seeds: [0]
+"""
+_TINY = "{name: tiny, steps: 20, hidden_dim: 64, layers: 2}"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A bad component, and how its run has to end.
+
+    Attributes:
+        group: The kind of misbehaviour, a row of the table.
+        hook: The hook that registers it.
+        says: What the message has to hold beside package, component and hook: the call, the argument, the reason.
+        added: The keys of the benchmark that name it.
+        options: Options of the command.
+        code: The exit code: 1 where its cells fail, 0 where it only changes what others must not meet, 2 where it is
+            found before anything runs or all cells need it.
+        environment: Further variables.
+    """
+
+    group: str
+    hook: str
+    says: tuple[str, ...]
+    added: dict[str, str]
+    options: tuple[str, ...] = ()
+    code: int = 1
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """All that tells it from others."""
+        return " ".join([*self.added.values(), *self.options, *self.environment.values()])
+
+
+def _bad(kind: str, fault: str, at: str) -> dict[str, str]:
+    spec = f"{{name: bad_{kind}, fault: {fault or 'nothing'}, at: {at}}}"
+    severity = ", severity: [0.2]}" if kind == "perturbation" else "}"
+    keys = {"expert": "methods", "method": "methods", "metric": "metrics", "perturbation": "conditions"}
+    return {keys[kind]: f"{spec[:-1]}{severity}, "}
+
+
+_HOOKS = {
+    "expert": "register_experts",
+    "method": "register_methods",
+    "metric": "register_metrics",
+    "perturbation": "register_perturbations",
+}
+_CALLS = {"expert": "fit", "method": "predict", "metric": "__call__", "perturbation": "apply"}
+
+
+def variants() -> Iterator[Variant]:
+    """All variants, the most different ones first."""
+    columns = [_raising(), _dying(), _endless(), _wrong(), _files(), _state(), _planned(), _elsewhere()]
+    lists = [list(column) for column in columns]
+    for i in range(max(map(len, lists))):
+        yield from (column[i] for column in lists if i < len(column))
+
+
+def _raising() -> Iterator[Variant]:
+    cases = [
+        ("metric", "exits", "SystemExit"),
+        ("expert", "unpicklable", "cannot be sent"),
+        ("perturbation", "interrupts", "KeyboardInterrupt"),
+        ("method", "raises_base", "no exception"),
+        ("metric", "recursion", "RecursionError"),
+        ("expert", "exits", "SystemExit"),
+        ("metric", "memory", "MemoryError"),
+        ("expert", "raises", "ZeroDivisionError: division by zero"),
+        ("perturbation", "exits", "SystemExit"),
+        ("metric", "unprintable", "its text can't be made"),
+        ("method", "generator_exit", "GeneratorExit"),
+        ("expert", "allocates", "Unable to allocate"),
+        ("metric", "raises_base", "no exception"),
+        ("perturbation", "swallows", "swallowed"),
+    ]
+    for i, (kind, fault, reason) in enumerate(cases):
+        call = _CALLS[kind]
+        workers = ("--workers", "2") if i % 3 == 1 else ()
+        yield Variant("raises", _HOOKS[kind], (call, reason), _bad(kind, fault, call), workers)
+    for call in ("predict", "load"):
+        yield Variant("raises", _HOOKS["expert"], (call, "SystemExit"), _bad("expert", "exits", call))
+
+
+def _dying() -> Iterator[Variant]:
+    workers = ("--workers", "2")
+    for kind, fault, reason in (
+        ("expert", "killed_with_child", "signal 9 (SIGKILL, often the machine's memory)"),
+        ("method", "os_exit", "ended itself with exit code 0"),
+        ("expert", "segfault", "signal 11 (SIGSEGV)"),
+        ("perturbation", "killed", "signal 9"),
+        ("metric", "killed", "signal 9"),
+        ("method", "aborts", "signal 6"),
+        ("metric", "os_exit", "ended itself with exit code 0"),
+    ):
+        yield Variant("its process dies", _HOOKS[kind], (reason,), _bad(kind, fault, _CALLS[kind]), workers)
+
+
+def _endless() -> Iterator[Variant]:
+    for kind, fault, workers in (
+        ("expert", "sleeps", "1"),
+        ("method", "forever", "2"),
+        ("metric", "forever", "1"),
+        ("perturbation", "sleeps", "2"),
+    ):
+        options = ("--stage-timeout", "8", "--workers", workers)
+        says = (_CALLS[kind], "longer than --stage-timeout 8 s")
+        yield Variant("never ends", _HOOKS[kind], says, _bad(kind, fault, _CALLS[kind]), options)
+
+
+def _wrong() -> Iterator[Variant]:
+    for kind, fault, call, says in (
+        ("metric", "infinite", "__call__", "infinite"),
+        ("expert", "nan", "predict", "result"),
+        ("method", "none", "predict", ""),
+        ("metric", "none", "__call__", ""),
+        ("perturbation", "none", "apply", "result"),
+        ("metric", "some_resamples", "__call__", "not on this resample"),
+        ("method", "short", "predict", "cases"),
+        ("expert", "objects", "predict", ""),
+        ("metric", "text", "__call__", "weights"),
+        ("expert", "short", "predict", "result"),
+        ("expert", "costs", "fit", "add_cost"),
+        ("metric", "short", "__call__", "weights"),
+        ("expert", "infinite", "predict", "result"),
+    ):
+        yield Variant("returns something wrong", _HOOKS[kind], (says,), _bad(kind, fault, call))
+
+
+def _files() -> Iterator[Variant]:
+    for fault, says in (
+        ("pickle", "model.pkl"),
+        ("npy", "rate.npy"),
+        ("deletes_inputs", "changed or removed"),
+        ("link", "no links"),
+        ("removes_folder", "is gone"),
+        ("rewrites_inputs", "changed or removed rate.json"),
+        ("manifest", "manifest.json"),
+        ("pipe", "no links"),
+    ):
+        yield Variant("leaves wrong files", _HOOKS["expert"], (says,), _bad("expert", fault, "save"))
+
+
+def _state() -> Iterator[Variant]:
+    for kind, fault, code in (
+        ("metric", "warnings_as_errors", 0),
+        ("expert", "closes", 0),
+        ("expert", "leaves_process", 0),
+        ("metric", "replaces_numpy", 1),
+        ("expert", "changes_folder", 0),
+        ("method", "leaves_thread", 0),
+        ("perturbation", "numpy_raises", 0),
+        ("expert", "handlers", 0),
+        ("metric", "seeds", 0),
+        ("metric", "closes", 0),
+        ("expert", "forks", 0),
+        ("perturbation", "changes_folder", 0),
+        ("expert", "prints", 0),
+        ("expert", "changes_environment", 0),
+        ("method", "changes_path", 0),
+        ("metric", "numpy_raises", 0),
+        ("expert", "replaces_numpy", 1),
+        ("metric", "handlers", 0),
+    ):
+        says = ("numpy.mean",) if code else ()
+        group = "changes its process"
+        yield Variant(group, _HOOKS[kind], says, _bad(kind, fault, _CALLS[kind]), code=code)
+    added = _bad("expert", "leaves_thread", "fit")
+    yield Variant("changes its process", _HOOKS["expert"], (), added, ("--workers", "2"), code=0)
+
+
+def _planned() -> Iterator[Variant]:
+    group = "fails before anything runs"
+    yield Variant(group, _HOOKS["metric"], ("__init__", "SystemExit"), _bad("metric", "exits", "__init__"), code=2)
+    yield Variant(group, _HOOKS["method"], ("stages", "KeyboardInt"), _bad("method", "interrupts", "stages"), code=2)
+    yield Variant(group, _HOOKS["expert"], ("in the parameters",), _bad("expert", "invalid", "fit"), code=2)
+    yield Variant(
+        group,
+        _HOOKS["perturbation"],
+        ("check_severity", "Zero"),
+        _bad("perturbation", "raises", "check_severity"),
+        code=2,
+    )
+    yield Variant(group, "", ("at import",), _bad("expert", "", "fit"), code=2, environment={"MISBEHAVE": "import"})
+    yield Variant(group, "", ("at regis",), _bad("expert", "", "fit"), code=2, environment={"MISBEHAVE": "register"})
+
+
+def _elsewhere() -> Iterator[Variant]:
+    distilled = (
+        "{{name: trajectory_distillation, search: {search}, reward: {reward}, expert: lightgbm, token_budget: 64, "
+        "max_new_tokens: 32, max_training_cases: 8, sft: {{steps: 1}}}}, "
+    )
+    group = "in a policy, a search, a reward, a tracker, an executor or a data set"
+
+    def tracker(fault: str, at: str, code: int) -> Variant:
+        added = {"trackers": f"{{name: bad_tracker, fault: {fault}, at: {at}}}"}
+        return Variant(group, "register_trackers", (at,), added, code=code)
+
+    yield tracker("exits", "log", 70)
+    reward = "{name: bad_reward, fault: exits, at: __call__}"
+    added = {"methods": distilled.format(search="best_of_n", reward=reward)}
+    yield Variant(group, "register_rewards", ("__call__", "SystemExit"), added)
+    added = {"methods": distilled.format(search="{name: bad_search, fault: none}", reward="brier")}
+    yield Variant(group, "register_searches", ("run",), added)
+    for at in ("prepare", "generate"):
+        added = {
+            "methods": "{name: prompt, max_new_tokens: 8}, ",
+            "policy": f"{{name: bad_policy, fault: exits, at: {at}}}",
+        }
+        yield Variant(group, "register_policies", (at, "SystemExit"), added)
+    yield tracker("raises", "start", 2)
+    yield tracker("raises_base", "finish", 70)
+    options = ("--executor", "bad_executor", "--executor-option", "fault=exits", "--executor-option", "at=execute")
+    yield Variant(group, "register_executors", ("execute", "SystemExit"), {}, options, code=70)
+    added = {"data": "{name: bad_dataset, fault: exits, at: load}"}
+    yield Variant(group, "register_datasets", ("load", "SystemExit"), added, code=70)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended.
+
+    Attributes:
+        code: Its exit code.
+        said: Its stdout and stderr.
+        numbers: The numbers of good methods by good metrics.
+        orphans: Processes that outlived it.
+    """
+
+    code: int
+    said: str
+    numbers: dict[tuple[str, ...], tuple[str, ...]]
+    orphans: int
+
+
+class Bench:
+    """Runs the benchmark with what is added to it.
+
+    Args:
+        folder: Where everything is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        facts = folder / "site" / "eagbench_misbehaving-0.3.dist-info"
+        facts.mkdir(parents=True)
+        (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: eagbench-misbehaving\nVersion: 0.3\n")
+        (facts / "entry_points.txt").write_text("[eagbench]\nmisbehaving = eagbench_misbehaving.plugin\n")
+        self._first = folder / "first"
+
+    def run(self, name: str, variant: Variant | None) -> Ended:
+        """Run it once, on a store that holds the cohort and its split alone."""
+        place = self._folder / name
+        place.mkdir()
+        store = place / "store"
+        if variant is None:
+            store = self._first
+        else:
+            for kind in _SHARED_KINDS:
+                if (self._first / kind).is_dir():
+                    shutil.copytree(self._first / kind, store / kind)
+        added = {} if variant is None else variant.added
+        values = {
+            **dict.fromkeys(("methods", "metrics", "conditions", "trackers"), ""),
+            "policy": _TINY,
+            "data": f"{{name: tjh, root: '{DATA}'}}",
+            **added,
+        }
+        (place / "b.yaml").write_text(_BENCHMARK.format(name=name.replace("-", "_"), **values))
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                [str(self._folder / "site"), str(PACKAGE), *filter(None, [os.environ.get("PYTHONPATH")])]
+            ),
+            "EAGBENCH_STORE": str(store),
+            MARK: f"{self._folder}/{name}",
+            **({} if variant is None else variant.environment),
+        }
+        command = [sys.executable, "-m", "eagbench", "run", "b.yaml", "--limit", "150", "--out", "out"]
+        with (place / "said").open("w") as said:
+            done = subprocess.run(
+                [*command, *(() if variant is None else variant.options)],
+                cwd=place,
+                env=environment,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                timeout=300,
+                check=False,
+            )
+        orphans = _orphans(environment[MARK])
+        shutil.rmtree(place / "store", ignore_errors=True)
+        return Ended(done.returncode, (place / "said").read_text(errors="replace"), _numbers(place / "out"), orphans)
+
+
+def _orphans(mark: str) -> int:
+    """Count the processes of a run that are alive some seconds after its end, and end them."""
+
+    def alive() -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    deadline = time.monotonic() + _ORPHAN_SECONDS
+    while (left := alive()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    for process in left:
+        process.kill()
+    return len(left)
+
+
+def _numbers(folder: Path) -> dict[tuple[str, ...], tuple[str, ...]]:
+    if not (folder / "results.csv").is_file():
+        return {}
+    with (folder / "results.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    good = [
+        row
+        for row in rows
+        if row["method"] in _GOOD_METHODS and row["metric"] in _GOOD_METRICS and row["condition"] == "clean"
+    ]
+    keys = ("method", "seed", "condition", "metric", "calibration", "subgroup")
+    return {
+        tuple(row[key] for key in keys): tuple(value for key, value in row.items() if key != "benchmark")
+        for row in good
+    }
+
+
+def lost(variant: Variant, expected: Ended, ended: Ended) -> Iterator[str]:
+    """Say what is wrong with how a variant's run ended."""
+    if ended.code != variant.code:
+        yield f"{variant.name}: exit code {ended.code}, not {variant.code}: {ended.said.strip().splitlines()[-1:]}"
+    if variant.code < 2:
+        changed = [key for key, value in expected.numbers.items() if ended.numbers.get(key) != value]
+        if changed:
+            yield f"{variant.name}: {len(changed)} of {len(expected.numbers)} numbers of others are not as before"
+    if variant.code:
+        wanted = ("eagbench-misbehaving", variant.hook, *variant.says)
+        missing = [part for part in wanted if part not in ended.said]
+        if missing:
+            yield f"{variant.name}: the message does not name {', '.join(missing)}"
+    if ended.orphans:
+        yield f"{variant.name}: {ended.orphans} processes are alive {_ORPHAN_SECONDS:g} s after the end"
+
+
+def measure(times: int, seed: int, folder: Path) -> list[Row]:
+    """Run so many variants, each once; beyond all of them, again."""
+    bench = Bench(folder)
+    expected = bench.run("good", None)
+    assert expected.code == 0, expected.said
+    every = list(variants())
+    chosen = [every[i % len(every)] for i in range(times)]
+    random.Random(seed).shuffle(chosen)
+    losses: dict[str, list[str]] = {}
+    counts: dict[str, int] = {}
+    for i, variant in enumerate(chosen):
+        ended = bench.run(f"variant-{i}", variant)
+        counts[variant.group] = counts.get(variant.group, 0) + 1
+        losses.setdefault(variant.group, []).extend(lost(variant, expected, ended))
+    return [
+        Row(
+            f"a plugin {group}" if not group.startswith("in ") else f"a fault {group}",
+            n,
+            _HAPPENED,
+            tuple(losses[group]),
+        )
+        for group, n in sorted(counts.items())
+    ]
+
+
+_HAPPENED = "its cells failed, with package, component, hook and call; all other numbers as without it"
