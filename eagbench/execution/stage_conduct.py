@@ -14,7 +14,8 @@ import numpy as np
 
 from eagbench.contracts.rules import ContractError
 from eagbench.contracts.stages import StageNode
-from eagbench.execution.store import MANIFEST, Store
+from eagbench.execution.stage_files import MANIFEST
+from eagbench.execution.store import Store
 
 _Files = Mapping[str, tuple[int, int]]  # size and time of change by path
 
