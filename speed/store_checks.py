@@ -1,11 +1,11 @@
 """Measure what checking the store adds to a resumed run of 466 stages, side by side with the checks off.
 
-    python speed/store_checks.py [--rounds 11]
+    python speed/store_checks.py [--rounds 11] [--first]
 
 Both sides take turns with the same store (PhysioNet 2012, --limit 300, the benchmark of cached_work.py). Only this
 script can switch the checks off: it replaces them in the process of one side. It prints user and system time and wall
-time of the whole process, the median of the rounds' ratios with their quartiles, and the time inside the checks. The
-first run, whose stages are synced to the disk, is measured once with and without syncing. Needs the open data
+time of the whole process, the median of the rounds' ratios with their quartiles, and the time inside the checks. With
+--first, the first run is also measured without bringing its stages to the disk. Needs the open data
 (../shared/data, or DATA=FOLDER).
 """
 
@@ -74,7 +74,9 @@ def main() -> None:
     """Measure both sides and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=11)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--first", action="store_true")
+    arguments = parser.parse_args()
+    rounds = arguments.rounds
     data = Path(os.environ.get("DATA", ROOT.parent / "shared" / "data"))
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
@@ -82,7 +84,7 @@ def main() -> None:
         benchmark.write_text(BENCHMARK.format(root=data.resolve()))
         env = {**os.environ, "OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0", "XDG_CACHE_HOME": str(work / "cache")}
         run = ["run", str(benchmark), "--limit", "300", "--quiet", "--out", str(work / "out")]
-        for side in ("sync", "no sync"):
+        for side in ("sync", "no sync") if arguments.first else ("sync",):
             cpu, wall, _ = measure(side, run, {**env, "EAGBENCH_STORE": str(work / side)})
             print(f"first run, {side:<8} {cpu:6.1f} s of CPU, {wall:6.1f} s", flush=True)
         env["EAGBENCH_STORE"] = str(work / "sync")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from eagbench.execution.stage_files import MANIFEST, damaged_files, file_names
+from eagbench.execution.stage_files import MANIFEST, damaged_files, files_below
 from eagbench.execution.whole_files import replace_text
 from eagbench.registry.kept import Stamp, stamp
 
@@ -90,7 +90,7 @@ def _was_finished(folder: Path) -> bool:
 
 def stamps_of(folder: Path) -> Stamps:
     """Return what changes with each file below a folder: size, times, inode."""
-    return {name: stamp(f"{folder}/{name}") for name in file_names(folder)}
+    return {name: stamp(entry.path) for name, entry in files_below(folder)}
 
 
 def note(folder: Path, stamps: Mapping[str, Stamp | None]) -> None:
@@ -108,7 +108,8 @@ def _is_recorded(folder: Path, stamps: Stamps) -> bool:
 def _recorded(folder: Path) -> tuple[Stamps, float]:
     """Read a record: the stamps, and when the hashes were right; nothing if there is none or it is cut off."""
     try:
-        record = json.loads(record_of(folder).read_bytes())
+        with open(f"{folder}.checked", encoding="utf-8") as stream:  # noqa: PTH123 - one per stage of a resumed run
+            record = json.load(stream)
         return dict(record["files"]), float(record["hashed"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}, 0.0
@@ -116,7 +117,7 @@ def _recorded(folder: Path) -> tuple[Stamps, float]:
 
 def record_of(folder: Path) -> Path:
     """Return the place of a stage's record."""
-    return folder.with_name(f"{folder.name}.checked")
+    return Path(f"{folder}.checked")
 
 
 def forget() -> None:

@@ -108,20 +108,25 @@ def manifest_text(manifest: Mapping[str, Any]) -> str:
 
 def file_names(folder: Path) -> Iterator[str]:
     """Yield the files below a folder, by their path in it; not what file managers left there."""
+    return (name for name, _ in files_below(folder))
+
+
+def files_below(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield the same files with what the operating system says of each."""
     waiting = [""]
     while waiting:
         below = waiting.pop()
-        with _readable(folder / below), os.scandir(folder / below) as entries:
+        place = f"{folder}/{below}"
+        with _readable(place), os.scandir(place) as entries:
             for entry in entries:
-                name = f"{below}/{entry.name}" if below else entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    waiting.append(name)
+                    waiting.append(f"{below}{entry.name}/")
                 elif entry.is_file() and not _is_litter(entry.name):
-                    yield name
+                    yield f"{below}{entry.name}", entry
 
 
 @contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _readable(path: Path | str) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
