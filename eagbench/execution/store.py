@@ -119,7 +119,8 @@ class Store:
 
     def is_whole(self, node: StageNode) -> bool:
         """Say whether the stage is finished and its files are what its manifest says."""
-        return self.is_complete(node) and not self.damage(node)
+        # In this order: another process may put it aside in between.
+        return not self.damage(node) and self.is_complete(node)
 
     def manifest(self, node: StageNode) -> dict[str, Any]:
         """Return the finished stage's manifest."""

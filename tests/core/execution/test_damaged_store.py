@@ -9,13 +9,15 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from eagbench.contracts.stages import StageNode
+from eagbench.contracts.stages import StageNode, StageOutput, StageRun, no_progress
 from eagbench.errors import UserError
 from eagbench.execution import stage_checks
+from eagbench.execution.runner import compute_stage
 from eagbench.execution.stage_files import MANIFEST
 from eagbench.execution.store import Store
 from eagbench.execution.store_format import FORMAT
@@ -321,9 +323,6 @@ def test_half_a_file_of_any_stage_is_computed_again_with_what_it_needs(
 
 def test_a_stage_damaged_during_a_run_fails_what_reads_it_in_one_sentence(tmp_path: Path) -> None:
     """What a stage reads is looked at when its process first reads it; the next run mends it."""
-    from eagbench.contracts.stages import StageOutput, no_progress
-    from eagbench.execution.runner import compute_stage
-
     store, stage = finished_stage(tmp_path)
     (store.folder(stage) / "model.txt").write_text("0.26")
     reader = StageNode("predict", "two", "m:f", {}, {"model": StageOutput(stage)}, code="c")
@@ -332,3 +331,27 @@ def test_a_stage_damaged_during_a_run_fails_what_reads_it_in_one_sentence(tmp_pa
     assert outcome.reason is not None
     assert "stage expert 'one', seed 0, was changed or removed while this run went on" in outcome.reason
     assert outcome.error is not None
+
+
+def write_model(run: StageRun) -> None:
+    """A stage's function, which takes its time."""
+    time.sleep(0.05)
+    (run.out / "model.txt").write_text("0.25")
+
+
+def test_several_at_once_put_a_damaged_stage_aside_and_compute_it_once(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    stage = StageNode("expert", "one", f"{__name__}:write_model", {}, {}, code="c", seed=0)
+    for number in range(1, 6):
+        store.begin(stage, anew=True).joinpath("model.txt").write_text("0.25")
+        store.commit(stage, {"seconds": 1.0})
+        (store.folder(stage) / "model.txt").write_text("0.26")
+        stage_checks.forget()
+        with ThreadPoolExecutor(4) as pool:
+            calls = [pool.submit(compute_stage, stage, store, fresh=False, progress=no_progress) for _ in range(4)]
+            outcomes = [call.result() for call in calls]
+        assert sorted(outcome.status for outcome in outcomes) == ["computed", "reused", "reused", "reused"]
+        aside = f"model.txt was changed; put aside as {stage.fingerprint}.damaged-{number}"
+        assert [outcome.damage for outcome in outcomes if outcome.damage] == [aside]
+        assert (store.folder(stage) / "model.txt").read_text() == "0.25"
+        assert len(store.put_aside_earlier()) == number
