@@ -50,6 +50,18 @@ def _require(condition: object, call: str, argument: str, problem: str) -> None:
         raise ContractError(call, argument, problem)
 
 
+def _require_all(found: Any, kind: type, call: str) -> None:
+    """Require a sequence of objects of a kind."""
+    _require(isinstance(found, Sequence), call, "result", f"a sequence of {kind.__name__}, not {type(found).__name__}")
+    others = sorted({type(item).__name__ for item in found if not isinstance(item, kind)})
+    _require(not others, call, "result", f"a sequence of {kind.__name__}, but it holds {', '.join(others)}")
+
+
+def _require_numbers(array: Any, call: str) -> None:
+    kind = np.asarray(array).dtype
+    _require(np.issubdtype(kind, np.number), call, "result", f"numbers, not an array of {kind}")
+
+
 # Files
 
 
@@ -99,7 +111,9 @@ def check_cohort(cohort: Cohort) -> None:
     Raises:
         ContractError: Something does not fit.
     """
-    cases, call = cohort.cases, "load"
+    call = "load"
+    _require(isinstance(cohort, Cohort), call, "result", f"a Cohort, not {type(cohort).__name__}")
+    cases = cohort.cases
     _require(len(cohort.labels) == len(cases), call, "result.labels", f"{len(cohort.labels)} for {len(cases)} cases")
     _require(set(np.unique(cohort.labels)) <= {0, 1}, call, "result.labels", "a label is 0 or 1")
     _require(len(set(cases.case_ids)) == len(cases), call, "result.cases", "case ids occur more than once")
@@ -142,6 +156,7 @@ def check_probability(probability: FloatArray, n_cases: int) -> None:
     """
     shape = np.shape(probability)
     _require(shape == (n_cases,), "predict", "result", f"shape {shape} for {n_cases} cases")
+    _require_numbers(probability, "predict")
     inside = (np.asarray(probability) >= 0) & (np.asarray(probability) <= 1)
     _require(inside.all(), "predict", "result", "a probability is outside of 0 to 1, or undefined")
 
@@ -154,6 +169,7 @@ def check_salience(salience: FloatArray, n_cases: int, n_features: int) -> None:
     """
     shape = np.shape(salience)
     _require(shape == (n_cases, n_features), "salience", "result", f"shape {shape}, not {(n_cases, n_features)}")
+    _require_numbers(salience, "salience")
     right = np.isfinite(salience).all() and (np.asarray(salience) >= 0).all()
     _require(right, "salience", "result", "a weight is negative or undefined")
     sums = np.asarray(salience).sum(axis=1)
@@ -169,6 +185,7 @@ def check_generations(prompts: Sequence[str], sampling: Sampling, generations: S
     Raises:
         ContractError: It did not.
     """
+    _require_all(generations, Generation, "generate")
     n = len(generations)
     _require(n == len(prompts), "generate", "prompts", f"{n} texts for {len(prompts)} prompts")
     longest = max((generation.tokens for generation in generations), default=0)
@@ -214,6 +231,7 @@ def check_results(tasks: Sequence[SearchTask], results: Sequence[SearchResult], 
         ContractError: One of these does not hold.
     """
     call = "run"
+    _require_all(results, SearchResult, call)
     asked, found = [task.case.case_id for task in tasks], [result.case_id for result in results]
     _require(found == asked, call, "tasks", f"{len(found)} results, not one per case in the order of the tasks")
     for task, result in zip(tasks, results, strict=True):
@@ -251,6 +269,7 @@ def check_predictions(cases: Cases, predictions: Sequence[Prediction]) -> None:
     Raises:
         ContractError: One of these does not hold.
     """
+    _require_all(predictions, Prediction, "predict")
     call, n = "predict", len(predictions)
     in_order = [prediction.case_id for prediction in predictions] == list(cases.case_ids)
     _require(in_order, call, "cases", f"{len(cases)} were asked about, and the {n} predictions are not theirs in order")
