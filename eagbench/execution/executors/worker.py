@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
-from pathlib import Path
+from multiprocessing.reduction import DupFd
 from typing import Any
 
 from eagbench.contracts.stages import StageLost, StageNode
@@ -22,6 +22,19 @@ from eagbench.execution.processes import begin_worker, end_processes
 _BEGUN, _DONE, _RAISED = "begun", "done", "raised"
 _TRACE_SECONDS = 0.3  # a process has so long to write where it is
 _parent: Connection | None = None
+
+
+class _Descriptor:
+    """An open file's number, which becomes another one on its way into a process that is being spawned."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __getstate__(self) -> Any:
+        return DupFd(self.number)
+
+    def __setstate__(self, duplicate: Any) -> None:
+        self.number = duplicate.detach()
 
 
 class Worker:
@@ -35,11 +48,10 @@ class Worker:
 
     def __init__(self, context: SpawnContext, compute: Callable[[StageNode], object], seconds: float | None) -> None:
         self._seconds = seconds
-        handle, trace = tempfile.mkstemp(prefix="eagbench-", suffix=".trace")
-        os.close(handle)
-        self._trace = Path(trace)
+        self._trace = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - until the process ends
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, compute, trace), name="stages")
+        arguments = (theirs, compute, _Descriptor(self._trace.fileno()))
+        self.process = context.Process(target=_work, args=arguments, name="stages")
         self.process.start()
         theirs.close()
         self._pid = self.process.pid or 0
@@ -105,8 +117,9 @@ class Worker:
             os.killpg(self._pid, signal.SIGKILL)  # what it started has outlived it
         self.process.join()
         self.connection.close()
-        self._said = self._trace.read_text(errors="replace")
-        self._trace.unlink(missing_ok=True)
+        with self._trace:
+            self._trace.seek(0)
+            self._said = self._trace.read()
 
 
 def stage_begins() -> None:
@@ -115,15 +128,21 @@ def stage_begins() -> None:
         _parent.send((_BEGUN, None))
 
 
-def _work(parent: Connection, compute: Callable[[StageNode], object], trace: str) -> None:
-    """Compute the stages that come through the connection, until None comes."""
+def _work(parent: Connection, compute: Callable[[StageNode], object], trace: _Descriptor) -> None:
+    """Compute the stages that come through the connection, until None comes.
+
+    Args:
+        parent: The other end of the connection.
+        compute: Computes a stage.
+        trace: The file for where the code is when the process dies or its time is up.
+    """
     global _parent
     _parent = parent
     begin_worker()
     # A group of its own: its parent can end what it started after it has died.
     os.setpgid(0, 0)
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    stream = Path(trace).open("w")  # noqa: SIM115 - open until the process ends
+    stream = os.fdopen(trace.number, "w")
     faulthandler.enable(stream)
     faulthandler.register(signal.SIGUSR1, stream)
     while (node := parent.recv()) is not None:
