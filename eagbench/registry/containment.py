@@ -47,6 +47,7 @@ def contained() -> Iterator[None]:
     finally:
         for put_back in undo:
             put_back()
+        _reopen_streams()
         replaced = list(_put_back(functions))
     if replaced:
         raise ContractError("a call", replaced[0], "it was replaced for everybody; change a copy of your own")
@@ -55,16 +56,14 @@ def contained() -> Iterator[None]:
 @contextmanager
 def separate_streams() -> Iterator[None]:
     """Send what is printed inside to stderr, and keep both streams open whatever is closed inside."""
-    numbers = _standard_copies()
+    _standard_copies()
     out, err = sys.stdout, sys.stderr
     sys.stdout = sys.stderr = _Uncloseable(err)  # type: ignore[assignment]
     try:
         yield
     finally:
         sys.stdout, sys.stderr = out, err
-        for number, copy in numbers.items():
-            if not _is_open(number):
-                os.dup2(copy, number)
+        _reopen_streams()
 
 
 class _Uncloseable(io.TextIOBase):
@@ -90,6 +89,12 @@ class _Uncloseable(io.TextIOBase):
 def _standard_copies() -> Mapping[int, int]:
     """Copy the descriptors of stdout and stderr, once per process; what is closed already stays so."""
     return {number: os.dup(number) for number in (1, 2) if _is_open(number)}
+
+
+def _reopen_streams() -> None:
+    for number, copy in _standard_copies().items():
+        if not _is_open(number):
+            os.dup2(copy, number)
 
 
 def _is_open(number: int) -> bool:

@@ -132,9 +132,8 @@ def _dying() -> Iterator[Variant]:
         ("method", "os_exit", "ended itself with exit code 0"),
         ("expert", "segfault", "signal 11 (SIGSEGV)"),
         ("perturbation", "killed", "signal 9"),
-        ("metric", "killed", "signal 9"),
         ("method", "aborts", "signal 6"),
-        ("metric", "os_exit", "ended itself with exit code 0"),
+        ("expert", "os_exit", "ended itself with exit code 0"),
     ):
         yield Variant("its process dies", _HOOKS[kind], (reason,), _bad(kind, fault, _CALLS[kind]), workers)
 
@@ -143,11 +142,11 @@ def _endless() -> Iterator[Variant]:
     for kind, fault, workers in (
         ("expert", "sleeps", "1"),
         ("method", "forever", "2"),
-        ("metric", "forever", "1"),
+        ("expert", "forever", "1"),
         ("perturbation", "sleeps", "2"),
     ):
-        options = ("--stage-timeout", "8", "--workers", workers)
-        says = (_CALLS[kind], "longer than --stage-timeout 8 s")
+        options = ("--stage-timeout", "30", "--workers", workers)
+        says = (_CALLS[kind], "longer than --stage-timeout 30 s")
         yield Variant("never ends", _HOOKS[kind], says, _bad(kind, fault, _CALLS[kind]), options)
 
 
