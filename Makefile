@@ -7,7 +7,7 @@ STAMP = $(VENV)/.installed-$(shell cat $(REQUIREMENTS) | (sha256sum 2>/dev/null 
 BIN = $(VENV)/bin
 DEMO_OUT ?= runs/demo
 
-.PHONY: demo test test-slow lint types environment clean
+.PHONY: demo test test-slow reliability lint types environment clean
 
 demo: environment
 	$(BIN)/eagbench run benchmarks/mimic_robustness.yaml --profile quick --out $(DEMO_OUT)
@@ -17,6 +17,10 @@ test: environment
 
 test-slow: environment
 	$(BIN)/python -m pytest -m slow
+
+# Faults done on purpose, some thousands: an hour or more. Writes the table of docs/reliability.md.
+reliability: environment
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.reliability
 
 lint: environment
 	$(BIN)/ruff check .

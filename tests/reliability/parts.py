@@ -13,7 +13,13 @@ from pathlib import Path
 
 from tests.reliability.rows import Row
 
-NAMES: tuple[str, ...] = ("damaged_store", "plugin_variants")
+NAMES: tuple[str, ...] = (
+    "kills",
+    "writing",
+    "twice_at_once",
+    "damaged_store",
+    "plugin_variants",
+)
 
 
 @dataclass(frozen=True, slots=True)

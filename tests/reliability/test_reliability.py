@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import SHARED_DATA
 from tests.reliability.parts import NAMES, load_part
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the open data (../shared/data) are not here")
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_lost(name: str, tmp_path: Path) -> None:
     part = load_part(name)

@@ -6,111 +6,23 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Finished
 from tests.core.execution.power_cut import Tree, cuts, cuts_at_the_end, recording
-
-BENCHMARK = """\
-name: cut_short
-data: {{name: tjh, root: {root}}}
-split: {{train: 0.6, tuning: 0.2, held_out: 0.2}}
-methods:
-  - logistic_regression
-  - {{name: lightgbm, n_estimators: 20}}
-comparisons: {{method: lightgbm, metric: auroc}}
-intervals: {{resamples: 100}}
-recalibrate: true
-subgroups: {{by: [sex]}}
-metrics: [auroc, brier]
-"""
-HOOK = Path(__file__).parent / "interrupting"
-FILES = {
-    "comparisons.csv", "costs.csv", "log.jsonl", "manifest.json", "patients.parquet", "predictions/lightgbm.parquet",
-    "predictions/logistic_regression.parquet", "report.html", "results.csv", "robustness.csv", "subgroups.parquet",
-    "training_summaries.jsonl", "tuning_predictions.parquet",
-}  # fmt: skip
-Command = Callable[..., Finished]
-
-
-@dataclass(frozen=True, slots=True)
-class Kitchen:
-    """A benchmark whose stages are all in a store, and the folder that an undisturbed run of it leaves.
-
-    Attributes:
-        folder: Holds the store.
-        benchmark: The benchmark's file.
-        whole: The run folder.
-        command: Runs the command line.
-        n_steps: How many steps the first writing of a run folder takes.
-    """
-
-    folder: Path
-    benchmark: Path
-    whole: Path
-    command: Command
-    n_steps: int = 0
-
-    def run(self, out: Path, at: int = 0, by: str = "kill", count: Path | None = None) -> Finished:
-        """Run the benchmark into a folder, interrupted at a step of its writing; 0 for not at all."""
-        hook = {"INTERRUPT_FOLDER": str(out), "INTERRUPT_AT": str(at), "INTERRUPT_BY": by} if at or count else {}
-        env = {
-            "EAGBENCH_STORE": str(self.folder / "store"),
-            "PYTHONPATH": os.pathsep.join([str(HOOK), *filter(None, [os.environ.get("PYTHONPATH")])]),
-            **hook,
-            **({} if count is None else {"INTERRUPT_COUNT": str(count)}),
-        }
-        return self.command("run", self.benchmark, "--out", out, "--quiet", env=env)
-
-    def count(self, out: Path) -> int:
-        """Count the steps of an undisturbed writing."""
-        count = self.folder / "count"
-        done = self.run(out, count=count)
-        assert done.code == 0, done.err
-        return int(count.read_text())
+from tests.reliability.interrupted_writing import FILES, CommandLine, Kitchen, halves, make_kitchen, spread
+from tests.reliability.run_folders import contents
 
 
 @pytest.fixture(scope="module")
-def kitchen(tmp_path_factory: pytest.TempPathFactory, shared_data: Path, run_command: Command) -> Kitchen:
-    folder = tmp_path_factory.mktemp("interrupted")
-    benchmark = folder / "cut_short.yaml"
-    benchmark.write_text(BENCHMARK.format(root=shared_data / "tjh"))
-    kitchen = Kitchen(folder, benchmark, folder / "whole" / "out", run_command)
-    # What is compared has all its stages from the store.
-    assert kitchen.run(folder / "computed").code == 0
-    kitchen = replace(kitchen, n_steps=kitchen.count(kitchen.whole))
-    assert set(contents(kitchen.whole)) == FILES
-    assert kitchen.n_steps >= 2 * len(FILES)  # nearly each is opened and renamed
-    return kitchen
+def kitchen(tmp_path_factory: pytest.TempPathFactory, shared_data: Path, run_command: CommandLine) -> Kitchen:
+    return make_kitchen(tmp_path_factory.mktemp("interrupted"), shared_data / "tjh", run_command)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a run folder, hidden ones too, without the times at which it was written."""
-    found = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    if "manifest.json" in found:
-        created = json.loads(found["manifest.json"])["created"].encode()
-        found = {name: content.replace(created, b"CREATED") for name, content in found.items()}
-    if "log.jsonl" in found:
-        found["log.jsonl"] = re.sub(rb'"time": "[^"]*"|"seconds": [0-9.]+', b"", found["log.jsonl"])
-    return found
-
-
-def halves(folder: Path, whole: Path) -> list[str]:
-    """The files at their final name that are not as in the undisturbed run."""
-    expected = contents(whole)
-    timed = {"manifest.json", "report.html"}  # they hold the time of writing
-    found = contents(folder) if folder.is_dir() else {}
-    return [name for name, content in found.items() if name in FILES - timed and content != expected[name]]
-
-
-def check_readers(cli: Command, out: Path, whole: Path) -> None:
+def check_readers(cli: CommandLine, out: Path, whole: Path) -> None:
     """Whatever was interrupted: a reader reads a whole run, or says in one sentence that it was not finished."""
     readers = [("verify", out), ("report", out, "--format", "csv"), ("compare", out, whole)]
     for arguments in readers:
@@ -132,12 +44,7 @@ def check_resumed(kitchen: Kitchen, out: Path) -> None:
     assert contents(out) == contents(kitchen.whole)
 
 
-def spread(n_steps: int, n: int) -> list[int]:
-    """`n` of the steps, from the first to the last."""
-    return sorted({1 + round(i * (n_steps - 1) / (n - 1)) for i in range(n)})
-
-
-def check_kills(kitchen: Kitchen, cli: Command, tmp_path: Path, n_points: int | None) -> None:
+def check_kills(kitchen: Kitchen, cli: CommandLine, tmp_path: Path, n_points: int | None) -> None:
     points = range(1, kitchen.n_steps + 1) if n_points is None else spread(kitchen.n_steps, n_points)
     for at in points:
         out = tmp_path / f"killed_{at}" / "out"
@@ -149,16 +56,16 @@ def check_kills(kitchen: Kitchen, cli: Command, tmp_path: Path, n_points: int | 
         shutil.rmtree(out)
 
 
-def test_a_killed_first_writing_is_finished_by_its_command(kitchen: Kitchen, cli: Command, tmp_path: Path) -> None:
+def test_a_killed_first_writing_is_finished_by_its_command(kitchen: Kitchen, cli: CommandLine, tmp_path: Path) -> None:
     check_kills(kitchen, cli, tmp_path, 3)
 
 
 @pytest.mark.slow
-def test_a_first_writing_killed_at_every_step(kitchen: Kitchen, cli: Command, tmp_path: Path) -> None:
+def test_a_first_writing_killed_at_every_step(kitchen: Kitchen, cli: CommandLine, tmp_path: Path) -> None:
     check_kills(kitchen, cli, tmp_path, None)
 
 
-def check_kills_of_a_second_writing(kitchen: Kitchen, cli: Command, tmp_path: Path, n_points: int) -> None:
+def check_kills_of_a_second_writing(kitchen: Kitchen, cli: CommandLine, tmp_path: Path, n_points: int) -> None:
     finished = shutil.copytree(kitchen.whole, tmp_path / "finished" / "out")
     n_steps = kitchen.count(finished)
     for at in spread(n_steps, n_points):
@@ -169,16 +76,16 @@ def check_kills_of_a_second_writing(kitchen: Kitchen, cli: Command, tmp_path: Pa
         check_resumed(kitchen, out)
 
 
-def test_a_finished_folder_killed_while_it_is_written_again(kitchen: Kitchen, cli: Command, tmp_path: Path) -> None:
+def test_a_finished_folder_killed_while_it_is_written_again(kitchen: Kitchen, cli: CommandLine, tmp_path: Path) -> None:
     check_kills_of_a_second_writing(kitchen, cli, tmp_path, 2)
 
 
 @pytest.mark.slow
-def test_a_finished_folder_killed_at_many_steps(kitchen: Kitchen, cli: Command, tmp_path: Path) -> None:
+def test_a_finished_folder_killed_at_many_steps(kitchen: Kitchen, cli: CommandLine, tmp_path: Path) -> None:
     check_kills_of_a_second_writing(kitchen, cli, tmp_path, 12)
 
 
-def check_full_disks(kitchen: Kitchen, cli: Command, tmp_path: Path, n_points: int) -> None:
+def check_full_disks(kitchen: Kitchen, cli: CommandLine, tmp_path: Path, n_points: int) -> None:
     n_steps = kitchen.n_steps
     # The last step removes the marker, for which a full disk has room.
     for at in spread(n_steps - 1, n_points):
@@ -192,17 +99,17 @@ def check_full_disks(kitchen: Kitchen, cli: Command, tmp_path: Path, n_points: i
         check_resumed(kitchen, out)
 
 
-def test_a_run_goes_on_after_a_full_disk(kitchen: Kitchen, cli: Command, tmp_path: Path) -> None:
+def test_a_run_goes_on_after_a_full_disk(kitchen: Kitchen, cli: CommandLine, tmp_path: Path) -> None:
     check_full_disks(kitchen, cli, tmp_path, 2)
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_after_full_disks_at_many_steps(kitchen: Kitchen, cli: Command, tmp_path: Path) -> None:
+def test_a_run_goes_on_after_full_disks_at_many_steps(kitchen: Kitchen, cli: CommandLine, tmp_path: Path) -> None:
     check_full_disks(kitchen, cli, tmp_path, 12)
 
 
 def test_another_benchmark_is_refused_in_an_unfinished_folder(
-    kitchen: Kitchen, cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kitchen: Kitchen, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EAGBENCH_STORE", str(kitchen.folder / "store"))
     out = tmp_path / "out"
@@ -248,7 +155,7 @@ def vouched_for_and_damaged(tree: Tree) -> list[str]:
 
 
 def test_after_a_power_cut_a_run_folder_with_a_manifest_is_whole(
-    kitchen: Kitchen, cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kitchen: Kitchen, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EAGBENCH_STORE", str(kitchen.folder / "store"))
     out = tmp_path / "out"

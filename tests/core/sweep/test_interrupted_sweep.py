@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.conftest import Finished
 from tests.core.sweep.test_sweep_errors import BENCHMARK, SWEEP
-
-HOOK = Path(__file__).parents[1] / "runs" / "interrupting"
+from tests.reliability.command import hooked
 
 
 def test_a_sweep_killed_at_its_beginning_goes_on(
@@ -22,12 +20,12 @@ def test_a_sweep_killed_at_its_beginning_goes_on(
     storage = f"sqlite:///{out}/study.db"
     env = {
         "EAGBENCH_STORE": str(tmp_path / "store"),
-        "PYTHONPATH": os.pathsep.join([str(HOOK), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        **hooked(),
     }
     arguments = ("sweep", sweep, "--out", out, "--storage", storage, "--trials", 1, "--quiet")
 
     # The folder is made, the marker opened and renamed; SQLite is not seen by the hook; then sweep.json is opened.
-    killed = run_command(*arguments, env={**env, "INTERRUPT_FOLDER": str(out), "INTERRUPT_AT": "5"})
+    killed = run_command(*arguments, env={**env, "INTERRUPT_PLACE": str(out), "INTERRUPT_AT": "5"})
     assert killed.code == -signal.SIGKILL, killed
     assert (out / "study.db").is_file()
     assert not (out / "sweep.json").exists()
