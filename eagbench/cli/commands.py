@@ -178,7 +178,7 @@ def _say_notes(plan: Plan) -> None:
 
 def plan_text(plan: Plan, store: Store) -> str:
     """List stages by kind and label, and sum up the time of those still to do."""
-    lines = [f"{plan.loaded.benchmark.name}: {len(plan.nodes)} stages, {len(plan.cells)} cells", ""]
+    lines = [f"{plan.loaded.benchmark.name}: {len(plan.nodes)} stages, {len(plan.cells)} cells", _threads(plan), ""]
     known, unknown = 0.0, 0
     needed = needed_stages(plan, store)
     for node in plan.nodes:
@@ -200,6 +200,11 @@ def plan_text(plan: Plan, store: Store) -> str:
         lines.append(f"{left_out} cells are not applicable: their condition means nothing for what the method reads")
     lines += ["", f"to do: about {known:.0f} s by earlier runs on this machine, and {unknown} stages not timed yet"]
     return "\n".join(lines)
+
+
+def _threads(plan: Plan) -> str:
+    n_threads = plan.loaded.benchmark.threads
+    return f"{n_threads} thread{'s' if n_threads > 1 else ''} per stage (`threads` in the benchmark), times `--workers`"
 
 
 def report(folder: Path, format: str) -> str:

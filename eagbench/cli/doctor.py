@@ -51,6 +51,9 @@ def examine() -> Examination:
     except ImportError as error:
         found.problems.append(f"torch can't be imported: {error}")
     found.facts.append(("cores", str(os.cpu_count())))
+    found.facts.append(
+        ("threads per stage", "as a benchmark declares (`threads`, default 1); OMP_NUM_THREADS is not read")
+    )
     found.facts.append(("memory", f"{psutil.virtual_memory().total / 2**30:.1f} GB"))
     try:
         store = Store.open()

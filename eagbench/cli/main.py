@@ -11,6 +11,7 @@ import typer
 
 from eagbench.errors import Stopped, UserError
 from eagbench.execution.processes import StopSignals, end_soon, leave_nothing_behind
+from eagbench.execution.threads import use_one_thread
 
 EXIT_CELLS_FAILED, EXIT_USER_ERROR, EXIT_BUG = 1, 2, 70
 
@@ -273,6 +274,7 @@ def main() -> None:
 
     Exit codes: 0 done, 1 some cells failed, 2 the input is wrong, 70 a bug, 130 Ctrl-C, 143 SIGTERM.
     """
+    use_one_thread()  # before anything imports numpy; a stage has as many as its benchmark declares
     try:
         with _stop_signals:
             app(standalone_mode=True)

@@ -192,6 +192,8 @@ class Benchmark(Strict):
 
     `attestation` states, in words, the permission to send credentialed records, or numbers from them, to the machines
     that the benchmark names (a policy's server, a tracker). Without it they are never sent.
+
+    `threads` is how many threads each stage computes with, on every machine: their number changes last digits.
     """
 
     name: str
@@ -212,6 +214,7 @@ class Benchmark(Strict):
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
     conditions: tuple[ConditionSpec, ...] = (ConditionSpec.model_validate("clean"),)
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    threads: int = Field(default=1, ge=1)
     metrics: tuple[ComponentSpec, ...] = Field(min_length=1)
     intervals: IntervalSpec = IntervalSpec()
     comparisons: ComparisonSpec | None = None

@@ -184,6 +184,8 @@ class StageNode:
         content: Hash of outside content that the stage reads (the data set's files), if any.
         locations: Further parameters of the function that only say where that content is. The hash of the content
             replaces them in the fingerprint.
+        threads: How many threads it computes with, or None if their number changes nothing; it then has one. The plan
+            fills it in.
     """
 
     kind: str
@@ -196,6 +198,7 @@ class StageNode:
     component: ComponentUse | None = None
     content: str | None = None
     locations: Mapping[str, Any] = field(default_factory=dict)
+    threads: int | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -210,6 +213,7 @@ class StageNode:
                 "code": self.code,
                 "component": None if self.component is None else self.component.identity(),
                 "content": self.content,
+                **({} if self.threads is None else {"threads": self.threads}),
             }
         )
 

@@ -36,6 +36,7 @@ from eagbench.execution.progress import Reporter
 from eagbench.execution.resolve import read_stages, resolve, training_patients
 from eagbench.execution.stage_conduct import checked_costs, unchanged_inputs
 from eagbench.execution.store import Store, enumerated
+from eagbench.execution.threads import limited_threads
 from eagbench.execution.under_way import under_way
 from eagbench.planning.plan import Cell, Plan
 from eagbench.prompting.answer_cache import FOLDER as RESPONSES
@@ -259,7 +260,7 @@ def compute_stage(
         stage_begins()
         out, started = store.begin(node, anew=fresh), time.monotonic()
         try:
-            with under_way(under_way_file(node, store)), separate_streams():
+            with under_way(under_way_file(node, store)), separate_streams(), limited_threads(node.threads or 1):
                 costs = _call(node, store, out, progress, ResponseCache(store.root / RESPONSES, answers_since))
             check_not_stopped()
             seconds = time.monotonic() - started

@@ -20,6 +20,8 @@ from eagbench.registry.plugins import Registered, Registry
 
 # This module turns declared inputs into cases, labels and perturbed records before a stage's function is called.
 _RESOLVES_INPUTS = "eagbench.execution.resolve"
+# Reading and dividing records is not done again with another number of threads.
+_COMPUTE_NOTHING = frozenset({"source", "cohort", "split", "domain", "shared_concepts"})
 
 
 class StageGraph:
@@ -106,7 +108,10 @@ class StageGraph:
         return self.use(kind, name, mapping, path)
 
     def add(self, node: StageNode) -> StageNode:
-        """Add a stage with the version of the code behind it, and return the same object for the same fingerprint.
+        """Add a stage with the version of the code behind it and its number of threads.
+
+        Returns:
+            The same object for the same fingerprint.
 
         Raises:
             UserError: Its code needs a package that is not installed.
@@ -115,7 +120,8 @@ class StageGraph:
         if any(not isinstance(value, StageOutput | StageOutputs) for value in node.inputs.values()):
             modules.append(_RESOLVES_INPUTS)
         code = code_version(*modules).require(f"the stage {node.kind} '{node.label}'")
-        versioned = replace(node, code=self._noted(code))
+        threads = None if node.kind in _COMPUTE_NOTHING else self.benchmark.threads
+        versioned = replace(node, code=self._noted(code), threads=threads)
         return self._nodes.setdefault(versioned.fingerprint, versioned)
 
     def _noted(self, code: CodeVersion) -> str:

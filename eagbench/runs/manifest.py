@@ -104,6 +104,7 @@ def _asked(stored: StoredRun) -> dict[str, Any]:
         "conditions": [_condition(condition, benchmark.split.seed) for condition in stored.plan.conditions],
         "metrics": [use.record() for use in stored.metrics],
         "seeds": list(benchmark.seeds),
+        "threads": benchmark.threads,
         "intervals": benchmark.intervals.model_dump(mode="json"),
         "comparisons": None if benchmark.comparisons is None else benchmark.comparisons.model_dump(),
         "subgroups": None if benchmark.subgroups is None else benchmark.subgroups.model_dump(mode="json"),
