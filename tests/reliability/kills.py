@@ -214,7 +214,8 @@ def measure(times: int, seed: int, folder: Path) -> list[Row]:
         chain = Chain(undisturbed, folder / f"chain_{n_chains}", 1 + n_chains % 2, draw, tallies)
         n_done += chain.run(n_kills)
         n_chains += 1
-        print(f"kills: {n_done} of {times} in {n_chains} chains", flush=True)
+        n_lost = sum(len(tally.lost) for tally in tallies.values())
+        print(f"kills: {n_done} of {times} in {n_chains} chains, {n_lost} lost", flush=True)
     return [_row(fault, tallies[fault]) for fault in sorted(tallies)]
 
 
