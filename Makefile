@@ -6,8 +6,11 @@ REQUIREMENTS := pyproject.toml constraints.txt
 STAMP = $(VENV)/.installed-$(shell cat $(REQUIREMENTS) | (sha256sum 2>/dev/null || shasum -a 256) | cut -c1-16)
 BIN = $(VENV)/bin
 DEMO_OUT ?= runs/demo
+SBOM ?= dist/sbom.cdx.json
+# Whose installed distributions the bill of materials lists.
+PYTHON_LISTED ?= $(BIN)/python
 
-.PHONY: demo test test-slow reliability lint types environment clean
+.PHONY: demo test test-slow reliability lint types licences audit sbom release environment clean
 
 demo: environment
 	$(BIN)/eagbench run benchmarks/mimic_robustness.yaml --profile quick --out $(DEMO_OUT)
@@ -29,6 +32,24 @@ lint: environment
 
 types: environment
 	$(BIN)/mypy
+
+# Needs no network; fails on a licence that scripts/licences.toml does not allow.
+licences: environment
+	$(BIN)/python scripts/licences
+
+# Needs PyPI's advisory database, and says in one sentence when it can't reach it (exit code 3 of the script).
+audit: environment
+	@$(BIN)/python scripts/audit
+
+# The software bill of materials, CycloneDX 1.6, validated when written.
+sbom:
+	@mkdir -p $(dir $(SBOM))
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --spec-version 1.6 \
+	  --output-format JSON --output-file $(SBOM) --validate $(PYTHON_LISTED)
+
+# `make release VERSION=0.2.0`: all of it, up to the tag; ARGUMENTS=--dry-run leaves no commit and no tag.
+release: environment
+	$(BIN)/python scripts/release $(VERSION) $(ARGUMENTS)
 
 environment: $(STAMP)
 

@@ -39,7 +39,8 @@ def _untimed_manifest(folder: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     files = {name: digest for name, digest in manifest["files"].items() if name not in TIMED}
     stages = [{key: value for key, value in s.items() if key not in _TIMED_COSTS} for s in manifest["stages"]]
-    return {**manifest, "created": None, "files": files, "stages": stages}
+    # Neither when it was written nor what somebody did to the repository meanwhile is a difference.
+    return {**manifest, "created": None, "git": None, "files": files, "stages": stages}
 
 
 def untimed_costs(folder: Path) -> list[dict[str, str]]:
