@@ -7,6 +7,7 @@ STAMP = $(VENV)/.installed-$(shell cat $(REQUIREMENTS) | (sha256sum 2>/dev/null 
 BIN = $(VENV)/bin
 DEMO_OUT ?= runs/demo
 SBOM ?= dist/sbom.cdx.json
+PYPROJECT ?= pyproject.toml
 # Whose installed distributions the bill of materials lists.
 PYTHON_LISTED ?= $(BIN)/python
 
@@ -44,7 +45,7 @@ audit: environment
 # The software bill of materials, CycloneDX 1.6, validated when written.
 sbom:
 	@mkdir -p $(dir $(SBOM))
-	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --spec-version 1.6 \
+	$(BIN)/cyclonedx-py environment --pyproject $(PYPROJECT) --output-reproducible --spec-version 1.6 \
 	  --output-format JSON --output-file $(SBOM) --validate $(PYTHON_LISTED)
 
 # `make release VERSION=0.2.0`: all of it, up to the tag; ARGUMENTS=--dry-run leaves no commit and no tag.
