@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from eagbench.execution.store import file_hash
 from tests.conftest import SHARED_DATA
 from tests.reliability.command import Command
 from tests.reliability.rows import Row
@@ -141,7 +142,8 @@ class Chain:
 
     def _kill_at(self, place: str) -> tuple[bool, int | None]:
         """Start the run, kill it there or at any time, and look at what is left; return its code too."""
-        whom = self.draw.choice(["main", "group", "worker"] if self.workers > 1 else ["main", "group"])
+        has_workers = self.workers > 1 and place != WRITING  # the main process writes the run folder
+        whom = self.draw.choice(["main", "group", "worker"] if has_workers else ["main", "group"])
         if place != WRITING and self.draw.random() < _SHARE_AT_ANY_TIME:
             fault = ANY_TIME
             command = _start(self.undisturbed.benchmark, self.folder, self.workers, {})
@@ -196,7 +198,7 @@ class Chain:
             return
         out, whole = self.folder / "out", self.undisturbed.folder / "out"
         lost += [f"differs: {name}" for name in differences(out, whole)]
-        mine, other = (_file_hashes(_manifests(f / "store")) for f in (self.folder, self.undisturbed.folder))
+        mine, other = (_stage_files(f / "store") for f in (self.folder, self.undisturbed.folder))
         lost += [f"differs in the store: {key}" for key in sorted({*mine, *other}) if mine.get(key) != other.get(key)]
         left = [*(self.folder / "store").glob("*/*.partial"), *out.rglob(".*")]
         lost += [f"left behind: {path.relative_to(self.folder)}" for path in left]
@@ -241,5 +243,11 @@ def _manifests(store: Path) -> dict[str, bytes]:
     return {path.parent.relative_to(store).as_posix(): path.read_bytes() for path in store.glob("*/*/manifest.json")}
 
 
-def _file_hashes(manifests: dict[str, bytes]) -> dict[str, object]:
-    return {key: json.loads(content)["files"] for key, content in manifests.items()}
+def _stage_files(store: Path) -> dict[str, str]:
+    """Hash every file of every finished stage, but for the manifests, which hold times."""
+    return {
+        path.relative_to(store).as_posix(): file_hash(path)
+        for stage in _manifests(store)
+        for path in sorted((store / stage).rglob("*"))
+        if path.is_file() and path.name != "manifest.json"
+    }
