@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eagbench.config.bounded_yaml import read_yaml_file
 from eagbench.config.settings import AnswerMode, RecordTextParams
 from eagbench.contracts.answers import Prediction, ScoredCases, Trajectory
 from eagbench.contracts.components import (
@@ -199,6 +200,7 @@ __all__ = [
     "read_answer",
     "read_cross_fitted_probability",
     "read_salience",
+    "read_yaml_file",
     "refuse_long_prompts",
     "response_cache",
     "save_arrays",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,7 +14,10 @@ from eagbench.config.settings import AnswerMode, RecordTextParams
 from eagbench.config.splits import AnySplit, FileSplit, SplitSpec, with_short_form, written_out
 from eagbench.config.strict import Strict
 
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# Files are named after labels, and file systems hold names of 255 bytes.
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+_MAX_SEED = 2**31 - 1  # LightGBM's
 
 
 class ComponentSpec(Strict):
@@ -46,7 +50,9 @@ class MethodSpec(Strict):
     @classmethod
     def _is_file_name(cls, label: str) -> str:
         if not _LABEL.fullmatch(label):
-            raise ValueError("a label is made of letters, digits, '_', '-' and '.', because files are named after it")
+            raise ValueError(
+                "a label is made of letters, digits, '_', '-' and '.', at most 100: files are named after it"
+            )
         return label
 
 
@@ -228,7 +234,7 @@ class Benchmark(Strict):
     @classmethod
     def _is_file_name(cls, name: str) -> str:
         if not _LABEL.fullmatch(name):
-            raise ValueError("a benchmark's name is made of letters, digits, '_', '-' and '.'")
+            raise ValueError("a benchmark's name is made of letters, digits, '_', '-' and '.', at most 100")
         return name
 
     @field_validator("split", mode="before")
@@ -242,8 +248,8 @@ class Benchmark(Strict):
         for name in domains:
             if not _LABEL.fullmatch(name) or name in (EACH, LEAVE_ONE_OUT, ALL):
                 raise ValueError(
-                    f"'{name}' can't be the name of a domain: it is made of letters, digits, '_', '-' and '.', and is "
-                    f"none of {EACH}, {LEAVE_ONE_OUT}, {ALL}"
+                    f"'{name}' can't be the name of a domain: it is made of letters, digits, '_', '-' and '.' (at most "
+                    f"100), and is none of {EACH}, {LEAVE_ONE_OUT}, {ALL}"
                 )
         if len(domains) == 1:
             raise ValueError("a benchmark across domains needs two of them; for one data set write `data`")
@@ -291,6 +297,8 @@ class Benchmark(Strict):
         _unique([str(s) for s in seeds], "seed")
         if any(seed < 0 for seed in seeds):
             raise ValueError("seeds are not negative")
+        if any(seed > _MAX_SEED for seed in seeds):
+            raise ValueError(f"seeds are at most {_MAX_SEED}")
         return seeds
 
     @field_validator("comparisons")
@@ -313,7 +321,7 @@ def _among(names: Sequence[str], what: str, name: str) -> None:
 
 
 def _unique(labels: Sequence[str], what: str) -> None:
-    doubled = sorted({label for label in labels if labels.count(label) > 1})
+    doubled = sorted(label for label, count in Counter(labels).items() if count > 1)
     if doubled:
         hint = "; tell them apart with `as:`" if what != "seed" else ""
         raise ValueError(f"the {what} {', '.join(doubled)} stands here more than once{hint}")

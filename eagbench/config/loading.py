@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ from pydantic import BaseModel, ValidationError
 from eagbench.config.benchmark import Benchmark
 from eagbench.config.yaml_source import KeyPath, Source, apply_set, item_label, merge, read_yaml
 from eagbench.errors import UserError
+
+_MAX_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +127,14 @@ def validation_error(error: ValidationError, model: type[BaseModel], source: Sou
     if first["type"] == "missing":
         return UserError(f"the key '{key}' is missing{more}", where=where)
     message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] == "value_error" else f", not {first['input']!r}"
+    given = "" if first["type"] == "value_error" else f", not {_shown(first['input'])}"
     about = f"'{key}': " if key else ""
     return UserError(f"{about}{message[:1].lower()}{message[1:]}{given}{more}", where=where)
+
+
+def _shown(value: Any) -> str:
+    text = reprlib.repr(value) if isinstance(value, dict | list | tuple) else repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def _as_written(path: KeyPath, source: Source) -> KeyPath:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -115,7 +116,9 @@ class FactSplit(Strict):
     @classmethod
     def _are_texts(cls, value: Any) -> Any:
         # A hospital's number is written 73 in YAML.
-        is_whole = isinstance(value, list) and all(isinstance(item, int | str) for item in value)
+        is_whole = isinstance(value, list) and all(
+            isinstance(item, int | str) and not isinstance(item, bool) for item in value
+        )
         return [str(item) for item in value] if is_whole else value
 
     @model_validator(mode="after")
@@ -126,7 +129,7 @@ class FactSplit(Strict):
         if self.folds is not None and (self.train is not None or tuning):
             raise ValueError("with `folds` each value is held out once: leave `train` out and give `tuning` as a share")
         named = [*(self.train or ()), *tuning, *(self.held_out or ())]
-        twice = sorted({value for value in named if named.count(value) > 1})
+        twice = sorted(value for value, count in Counter(named).items() if count > 1)
         if twice:
             raise ValueError(f"{', '.join(twice)} is named twice: a value belongs to one part")
         return self

@@ -5,17 +5,28 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from eagbench.config.bounded_yaml import (
+    MERGE,
+    Budget,
+    Origin,
+    compose,
+    key_of,
+    read_bounded_text,
+    read_yaml_value,
+    scalar,
+    text_of,
+)
 from eagbench.errors import UserError
 
 KeyPath = tuple[str | int, ...]
-_MERGE = "tag:yaml.org,2002:merge"
+_MAX_INDEX_DIGITS = 10
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -41,29 +52,22 @@ class Source:
         return "benchmark"
 
 
-def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> Source:
+def read_yaml(path: Path) -> Source:
     """Read a YAML mapping, after the files it extends; later keys win, lists are replaced whole.
 
     Raises:
-        UserError: The file is missing, is not YAML, is not a mapping, repeats a key, extends itself, or names an
-            environment variable that is unset and has no default.
+        UserError: The file is missing, is not YAML, is not a mapping, repeats a key, extends itself, exceeds a limit of
+            `bounded_yaml`, or names an environment variable that is unset and has no default.
     """
-    path = Path(path)
+    return _read(Path(path), (), Budget())
+
+
+def _read(path: Path, seen: tuple[Path, ...], budget: Budget) -> Source:
     if path.resolve() in seen:
         raise UserError("the file extends itself", where=str(path), hint="remove the circle from `extends`")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"the file can't be read: {error.strerror}", where=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise UserError("the file is not UTF-8 text", where=str(path)) from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"this is not YAML: {error.problem}", where=f"{path}{line}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"this is not YAML: {error}", where=str(path)) from error
+    budget.take_file(str(path))
+    origin = Origin(str(path))
+    node = compose(read_bounded_text(path), origin, budget)
     if not isinstance(node, yaml.MappingNode):
         raise UserError(
             "a benchmark is a mapping of keys to values",
@@ -71,7 +75,7 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> Source:
             hint="begin with `name: ...`; `eagbench schema` prints all keys",
         )
     own = Source()
-    own.tree = _value(node, (), str(path), own.places)
+    own.tree = _value(node, (), origin, own.places)
     extends = own.tree.pop("extends", [])
     if isinstance(extends, str):
         extends = [extends]
@@ -79,59 +83,61 @@ def read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> Source:
         raise UserError("`extends` is a list of file names", where=own.place(("extends",)))
     merged = Source()
     for name in extends:
-        merge(merged, read_yaml(path.parent / name, (*seen, path.resolve())))
+        merge(merged, _read(path.parent / name, (*seen, path.resolve()), budget))
     merge(merged, own)
     return merged
 
 
-def _value(node: yaml.Node, path: KeyPath, file: str, places: dict[KeyPath, str]) -> Any:
-    place = f"{file}:{node.start_mark.line + 1}"
+def _value(node: yaml.Node, path: KeyPath, origin: Origin, places: dict[KeyPath, str]) -> Any:
+    place = origin.at(node.start_mark)
     places.setdefault(path, place)
     if isinstance(node, yaml.MappingNode):
         mapping: dict[str, Any] = {}
-        merged = [value for key, value in node.value if key.tag == _MERGE]
-        for key_node, value_node in (pair for pair in node.value if pair[0].tag != _MERGE):
-            key_place = f"{file}:{key_node.start_mark.line + 1}"
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise UserError("a key must be plain text", where=key_place)
-            key = str(key_node.value)
+        merged = [value for key, value in node.value if key.tag == MERGE]
+        for key_node, value_node in (pair for pair in node.value if pair[0].tag != MERGE):
+            key, key_place = key_of(key_node, origin), origin.at(key_node.start_mark)
             if key in mapping:
                 raise UserError(f"the key '{key}' appears here twice", where=key_place)
             places[(*path, key)] = key_place
-            mapping[key] = _value(value_node, (*path, key), file, places)
+            mapping[key] = _value(value_node, (*path, key), origin, places)
         for value_node in merged:
-            _merge_anchored(mapping, value_node, path, file, places)
+            _merge_anchored(mapping, value_node, path, origin, places)
         return mapping
     if isinstance(node, yaml.SequenceNode):
-        return [_value(item, (*path, i), file, places) for i, item in enumerate(node.value)]
+        return [_value(item, (*path, i), origin, places) for i, item in enumerate(node.value)]
     text = str(node.value)
     if _VARIABLE.search(text):
-        text = _expand(text, place)
+        text = text_of(_expand(text, place), place)
         # An unquoted variable takes the type of what it holds; a quoted one stays text.
         quoted = isinstance(node, yaml.ScalarNode) and node.style in ("'", '"')
-        return text if quoted else yaml.safe_load(text)
-    # Anchors and tags resolve as SafeLoader does.
-    constructor = yaml.SafeLoader("")
-    try:
-        return constructor.construct_object(node)  # type: ignore[no-untyped-call]
-    except yaml.YAMLError as error:
-        raise UserError(f"this value can't be read: {error}", where=place) from error
+        return text if quoted else read_yaml_value(text, place)
+    return scalar(node, origin)
 
 
 def _merge_anchored(
-    mapping: dict[str, Any], node: yaml.Node, path: KeyPath, file: str, places: dict[KeyPath, str]
+    mapping: dict[str, Any], node: yaml.Node, path: KeyPath, origin: Origin, places: dict[KeyPath, str]
 ) -> None:
     """Add the keys of `<<: *anchor` that the mapping itself lacks; with several anchors, the first wins."""
     nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
     for brought in nodes:
         if not isinstance(brought, yaml.MappingNode):
-            raise UserError("`<<:` takes an anchored mapping", where=f"{file}:{node.start_mark.line + 1}")
+            raise UserError("`<<:` takes an anchored mapping", where=origin.at(node.start_mark))
         own: dict[KeyPath, str] = {}
-        for key, value in _value(brought, path, file, own).items():
+        for key, value in _value(brought, path, origin, own).items():
             if key not in mapping:
                 mapping[key] = value
-                here = (*path, key)
-                places.update({place: line for place, line in own.items() if place[: len(here)] == here})
+                places.update({here: own[here] for here in _paths(value, (*path, key)) if here in own})
+
+
+def _paths(value: Any, here: KeyPath) -> Iterator[KeyPath]:
+    """Yield the path of a value and of all values in it."""
+    yield here
+    if isinstance(value, Mapping):
+        for key, child in value.items():
+            yield from _paths(child, (*here, key))
+    elif isinstance(value, list):
+        for i, child in enumerate(value):
+            yield from _paths(child, (*here, i))
 
 
 def _expand(text: str, place: str) -> str:
@@ -175,10 +181,14 @@ def _merge_mapping(
 
 
 def _replace(base: dict[str, Any], key: str, value: Any, here: KeyPath, base_source: Source, over: Source) -> None:
+    _forget_places(base_source, base.get(key), here)
     base[key] = _copy(value)
-    for old in [p for p in base_source.places if p[: len(here)] == here]:
-        del base_source.places[old]
-    base_source.places.update({p: place for p, place in over.places.items() if p[: len(here)] == here})
+    base_source.places.update({path: over.places[path] for path in _paths(value, here) if path in over.places})
+
+
+def _forget_places(source: Source, value: Any, here: KeyPath) -> None:
+    for path in _paths(value, here):
+        source.places.pop(path, None)
 
 
 def _copy(value: Any) -> Any:
@@ -198,16 +208,13 @@ def apply_set(source: Source, assignment: str, flag: str = "--set") -> None:
         flag: The option's name, for messages.
 
     Raises:
-        UserError: There is no `=`, or the path leads through something that does not exist.
+        UserError: There is no `=`, the value is not YAML, or the path leads through something that does not exist.
     """
     dotted, equals, text = assignment.partition("=")
     where = f"{flag} {assignment}"
     if not equals or not dotted.strip():
         raise UserError(f"{flag} takes {'path.to.' if flag == '--set' else ''}key=value", where=where)
-    try:
-        value = yaml.safe_load(text) if text else ""
-    except yaml.YAMLError as error:
-        raise UserError(f"the value is not YAML: {text!r}", where=where) from error
+    value = read_yaml_value(text_of(text, where), where) if text else ""
     set_value(source, dotted.strip(), value, where)
 
 
@@ -231,13 +238,13 @@ def set_value(source: Source, dotted: str, value: Any, where: str) -> None:
     last = segments[-1]
     if isinstance(here, list):
         index = _index(here, last, where)
-        here[index] = value
         path = (*path, index)
+        _forget_places(source, here[index], path)
+        here[index] = value
     else:
-        here[last] = value
         path = (*path, last)
-    for old in [p for p in source.places if p[: len(path)] == path]:
-        del source.places[old]
+        _forget_places(source, here.get(last), path)
+        here[last] = value
     source.places[path] = where
 
 
@@ -261,7 +268,7 @@ def _index(items: Sequence[Any], segment: str, where: str) -> int:
     labels = [item_label(item) for item in items]
     if segment in labels:
         return labels.index(segment)
-    if segment.isdigit() and int(segment) < len(items):
+    if segment.isdecimal() and len(segment) < _MAX_INDEX_DIGITS and int(segment) < len(items):
         return int(segment)
     near = difflib.get_close_matches(segment, [label for label in labels if label], n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""

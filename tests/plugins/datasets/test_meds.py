@@ -337,6 +337,9 @@ def test_a_rare_unknown_unit_is_removed_and_counted(tmp_path: Path) -> None:
         ("x: {concept: fraction_inspired_oxygen, unit: '%', mixed: {unit: x, low: 0, high: 1}}", "is given in 'x'"),
         ("x: {concept: glucose, units: mg/dL}", "Extra inputs"),
         ("x: {", "is not YAML"),
+        ("x: &x {concept: *x}", "the anchor 'x' stands for itself"),
+        ("x: {concept: glucose}\nx: {concept: lactate}", "appears here twice"),
+        ("x: {concept: glucose, values: {low: 1.0e+999}}", "not a finite number"),
     ],
 )
 def test_a_wrong_file_of_codes_is_named(tmp_path: Path, text: str, message: str) -> None:

@@ -203,6 +203,14 @@ def test_a_source_whose_subjects_are_stays_says_so(tmp_path: Path) -> None:
     assert any("is a hospital stay" in note for note in cohort.provenance.notes)
 
 
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"dataset_name": ' + "9" * 5_000 + "}", "\udcff"])
+def test_a_description_that_can_not_be_read_is_named(text: str, tmp_path: Path) -> None:
+    plain(tmp_path)
+    (tmp_path / "metadata" / "dataset.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match=r"dataset\.json: is not JSON"):
+        load(tmp_path, codes="mimic-iv-meds")
+
+
 def test_subject_splits_are_the_source_s_own(tmp_path: Path) -> None:
     plain(tmp_path)
     assert load(tmp_path, codes="mimic-iv-meds").groups == {}

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from eagbench.api import SourceItem, UserError, Vocabulary
+from eagbench.api import SourceItem, UserError, Vocabulary, read_yaml_file
 
 _LOINC = re.compile(r"^LOINC//?([0-9]{1,5}-[0-9])(?://.*)?$")
 # MEDS conversions write this where a source has no unit.
@@ -51,10 +50,9 @@ def read_code_file(path: Path, vocabulary: Vocabulary) -> dict[str, SourceItem]:
         UserError: The file is not a YAML mapping of codes to concepts, or names an unknown concept or unit.
     """
     try:
-        tree: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        entries = TypeAdapter(dict[str, _Entry]).validate_python(tree)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"is not YAML ({str(error).splitlines()[0]})", where=str(path), hint=_EXAMPLE) from error
+        entries = TypeAdapter(dict[str, _Entry]).validate_python(read_yaml_file(path))
+    except UserError as error:
+        raise UserError(error.what, where=error.where, hint=error.hint or _EXAMPLE) from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"

@@ -70,7 +70,8 @@ def _subject_is_stay(root: Path) -> bool:
     path = root / "metadata" / "dataset.json"
     try:
         described = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    # A number of 5,000 digits is a plain ValueError, deep nesting a RecursionError.
+    except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"is not JSON ({error})", where=str(path), hint="Write the metadata again.") from error
     return isinstance(described, dict) and described.get("dataset_name") in _SUBJECT_IS_STAY
 
