@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
+from eagbench.config.folders import default_root
 from eagbench.errors import Stopped, UserError
+from eagbench.execution.full_disk import EXIT_DISK_FULL, DiskFullError, as_disk_full
 from eagbench.execution.processes import StopSignals, end_soon, leave_nothing_behind
 from eagbench.execution.threads import use_one_thread
 
@@ -272,18 +275,27 @@ def program() -> None:
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done, 1 some cells failed, 2 the input is wrong, 70 a bug, 130 Ctrl-C, 143 SIGTERM.
+    Exit codes: 0 done, 1 some cells failed, 2 the input is wrong, 70 a bug, 74 the disk takes no more, 130 Ctrl-C, 143
+    SIGTERM.
     """
     use_one_thread()  # before anything imports numpy; a stage has as many as its benchmark declares
+    goes_on = ""
     try:
         with _stop_signals:
-            app(standalone_mode=True)
+            try:
+                app(standalone_mode=True)
+            finally:
+                goes_on = _stop_signals.goes_on
     except Stopped as stop:
         sys.exit(stop.exit_code)
-    except UserError as error:
-        typer.echo(f"error: {error.message}", err=True)
-        sys.exit(EXIT_USER_ERROR)
     except BaseException as error:
+        places = (default_root(), Path.cwd(), Path(os.environ.get("TMPDIR", "/tmp")))
+        disk_full = as_disk_full(error, places) if isinstance(error, Exception) else None
+        if disk_full is not None:
+            _end_on_full_disk(disk_full, goes_on)
+        if isinstance(error, UserError):
+            typer.echo(f"error: {error.message}", err=True)
+            sys.exit(EXIT_USER_ERROR)
         named = _component_error(error)
         if named is None and not isinstance(error, Exception):
             raise  # the end of the command, as typer has it
@@ -302,3 +314,14 @@ def _component_error(error: BaseException) -> Exception | None:
     from eagbench.registry.blame import ComponentError, component_error
 
     return error if isinstance(error, ComponentError) else component_error(error)
+
+
+def _end_on_full_disk(error: DiskFullError, goes_on: str) -> NoReturn:
+    """Say that nothing more can be written, how to go on, and exit."""
+    hint = "; ".join(filter(None, ("make room there", goes_on)))
+    typer.echo(f"error: {error}\n  {hint}", err=True)
+    try:
+        sys.stdout.flush()
+    except OSError:  # it is a file on that disk: what is still to be written goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(EXIT_DISK_FULL)

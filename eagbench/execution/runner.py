@@ -30,6 +30,7 @@ from eagbench.execution.failures import (
     reason_of_loss,
     under_way_file,
 )
+from eagbench.execution.full_disk import DiskFullError, as_disk_full
 from eagbench.execution.needed import all_stages, needed_stages
 from eagbench.execution.processes import check_not_stopped, end_with_parent
 from eagbench.execution.progress import Reporter
@@ -59,6 +60,7 @@ class Outcome:
         details: The traceback.
         error: The exception, if the user can fix it.
         damage: What was damaged of the stage in the store, and where that is now.
+        disk_full: Why nothing more can be written, if that is what failed: it ends the run.
     """
 
     status: str
@@ -68,6 +70,7 @@ class Outcome:
     details: str | None = None
     error: UserError | None = None
     damage: str | None = None
+    disk_full: DiskFullError | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -127,6 +130,7 @@ def run_plan(
         UserError: The data can't be loaded or divided, and the user can fix it.
         SharedStageError: The same, but because of a bug.
         ComponentError: The executor failed.
+        DiskFullError: Nothing more can be written.
     """
     follower = _Outcomes(plan, store, reporter, settled)
     chosen = executor or Local(Local.Params())
@@ -173,10 +177,13 @@ class _Outcomes:
         Raises:
             UserError: A stage that every cell needs failed, and the user can fix it.
             SharedStageError: The same, but because of a bug.
+            DiskFullError: Nothing more can be written, so the other cells would fail too.
         """
         final = self._final(node, outcome)
         self.result.outcomes[node.fingerprint] = final
         self.result.log.append(_log_entry(node, final))
+        if final.disk_full is not None:
+            raise final.disk_full
         self._settled(node, final)
         if final.status == "failed" and node.fingerprint in self._shared:
             if final.error is not None:
@@ -276,15 +283,17 @@ def compute_stage(
             if is_stop(error):
                 raise
             # Whatever else a stage raises fails its cells and is reported with its traceback.
-            if isinstance(error, UserError | ContractError):
+            disk_full = as_disk_full(error, (out,)) if isinstance(error, Exception) else None
+            if disk_full is None and isinstance(error, UserError | ContractError):
                 store.discard(node)  # nothing of this attempt is useful
             return Outcome(
                 "failed",
                 seconds=time.monotonic() - started,
                 reason=reason_of(error),
                 details=traceback.format_exc(),
-                error=plain_user_error(error),
+                error=plain_user_error(error) if disk_full is None else None,
                 damage=damage,
+                disk_full=disk_full,
             )
 
 

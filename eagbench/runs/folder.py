@@ -6,6 +6,7 @@ disk, the same command finds its own folder again, and that of another benchmark
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -102,6 +103,8 @@ def _can_write(folder: Path) -> bool:
     try:
         probe.touch()
         probe.unlink()
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # the user need not choose another folder
         return False
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from types import FrameType
 from optuna.trial import FrozenTrial, TrialState
 
 from eagbench.errors import Stopped
+from eagbench.execution.full_disk import EXIT_DISK_FULL, DiskFullError, as_disk_full
 from eagbench.execution.processes import begin_worker, end_processes
 from eagbench.execution.whole_files import write_text
 from eagbench.sweep.best import best_trials, check_one_method, write_best, write_evaluation
@@ -62,7 +64,7 @@ def sweep(request: SweepRequest, *, jobs: int, evaluate_best: Evaluate | None) -
     _announce(session, jobs, len(known))
     try:
         if jobs > 1:
-            _in_processes(request, jobs, deadline)
+            _in_processes(request, jobs, deadline, session.folder)
         work(session, deadline)  # with several jobs only if one of them was killed
     finally:
         _write_tables(session)
@@ -95,6 +97,10 @@ def _work_alone(request: SweepRequest, deadline: float | None) -> None:
         work(open_session(request), deadline)
     except Stopped:
         return  # its trial is marked as lost, so whoever goes on tries it again
+    except Exception as error:
+        if as_disk_full(error) is None:
+            raise
+        sys.exit(EXIT_DISK_FULL)  # the process that started this one says so
 
 
 def _stop(signum: int, _: FrameType | None) -> None:
@@ -102,13 +108,14 @@ def _stop(signum: int, _: FrameType | None) -> None:
     raise Stopped(signum)
 
 
-def _in_processes(request: SweepRequest, jobs: int, deadline: float | None) -> None:
+def _in_processes(request: SweepRequest, jobs: int, deadline: float | None, folder: Path) -> None:
     """Let processes work until each has ended.
 
     A killed process is not an error: its trial is tried again.
 
     Raises:
         RuntimeError: A process ended with a bug; its traceback is on stderr.
+        DiskFullError: Nothing more can be written.
     """
     # Spawned, because a process that has started torch's or lightgbm's threads can't be forked safely.
     context = multiprocessing.get_context("spawn")
@@ -121,6 +128,8 @@ def _in_processes(request: SweepRequest, jobs: int, deadline: float | None) -> N
     except BaseException:
         end_processes([process for process in processes if process.pid is not None])
         raise
+    if any(process.exitcode == EXIT_DISK_FULL for process in processes):
+        raise DiskFullError("the disk is full, here or in the store", folder)
     broken = [process.pid for process in processes if (process.exitcode or 0) > 0]
     if broken:
         raise RuntimeError(f"processes {broken} of the sweep ended with an error, shown above")

@@ -114,7 +114,7 @@ def refused(cli: Cli, sweep: Path, *arguments: object) -> str:
                 ("{training_share: [0, 1]}", "MedianPruner", ["sweep.yaml:9", "from above 0"]),
                 ("{training_share: [0.5, 1, 2]}", "MedianPruner", ["sweep.yaml:9", "to 1, all training patients"]),
                 ("{training_share: [few, all]}", "MedianPruner", ["sweep.yaml:9", "is a number, not 'few'"]),
-                ("{training_share: [.nan, 1]}", "MedianPruner", ["sweep.yaml:9", "is a number, not nan"]),
+                ("{training_share: [.nan, 1]}", "MedianPruner", ["sweep.yaml:9", ".nan is not a finite number"]),
                 ("{training_share: 0.5}", "MedianPruner", ["sweep.yaml:9", "rungs.training_share", "0.5"]),
                 ("{}", "MedianPruner", ["sweep.yaml:9", "one thing grows from rung to rung, not 0"]),
                 (
