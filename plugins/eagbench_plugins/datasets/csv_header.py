@@ -6,6 +6,8 @@ import csv
 import gzip
 from pathlib import Path
 
+_LONGEST = 2**20
+
 
 def csv_header(path: Path) -> list[str]:
     """Read the fields of the first line. The file may be gzipped.
@@ -15,4 +17,8 @@ def csv_header(path: Path) -> list[str]:
     """
     with path.open("rb") as raw:
         lines = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-        return next(csv.reader([lines.readline().decode("utf-8")]), [])
+        line = lines.readline(_LONGEST)
+    try:
+        return next(csv.reader([line.decode("utf-8")]), [])
+    except csv.Error as error:
+        raise OSError(f"its first line is no header: {error}") from error

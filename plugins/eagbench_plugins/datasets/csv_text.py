@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eagbench.api import FloatArray, UserError
+from eagbench_plugins.datasets.unpacked import unpacked
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,7 +73,7 @@ def read_csv_text(
     import polars as pl
 
     try:
-        table = pl.read_csv(path, infer_schema=False, separator=separator)
+        table = pl.read_csv(unpacked(path, hint), infer_schema=False, separator=separator)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"can't be read as CSV ({reason})", where=str(path), hint=hint) from error

@@ -39,6 +39,7 @@ _HOSPITALS = {
     "mimic_demo": ("Beth Israel Deaconess Medical Center",),
     "eicu_demo": ("hospitals of the eICU programme",),
 }
+_MOST_ROWS = 5_000_000  # the demos have 33,000
 _WHERE_FROM = (
     "Set data.root to one of the folders mimic_demo and eicu_demo of GitHub rvandewater/YAIB (demo_data/mortality24), "
     "which hold sta.parquet, dyn.parquet and outc.parquet."
@@ -186,6 +187,10 @@ def _read(path: Path, columns: Sequence[str]) -> pl.DataFrame:
     import polars as pl
 
     try:
+        # From the file's footer alone: a column of one value repeated takes no room, whatever its length.
+        rows = pl.scan_parquet(path).select(pl.len()).collect().item()
+        if rows > _MOST_ROWS:
+            raise UserError(f"holds {rows:,} rows, more than {_MOST_ROWS:,}", where=str(path), hint=_WHERE_FROM)
         table = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]

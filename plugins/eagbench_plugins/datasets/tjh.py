@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
-from xml.etree.ElementTree import ParseError
-from zipfile import BadZipFile
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -30,6 +28,8 @@ from eagbench.api import (
     files_under,
     vocabulary,
 )
+from eagbench_plugins.datasets.csv_text import UNKNOWN
+from eagbench_plugins.datasets.excel_sheet import column_of_dates, column_of_numbers, read_sheet
 from eagbench_plugins.datasets.measurements import StayMeasurements, series_by_stay
 
 if TYPE_CHECKING:
@@ -205,15 +205,7 @@ def _hours(difference: pd.Series[pd.Timedelta]) -> pd.Series[float]:
 
 def _read(path: Path) -> pd.DataFrame:
     """Read the rows by patient, with the patient's number filled in; dates as timestamps, the rest as numbers."""
-    import pandas as pd
-
-    try:
-        table = pd.read_excel(path, engine="openpyxl")
-    except (BadZipFile, ParseError, KeyError, ValueError, OSError, EOFError) as error:
-        raise UserError(
-            f"can't be read as an Excel file ({error})", where=str(path), hint="Fetch the file again from its origin."
-        ) from error
-    table.columns = [str(column).strip() for column in table.columns]
+    table = read_sheet(path)
     labs = [str(item.keys["column"]) for item in vocabulary().source("tjh")]
     for column in (*_DATES, *_NUMBERS, *labs):
         if column not in table.columns:
@@ -221,9 +213,9 @@ def _read(path: Path) -> pd.DataFrame:
     if table.empty:
         raise UserError("the table has no rows", where=str(path), hint=f"Use the published '{_FILE}'.")
     for column in _DATES:
-        table[column] = _converted(table[column], pd.to_datetime, "dates", path)
+        table[column] = column_of_dates(table, column, UNKNOWN, path)
     for column in (*_NUMBERS, *labs):
-        table[column] = _converted(table[column], pd.to_numeric, "numbers", path)
+        table[column] = column_of_numbers(table, column, UNKNOWN, path)
     # The number stands on a patient's first row only.
     table["PATIENT_ID"] = table["PATIENT_ID"].ffill()
     needed = ["PATIENT_ID", "age", "gender", "outcome", "Admission time", "Discharge time"]
@@ -231,8 +223,21 @@ def _read(path: Path) -> pd.DataFrame:
         if table[column].isna().any():
             line = int(table[column].isna().to_numpy().argmax()) + 2
             raise UserError(f"column '{column}' is empty in row {line}", where=str(path), hint="Fill it in.")
+    _check_codes(table, path)
     _check_outcomes(table, path)
     return table.sort_values(["PATIENT_ID", "RE_DATE"], kind="stable").reset_index(drop=True)
+
+
+def _check_codes(table: pd.DataFrame, path: Path) -> None:
+    """Check that the patients' numbers are whole, and that each is called male (1) or female (2)."""
+    for column, wrong, must in (
+        ("PATIENT_ID", table["PATIENT_ID"].mod(1) != 0, "hold a whole number"),
+        ("gender", ~table["gender"].isin((1, 2)), "hold 1 (male) or 2 (female)"),
+    ):
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
+            found = f"not {table[column][row]:g} as in row {row + 2}"
+            raise UserError(f"column '{column}' must {must}, {found}", where=str(path), hint=f"Use '{_FILE}'.")
 
 
 def _check_outcomes(table: pd.DataFrame, path: Path) -> None:
@@ -248,10 +253,3 @@ def _check_outcomes(table: pd.DataFrame, path: Path) -> None:
             raise UserError(
                 f"column 'outcome' {reason}: {found}", where=str(path), hint=f"Use the published '{_FILE}'."
             )
-
-
-def _converted(column: pd.Series[Any], convert: Any, what: str, path: Path) -> pd.Series[Any]:
-    try:
-        return convert(column)  # type: ignore[no-any-return]
-    except (ValueError, TypeError) as error:
-        raise UserError(f"column '{column.name}' must hold {what} ({error})", where=str(path)) from error

@@ -9,8 +9,12 @@ import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
+from eagbench.api import UserError
+from eagbench_plugins.datasets.unpacked import LONGEST_LINE, check_not_packed
+
 SIZE = 16 * 2**20
 _TRIES = 100
+_HINT = "It is a CSV file with a row per measurement, gzipped if its name ends in .gz."
 
 
 def blocks(path: Path, size: int = SIZE) -> Iterator[bytes]:
@@ -18,18 +22,28 @@ def blocks(path: Path, size: int = SIZE) -> Iterator[bytes]:
 
     Raises:
         OSError, EOFError, zlib.error: The file can't be read.
+        UserError: A line is longer than `LONGEST_LINE`, or the file is packed in another way.
     """
     with path.open("rb") as raw:
         stream = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-        header = stream.readline()
+        header = stream.readline(LONGEST_LINE + 1)
+        check_not_packed(header[:4], path, _HINT)
+        _check_line(header, path)
         begun = b""
         while part := stream.read(size):
             begun += part
+            if b"\n" not in part:
+                _check_line(begun, path)
             end = _last_end(begun)
             if end:
                 yield header + begun[:end]
                 begun = begun[end:]
         yield header + begun
+
+
+def _check_line(begun: bytes, path: Path) -> None:
+    if len(begun) > LONGEST_LINE:
+        raise UserError(f"a line is longer than {LONGEST_LINE:,} bytes", where=str(path), hint=_HINT)
 
 
 def _last_end(rows: bytes) -> int:

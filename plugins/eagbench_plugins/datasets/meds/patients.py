@@ -11,6 +11,7 @@ import polars as pl
 
 from eagbench.api import UserError
 from eagbench_plugins.datasets.meds.params import MedsParams
+from eagbench_plugins.datasets.unpacked import unpacked
 
 # The columns of a file of patients: the subject's and the patient's; the second pair are eICU's own.
 _COLUMNS = (("subject_id", "patient_id"), ("patienthealthsystemstayid", "uniquepid"))
@@ -91,7 +92,8 @@ def _by_code(data: pl.LazyFrame, pattern: str) -> pl.DataFrame:
 def _by_file(path: Path | None) -> pl.DataFrame:
     assert path is not None
     try:
-        table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
+        is_parquet = path.suffix == ".parquet"
+        table = pl.read_parquet(path) if is_parquet else pl.read_csv(unpacked(path, _HINT), infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"can't be read ({str(error).splitlines()[0]})", where=str(path), hint=_HINT) from error
     for subject, patient in _COLUMNS:
