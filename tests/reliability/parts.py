@@ -19,6 +19,9 @@ NAMES: tuple[str, ...] = (
     "twice_at_once",
     "damaged_store",
     "plugin_variants",
+    "parser_inputs",
+    "row_conversions",
+    "whole_loaders",
 )
 
 

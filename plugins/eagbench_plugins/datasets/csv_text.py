@@ -48,7 +48,7 @@ class CsvText:
         import polars as pl
 
         numbers = self.rows[column].cast(pl.Float64, strict=False)
-        wrong = self.rows.filter(numbers.is_null() & pl.col(column).is_not_null())
+        wrong = self.rows.filter((numbers.is_null() | numbers.is_infinite()) & pl.col(column).is_not_null())
         if len(wrong):
             raise self.error(f"column '{column}' must hold a number, not '{wrong[column][0]}'", wrong["line"][0])
         found: FloatArray = numbers.fill_null(np.nan).to_numpy()

@@ -182,7 +182,7 @@ def _notes(codes: _Codes, stray: dict[str, int]) -> tuple[str, ...]:
 def _collect(frame: pl.LazyFrame, shards: Sequence[Path]) -> pl.DataFrame:
     try:
         return frame.collect()
-    except (pl.exceptions.ComputeError, OSError) as error:  # a shard whose footer is whole and whose pages are not
+    except (pl.exceptions.PolarsError, OSError) as error:  # a shard whose footer is whole and whose pages are not
         raise UserError(
             f"a shard can't be read ({str(error).splitlines()[0]})",
             where=str(shards[0].parent),

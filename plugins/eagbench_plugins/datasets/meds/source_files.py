@@ -118,7 +118,7 @@ def read_labels(paths: tuple[Path, ...]) -> pl.DataFrame:
     parts = []
     for path in paths:
         _check(path, _schema(path), _LABELS, _LABEL_HINT)
-        part = pl.read_parquet(path, columns=list(_LABELS))
+        part = _read(path, list(_LABELS))
         for column in _LABELS:
             if part[column].null_count():
                 raise UserError(f"column '{column}' is empty in {part[column].null_count()} rows", where=str(path))
@@ -140,7 +140,7 @@ def read_splits(path: Path) -> dict[int, str]:
         UserError: The file can't be read, lacks a column, or names a subject twice.
     """
     _check(path, _schema(path), {"subject_id": "a whole number", "split": "text"})
-    table = pl.read_parquet(path, columns=["subject_id", "split"]).cast({"split": pl.String})
+    table = _read(path, ["subject_id", "split"]).cast({"split": pl.String})
     twice = table.filter(table["subject_id"].is_duplicated())["subject_id"]
     if len(twice):
         raise UserError(f"subject {twice[0]} is named {(twice == twice[0]).sum()} times", where=str(path))
@@ -157,7 +157,7 @@ def read_parent_codes(path: Path) -> dict[str, tuple[str, ...]]:
     _check(path, schema, {"code": "text"})
     if "parent_codes" not in schema:
         return {}
-    table = pl.read_parquet(path, columns=["code", "parent_codes"])
+    table = _read(path, ["code", "parent_codes"])
     return {code: tuple(parents or ()) for code, parents in table.iter_rows()}
 
 
@@ -165,11 +165,22 @@ def _schema(path: Path) -> Mapping[str, pl.DataType]:
     try:
         schema: Mapping[str, pl.DataType] = pl.read_parquet_schema(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"can't be read as Parquet ({reason})", where=str(path), hint="Write the file again from its source."
-        ) from error
+        raise _unreadable(path, error) from error
     return schema
+
+
+def _read(path: Path, columns: list[str]) -> pl.DataFrame:
+    """Read columns of a file whose schema is known; its pages may still be damaged."""
+    try:
+        return pl.read_parquet(path, columns=columns)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0]
+    hint = "Write the file again from its source."
+    return UserError(f"can't be read as Parquet ({reason})", where=str(path), hint=hint)
 
 
 def _check(path: Path, schema: Mapping[str, pl.DataType], wanted: Mapping[str, str], hint: str = _HINT) -> None:
