@@ -84,7 +84,7 @@ def _what(error: BaseException, *, is_wrapped: bool) -> str | None:
         return None  # a folder that can't be written is the user's mistake, where it is looked for
     if number not in _CAUSES and _WORDS_OF_LIBRARIES.search(str(error)):
         number = errno.ENOSPC
-    return _CAUSES.get(number) if number is not None else None
+    return f"{_CAUSES[number]} ({os.strerror(number)})" if number in _CAUSES else None
 
 
 def _number_in(text: str) -> int | None:

@@ -108,7 +108,7 @@ def test_what_another_error_was_raised_from() -> None:
 
     full = as_disk_full(wrapped(SAID["python"], UserError("the file can't be read")))
     assert full is not None
-    assert full.what == "the disk is full"
+    assert full.what == "the disk is full (No space left on device)"
     assert as_disk_full(wrapped(SAID["read-only"], UserError("the store can't be made"))) is None
     assert as_disk_full(wrapped(SAID["read-only"], RuntimeError("half written"))) is not None
     assert as_disk_full(wrapped(DiskFullError("the disk is full", Path("/x")), RuntimeError("x"))) is not None
@@ -157,7 +157,7 @@ def check_full(done: tuple[Finished, int], folder: Path) -> None:
     assert "Traceback" not in first.err
     (line,) = [line for line in first.err.splitlines() if line.startswith("error: ")]
     assert str(folder) in line
-    assert line.endswith(("the disk is full", "the disk is full, here or in the store"))
+    assert line.endswith(("the disk is full (No space left on device)", "the disk is full, here or in the store"))
     assert "make room there; the same command" in first.err
     assert again == 0
 

@@ -58,3 +58,11 @@ def test_bad_outcomes_are_named(tmp_path: Path, rows: bytes, message: str) -> No
 def test_outcomes_are_0_1_or_unknown(tmp_path: Path) -> None:
     found = outcomes_by_id(read(tmp_path, b"id,y\n1,0\n2,True\n3,NA\n4,1.0\n"), "id", "y")
     assert {key: outcome.label for key, outcome in found.items()} == {"1": 0, "2": 1, "3": None, "4": 1}
+
+
+@pytest.mark.parametrize("cell", ["inf", "-Infinity", "1e309"])
+def test_an_infinite_number_is_refused(cell: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"a\n1\n{cell}\n")
+    with pytest.raises(UserError, match=f"line 3: column 'a' must hold a number, not '{cell}'"):
+        read_csv_text(path, ["a"], hint="").numbers("a")

@@ -423,3 +423,21 @@ def test_parameters_are_strict() -> None:
     for wrong in ({"concepts": ["sugar"]}, {"concepts": ["glucose", "glucose"]}, {"access": "public"}, {"task": "A b"}):
         with pytest.raises(ValidationError):
             MedsParams(**{**good, **wrong})
+
+
+def test_damaged_pages_are_named(tmp_path: Path) -> None:
+    """The footer is whole, so the schema can be read, and the pages are not."""
+    for name in ("labels", "codes", "subject_splits"):
+        root = small(tmp_path / name, [(1, 1, "LOINC//2160-0//mg/dL", 1.0, None)])
+        (root / "metadata").mkdir()
+        pl.DataFrame({"subject_id": [1], "split": ["train"]}).write_parquet(
+            root / "metadata" / "subject_splits.parquet"
+        )
+        pl.DataFrame({"code": ["x"], "parent_codes": [["y"]]}).write_parquet(root / "metadata" / "codes.parquet")
+        path = root / "labels" / "0.parquet" if name == "labels" else root / "metadata" / f"{name}.parquet"
+        content = bytearray(path.read_bytes())
+        content[4:24] = bytes(20)
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="can't be read as Parquet") as raised:
+            load(root, tmp_path, codes=None)
+        assert str(path) in raised.value.message
