@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from eagbench.config.loading import LoadedBenchmark, load_benchmark, validate_params
+from eagbench.config.secrets import masked_text
 from eagbench.config.yaml_source import Source, apply_set, set_value
 from eagbench.contracts.components import Executor
 from eagbench.errors import UserError
@@ -173,7 +174,7 @@ def describe_plan(request: Request) -> str:
 
 def _say_notes(plan: Plan) -> None:
     for note in plan.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(masked_text(f"note: {note}"), file=sys.stderr)
 
 
 def plan_text(plan: Plan, store: Store) -> str:

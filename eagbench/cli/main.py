@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from eagbench.config.folders import default_root
+from eagbench.config.secrets import masked_text
 from eagbench.errors import Stopped, UserError
 from eagbench.execution.full_disk import EXIT_DISK_FULL, DiskFullError, as_disk_full
 from eagbench.execution.processes import StopSignals, end_soon, leave_nothing_behind
@@ -37,6 +38,12 @@ store_app = typer.Typer(help="The store of finished stages.", no_args_is_help=Tr
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(data_app, name="data")
 app.add_typer(store_app, name="store")
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Print a text with secrets masked."""
+    typer.echo(masked_text(text), err=err)
+
 
 BenchmarkFile = Annotated[Path, typer.Argument(help="The benchmark's YAML file.", show_default=False)]
 Sets = Annotated[
@@ -77,12 +84,12 @@ def run(
 
     request = commands.Request(benchmark, tuple(sets or ()), limit, profile, commands.parse_seeds(seeds))
     if plan:
-        typer.echo(commands.describe_plan(request))
+        _say(commands.describe_plan(request))
         return
     _stop_signals.goes_on = "the same command takes up the work where it stopped"
     chosen = commands.make_executor(executor, workers, stage_timeout, tuple(executor_options or ()))
     finished = commands.run(request, out, chosen, fresh=fresh, quiet=quiet)
-    typer.echo(finished.summary)
+    _say(finished.summary)
     if finished.n_failed:
         raise typer.Exit(EXIT_CELLS_FAILED)
 
@@ -94,7 +101,7 @@ def plan(
     """Print every stage of a benchmark, what the store holds of it, and what the rest may take."""
     from eagbench.cli import commands
 
-    typer.echo(
+    _say(
         commands.describe_plan(
             commands.Request(benchmark, tuple(sets or ()), limit, profile, commands.parse_seeds(seeds))
         )
@@ -112,7 +119,7 @@ def report(
     """Write the report of a run or a sweep again, or print its main tables as Markdown, LaTeX or CSV."""
     from eagbench.cli import commands
 
-    typer.echo(commands.report(run, format))
+    _say(commands.report(run, format))
 
 
 @app.command()
@@ -141,7 +148,7 @@ def sweep(
     request = SweepRequest(sweep, out, tuple(sets or ()), trials, limit, storage, timeout, quiet)
     _stop_signals.goes_on = "the same command goes on with the sweep"
     finished = run_sweep(request, jobs=jobs, evaluate_best=commands.evaluate if evaluate_best else None)
-    typer.echo(finished.summary)
+    _say(finished.summary)
     if finished.failed_by:
         raise typer.Exit(EXIT_BUG if "bug" in finished.failed_by else EXIT_CELLS_FAILED)
 
@@ -161,7 +168,7 @@ def compare(
     """Paired differences between two runs on the same cases, with intervals and corrected p-values."""
     from eagbench.cli import commands
 
-    typer.echo(commands.compare(first, second, metric, tuple(pair or ()), tuple(condition or ()), out))
+    _say(commands.compare(first, second, metric, tuple(pair or ()), tuple(condition or ()), out))
 
 
 @app.command()
@@ -170,7 +177,7 @@ def verify(run: RunFolder) -> None:
     from eagbench.runs.verify.verify import verify as verify_run
 
     findings = verify_run(run)
-    typer.echo(findings.text())
+    _say(findings.text())
     if not findings.passed:
         raise typer.Exit(EXIT_CELLS_FAILED)
 
@@ -180,7 +187,7 @@ def schema() -> None:
     """Print the JSON Schema of a benchmark's YAML, with the parameters of every installed component."""
     from eagbench.cli import catalogue
 
-    typer.echo(catalogue.schema())
+    _say(catalogue.schema())
 
 
 @app.command()
@@ -189,7 +196,7 @@ def doctor() -> None:
     from eagbench.cli.doctor import examine
 
     findings = examine()
-    typer.echo(findings.text())
+    _say(findings.text())
     if not findings.healthy:
         raise typer.Exit(EXIT_CELLS_FAILED)
 
@@ -201,7 +208,7 @@ def plugins_list(
     """List every component by kind, with the package it comes from, and the plugins that could not be loaded."""
     from eagbench.cli.plugin_list import list_plugins
 
-    typer.echo(list_plugins(kind))
+    _say(list_plugins(kind))
 
 
 @data_app.command("list")
@@ -209,7 +216,7 @@ def data_list() -> None:
     """List the data sets."""
     from eagbench.cli import catalogue
 
-    typer.echo(catalogue.list_datasets())
+    _say(catalogue.list_datasets())
 
 
 @data_app.command("concepts")
@@ -222,7 +229,7 @@ def data_concepts(
     """List the clinical concepts: unit, reference range, plausible range, other known units, names."""
     from eagbench.cli import catalogue
 
-    typer.echo(catalogue.list_concepts(search, source))
+    _say(catalogue.list_concepts(search, source))
 
 
 @data_app.command("describe")
@@ -230,7 +237,7 @@ def data_describe(name: Annotated[str, typer.Argument(help="A data set's name.",
     """Say what a data set holds, what it needs and where it comes from."""
     from eagbench.cli import catalogue
 
-    typer.echo(catalogue.describe_dataset(name))
+    _say(catalogue.describe_dataset(name))
 
 
 @data_app.command("check")
@@ -243,7 +250,7 @@ def data_check(
     """Load a data set and print what was read, what was left out, and each feature's coverage and range."""
     from eagbench.cli import catalogue
 
-    typer.echo(catalogue.check_dataset(name, tuple(sets or ())))
+    _say(catalogue.check_dataset(name, tuple(sets or ())))
 
 
 @store_app.command("check")
@@ -254,7 +261,7 @@ def store_check(
     from eagbench.cli.store_check import check_store
 
     findings = check_store(store)
-    typer.echo(findings.text())
+    _say(findings.text())
     if findings.damaged:
         raise typer.Exit(EXIT_CELLS_FAILED)
 
@@ -294,16 +301,16 @@ def main() -> None:
         if disk_full is not None:
             _end_on_full_disk(disk_full, goes_on)
         if isinstance(error, UserError):
-            typer.echo(f"error: {error.message}", err=True)
+            _say(f"error: {error.message}", err=True)
             sys.exit(EXIT_USER_ERROR)
         named = _component_error(error)
         if named is None and not isinstance(error, Exception):
             raise  # the end of the command, as typer has it
-        traceback.print_exc()
+        _say(traceback.format_exc(), err=True)
         whose = "this is a bug in eagbench or in a plugin; please report it with the lines above"
         if named is not None:
             whose = f"error: {named}\n  a bug of that package, not of eagbench; what is finished is kept"
-        typer.echo(whose, err=True)
+        _say(whose, err=True)
         sys.exit(EXIT_BUG)
 
 
@@ -319,7 +326,7 @@ def _component_error(error: BaseException) -> Exception | None:
 def _end_on_full_disk(error: DiskFullError, goes_on: str) -> NoReturn:
     """Say that nothing more can be written, how to go on, and exit."""
     hint = "; ".join(filter(None, ("make room there", goes_on)))
-    typer.echo(f"error: {error}\n  {hint}", err=True)
+    _say(f"error: {error}\n  {hint}", err=True)
     try:
         sys.stdout.flush()
     except OSError:  # it is a file on that disk: what is still to be written goes nowhere

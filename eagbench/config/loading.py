@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from eagbench.config.benchmark import Benchmark
+from eagbench.config.secrets import masked, note_secrets
 from eagbench.config.yaml_source import KeyPath, Source, apply_set, item_label, merge, read_yaml
 from eagbench.errors import UserError
 
@@ -33,8 +34,8 @@ class LoadedBenchmark:
         return self.source.place(tuple(path))
 
     def resolved(self) -> dict[str, Any]:
-        """Return the benchmark as the user could have written it in one file."""
-        return {key: value for key, value in self.source.tree.items() if key != "profiles"}
+        """Return the benchmark as the user could have written it in one file, with secrets masked."""
+        return {key: masked(value, key) for key, value in self.source.tree.items() if key != "profiles"}
 
 
 def load_benchmark(
@@ -91,6 +92,7 @@ def validate_benchmark(source: Source, profile: str | None = None) -> LoadedBenc
     Raises:
         UserError: The tree has an error; the message names file and line.
     """
+    note_secrets(source.tree)
     try:
         benchmark = Benchmark.model_validate(source.tree)
     except ValidationError as error:
@@ -127,7 +129,8 @@ def validation_error(error: ValidationError, model: type[BaseModel], source: Sou
     if first["type"] == "missing":
         return UserError(f"the key '{key}' is missing{more}", where=where)
     message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] == "value_error" else f", not {_shown(first['input'])}"
+    key_given = str(location[-1]) if location else ""
+    given = "" if first["type"] == "value_error" else f", not {_shown(masked(first['input'], key_given))}"
     about = f"'{key}': " if key else ""
     return UserError(f"{about}{message[:1].lower()}{message[1:]}{given}{more}", where=where)
 

@@ -23,6 +23,7 @@ from eagbench.config.bounded_yaml import (
     scalar,
     text_of,
 )
+from eagbench.config.secrets import masked, note_secrets, note_variable
 from eagbench.errors import UserError
 
 KeyPath = tuple[str | int, ...]
@@ -145,6 +146,7 @@ def _expand(text: str, place: str) -> str:
         name, default = match.group(1), match.group(2)
         value = os.environ.get(name)
         if value:
+            note_variable(name, value)
             return value
         if default is None:
             raise UserError(
@@ -211,10 +213,13 @@ def apply_set(source: Source, assignment: str, flag: str = "--set") -> None:
         UserError: There is no `=`, the value is not YAML, or the path leads through something that does not exist.
     """
     dotted, equals, text = assignment.partition("=")
-    where = f"{flag} {assignment}"
+    key = dotted.strip().rpartition(".")[2]
+    shown = masked(text, key)
+    where = f"{flag} {dotted}{equals}{shown}"
     if not equals or not dotted.strip():
         raise UserError(f"{flag} takes {'path.to.' if flag == '--set' else ''}key=value", where=where)
     value = read_yaml_value(text_of(text, where), where) if text else ""
+    note_secrets(value, key)
     set_value(source, dotted.strip(), value, where)
 
 

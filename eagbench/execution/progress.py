@@ -9,6 +9,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from eagbench.config.secrets import masked_text
+
 Item = TypeVar("Item")
 
 
@@ -20,9 +22,9 @@ class Reporter:
         self.console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """Print one line."""
+        """Print one line, with secrets masked."""
         if not self.quiet:
-            self.console.print(text, markup=False)
+            self.console.print(masked_text(text), markup=False)
 
     def progress(self, items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
         """Yield the items, with a progress bar on a terminal."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from eagbench.config.benchmark import Benchmark
 from eagbench.config.loading import LoadedBenchmark, validate_params
+from eagbench.config.secrets import apart
 from eagbench.config.yaml_source import KeyPath
 from eagbench.contracts.stages import ComponentUse, StageNode, StageOutput, StageOutputs
 from eagbench.contracts.traits import Traits, traits_of
@@ -78,8 +79,9 @@ class StageGraph:
         """Validate a component's parameters and record the version of its code.
 
         With `content`, parameters that are paths are kept apart: the hash of the files there represents them in the
-        fingerprint. A component made of others declares them in its traits (`parts`): they are validated too, and their
-        code counts with its own.
+        fingerprint. So are parameters that hold a secret, which is masked in the fingerprint and in what is written:
+        the same work with another key is the same work. A component made of others declares them in its traits
+        (`parts`): they are validated too, and their code counts with its own.
         """
         registered, model = self.validated(kind, name, params, path)
         values = model.model_dump(mode="json")
@@ -91,12 +93,19 @@ class StageGraph:
         for key, part in traits_of(component(model), Traits).parts.items():
             parts = [self.named(part, spec, (*path, key, i)) for i, spec in enumerate(getattr(model, key))]
             versions.extend(use.code for use in parts)
+        kept, secrets = apart({key: value for key, value in values.items() if key not in places})
+        if secrets and kind == "policy":  # its folder holds its parameters: later stages open it from there
+            raise UserError(
+                f"the policy's parameter '{next(iter(secrets))}' holds a secret, which would be written to the store",
+                where=self.place((*path, next(iter(secrets)))),
+                hint="give the name of the environment variable that holds it, as `api_key_env` of the policy openai",
+            )
         return ComponentUse(
             kind=kind,
             name=registered.name,
-            params={key: value for key, value in values.items() if key not in places},
+            params=kept,
             code=";".join(versions),
-            locations={key: values[key] for key in places},
+            locations={**{key: values[key] for key in places}, **secrets},
         )
 
     def named(self, kind: str, spec: str | Mapping[str, Any], path: KeyPath) -> ComponentUse:
@@ -113,6 +122,8 @@ class StageGraph:
         Returns:
             The same object for the same fingerprint.
 
+        Parameters that hold a secret are kept apart, as in `use`.
+
         Raises:
             UserError: Its code needs a package that is not installed.
         """
@@ -121,7 +132,9 @@ class StageGraph:
             modules.append(_RESOLVES_INPUTS)
         code = code_version(*modules).require(f"the stage {node.kind} '{node.label}'")
         threads = None if node.kind in _COMPUTE_NOTHING else self.benchmark.threads
-        versioned = replace(node, code=self._noted(code), threads=threads)
+        kept, secrets = apart(node.params)
+        locations = {**node.locations, **secrets}
+        versioned = replace(node, params=kept, locations=locations, code=self._noted(code), threads=threads)
         return self._nodes.setdefault(versioned.fingerprint, versioned)
 
     def _noted(self, code: CodeVersion) -> str:

@@ -11,6 +11,7 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
+from eagbench.config.secrets import masked
 from eagbench.config.yaml_source import item_label
 from eagbench.errors import UserError
 from eagbench.execution.whole_files import write_text
@@ -172,4 +173,4 @@ def _head(session: Session, trial: FrozenTrial) -> str:
 
 def _yaml(tree: dict[str, Any]) -> str:
     tree = {key: tree[key] for key in ("name", "description", "data") if key in tree} | tree
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(masked(tree), sort_keys=False, allow_unicode=True, width=120)

@@ -26,6 +26,8 @@ import psutil
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from eagbench.config.secrets import masked_text
+
 LEASE_SECONDS = 60.0
 # A trial that takes its process with it (memory) is not tried for ever.
 MAX_ATTEMPTS = 3
@@ -111,7 +113,7 @@ class Claims:
         """Mark a running trial as failed; a trial that has ended meanwhile stays as it is."""
         try:
             self._storage.set_trial_user_attr(trial_id, "failure", failure)
-            self._storage.set_trial_user_attr(trial_id, "reason", reason)
+            self._storage.set_trial_user_attr(trial_id, "reason", masked_text(reason))
             self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
         except optuna.exceptions.UpdateFinishedTrialError:
             return

@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from types import FrameType
 
 from optuna.trial import FrozenTrial, TrialState
 
+from eagbench.config.secrets import masked_text
 from eagbench.errors import Stopped
 from eagbench.execution.full_disk import EXIT_DISK_FULL, DiskFullError, as_disk_full
 from eagbench.execution.processes import begin_worker, end_processes
@@ -25,6 +27,7 @@ from eagbench.sweep.session import Session, SweepRequest, open_session
 from eagbench.sweep.storage import resolved, shown
 from eagbench.sweep.tables import stage_sums, write_tables
 
+_EXIT_BUG = 70
 _SQLITE_WARNING = (
     'Optuna: "We would never recommend SQLite3 for parallel optimization." Leave --storage out, or take PostgreSQL'
 )
@@ -97,10 +100,11 @@ def _work_alone(request: SweepRequest, deadline: float | None) -> None:
         work(open_session(request), deadline)
     except Stopped:
         return  # its trial is marked as lost, so whoever goes on tries it again
-    except Exception as error:
-        if as_disk_full(error) is None:
-            raise
-        sys.exit(EXIT_DISK_FULL)  # the process that started this one says so
+    except Exception as error:  # noqa: BLE001 - a bug: shown as the command shows one, and the exit code tells the main process
+        if as_disk_full(error) is not None:
+            sys.exit(EXIT_DISK_FULL)  # the process that started this one says so
+        print(masked_text(traceback.format_exc()), file=sys.stderr)
+        sys.exit(_EXIT_BUG)
 
 
 def _stop(signum: int, _: FrameType | None) -> None:

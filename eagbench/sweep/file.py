@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 
 from eagbench.config.benchmark import ComponentSpec
 from eagbench.config.loading import validation_error
+from eagbench.config.secrets import note_secrets
 from eagbench.config.strict import Strict
 from eagbench.config.yaml_source import Source, read_yaml
 from eagbench.sweep.folder import Direction
@@ -186,6 +187,7 @@ def load_sweep(path: Path) -> LoadedSweep:
         UserError: Something in it is wrong; the message names file and line.
     """
     source = read_yaml(path)
+    note_secrets(source.tree)
     try:
         sweep = SweepFile.model_validate(source.tree)
     except ValidationError as error:

@@ -31,6 +31,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from eagbench.config.secrets import masked
 from eagbench.errors import UserError
 from eagbench.execution.whole_files import read_marker, write_marker
 
@@ -137,8 +138,8 @@ class SweepRecord:
     rungs: Mapping[str, Sequence[float]] | None = None
 
     def text(self) -> str:
-        """Return the content of `sweep.json`."""
-        return json.dumps(asdict(self), indent=1)
+        """Return the content of `sweep.json`, with secrets masked."""
+        return json.dumps(masked(asdict(self)), indent=1)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage
 
 import eagbench
 from eagbench.config.loading import LoadedBenchmark, read_benchmark, validate_benchmark
+from eagbench.config.secrets import masked, note_secrets
 from eagbench.config.yaml_source import Source
 from eagbench.contracts.stages import StageNode, content_hash
 from eagbench.errors import UserError
@@ -100,6 +101,7 @@ def open_session(request: SweepRequest) -> Session:
     Raises:
         UserError: The sweep has a problem that the user can fix; no trial has started.
     """
+    note_secrets(request.storage)
     loaded = load_sweep(request.file)
     sweep = loaded.sweep
     source, benchmark = _benchmark(request, loaded)
@@ -265,11 +267,11 @@ def _fingerprint(loaded: LoadedSweep, benchmark: LoadedBenchmark, cohort: StageN
     Data that were moved are the same data. Sampler and number of trials may change.
     """
     left_out = ("data", "profiles", "trackers", "description", "comparisons", "intervals")
-    use = cohort.component
+    use, tree = cohort.component, benchmark.source.tree
     assert use is not None
     return content_hash(
         {
-            "benchmark": {key: value for key, value in benchmark.source.tree.items() if key not in left_out},
+            "benchmark": {key: masked(value, key) for key, value in tree.items() if key not in left_out},
             "data": [use.name, dict(use.params), cohort.content],
             "limit": limit,
             "space": loaded.source.tree["space"],
