@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -14,11 +15,15 @@ from eagbench.config.yaml_source import Source, apply_set, set_value
 from eagbench.contracts.components import Executor
 from eagbench.errors import UserError
 from eagbench.execution.needed import needed_stages
+from eagbench.execution.private_files import close_places, is_private, keep_private, own_umask
+from eagbench.execution.private_words import Discreet, PrivateWords
 from eagbench.execution.progress import Reporter
 from eagbench.execution.runner import run_plan
+from eagbench.execution.stage_files import MANIFEST
 from eagbench.execution.store import Store, enumerated
 from eagbench.execution.tracking import tracked
 from eagbench.execution.whole_files import write_text
+from eagbench.planning.access import is_credentialed
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
 from eagbench.registry.blame import refusing
@@ -26,6 +31,7 @@ from eagbench.registry.plugins import load_registry
 from eagbench.report.tables import Format
 from eagbench.runs.folder import begin, check_out, finish
 from eagbench.runs.reader import RunFolder
+from eagbench.runs.schema import read_manifest
 from eagbench.runs.writer import write_run_folder
 
 _NAMED_CELLS = 3
@@ -110,6 +116,15 @@ def run(request: Request, out: Path | None, executor: Executor, *, fresh: bool, 
         UserError: The benchmark, the data or the output folder has a problem that the user can fix.
     """
     loaded = request.load()
+    with own_umask():
+        if is_credentialed(loaded, load_registry()):
+            keep_private()
+        return _run(loaded, request, out, executor, fresh=fresh, quiet=quiet)
+
+
+def _run(
+    loaded: LoadedBenchmark, request: Request, out: Path | None, executor: Executor, *, fresh: bool, quiet: bool
+) -> Finished:
     name = loaded.benchmark.name
     folder = (out or Path("runs") / name).absolute()
     check_out(folder, name)
@@ -119,8 +134,20 @@ def run(request: Request, out: Path | None, executor: Executor, *, fresh: bool, 
     _say_notes(plan)
     n_complete = 0 if fresh else sum(store.is_complete(node) for node in plan.nodes)
     reporter.say(f"{name}: {len(plan.nodes)} stages, {n_complete} of them in the store {store.root}")
-    if plan.trackers:  # they are the first to write there
+    words = PrivateWords.of(plan, folder)
+    if plan.trackers or words is not None:  # they are the first to write there
         begin(folder, name)
+    if words is None:
+        return _computed(plan, store, folder, executor, reporter, fresh=fresh)
+    for notice in close_places(store, plan.nodes, folder):
+        reporter.say(f"note: {notice}")
+    with words.guarded():
+        return _computed(plan, store, folder, Discreet(executor, words), reporter, fresh=fresh)
+
+
+def _computed(
+    plan: Plan, store: Store, folder: Path, executor: Executor, reporter: Reporter, *, fresh: bool
+) -> Finished:
     with tracked(plan, store, folder, fresh=fresh) as settled:
         result = run_plan(plan, store, reporter, fresh=fresh, executor=executor, settled=settled)
     manifest = write_run_folder(plan, result, store, folder)
@@ -166,8 +193,12 @@ def _cell_name(failure: dict[str, Any]) -> str:
 
 def describe_plan(request: Request) -> str:
     """Describe the plan: every stage, its state in the store, and how long it took when last computed here."""
-    store = Store.open()
-    plan = make_plan(request.load(), load_registry(), store, limit=request.limit)
+    loaded = request.load()
+    with own_umask():
+        if is_credentialed(loaded, load_registry()):
+            keep_private()  # the store keeps hashes of the files
+        store = Store.open()
+        plan = make_plan(loaded, load_registry(), store, limit=request.limit)
     _say_notes(plan)
     return plan_text(plan, store)
 
@@ -210,6 +241,38 @@ def _threads(plan: Plan) -> str:
 
 def report(folder: Path, format: str) -> str:
     """Write the HTML report of a run or a sweep again, or render its main tables."""
+    with as_private_as(folder):
+        return _report_of(folder, format)
+
+
+def export(folder: Path, out: Path, minimum: int) -> str:
+    """Write the bundle of a run that can be passed on, and return what to print.
+
+    Raises:
+        UserError: The run is not finished, the output exists, or everything is about a few cases.
+    """
+    from eagbench.report.export.bundle import export as write_bundle
+
+    with as_private_as(folder):
+        bundle = write_bundle(folder, out, minimum)
+    return f"{bundle.summary}\n\nwritten: {bundle.path}, {len(bundle.files)} files: {', '.join(bundle.files)}"
+
+
+@contextmanager
+def as_private_as(*folders: Path) -> Iterator[None]:
+    """Write files, and words of errors, as privately as the runs or sweeps that the block reads."""
+    with own_umask(), ExitStack() as guards:
+        for folder in folders:
+            manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else {}
+            if manifest.get("access") == "credentialed":
+                guards.enter_context(PrivateWords(folder, manifest.get("benchmark")).guarded())
+                keep_private()
+            elif folder.is_dir() and is_private(folder):
+                keep_private()
+        yield
+
+
+def _report_of(folder: Path, format: str) -> str:
     from eagbench.sweep.folder import MARKER, SWEEP
 
     if (folder / SWEEP).is_file() or (folder / MARKER).is_file():
@@ -247,10 +310,11 @@ def compare(
 
     if out is not None:
         check_format(out)
-    comparison = compare_runs(first, second, metric=metric, pairs=pairs, conditions=conditions)
-    text = render(comparison, ".md")
-    if out is None:
-        return text
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(out, render(comparison, out.suffix))
+    with as_private_as(first, second):
+        comparison = compare_runs(first, second, metric=metric, pairs=pairs, conditions=conditions)
+        text = render(comparison, ".md")
+        if out is None:
+            return text
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(out, render(comparison, out.suffix))
     return f"{text}\nwritten: {out}"

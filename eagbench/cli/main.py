@@ -174,12 +174,28 @@ def compare(
 @app.command()
 def verify(run: RunFolder) -> None:
     """Recompute a run's numbers from its predictions and prove that no held-out patient was trained on."""
+    from eagbench.cli.commands import as_private_as
     from eagbench.runs.verify.verify import verify as verify_run
 
-    findings = verify_run(run)
+    with as_private_as(run):
+        findings = verify_run(run)
     _say(findings.text())
     if not findings.passed:
         raise typer.Exit(EXIT_CELLS_FAILED)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="A .zip file or a folder that does not exist yet.", show_default=False)],
+    min_cell: Annotated[
+        int, typer.Option(min=1, help="The smallest number of cases or events that is shown, beside 0.")
+    ] = 11,
+) -> None:
+    """Make a bundle that can be passed on: aggregates without small cells, and a report without case data."""
+    from eagbench.cli import commands
+
+    _say(commands.export(run, out, min_cell))
 
 
 @app.command()

@@ -126,7 +126,10 @@ def terminal_lines(run: RunFolder) -> list[str]:
     lines = [explanation(run)] if unread(run) else []
     for method in unread(run):
         texts = example_texts(run, method.method)
-        if texts:
+        if texts and run.manifest.get("access") == "credentialed":
+            # A terminal is copied, recorded and looked at: a text may repeat what the record says.
+            lines.append(f"{method.method}: what it wrote is in trajectories/{method.method}.jsonl")
+        elif texts:
             lines.append(f"{method.method} wrote, for example:")
             lines += [f"  {number}. {text!r}" for number, text in enumerate(texts, start=1)]
     return lines

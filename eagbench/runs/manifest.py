@@ -27,6 +27,7 @@ from eagbench.contracts.stages import (
     TrainingInput,
 )
 from eagbench.contracts.traits import PerturbationTraits, traits_of
+from eagbench.execution.private_words import FOLDER as PRIVATE
 from eagbench.execution.runner import Outcome, RunResult
 from eagbench.execution.stage_files import file_hash
 from eagbench.execution.store import Store
@@ -136,12 +137,12 @@ def _failed(stored: StoredRun) -> list[dict[str, Any]]:
 
 
 def _file_hashes(folder: Path) -> dict[str, str]:
-    """Hash every table, but not the log, the report, or what trackers keep."""
+    """Hash every table, but not the log, the report, what trackers keep, or the private words of errors."""
     return {
         path.relative_to(folder).as_posix(): file_hash(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.suffix in {".csv", ".parquet", ".jsonl"} and path.name != "log.jsonl"
-        if path.relative_to(folder).parts[0] != TRACKERS
+        if path.relative_to(folder).parts[0] not in (TRACKERS, PRIVATE)
     }
 
 

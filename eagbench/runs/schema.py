@@ -48,6 +48,8 @@ ASKED_COLUMNS = ("prompt_tokens", "completion_tokens", "requests", "answers_from
 # Why texts could not be read, in numbers of texts: a column where a stage counted one.
 COUNTED_COLUMNS = ("truncated_thought", "too_long")
 KEY_COLUMNS = RESULT_COLUMNS[:9]
+# The status of a row of an exported bundle whose numbers were left out because they are about a few cases.
+SUPPRESSED = "suppressed"
 # One row per number in a curve left by a stage behind a method's predictions; `stage` is its fingerprint.
 TRAINING_COLUMNS = ("method", "seed", "fold", "kind", "label", "stage", "step", "name", "value")
 TRAINING = "training.parquet"

@@ -18,6 +18,7 @@ from eagbench.analysis.metric_uses import MetricUse
 from eagbench.analysis.run_tables import MEAN_SEED, RunTables, run_tables
 from eagbench.analysis.scored_run import ScoredCell, ScoredRun
 from eagbench.config.secrets import masked, masked_text
+from eagbench.execution.private_words import PrivateWords
 from eagbench.execution.runner import RunResult
 from eagbench.execution.store import Store
 from eagbench.execution.whole_files import write_table, write_text
@@ -68,6 +69,9 @@ def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) 
     write_table(patients(stored), folder / "patients.parquet")
     write_text(folder / "log.jsonl", "".join(masked_text(json.dumps(entry)) + "\n" for entry in result.log))
     manifest: dict[str, Any] = masked(make_manifest(stored, folder))
+    words = PrivateWords.of(plan, folder)
+    if words is not None:
+        manifest |= {"failed": [words.failed(failure) for failure in manifest["failed"]]}
     write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
     return manifest
 

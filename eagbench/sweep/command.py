@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -17,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from eagbench.config.secrets import masked_text
 from eagbench.errors import Stopped
 from eagbench.execution.full_disk import EXIT_DISK_FULL, DiskFullError, as_disk_full
+from eagbench.execution.private_files import own_umask
 from eagbench.execution.processes import begin_worker, end_processes
 from eagbench.execution.whole_files import write_text
 from eagbench.sweep.best import best_trials, check_one_method, write_best, write_evaluation
@@ -58,7 +60,20 @@ def sweep(request: SweepRequest, *, jobs: int, evaluate_best: Evaluate | None) -
         UserError: The sweep, its benchmark or its data have a problem that the user can fix.
     """
     deadline = None if request.timeout is None else time.monotonic() + request.timeout
-    session = open_session(request)
+    with own_umask():
+        session = open_session(request)
+        with _words_apart(session):
+            return _sweep(request, session, jobs, deadline, evaluate_best)
+
+
+def _words_apart(session: Session) -> AbstractContextManager[None]:
+    words = session.planner.words
+    return nullcontext() if words is None else words.guarded()
+
+
+def _sweep(
+    request: SweepRequest, session: Session, jobs: int, deadline: float | None, evaluate_best: Evaluate | None
+) -> FinishedSweep:
     if evaluate_best is not None:
         check_one_method(session)
     write_text(session.folder / SWEEP, session.record.text())
@@ -97,7 +112,9 @@ def _work_alone(request: SweepRequest, deadline: float | None) -> None:
     begin_worker()
     signal.signal(signal.SIGTERM, _stop)
     try:
-        work(open_session(request), deadline)
+        session = open_session(request)
+        with _words_apart(session):
+            work(session, deadline)
     except Stopped:
         return  # its trial is marked as lost, so whoever goes on tries it again
     except Exception as error:  # noqa: BLE001 - a bug: shown as the command shows one, and the exit code tells the main process

@@ -15,9 +15,13 @@ from eagbench.config.secrets import masked, note_secrets
 from eagbench.config.yaml_source import Source
 from eagbench.contracts.stages import StageNode, content_hash
 from eagbench.errors import UserError
+from eagbench.execution.private_files import close_places, keep_private
+from eagbench.execution.private_words import FOLDER as PRIVATE
+from eagbench.execution.private_words import PrivateWords
 from eagbench.execution.progress import Reporter
-from eagbench.execution.runner import compute_stage
+from eagbench.execution.runner import SharedStageError, compute_stage
 from eagbench.execution.store import Store
+from eagbench.planning.access import is_credentialed
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
 from eagbench.registry.plugins import load_registry
@@ -105,7 +109,10 @@ def open_session(request: SweepRequest) -> Session:
     loaded = load_sweep(request.file)
     sweep = loaded.sweep
     source, benchmark = _benchmark(request, loaded)
-    registry, store = load_registry(), Store.open()
+    registry = load_registry()
+    if is_credentialed(benchmark, registry):
+        keep_private()
+    store = Store.open()
     limit = request.limit or sweep.limit
     space = Space(loaded)
     for fixed in sweep.fixed_trials:
@@ -116,15 +123,19 @@ def open_session(request: SweepRequest) -> Session:
     plan = make_plan(benchmark, registry, store, limit=limit)
     [domain] = plan.transfer.domains
     rungs = resolve_rungs(loaded, benchmark, space, objectives)
-    planner = TrialPlanner(source, sweep.profile, space, objectives, registry, store, rungs)
+    folder = (request.out or Path("sweeps") / sweep.name).absolute()
+    words = PrivateWords.of(plan, folder)
+    planner = TrialPlanner(source, sweep.profile, space, objectives, registry, store, rungs, words)
     # Any division serves to validate; which one it will be is known when the data are loaded.
     _check_values(planner, NestedSplit(domain.split, "cross_validation", sweep.tuning_folds, 0), benchmark)
 
-    folder = (request.out or Path("sweeps") / sweep.name).absolute()
     _check_folder(folder, sweep.name)
     reporter = Reporter(quiet=request.quiet)
+    if words is not None:
+        for notice in close_places(store, plan.nodes, folder):
+            reporter.say(f"note: {notice}")
     for node in (*domain.cohort.upstream(), domain.cohort, domain.split):
-        _settle(node, store, reporter)
+        _settle(node, store, reporter, words)
     tuning, divisions = choose_division(domain.split, store.folder(domain.split), sweep.tuning_folds)
     queue, reason = _queue(loaded, benchmark, planner, reporter)
     storage_place = resolved(request.storage)
@@ -231,12 +242,14 @@ def _check_values(planner: TrialPlanner, split: NestedSplit, benchmark: LoadedBe
         planner.plan(values, seed, split)
 
 
-def _settle(node: Any, store: Store, reporter: Reporter) -> None:
+def _settle(node: Any, store: Store, reporter: Reporter, words: PrivateWords | None) -> None:
     outcome = compute_stage(node, store, fresh=False, progress=reporter.progress)
+    if words is not None:
+        outcome = words.outcome(node, outcome)
     if outcome.error is not None:
         raise outcome.error
     if outcome.status == "failed":
-        raise RuntimeError(f"stage {node.kind} '{node.label}' failed\n\n{outcome.details}")
+        raise SharedStageError(f"stage {node.kind} '{node.label}' failed\n\n{outcome.details}")
 
 
 def _check_folder(folder: Path, name: str) -> None:
@@ -258,7 +271,8 @@ def _check_folder(folder: Path, name: str) -> None:
 
 def _is_of_others(path: Path) -> bool:
     # A journal alone is that of a sweep of an earlier version, killed at its beginning.
-    return path.name == RUN_MARKER or not path.name.startswith((".", JOURNAL))
+    # The words of an error that came before the marker are not another's either.
+    return path.name == RUN_MARKER or not path.name.startswith((".", JOURNAL, PRIVATE))
 
 
 def _fingerprint(loaded: LoadedSweep, benchmark: LoadedBenchmark, cohort: StageNode, limit: int | None) -> str:

@@ -10,6 +10,8 @@ from eagbench.config.loading import validate_benchmark
 from eagbench.config.yaml_source import Source, item_label
 from eagbench.contracts.traits import MetricTraits, traits_of
 from eagbench.errors import UserError
+from eagbench.execution.executors.local import Local
+from eagbench.execution.private_words import Discreet, PrivateWords
 from eagbench.execution.progress import Reporter
 from eagbench.execution.runner import SharedStageError, run_plan
 from eagbench.execution.store import Store
@@ -74,6 +76,7 @@ class TrialPlanner:
         registry: The components.
         store: The store of the stages.
         rungs: What grows while a trial climbs; None if each trial is measured once.
+        words: Where the words of errors go that may repeat a record; None for open data.
     """
 
     source: Source
@@ -83,6 +86,7 @@ class TrialPlanner:
     registry: Registry
     store: Store
     rungs: Rungs | None = None
+    words: PrivateWords | None = None
 
     def configured(self, values: Values, rung: int = LAST) -> Source:
         """Return the benchmark with a trial's values, at a rung.
@@ -134,7 +138,8 @@ class TrialPlanner:
         """
         try:
             plan = self.plan(values, seed, split, rung)
-            result = run_plan(plan, self.store, reporter)
+            executor = None if self.words is None else Discreet(Local(Local.Params()), self.words)
+            result = run_plan(plan, self.store, reporter, executor=executor)
             for node in plan.nodes:
                 outcome = result.outcomes[node.fingerprint]
                 counts.add(node.kind, node.fingerprint, outcome.status)

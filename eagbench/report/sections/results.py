@@ -18,6 +18,7 @@ from eagbench.report.page.blocks import Block, Code, FigureBlock, Folded, Headin
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.report.unread_answers import example_texts, unread
 from eagbench.runs.reader import Answers, Group, ResultRow, RunFolder
+from eagbench.runs.schema import SUPPRESSED
 
 SHOWN_FEATURES = 12
 
@@ -253,6 +254,8 @@ def missing(run: RunFolder, group: Group) -> Section:
         elif row.status == UNANSWERED:
             reason = "no answer could be read, in one seed or more"
             note(UNANSWERED, "all metrics", reason, method, "all", where)
+        elif row.status == SUPPRESSED:
+            note(SUPPRESSED, "all metrics", "a number about a few cases", method, "all", where)
         elif row.status == "not_applicable":
             reason = f"{condition} means nothing for a method that reads {reads.get(method, 'something else')}"
             note("not applicable", "all metrics", reason, method, "all", where)

@@ -145,11 +145,14 @@ def tiles(run: RunFolder) -> tuple[tuple[str, str], ...]:
         if part["part"] == "held_out" and (not asked or part["domain"] in asked)
     ]
     evaluated, evaluated_events = sum(p["n_cases"] for p in held_out), sum(p["n_positive"] for p in held_out)
-    return (
+    sizes = (
         ("cases used", wording.count(cases)),
         ("events", f"{wording.count(events)} ({100 * events / cases:.1f} %)" if cases else "0"),
         ("evaluated cases", wording.count(evaluated)),
         ("evaluated events", wording.count(evaluated_events)),
+    )
+    return (
+        *(sizes if run.manifest.get("parts") else ()),  # an exported bundle may not show them
         ("methods", wording.count(len(run.methods))),
         ("seeds", wording.count(len(run.manifest["seeds"]))),
     )
@@ -187,7 +190,7 @@ def data(run: RunFolder) -> Section:
                 )
             )
         )
-        lines = [Line("Patients in the source", (Entry(wording.count(domain["n_patients_read"])), Entry("patients")))]
+        lines = [Line("Patients in the source", (Entry(_count(domain["n_patients_read"])), Entry("patients")))]
         lines.extend(
             Line(f"Left out: {reason}", (Entry(wording.count(n)), Entry("cases")))
             for reason, n in domain.get("exclusions", [])
@@ -201,7 +204,7 @@ def data(run: RunFolder) -> Section:
         features = [Line(f["label"], (Entry(f["name"]), Entry(f["unit"]))) for f in domain.get("features", [])]
         implausible = domain.get("implausible", {})
         features = [
-            Line(line.name, (*line.entries, Entry(wording.count(int(implausible.get(line.entries[0].text, 0))))))
+            Line(line.name, (*line.entries, Entry(_count(implausible.get(line.entries[0].text, 0)))))
             for line in features
         ]
         static = ", ".join(domain.get("static_names", [])) or "none"
@@ -222,10 +225,16 @@ def data(run: RunFolder) -> Section:
         )
         if domain.get("result_times"):
             blocks.append(_result_times(domain))
-    parts = TableBlock(_parts(run.manifest))
-    folds = run.manifest.get("split", {}).get("folds")
-    blocks.append(Folded(f"The parts of {folds} folds", (parts,)) if folds else parts)
+    if run.manifest.get("parts"):
+        parts = TableBlock(_parts(run.manifest))
+        folds = run.manifest.get("split", {}).get("folds")
+        blocks.append(Folded(f"The parts of {folds} folds", (parts,)) if folds else parts)
     return Section("data", "Data", tuple(blocks))
+
+
+def _count(count: int | str) -> str:
+    """Format a count, or what an exported bundle says instead of one."""
+    return count if isinstance(count, str) else wording.count(int(count))
 
 
 def _result_times(domain: Mapping[str, Any]) -> Block:
@@ -266,7 +275,7 @@ def _parts(manifest: Mapping[str, Any]) -> Table:
                 Entry(wording.count(part["n_cases"])),
                 Entry(wording.count(part["n_positive"])),
                 Entry(wording.percent(part["n_positive"] / part["n_cases"]) if part["n_cases"] else wording.EN_DASH),
-                Entry(str(part["patients_sha256"])[:12]),
+                Entry(str(part.get("patients_sha256", wording.EN_DASH))[:12]),
             ),
         )
         for part in manifest.get("parts", [])

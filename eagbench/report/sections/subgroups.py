@@ -15,6 +15,7 @@ from eagbench.report.figures.subgroups import SubgroupPanel, SubgroupRow, subgro
 from eagbench.report.page.blocks import Block, FigureBlock, Prose, Section, TableBlock
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.runs.reader import Group, ResultRow, RunFolder
+from eagbench.runs.schema import SUPPRESSED
 
 
 def subgroups(run: RunFolder, group: Group) -> Section | None:
@@ -62,8 +63,11 @@ def _rows(run: RunFolder, group: Group, metric: str) -> dict[str, dict[str, Resu
 
 
 def _counts(rows: Iterable[ResultRow | None]) -> str:
-    counted = next((row for row in rows if row is not None and row.n_cases), None)
-    return f"{wording.count(counted.n_cases)} / {wording.count(counted.n_positive)}" if counted else "0 / 0"
+    found = list(rows)
+    counted = next((row for row in found if row is not None and row.n_cases), None)
+    if counted is None:
+        return SUPPRESSED if any(row is not None and row.status == SUPPRESSED for row in found) else "0 / 0"
+    return f"{wording.count(counted.n_cases)} / {wording.count(counted.n_positive)}"
 
 
 def _forest(run: RunFolder, group: Group) -> FigureBlock | None:
