@@ -95,15 +95,24 @@ def open_paths(folder: Path) -> list[str]:
     return [f"{path}: {path.stat().st_mode & 0o777:o}" for path in paths if path.stat().st_mode & 0o077]
 
 
-def eagbench(*arguments: object, folder: Path, site: Path | None = None) -> Finished:
-    """Run the command line in a process of its own with the widest umask, its store and its caches in `folder`."""
+def command(*arguments: object, folder: Path, site: Path | None = None, **variables: str) -> subprocess.Popen[str]:
+    """Start the command line in a process of its own with the widest umask, its store and its caches in `folder`."""
     paths = [*filter(None, [os.environ.get("PYTHONPATH")]), *([] if site is None else [str(site)])]
     env = {
         **os.environ,
         "EAGBENCH_STORE": str(folder / "store"),
         "XDG_CACHE_HOME": str(folder / "cache"),
         "PYTHONPATH": os.pathsep.join(paths),
+        **variables,
     }
-    command = [sys.executable, "-m", "eagbench", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=folder, umask=0, timeout=900)
-    return Finished(done.returncode, done.stdout, done.stderr)
+    words = [sys.executable, "-m", "eagbench", *map(str, arguments)]
+    return subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=folder, umask=0
+    )
+
+
+def eagbench(*arguments: object, folder: Path, site: Path | None = None, **variables: str) -> Finished:
+    """Run it to its end."""
+    process = command(*arguments, folder=folder, site=site, **variables)
+    out, err = process.communicate(timeout=900)
+    return Finished(process.returncode, out, err)

@@ -7,12 +7,13 @@ from pathlib import Path
 _SOURCE = '''
 """Errors that repeat records."""
 
+import os
 import warnings
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from eagbench.api import MetricTraits, StrictParams, UserError, hookimpl
+from eagbench.api import MetricTraits, StrictParams, TrackerTraits, UserError, hookimpl
 
 
 class Leaking:
@@ -83,6 +84,34 @@ class LeakingMetric:
 
     def __call__(self, scored, weights):
         raise ValueError(f"answer {scored.probability[0]:.9f}")
+
+
+class LeakingTracker:
+    """A tracker that ends the run with words that the test gives it."""
+
+    name: ClassVar[str] = "leaking_tracker"
+    traits: ClassVar[TrackerTraits] = TrackerTraits(leaves_machine=False)
+
+    class Params(StrictParams):
+        """No parameters."""
+
+    def __init__(self, params):
+        self.params = params
+
+    def start(self, run_name, folder):
+        (folder / "started").write_text("x")
+        raise ValueError(os.environ["LEAKED_WORDS"])
+
+    def log(self, stage, step, values):
+        pass
+
+    def finish(self):
+        pass
+
+
+@hookimpl
+def register_trackers(register):
+    register(LeakingTracker)
 
 
 @hookimpl

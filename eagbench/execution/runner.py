@@ -39,6 +39,7 @@ from eagbench.execution.stage_conduct import checked_costs, unchanged_inputs
 from eagbench.execution.store import Store, enumerated
 from eagbench.execution.threads import limited_threads
 from eagbench.execution.under_way import under_way
+from eagbench.execution.written_secrets import refuse_written_secrets
 from eagbench.planning.plan import Cell, Plan
 from eagbench.prompting.answer_cache import FOLDER as RESPONSES
 from eagbench.prompting.answer_cache import ResponseCache, answering_from
@@ -269,6 +270,7 @@ def compute_stage(
         try:
             with under_way(under_way_file(node, store)), separate_streams(), limited_threads(node.threads or 1):
                 costs = _call(node, store, out, progress, ResponseCache(store.root / RESPONSES, answers_since))
+            refuse_written_secrets(node, out)
             check_not_stopped()
             seconds = time.monotonic() - started
             facts = {

@@ -22,6 +22,7 @@ NAMES: tuple[str, ...] = (
     "parser_inputs",
     "row_conversions",
     "whole_loaders",
+    "leaks",
 )
 
 
