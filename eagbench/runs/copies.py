@@ -75,7 +75,8 @@ def copy_tuning(stored: StoredRun, folder: Path) -> None:
             table = table.add_column(i, name, pa.array([value] * table.num_rows))
         tables.append(table)
     if tables:
-        write_table(pa.concat_tables(tables), folder / TUNING_PREDICTIONS)
+        # A method without a single readable answer left columns without a type.
+        write_table(pa.concat_tables(tables, promote_options="default"), folder / TUNING_PREDICTIONS)
 
 
 def copy_training(stored: StoredRun, folder: Path) -> None:
