@@ -112,7 +112,7 @@ def masked(tree: Any, key: str = "") -> Any:
 def apart(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Divide parameters into what may be kept, with secrets masked, and the entries that hold secrets, as given."""
     kept = {key: masked(value, key) for key, value in params.items()}
-    return kept, {key: value for key, value in params.items() if kept[key] != value}
+    return kept, {key: value for key, value in params.items() if kept[key] is not value}
 
 
 def masked_text(text: str) -> str:

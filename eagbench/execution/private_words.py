@@ -16,6 +16,7 @@ import json
 import os
 import re
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -113,7 +114,7 @@ class PrivateWords:
             HiddenError: The same, for any other exception.
         """
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), self._threads_apart():
                 warnings.showwarning = self._warn
                 yield
         except (SharedStageError, HiddenError):
@@ -167,6 +168,21 @@ class PrivateWords:
             os.write(place, line.encode())
         finally:
             os.close(place)
+
+    @contextlib.contextmanager
+    def _threads_apart(self) -> Iterator[None]:
+        """Keep the words of exceptions apart that end a thread, which Python would print."""
+
+        def told(ended: threading.ExceptHookArgs) -> None:
+            text = "".join(traceback.format_exception(ended.exc_type, ended.exc_value, ended.exc_traceback))
+            self._keep("thread", None, text)
+            print(f"{_last_type(text)} {_place_of(text)} in a thread{self._pointer}", file=sys.stderr)
+
+        before, threading.excepthook = threading.excepthook, told
+        try:
+            yield
+        finally:
+            threading.excepthook = before
 
     def _warn(
         self, message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any

@@ -70,7 +70,7 @@ def test_what_is_no_secret_stays_the_same_object() -> None:
         "max_new_tokens": 512, "token_budget": 1024, "pad_token": "<pad>", "sort_key": "time", "key": "heart_rate",
         "api_key_env": "OPENAI_API_KEY", "model": "Qwen/Qwen3-4B", "base_url": "http://127.0.0.1:8000/v1",
         "sha256": "a8f5f167f44f4964e6c998dee827110c", "secret": None, "use_password": True,
-        "api_key": "${OPENAI_API_KEY}",
+        "api_key": "${OPENAI_API_KEY}", "undefined": float("nan"),
         "items": ["auroc", {"name": "few_shot", "seeds": (1, 2)}],
     }  # fmt: skip
     assert masked(tree) is tree

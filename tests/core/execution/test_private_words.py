@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import traceback
+import warnings
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,24 @@ def test_a_user_error_of_a_block_is_said_once_however_many_blocks_there_are(word
     assert raised.value.message.count("what stands at") == 1
     with pytest.raises(SharedStageError, match="as it was"), words.guarded():
         raise SharedStageError("as it was")
+
+
+def test_the_end_of_a_thread_and_a_warning_are_told_without_words(
+    words: PrivateWords, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ends() -> None:
+        raise ValueError("Zst0004q ended")
+
+    with words.guarded():
+        warnings.warn("Zst0005q is odd", stacklevel=1)
+        thread = threading.Thread(target=ends)
+        thread.start()
+        thread.join()
+    said = capsys.readouterr().err
+    assert "UserWarning at test_private_words.py:" in said
+    assert "ValueError at test_private_words.py:" in said
+    assert "Zst000" not in said
+    assert all(word in kept(words) for word in ("Zst0004q", "Zst0005q"))
 
 
 def test_the_failure_of_a_metric_says_its_type(words: PrivateWords) -> None:
