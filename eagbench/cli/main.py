@@ -173,12 +173,14 @@ def compare(
 
 @app.command()
 def verify(run: RunFolder) -> None:
-    """Recompute a run's numbers from its predictions and prove that no held-out patient was trained on."""
+    """Recompute a run's tables from its answers; prove whose these are, and that no held-out patient was trained on."""
     from eagbench.cli.commands import as_private_as
+    from eagbench.report.verification import check_report
     from eagbench.runs.verify.verify import verify as verify_run
 
     with as_private_as(run):
         findings = verify_run(run)
+        check_report(run, findings)
     _say(findings.text())
     if not findings.passed:
         raise typer.Exit(EXIT_CELLS_FAILED)

@@ -12,6 +12,7 @@ from eagbench.report.page.page import Page, render
 from eagbench.report.section_list import report_sections
 from eagbench.report.sections import setting
 from eagbench.report.sections.transfer import by_pair
+from eagbench.runs.folder import REPORT
 from eagbench.runs.reader import RunFolder
 
 
@@ -21,6 +22,13 @@ def write_report(run: RunFolder) -> Path:
     Returns:
         Its path: `report.html` in the run folder.
     """
+    out = run.path / REPORT
+    write_text(out, report_text(run))
+    return out
+
+
+def report_text(run: RunFolder) -> str:
+    """Make the report of a run: the same bytes from the same folder."""
     page = Page(
         name=run.manifest["name"],
         version=run.manifest["eagbench_version"],
@@ -31,9 +39,7 @@ def write_report(run: RunFolder) -> Path:
         tiles=setting.tiles(run),
         sections=_sections(run),
     )
-    out = run.path / "report.html"
-    write_text(out, render(page, "report.html.j2", {"run": run}))
-    return out
+    return render(page, "report.html.j2", {"run": run})
 
 
 def _sections(run: RunFolder) -> list[Section]:

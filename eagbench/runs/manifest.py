@@ -7,6 +7,7 @@ import inspect
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -32,12 +33,11 @@ from eagbench.execution.runner import Outcome, RunResult
 from eagbench.execution.stage_files import file_hash
 from eagbench.execution.store import Store
 from eagbench.execution.tracking import TRACKERS
-from eagbench.planning.domains import Domain
-from eagbench.planning.plan import Plan
+from eagbench.planning.plan import Cell, Plan
 from eagbench.registry.environment import device, machine
 from eagbench.registry.plugins import load_registry
-from eagbench.runs.schema import FORMAT
-from eagbench.runs.stored_run import StoredRun
+from eagbench.runs.schema import FORMAT, OWN_HASH, own_hash
+from eagbench.runs.stored_run import Reference, StoredRun
 from eagbench.stages.cohort_files import read_facts, read_labels, read_patients
 from eagbench.stages.given_split import read_notes
 from eagbench.stages.recalibration import read_recalibration
@@ -45,16 +45,17 @@ from eagbench.stages.shared_concepts import SharedConcepts
 from eagbench.stages.split import read_parts
 
 
-def make_manifest(stored: StoredRun, folder: Path) -> dict[str, Any]:
+def make_manifest(stored: StoredRun, references: Sequence[Reference], folder: Path) -> dict[str, Any]:
     """Gather everything a reader needs to judge and repeat the run.
 
     Args:
         stored: The run.
+        references: The probabilities that came with the data.
         folder: The run folder, in which all other files are already written.
     """
     plan, store = stored.plan, stored.store
     loaded, benchmark = plan.loaded, plan.loaded.benchmark
-    return {
+    manifest = {
         "format": FORMAT,
         "eagbench_version": eagbench.__version__,
         "name": benchmark.name,
@@ -64,7 +65,10 @@ def make_manifest(stored: StoredRun, folder: Path) -> dict[str, Any]:
         "profile": loaded.profile,
         "synthetic": plan.is_synthetic,
         "access": plan.access,
-        "data": {domain.data: _data(domain, store) for domain in plan.transfer.data_sets},
+        "data": {
+            domain.data: data_facts(store.folder(domain.cohort), domain.cohort.content)
+            for domain in plan.transfer.data_sets
+        },
         "split": benchmark.split.model_dump(mode="json"),
         "parts": [
             {"domain": domain.name, **part}
@@ -77,6 +81,11 @@ def make_manifest(stored: StoredRun, folder: Path) -> dict[str, Any]:
         "recalibration": [
             {**keys, **dataclasses.asdict(read_recalibration(stage))} for keys, stage in stored.recalibrations()
         ],
+        "cells": [_cell(cell) for cell in plan.cells],
+        "references": [
+            {"domain": reference.domain, "name": reference.name, "stage": reference.node.fingerprint}
+            for reference in references
+        ],
         "stages": [_stage(node, stored.result.outcome(node)) for node in plan.nodes],
         "failed": _failed(stored),
         "versions": {**plan.packages, **machine(), "device": device()},
@@ -84,6 +93,7 @@ def make_manifest(stored: StoredRun, folder: Path) -> dict[str, Any]:
         "hardware": hardware(),
         "files": _file_hashes(folder),
     }
+    return {**manifest, OWN_HASH: own_hash(manifest)}
 
 
 def _split_notes(plan: Plan, store: Store) -> dict[str, Any]:
@@ -112,20 +122,30 @@ def _asked(stored: StoredRun) -> dict[str, Any]:
     }
 
 
+def cell_keys(cell: Cell) -> dict[str, Any]:
+    """Say which cell of the grid this is."""
+    return {
+        "method": cell.method,
+        "seed": cell.seed,
+        "condition": cell.condition.name,
+        "severity": cell.condition.severity,
+        "domain_train": cell.pair.train.name,
+        "domain_eval": cell.pair.evaluate.name,
+    }
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    """Say which stage scored a cell: None where its condition does not apply to its method."""
+    return {**cell_keys(cell), "score": None if cell.score is None else cell.score.fingerprint}
+
+
 def _failed(stored: StoredRun) -> list[dict[str, Any]]:
     """List the failed cells with the stage to blame, and the metrics that failed in other cells."""
     found = []
     for cell in stored.plan.cells:
         if cell.score is None:
             continue
-        keys = {
-            "method": cell.method,
-            "seed": cell.seed,
-            "condition": cell.condition.name,
-            "severity": cell.condition.severity,
-            "domain_train": cell.pair.train.name,
-            "domain_eval": cell.pair.evaluate.name,
-        }
+        keys = cell_keys(cell)
         if stored.result.cell_status(cell) == "failed":
             node, outcome = _cause(cell.score, stored.result)
             found.append({**keys, "metric": None, "stage": f"{node.kind} {node.label}", "reason": outcome.reason})
@@ -137,11 +157,11 @@ def _failed(stored: StoredRun) -> list[dict[str, Any]]:
 
 
 def _file_hashes(folder: Path) -> dict[str, str]:
-    """Hash every table, but not the log, the report, what trackers keep, or the private words of errors."""
+    """Hash every table and the log, but not the report, what trackers keep, or the private words of errors."""
     return {
         path.relative_to(folder).as_posix(): file_hash(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix in {".csv", ".parquet", ".jsonl"} and path.name != "log.jsonl"
+        if path.is_file() and path.suffix in {".csv", ".parquet", ".jsonl"}
         if path.relative_to(folder).parts[0] not in (TRACKERS, PRIVATE)
     }
 
@@ -181,8 +201,13 @@ def _transfer(plan: Plan, store: Store) -> dict[str, Any]:
     }
 
 
-def _data(domain: Domain, store: Store) -> dict[str, Any]:
-    cohort = store.folder(domain.cohort)
+def data_facts(cohort: Path, content: str | None) -> dict[str, Any]:
+    """Describe a data set: its origin, counts, features and task.
+
+    Args:
+        cohort: The folder of the stage that loaded it.
+        content: The hash of its files; None if a stage generated them.
+    """
     patients, labels = read_patients(cohort), read_labels(cohort)
     facts = read_facts(cohort)
     provenance = facts["provenance"]
@@ -191,10 +216,10 @@ def _data(domain: Domain, store: Store) -> dict[str, Any]:
         "n_patients": len(set(patients.values())),
         "n_cases": len(patients),
         "n_positive": sum(labels.values()),
-        "features": [{key: f[key] for key in ("name", "label", "unit")} for f in facts["features"]],
+        "features": [{key: f[key] for key in ("name", "label", "unit", "synonyms")} for f in facts["features"]],
         "static_names": facts["static_names"],
         "task": facts["task"],
-        "content": domain.cohort.content,
+        "content": content,
     }
 
 
@@ -231,18 +256,30 @@ def _condition(condition: Condition, seed: int) -> dict[str, Any]:
     facts: dict[str, Any] = {"name": condition.name, "severity": condition.severity}
     use = condition.perturbation
     if use is None:
-        return {
-            **facts,
-            "perturbation": None,
-            "description": "the record as it is",
-            "severity_unit": None,
-            "applies_to": sorted(get_args(Reads)),
-        }
-    component = load_registry().get("perturbation", use.name).component
+        return {**facts, **clean_condition()}
+    perturbation = {"name": use.name, **use.params, "code": use.code, "seed": seed}
+    return {**facts, "perturbation": perturbation, **described_condition(use.name)}
+
+
+def clean_condition() -> dict[str, Any]:
+    """Describe the condition `clean`."""
+    return {
+        "perturbation": None,
+        "description": "the record as it is",
+        "severity_unit": None,
+        "applies_to": sorted(get_args(Reads)),
+    }
+
+
+def described_condition(perturbation: str) -> dict[str, Any]:
+    """Return what an installed perturbation declares of its conditions.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    component = load_registry().get("perturbation", perturbation).component
     traits = traits_of(component, PerturbationTraits)
     return {
-        **facts,
-        "perturbation": {"name": use.name, **use.params, "code": use.code, "seed": seed},
         "description": (inspect.getdoc(component) or "").partition("\n")[0],
         "severity_unit": traits.severity_unit or None,
         "applies_to": sorted(traits.applies_to),

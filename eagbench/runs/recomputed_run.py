@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,16 @@ from eagbench.analysis.metric_uses import MetricUse
 from eagbench.analysis.run_tables import MEAN_SEED
 from eagbench.analysis.scored_run import ScoredCell, ScoredDomain, ScoredRun, answer_status
 from eagbench.analysis.transfer import held_out_counts
-from eagbench.runs.predictions import Place, Rows, has_predictions, read_members, read_predictions
+from eagbench.runs.predictions import Place, Rows, Seeds, has_predictions, read_members, read_predictions
 from eagbench.runs.schema import SUBGROUPS
 from eagbench.stages.shared_concepts import SharedConcepts
 from eagbench.stages.subgroups import members
 
 # Computes a number from rows independently of its metric; None where there is no other way.
 SecondOpinion = Callable[[str, Rows, Sequence[MetricUse]], float | None]
+
+# Reads the answers of a method or reference in a folder, by place and seed.
+ReadAnswers = Callable[[Path, str], Mapping[Place, Seeds]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +35,17 @@ class RecomputedRun:
         folder: The run folder.
         manifest: Its manifest.
         second_opinion: The source of point values where it has one; intervals are always the metrics' own.
+        read: Reads the answers of a method or reference from the folder.
+        shifts: How well a classifier told two domains apart, by pair, as far as it is known: none is trained again.
+        failed_metrics: Why metrics have no numbers, by cell; filled in as cells are recomputed.
     """
 
     folder: Path
     manifest: Mapping[str, Any]
     second_opinion: SecondOpinion
+    read: ReadAnswers = read_predictions
+    shifts: Mapping[DomainPair, Mapping[str, Any]] = field(default_factory=dict)
+    failed_metrics: dict[CellKey, Mapping[str, str]] = field(default_factory=dict)
 
     @cached_property
     def metrics(self) -> tuple[MetricUse, ...]:
@@ -72,7 +81,7 @@ class RecomputedRun:
             shared=None
             if shared is None
             else SharedConcepts(*map(tuple, (shared["features"], shared["static_names"]))),
-            shifts={},
+            shifts=self.shifts,
             references=list(self._references()),
             cells=self.cells,
         )
@@ -84,7 +93,7 @@ class RecomputedRun:
 
     def cells(self, method: str) -> dict[CellKey, ScoredCell]:
         """Recompute the cells of a method."""
-        found = {} if not has_predictions(self.folder, method) else read_predictions(self.folder, method)
+        found = {} if not has_predictions(self.folder, method) else self.read(self.folder, method)
         rows = {(place[0][1:], place[1], seed): mine for place, seeds in found.items() for seed, mine in seeds.items()}
         cells = {}
         for pair in self.pairs:
@@ -93,6 +102,8 @@ class RecomputedRun:
                     key = CellKey(method, seed, condition, pair)
                     mine = rows.get((pair, condition, str(seed)))
                     cells[key] = ScoredCell(self._status(key)) if mine is None else self._cell(mine, condition, pair[1])
+                    if failed := cells[key].numbers.failed:
+                        self.failed_metrics[key] = failed
         return cells
 
     def _status(self, key: CellKey) -> str:
@@ -109,15 +120,13 @@ class RecomputedRun:
         return "failed" if (key.method, key.seed, key.condition, key.pair) in failed else "missing"
 
     def _references(self) -> list[tuple[str, str, ScoredCell]]:
-        labels = {method["label"] for method in self.manifest["methods"]}
-        names = sorted({path.stem for path in (self.folder / "predictions").glob("*.parquet")} - labels)
-        found: dict[str, Mapping[Place, Mapping[str, Rows]]] = {n: read_predictions(self.folder, n) for n in names}
+        listed = [(reference["domain"], reference["name"]) for reference in self.manifest["references"]]
+        found = {name: self.read(self.folder, name) for name in dict.fromkeys(name for _, name in listed)}
         references = []
-        for domain in dict.fromkeys(target for _, target in self.pairs):
-            for name in names:
-                for ((_, _, evaluated), condition), seeds in found[name].items():
-                    if evaluated == domain:
-                        references.append((domain, name, self._cell(seeds[MEAN_SEED], condition, domain)))
+        for domain, name in listed:
+            for ((_, _, evaluated), condition), seeds in found[name].items():
+                if evaluated == domain:
+                    references.append((domain, name, self._cell(seeds[MEAN_SEED], condition, domain)))
         return references
 
     def _cell(self, rows: Rows, condition: ConditionKey, domain: str) -> ScoredCell:

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from eagbench.contracts.stages import content_hash
 from eagbench.errors import UserError
 from eagbench.execution.newer_formats import refuse_newer
 
-# Manifest format. 2: says in words what inputs show, and what metrics declare. Earlier manifests lack this key.
-FORMAT = 2
+# Manifest format. 2: says in words what inputs show, and what metrics declare. 3: says which stages each cell and each
+# reference comes from, and holds its own hash. Earlier manifests lack this key.
+FORMAT = 3
+OWN_HASH = "manifest_sha256"
 
 RESULT_COLUMNS = (
     "benchmark", "task", "domain_train", "domain_eval", "split", "method", "seed", "condition", "severity",
@@ -81,7 +84,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         if (folder / MARKER).is_file():
             raise UserError("this run was not finished", where=str(folder), hint=_AGAIN) from error
         raise UserError("this is not a run folder: it has no manifest.json", where=str(folder), hint=_HINT) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, numbers or brackets without end
         raise UserError(f"this is not JSON: {error}", where=str(path), hint=_HINT) from error
     if isinstance(manifest, dict):
         refuse_newer(manifest, FORMAT, "this run folder", path)
@@ -89,6 +92,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if missing:
         raise UserError(f"it lacks {', '.join(missing)}", where=str(path), hint=_HINT)
     return dict(manifest)
+
+
+def own_hash(manifest: Mapping[str, Any]) -> str:
+    """Hash what a manifest says, but its own hash."""
+    said = json.loads(json.dumps({key: value for key, value in manifest.items() if key != OWN_HASH}))
+    return content_hash(said)
 
 
 def reference_expert(manifest: Mapping[str, Any]) -> str | None:

@@ -14,6 +14,7 @@ from eagbench.analysis.comparisons import Claim
 from eagbench.analysis.metric_uses import MetricUse
 from eagbench.analysis.scored_run import ScoredCell, ScoredDomain, ScoredRun
 from eagbench.analysis.transfer import held_out_counts
+from eagbench.contracts.stages import StageNode
 from eagbench.execution.runner import RunResult
 from eagbench.execution.store import Store
 from eagbench.planning.domains import Domain
@@ -34,12 +35,14 @@ class Reference:
         name: Their name, for example `oracle`.
         cell: Their numbers.
         table: The scored table.
+        node: The stage that scored them.
     """
 
     domain: str
     name: str
     cell: ScoredCell
     table: pa.Table
+    node: StageNode
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +73,7 @@ class StoredRun:
         found = []
         for domain, node in zip(self.plan.transfer.evaluated, self.plan.references, strict=True):
             for folder in sorted(path for path in self.store.folder(node).iterdir() if path.is_dir()):
-                found.append(Reference(domain.name, folder.name, *read_cell(folder, self.metrics)))
+                found.append(Reference(domain.name, folder.name, *read_cell(folder, self.metrics), node))
         return found
 
     def cells(self, method: str) -> dict[CellKey, tuple[ScoredCell, pa.Table | None]]:

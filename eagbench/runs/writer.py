@@ -13,8 +13,6 @@ from typing import Any
 import pyarrow as pa
 
 from eagbench.analysis.cells import CLEAN, CellKey
-from eagbench.analysis.evaluation import scored_schema
-from eagbench.analysis.metric_uses import MetricUse
 from eagbench.analysis.run_tables import MEAN_SEED, RunTables, run_tables
 from eagbench.analysis.scored_run import ScoredCell, ScoredRun
 from eagbench.config.secrets import masked, masked_text
@@ -26,6 +24,7 @@ from eagbench.planning.plan import Plan
 from eagbench.runs.copies import copy_subgroups, copy_training, copy_trajectories, copy_tuning, patients
 from eagbench.runs.folder import begin_writing
 from eagbench.runs.manifest import make_manifest
+from eagbench.runs.predictions import keyed_table
 from eagbench.runs.schema import (
     ASKED_COLUMNS,
     COMPARISON_COLUMNS,
@@ -35,12 +34,10 @@ from eagbench.runs.schema import (
     DOMAINS,
     GAP_COLUMNS,
     GAPS,
-    KEY_COLUMNS,
     RESULT_COLUMNS,
     ROBUSTNESS_COLUMNS,
 )
 from eagbench.runs.stored_run import Reference, StoredRun
-from eagbench.stages.parquet_files import constant_number, constant_text
 
 
 def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) -> dict[str, Any]:
@@ -68,7 +65,7 @@ def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) 
     copy_training(stored, folder)
     write_table(patients(stored), folder / "patients.parquet")
     write_text(folder / "log.jsonl", "".join(masked_text(json.dumps(entry)) + "\n" for entry in result.log))
-    manifest: dict[str, Any] = masked(make_manifest(stored, folder))
+    manifest: dict[str, Any] = masked(make_manifest(stored, references, folder))
     words = PrivateWords.of(plan, folder)
     if words is not None:
         manifest |= {"failed": [words.failed(failure) for failure in manifest["failed"]]}
@@ -79,7 +76,9 @@ def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) 
 def _read_and_copy(stored: StoredRun, method: str, run: ScoredRun, folder: Path) -> dict[CellKey, ScoredCell]:
     """Read a method's cells, and write their answers to the run folder while they are in memory."""
     cells = stored.cells(method)
-    tables = [_keyed(table, _keys(run, key), run.metrics) for key, (_, table) in cells.items() if table is not None]
+    tables = [
+        keyed_table(table, _keys(run, key), run.metrics) for key, (_, table) in cells.items() if table is not None
+    ]
     if tables:
         write_table(pa.concat_tables(tables), folder / "predictions" / f"{method}.parquet")
     return {key: cell for key, (cell, _) in cells.items()}
@@ -106,21 +105,9 @@ def _write_references(references: Sequence[Reference], run: ScoredRun, folder: P
     for reference in references:
         pair = (reference.domain, reference.domain)
         keys = {**_keys(run, CellKey(reference.name, 0, (CLEAN, None), pair)), "seed": MEAN_SEED}
-        tables.setdefault(reference.name, []).append(_keyed(reference.table, keys, run.metrics))
+        tables.setdefault(reference.name, []).append(keyed_table(reference.table, keys, run.metrics))
     for name, found in tables.items():
         write_table(pa.concat_tables(found), folder / "predictions" / f"{name}.parquet")
-
-
-def _keyed(table: pa.Table, keys: Mapping[str, Any], metrics: Sequence[MetricUse]) -> pa.Table:
-    columns: dict[str, Any] = {}
-    for key in KEY_COLUMNS:
-        if key == "severity":
-            columns[key] = constant_number(keys[key], table.num_rows)
-        else:
-            columns[key] = constant_text(str(keys[key]), table.num_rows)
-    for field in scored_schema(metrics):
-        columns[field.name] = table[field.name]
-    return pa.table(columns)
 
 
 def _write_tables(tables: RunTables, folder: Path, *, crossed: bool) -> None:
@@ -140,21 +127,26 @@ def _costs(plan: Plan, result: RunResult) -> list[dict[str, Any]]:
     rows = []
     for node in plan.nodes:
         outcome = result.outcome(node)
-        facts = outcome.facts
-        rows.append(
-            {
-                "stage": node.fingerprint,
-                "kind": node.kind,
-                "label": node.label,
-                "seed": node.seed,
-                "seconds": round(float(facts.get("seconds", outcome.seconds)), 3),
-                "peak_memory_mb": round(float(facts["peak_memory_mb"]), 1) if facts else None,
-                "generated_tokens": int(facts.get("costs", {}).get("generated_tokens", 0)),
-                "status": outcome.status,
-                **{name: int(facts.get("costs", {}).get(name, 0)) for name in (*ASKED_COLUMNS, *COUNTED_COLUMNS)},
-            }
-        )
+        named = {"stage": node.fingerprint, "kind": node.kind, "label": node.label, "seed": node.seed}
+        amounts = cost_amounts(outcome.facts, outcome.seconds)
+        rows.append({**named, "status": outcome.status, **amounts})
     return rows
+
+
+def cost_amounts(facts: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Return what a stage cost.
+
+    Args:
+        facts: Its manifest in the store; empty if it was not finished.
+        seconds: What it took in this run, if it was not finished.
+    """
+    costs = facts.get("costs", {})
+    return {
+        "seconds": round(float(facts.get("seconds", seconds)), 3),
+        "peak_memory_mb": round(float(facts["peak_memory_mb"]), 1) if facts else None,
+        "generated_tokens": int(costs.get("generated_tokens", 0)),
+        **{name: int(costs.get(name, 0)) for name in (*ASKED_COLUMNS, *COUNTED_COLUMNS)},
+    }
 
 
 def field_text(value: Any) -> Any:

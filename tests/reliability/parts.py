@@ -23,6 +23,7 @@ NAMES: tuple[str, ...] = (
     "row_conversions",
     "whole_loaders",
     "leaks",
+    "edits",
 )
 
 

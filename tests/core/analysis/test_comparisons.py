@@ -21,7 +21,8 @@ from eagbench.api import MethodTraits, Prediction, StrictParams
 from eagbench.execution.stage_files import file_hash
 from eagbench.registry.plugins import load_registry, registered
 from eagbench.runs.schema import COMPARISON_COLUMNS
-from eagbench.runs.verify.verify import _is_same, verify
+from eagbench.runs.verify.tables import _is_same
+from eagbench.runs.verify.verify import verify
 from eagbench.stats.bootstrap import patient_weights
 from eagbench.stats.paired import bootstrap_p_value
 from tests.conftest import Finished

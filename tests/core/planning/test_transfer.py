@@ -33,6 +33,7 @@ from eagbench.report.page.blocks import FigureBlock
 from eagbench.report.sections.comparisons import p_value
 from eagbench.report.sections.transfer import coverage_table, gap_table, matrix_table, transfer
 from eagbench.runs.reader import RunFolder
+from eagbench.runs.schema import OWN_HASH, own_hash
 from eagbench.runs.verify.verify import verify
 from eagbench.stages.domains import covariate_shift, read_shift
 from eagbench.stages.shared_concepts import SharedConcepts
@@ -666,6 +667,7 @@ def test_verify_notices_another_prevalence_of_a_domain(crossed_run: Path) -> Non
         writer.writerows(rows)
     manifest = json.loads((crossed_run / "manifest.json").read_text())
     manifest["files"]["domains.csv"] = file_hash(path)
+    manifest[OWN_HASH] = own_hash(manifest)
     (crossed_run / "manifest.json").write_text(json.dumps(manifest))
     [problem] = verify(crossed_run).problems
     assert problem.startswith("domains.csv")
