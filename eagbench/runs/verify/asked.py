@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
+import eagbench
 from eagbench.analysis.cells import CLEAN
 from eagbench.analysis.metric_uses import MetricUse, present_name
 from eagbench.config.benchmark import Benchmark, ComponentSpec
@@ -29,12 +31,15 @@ def check_asked(manifest: Mapping[str, Any], findings: Findings) -> None:
     except ValidationError as error:
         findings.problems.append(f"manifest.json: benchmark is none: {error.errors()[0]['msg']}")
         return
+    known = len(findings.problems)
     for name, found, expected in _settings(manifest, benchmark):
         if found != expected:
             findings.problems.append(f"manifest.json: {name} is {found!r}, by the benchmark {expected!r}")
         findings.count("settings that follow from the benchmark")
+    if len(findings.problems) > known:
+        return
     try:
-        _check_declared(manifest, findings)
+        _check_declared(manifest, benchmark, findings)
     except (UserError, ValidationError) as error:
         findings.problems.append(f"manifest.json: {str(error).partition(chr(10))[0]}")
     _check_access(manifest, benchmark, findings)
@@ -83,30 +88,49 @@ def present_method(name: str) -> str:
     return registry.get(kinds[0], name).name if kinds else name
 
 
-def _check_declared(manifest: Mapping[str, Any], findings: Findings) -> None:
+def _check_declared(manifest: Mapping[str, Any], benchmark: Benchmark, findings: Findings) -> None:
     """Check that metrics, methods and conditions declare what the installed ones do: numbers are recomputed with that.
+
+    Other versions may declare something else, so that a difference proves nothing then.
 
     Raises:
         UserError: A component is not installed.
     """
+    problems = []
     for record in manifest["metrics"]:
         installed = MetricUse.registered(record["name"], record["params"]).record()
         if record["traits"] != json.loads(json.dumps(installed["traits"])):
-            findings.problems.append(
-                f"manifest.json: the metric '{record['name']}' declares other traits than the installed one"
-            )
-    for method in manifest["methods"]:
-        if method["reads"] != _reads(method):
-            findings.problems.append(f"manifest.json: the method '{method['label']}' does not read {method['reads']}")
+            problems.append(f"the metric '{record['name']}' declares other traits than the installed one")
+    for method, spec in zip(manifest["methods"], benchmark.methods, strict=True):
+        kind = "method" if load_registry().has("method", spec.name) else "expert"
+        asked = load_registry().params(kind, spec.name, spec.params).model_dump(mode="json")
+        if method["params"] != asked or method["reads"] != _reads(method):
+            problems.append(f"the method '{method['label']}' has other parameters, or reads something else")
     for condition in manifest["conditions"]:
-        declared = _declared(condition)
-        other = [key for key, value in declared.items() if condition[key] != value]
+        other = [key for key, value in _declared(condition).items() if condition[key] != value]
         if other:
-            findings.problems.append(
-                f"manifest.json: the condition '{condition['name']}' has another {', '.join(other)}"
-            )
+            problems.append(f"the condition '{condition['name']}' has another {', '.join(other)}")
     n = sum(len(manifest[kind]) for kind in ("metrics", "methods", "conditions"))
+    if problems and not _is_same_code(manifest):
+        findings.leave_open("metrics, methods and conditions that another version declares otherwise", len(problems))
+        n -= len(problems)
+    else:
+        findings.problems += [f"manifest.json: {problem}" for problem in problems]
     findings.count("metrics, methods and conditions that declare what the installed ones do", n)
+
+
+def _is_same_code(manifest: Mapping[str, Any]) -> bool:
+    """Say whether eagbench and the packages behind the run are installed in the versions that it used."""
+    installed = {name: _version(name) for name in manifest["versions"]}
+    other = [name for name, found in installed.items() if found not in (None, manifest["versions"][name])]
+    return manifest["eagbench_version"] == eagbench.__version__ and not other
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _reads(method: Mapping[str, Any]) -> str:
