@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from pydantic import ValidationError
+
 from eagbench.config.benchmark import Benchmark, ComponentSpec
+from eagbench.errors import UserError
 from eagbench.planning.plan_transfer import domain_name
 from eagbench.registry.plugins import load_registry
 from eagbench.runs.verify.stage_records import CELL, FINISHED, stages_by_fingerprint
@@ -123,9 +126,12 @@ class StoredRequests:
         component = self._facts(fingerprint)["component"]
         if spec is None or component is None or component["name"] != load_registry().get(kind, spec.name).name:
             return "another one was used"
-        params = load_registry().params(kind, spec.name, spec.params).model_dump(mode="json")
+        try:
+            asked = load_registry().params(kind, spec.name, spec.params).model_dump(mode="json")
+        except (ValidationError, UserError):
+            asked = dict(spec.params)  # a root from a variable that is not set here: what is written there counts
         # What only says where content lies is not among the parameters of the stage: its hash is.
-        other = [key for key, value in component["params"].items() if params.get(key) != value]
+        other = [key for key, value in component["params"].items() if key in asked and asked[key] != value]
         return f"it had another {', '.join(other)}" if other else None
 
     def _text_differs(self, fingerprint: str, expected: Mapping[str, Any]) -> str | None:

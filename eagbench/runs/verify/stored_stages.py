@@ -33,7 +33,7 @@ class StoredStages:
 
     def is_newer(self, fingerprint: str) -> bool:
         """Say whether a stage was computed again after the run (`--fresh`): its costs differ, and a device's digits."""
-        return str(self.facts[fingerprint]["finished"]) > self.created
+        return str(self.facts[fingerprint].get("finished", "")) > self.created
 
 
 @dataclass(frozen=True, slots=True)

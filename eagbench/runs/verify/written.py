@@ -44,7 +44,7 @@ def check_written(
     name = f"trajectories/{method}.jsonl"
     texts = _texts(folder / name, name)
     rows = {
-        (train, target, seed, condition, str(severity), row["case_id"]): row
+        (train, target, seed, condition, _number(severity), row["case_id"]): row
         for ((_, train, target), (condition, severity)), seeds in answers.items()
         for seed, of_seed in seeds.items()
         for row in of_seed
@@ -81,8 +81,14 @@ def _texts(path: Path, name: str) -> dict[tuple[str, ...], list[dict[str, Any]]]
         other += [key for key in _KEYS if not isinstance(line.get(key, ...), str | int | float | None)]
         if other or not all(isinstance(value, int | float) for value in (line["attention"] or {}).values()):
             raise DamagedError(f"{name}, line {i} is not what a run writes: {', '.join(other) or 'attention'}")
-        found.setdefault(tuple(str(line[key]) for key in _KEYS), []).append(line)
+        keys = (_number(line[key]) if key == "severity" else str(line[key]) for key in _KEYS)
+        found.setdefault(tuple(keys), []).append(line)
     return found
+
+
+def _number(severity: Any) -> str:
+    """Write a severity, which a perturbation may declare as a whole number, in one way."""
+    return str(float(severity)) if isinstance(severity, int) else str(severity)
 
 
 def _style(method: str, manifest: Mapping[str, Any]) -> Style | None:
