@@ -36,7 +36,7 @@ from eagbench.execution.tracking import TRACKERS
 from eagbench.planning.plan import Cell, Plan
 from eagbench.registry.environment import device, machine
 from eagbench.registry.plugins import load_registry
-from eagbench.runs.schema import FORMAT, OWN_HASH, own_hash
+from eagbench.runs.schema import FORMAT
 from eagbench.runs.stored_run import Reference, StoredRun
 from eagbench.stages.cohort_files import read_facts, read_labels, read_patients
 from eagbench.stages.given_split import read_notes
@@ -55,7 +55,7 @@ def make_manifest(stored: StoredRun, references: Sequence[Reference], folder: Pa
     """
     plan, store = stored.plan, stored.store
     loaded, benchmark = plan.loaded, plan.loaded.benchmark
-    manifest = {
+    return {
         "format": FORMAT,
         "eagbench_version": eagbench.__version__,
         "name": benchmark.name,
@@ -93,7 +93,6 @@ def make_manifest(stored: StoredRun, references: Sequence[Reference], folder: Pa
         "hardware": hardware(),
         "files": _file_hashes(folder),
     }
-    return {**manifest, OWN_HASH: own_hash(manifest)}
 
 
 def _split_notes(plan: Plan, store: Store) -> dict[str, Any]:

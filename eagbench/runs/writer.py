@@ -34,8 +34,10 @@ from eagbench.runs.schema import (
     DOMAINS,
     GAP_COLUMNS,
     GAPS,
+    OWN_HASH,
     RESULT_COLUMNS,
     ROBUSTNESS_COLUMNS,
+    own_hash,
 )
 from eagbench.runs.stored_run import Reference, StoredRun
 
@@ -69,6 +71,7 @@ def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) 
     words = PrivateWords.of(plan, folder)
     if words is not None:
         manifest |= {"failed": [words.failed(failure) for failure in manifest["failed"]]}
+    manifest[OWN_HASH] = own_hash(manifest)  # of what is written, after any other change
     write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
     return manifest
 

@@ -64,7 +64,9 @@ class StoredRequests:
             if failure["metric"] is not None and all(failure[key] == cell[key] for key in CELL)
         }
         found = read_values(self.against.stored.folders[cell["score"]])["failed"]
-        return None if found == failed else "other metrics failed, or for other reasons"
+        # Of credentialed data the run folder does not repeat a plugin's words.
+        compared = list if self.manifest["access"] == "credentialed" else dict
+        return "other metrics failed, or for other reasons" if _is_other(compared(failed), compared(found)) else None
 
     def _predict_differs(self, cell: Mapping[str, Any], stages: Sequence[str]) -> str | None:
         """Say whether another method, seed or condition was asked."""
@@ -83,7 +85,7 @@ class StoredRequests:
         for fingerprint in stages:
             facts = self._facts(fingerprint)
             component = facts["component"]
-            if (component["name"], component["params"]) != (method["name"], method["params"]):
+            if component["name"] != method["name"] or _is_other(method["params"], component["params"]):
                 return "another method was asked, or with other parameters"
             if facts["seed"] != cell["seed"] or expected not in facts["inputs"]["cases"]:
                 return "it was asked with another seed, or under another condition"
@@ -131,7 +133,7 @@ class StoredRequests:
         except (ValidationError, UserError):
             asked = dict(spec.params)  # a root from a variable that is not set here: what is written there counts
         # What only says where content lies is not among the parameters of the stage: its hash is.
-        other = [key for key, value in component["params"].items() if key in asked and asked[key] != value]
+        other = [key for key, value in component["params"].items() if key in asked and _is_other(asked[key], value)]
         return f"it had another {', '.join(other)}" if other else None
 
     def _text_differs(self, fingerprint: str, expected: Mapping[str, Any]) -> str | None:
@@ -147,3 +149,14 @@ class StoredRequests:
         expected = sorted(domain_name(value, domain["access"]) for value in facts["params"]["values"])
         named = domain_name(facts["params"]["domain"], domain["access"])
         return None if (domain["holds"], domain["name"]) == (expected, named) else "it holds other cases"
+
+
+def _is_other(said: Any, stored: Any) -> bool:
+    """Say whether a value of the run folder is another than the store's; what is masked there may be anything."""
+    if isinstance(said, str) and ("***" in said or "${" in said):
+        return False
+    if isinstance(said, Mapping) and isinstance(stored, Mapping):
+        return said.keys() != stored.keys() or any(_is_other(said[key], stored[key]) for key in said)
+    if isinstance(said, list) and isinstance(stored, list):
+        return len(said) != len(stored) or any(map(_is_other, said, stored))
+    return bool(said != stored)
