@@ -551,7 +551,7 @@ def test_a_run_across_domains(crossed_run: Path, tmp_path: Path, cli: Cli) -> No
     found = verify(crossed_run)
     assert found.passed, found.problems
     assert found.checked["gaps between domains recomputed"] == len(gaps) * 2
-    assert found.checked["pairs of domains recomputed, without shift"] == len(pairs)
+    assert found.checked["pairs of domains recomputed"] == len(pairs)
     assert found.checked["predictions with unseen patients"] == 15
     for format in ("md", "latex", "csv"):
         assert cli("report", crossed_run, "--format", format).code == 0
