@@ -36,18 +36,18 @@ class RecordTextParams(StrictParams):
     """The wording of records and prompts, the same for every method of a comparison.
 
     Attributes:
-        values: `raw` numbers, numbers `flagged` H, L or N against the reference range, or a number's `quantile` bin
-            among the training cases.
+        values: `raw` numbers, numbers `flagged` H, L or N against the reference range, `compact`: only what was
+            measured, numbers outside the reference range marked, or a number's `quantile` bin among the training cases.
         periods: Number of equal parts of the observation window; the text shows the last value of each. None shows
             every recorded time.
         bins: Number of quantile bins.
-        units: Whether a feature's line shows the unit (raw and flagged).
+        units: Whether a feature's line shows the unit (raw, flagged and compact).
         reference_ranges: Whether a feature's line shows the reference range (raw and flagged).
         instructions: `full` sentences, or the `short` form, which only names the answer format, for policies that were
             pre-trained on the formats.
     """
 
-    values: Literal["raw", "flagged", "quantile"] = "raw"
+    values: Literal["raw", "flagged", "compact", "quantile"] = "raw"
     periods: int | None = Field(default=None, ge=1)
     bins: int = Field(default=10, ge=2, le=100)
     units: bool = True

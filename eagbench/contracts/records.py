@@ -38,6 +38,7 @@ class Feature:
         reference: Lower and upper reference limit in adults; None for a missing limit.
         synonyms: Other names under which an answer may cite the feature.
         loinc: A representative LOINC code, None where there is none.
+        decimals: Decimals to which its values in `unit` are reported; None if not declared.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Feature:
     reference: tuple[float | None, float | None] = (None, None)
     synonyms: tuple[str, ...] = ()
     loinc: str | None = None
+    decimals: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

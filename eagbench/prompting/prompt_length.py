@@ -32,6 +32,6 @@ def refuse_long_prompts(model: Any, prompts: Sequence[str], answer_tokens: int, 
         f"{count} of {len(prompts)} prompts are too long: the longest prompt takes {longest} tokens, its answer up to "
         f"{answer_tokens}; the policy reads {limit}",
         where=where,
-        hint="show less of a record (`record_text: periods`, `values: quantile`, `instructions: short`), take fewer "
-        "`shots`, lower the method's `max_new_tokens`, or take a model that reads more",
+        hint="show less of a record (`record_text: periods`, `values: compact` or `quantile`, `instructions: short`), "
+        "take fewer `shots`, lower the method's `max_new_tokens`, or take a model that reads more",
     )

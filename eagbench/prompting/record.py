@@ -1,7 +1,8 @@
 """A case as text: the record that a policy reads.
 
 The layout follows the code released with EAG-RL (sex and age first, then a line per feature with its values over time,
-its unit and its reference range; times in hours; a missing value is NaN). The quantile form is eagbench's own.
+its unit and its reference range; times in hours; a missing value is NaN). The quantile and the compact form are
+eagbench's own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from eagbench.config.settings import RecordTextParams
 from eagbench.contracts.records import Case, Cases, Distractor, Feature, FloatArray, Rendering
+from eagbench.prompting import compact
 from eagbench.stats.record_arrays import as_recorded
 
 _FILE = "record_text.json"
@@ -93,6 +95,9 @@ class RecordText:
         if self.params.values == "quantile":
             separator = " "
             text = self._quantile_legend(cases) + " ".join(self._static_units(case, cases))
+        elif self.params.values == "compact":
+            separator = "\n"
+            text = self._compact_legend(cases) + " ".join(self._compact_static(case, cases))
         else:
             separator = "\n"
             text = "\n".join([*self._static_lines(case, cases), self._times_line(case, cases)])
@@ -107,8 +112,9 @@ class RecordText:
     def feature_texts(self, case: Case, cases: Cases) -> dict[str, str]:
         """Return the text of each feature, in the case's order.
 
-        In the quantile form, a feature without a value (or unknown to the training cases) has no entry. The form is
-        meant to be short, and a feature that is not listed was not measured. The other forms write NaN.
+        In the quantile and the compact form, a feature without a value has no entry (nor, among quantiles, one that is
+        unknown to the training cases). They are meant to be short, and a feature that is not listed was not measured.
+        The other forms write NaN.
         """
         return {name: text for name, text in self._feature_lines(case, cases) if name is not None}
 
@@ -117,6 +123,8 @@ class RecordText:
 
         Distractors are lines without a name, each in its place.
         """
+        if self.params.values == "compact":
+            return self._compact_lines(case, cases)
         times, shown = self._shown(case.values, case.times, cases)  # (P,), (P, F)
         described = {feature.name: feature for feature in cases.features}
         lines: list[tuple[str | None, str]] = []
@@ -130,9 +138,37 @@ class RecordText:
         lines += self._further_lines(case, cases, len(case.features))
         return [(name, text) for name, text in lines if text]
 
-    def _further_lines(self, case: Case, cases: Cases, position: int) -> list[tuple[None, str]]:
+    def _compact_lines(self, case: Case, cases: Cases) -> list[tuple[str | None, str]]:
+        times, shown = self._shown(case.values, case.times, cases)  # (P,), (P, F)
+        described = {feature.name: feature for feature in cases.features}
+        names: list[str | None] = []
+        found: list[compact.Measured] = []
+        for position in range(len(case.features) + 1):
+            for line in self._distractors_before(case, position):
+                column = self._shown(line.values[:, None], case.times, cases)[1][:, 0]  # (P,)
+                names.append(None)
+                found.append(self._measured(line.feature, None, times, column))
+            if position < len(case.features):
+                name = case.features[position]
+                names.append(name)
+                written = case.renderings.get(name)
+                found.append(self._measured(described[name], written, times, shown[:, position]))
+        texts = compact.lines(found, units=self.params.units)
+        return [(name, text) for name, text in zip(names, texts, strict=True) if text]
+
+    def _measured(
+        self, feature: Feature, written: Rendering | None, times: FloatArray, column: FloatArray
+    ) -> compact.Measured:
+        marks = [_flag(value, feature.reference).strip().replace("N", "") for value in column]
+        return compact.measured(feature, written or Rendering(feature.name, feature.unit), times, column, marks)
+
+    @staticmethod
+    def _distractors_before(case: Case, position: int) -> list[Distractor]:
         # A record that was restricted to fewer features may have lost the one that a line stood before.
-        here = [line for line in case.distractors if min(line.before, len(case.features)) == position]
+        return [line for line in case.distractors if min(line.before, len(case.features)) == position]
+
+    def _further_lines(self, case: Case, cases: Cases, position: int) -> list[tuple[None, str]]:
+        here = self._distractors_before(case, position)
         return [(None, self._further_line(line, case, cases)) for line in here]
 
     def _further_line(self, line: Distractor, case: Case, cases: Cases) -> str:
@@ -202,6 +238,17 @@ class RecordText:
             known = name in self._edges and not np.isnan(value)
             units.append(f"{name}={self._bin(name, value) if known else _UNKNOWN}")
         return units
+
+    def _compact_static(self, case: Case, cases: Cases) -> list[str]:
+        """Write what is known: `sex=male age=65 years height=170`."""
+        facts = {name: case.static.get(name, np.nan) for name in ("sex", "age", *cases.static_names)}
+        written = {"sex": _sex(case), "age": f"{_number(facts['age'])} years"}
+        return [f"{name}={written.get(name, _number(value))}" for name, value in facts.items() if not np.isnan(value)]
+
+    def _compact_legend(self, cases: Cases) -> str:
+        if self.params.instructions == "short":
+            return ""
+        return compact.legend(_number(cases.task.window_hours), self.params.periods)
 
     def _quantile_units(self, name: str, times: FloatArray, column: FloatArray, written: Rendering | None) -> str:
         if name not in self._edges:

@@ -53,6 +53,7 @@ class Concept(_Table):
     label: str
     loinc: Annotated[str, Field(pattern=r"^[0-9]{1,5}-[0-9]$")] | None
     unit: str
+    decimals: Annotated[int, Field(ge=0, le=6)] | None = None
     plausible: tuple[float, float]
     reference: tuple[float | None, float | None]
     synonyms: tuple[str, ...] = ()
@@ -100,4 +101,5 @@ class Concept(_Table):
             reference=self.reference,
             synonyms=self.synonyms,
             loinc=self.loinc,
+            decimals=self.decimals,
         )

@@ -65,7 +65,7 @@ def test_raw_record_has_sex_and_age_first_then_a_line_per_feature() -> None:
     ]
 
 
-@pytest.mark.parametrize("values", ["raw", "flagged", "quantile"])
+@pytest.mark.parametrize("values", ["raw", "flagged", "compact", "quantile"])
 @pytest.mark.parametrize("instructions", ["full", "short"])
 @pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
 def test_each_features_text_is_found_in_the_prompt(values, instructions, style) -> None:
@@ -73,7 +73,7 @@ def test_each_features_text_is_found_in_the_prompt(values, instructions, style) 
     prompt, spans = prompt_with_spans(style, CASE, cohort(CASE), text)
     assert prompt == prompt_text(style, CASE, cohort(CASE), text)
     assert {name: prompt[start:end] for name, (start, end) in spans.items()} == text.feature_texts(CASE, cohort(CASE))
-    assert list(spans) == [name for name in CASE.features if values != "quantile" or name != "fio2"]
+    assert list(spans) == [name for name in CASE.features if values in ("raw", "flagged") or name != "fio2"]
 
 
 def test_a_value_at_its_limit_is_normal() -> None:

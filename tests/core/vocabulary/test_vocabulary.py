@@ -232,6 +232,7 @@ def test_features_carry_the_table() -> None:
         reference=(3.5, 5.1),
         synonyms=("K", "K+", "serum potassium"),
         loinc="2823-3",
+        decimals=2,
     )
 
 
