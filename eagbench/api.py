@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from eagbench.config.bounded_yaml import read_yaml_file
+from eagbench.config.folders import policies_root
 from eagbench.config.settings import AnswerMode, RecordTextParams
 from eagbench.contracts.answers import Prediction, ScoredCases, Trajectory
 from eagbench.contracts.components import (
     Dataset,
     Executor,
     Expert,
+    FetchablePolicy,
     Method,
     Metric,
     Perturbation,
@@ -122,6 +124,7 @@ __all__ = [
     "ExpertTraits",
     "Feature",
     "FeatureVocabulary",
+    "FetchablePolicy",
     "FloatArray",
     "Generation",
     "IntArray",
@@ -192,6 +195,7 @@ __all__ = [
     "mask_complete",
     "measure_attention",
     "open_policy",
+    "policies_root",
     "probability_text",
     "prompt_text",
     "prompt_with_spans",

@@ -35,8 +35,10 @@ data_app = typer.Typer(
     help="Data sets: what there is, what one needs, whether yours can be read.", no_args_is_help=True
 )
 store_app = typer.Typer(help="The store of finished stages.", no_args_is_help=True)
+policy_app = typer.Typer(help="Policies: the language models that read the records.", no_args_is_help=True)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(data_app, name="data")
+app.add_typer(policy_app, name="policy")
 app.add_typer(store_app, name="store")
 
 
@@ -295,6 +297,24 @@ def program() -> None:
         raise
     finally:
         end_soon(code if isinstance(code, int) else 0)
+
+
+@policy_app.command("fetch")
+def policy_fetch(
+    name: Annotated[str, typer.Argument(help="The policy, e.g. smollm2.", show_default=False)],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A file that is already here, instead of a download.")
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="The folder for fetched policies (default: $EAGBENCH_POLICIES, else your data folder)."),
+    ] = None,
+) -> None:
+    """Bring a policy's model onto this machine, or go on with an interrupted fetch."""
+    from eagbench.cli.policies import fetch
+
+    _stop_signals.goes_on = "the same command goes on; a finished download is kept"
+    _say(fetch(name, source, to))
 
 
 def main() -> None:

@@ -147,6 +147,28 @@ class Policy(Protocol):
 
 
 @runtime_checkable
+class FetchablePolicy(Protocol):
+    """A policy whose model `eagbench policy fetch` brings onto this machine."""
+
+    @classmethod
+    def fetch(cls, source: Path | None, root: Path | None, say: Callable[[str], None]) -> Path:
+        """Write the model's folder, unless it is already there. A kill leaves either nothing there or a whole folder.
+
+        Args:
+            source: A file on this machine to take it from; None for where the policy knows it is.
+            root: The folder that holds fetched policies; None for `policies_root()`, where the policy looks for it.
+            say: Tells the user what is under way.
+
+        Returns:
+            The model's folder.
+
+        Raises:
+            UserError: The model can't be had or written, or is not the one that it should be.
+        """
+        ...
+
+
+@runtime_checkable
 class Reward(Protocol):
     """Scores a trajectory, given the label and the expert's salience of its case."""
 

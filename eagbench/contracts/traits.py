@@ -81,11 +81,15 @@ class PolicyTraits(Traits):
             refused.
         gives_probabilities: Its model can continue a begun answer and weigh candidates. Without it, a benchmark with
             `answer: expectation` is refused.
+        weights_note: What readers of its results must know about its weights, as a clause that begins with "its
+            weights" ("its weights were rounded to 4 bits"). It stands in the manifest and above every table; empty if
+            there is nothing to know.
     """
 
     leaves_machine: bool = False
     gives_attention: bool = True
     gives_probabilities: bool = True
+    weights_note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

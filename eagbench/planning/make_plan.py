@@ -12,7 +12,7 @@ from eagbench.config.benchmark import ComparisonSpec
 from eagbench.config.loading import LoadedBenchmark
 from eagbench.config.yaml_source import KeyPath
 from eagbench.contracts.stages import CLEAN, ComponentUse, Condition, StageNode
-from eagbench.contracts.traits import MethodTraits, MetricTraits, PerturbationTraits, traits_of
+from eagbench.contracts.traits import MethodTraits, MetricTraits, PerturbationTraits, PolicyTraits, traits_of
 from eagbench.errors import UserError
 from eagbench.planning.domain_stages import DomainStages
 from eagbench.planning.domains import Transfer
@@ -72,6 +72,7 @@ def make_plan(
     ]
     references = grid.references()
     subgroups = [stage for domain in transfer.evaluated if (stage := grid.subgroups(domain)) is not None]
+    nodes = _ordered(_asked(transfer, references, cells))
     kept_code().save()
     return Plan(
         loaded=replace(loaded, benchmark=benchmark.model_copy(update={"comparisons": claim})),
@@ -84,9 +85,10 @@ def make_plan(
         cells=tuple(cells),
         metrics=metrics,
         trackers=_trackers(graph),
-        nodes=_ordered(_asked(transfer, references, cells)),
+        nodes=nodes,
         packages=dict(sorted(graph.packages.items())),
         notes=tuple(graph.notes),
+        weights_note=_weights_note(graph) if any(node.kind == "policy" for node in nodes) else "",
     )
 
 
@@ -96,6 +98,16 @@ def _asked(transfer: Transfer, references: Sequence[StageNode], cells: Sequence[
     # Check domains in which nothing is evaluated with the others, before anything is trained.
     splits = [domain.split for domain in transfer.domains]
     return [*references, *splits, *shifts, *(cell.score for cell in cells if cell.score is not None)]
+
+
+def _weights_note(graph: StageGraph) -> str:
+    """Return what the policy declares about its weights, in a sentence."""
+    spec = graph.benchmark.policy
+    assert spec is not None
+    registered, params = graph.validated("policy", spec.name, spec.params, ("policy",))
+    policy: Any = registered.component(params)
+    note = traits_of(policy, PolicyTraits).weights_note
+    return f"Policy {registered.name}: {note}." if note else ""
 
 
 def _trackers(graph: StageGraph) -> tuple[ComponentUse, ...]:

@@ -78,6 +78,8 @@ class Plan:
         nodes: Every stage, each after those it needs.
         packages: Third-party distributions that its numbers depend on, with their versions.
         notes: Things to tell the user, for example that a component has been renamed.
+        weights_note: What readers of the results must know about the policy's weights; empty if nothing, or if no stage
+            uses the policy.
     """
 
     loaded: LoadedBenchmark
@@ -93,6 +95,7 @@ class Plan:
     nodes: tuple[StageNode, ...]
     packages: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    weights_note: str = ""
 
     @property
     def access(self) -> Access:

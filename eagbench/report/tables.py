@@ -135,6 +135,7 @@ def stamp(run: RunFolder) -> str:
         words.append(f"LIMITED TO {wording.count(int(run.manifest['limit']))} PATIENTS.")
     if run.manifest.get("profile"):
         words.append(f"PROFILE {run.manifest['profile']}.")
+    words.append(run.manifest.get("weights_note", ""))
     words.append(warning(run))
     return " ".join(word for word in words if word)
 

@@ -64,6 +64,7 @@ def make_manifest(stored: StoredRun, references: Sequence[Reference], folder: Pa
         "limit": plan.limit,
         "profile": loaded.profile,
         "synthetic": plan.is_synthetic,
+        **({"weights_note": plan.weights_note} if plan.weights_note else {}),
         "access": plan.access,
         "data": {
             domain.data: data_facts(store.folder(domain.cohort), domain.cohort.content)

@@ -15,6 +15,7 @@ from eagbench.prompting.answer_cache import answering_from
 from eagbench.testing import PolicyConformance, labelled_cases
 from eagbench_plugins.policies.hf import HuggingFacePolicy
 from eagbench_plugins.policies.openai_compatible import OpenAIPolicy
+from eagbench_plugins.policies.smollm2.policy import SmolLM2Policy
 from eagbench_plugins.policies.tiny.policy import TinyPolicy
 from tests.built_in import built_in
 from tests.local_server import LocalServer, Reply, Request, text
@@ -24,7 +25,7 @@ TINY = {"steps": 6, "hidden_dim": 32, "intermediate_dim": 32, "layers": 1, "head
 
 
 def test_every_policy_is_tested() -> None:
-    tested = {kind.component.name for kind in (TestTiny, TestHuggingFace, TestOpenAI)}
+    tested = {kind.component.name for kind in (TestTiny, TestHuggingFace, TestSmolLM2, TestOpenAI)}
     assert {component.name for component in built_in("policy")} == tested
 
 
@@ -48,6 +49,23 @@ class TestHuggingFace(PolicyConformance):
     @classmethod
     def given_params(cls, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
         return {"path": str(tiny_model(tmp_path_factory.mktemp("model"))), "dtype": "float32"}
+
+
+class TestSmolLM2(PolicyConformance):
+    """With a tiny model in the place where the fetched one lies."""
+
+    component = SmolLM2Policy
+    params: ClassVar[Mapping[str, Any]] = {"dtype": "float32"}
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def fetched(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+        root = tmp_path_factory.mktemp("policies")
+        (root / "smollm2").mkdir()
+        tiny_model(root / "smollm2")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("EAGBENCH_POLICIES", str(root))
+            yield
 
 
 class ServedModel:

