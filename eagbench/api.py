@@ -7,6 +7,7 @@ from eagbench.config.folders import policies_root
 from eagbench.config.settings import AnswerMode, RecordTextParams
 from eagbench.contracts.answers import Prediction, ScoredCases, Trajectory
 from eagbench.contracts.components import (
+    CountsPrompts,
     Dataset,
     Executor,
     Expert,
@@ -115,6 +116,7 @@ __all__ = [
     "ComponentUse",
     "Concept",
     "Conversion",
+    "CountsPrompts",
     "Dataset",
     "DatasetTraits",
     "Distractor",

@@ -200,7 +200,19 @@ def describe_plan(request: Request) -> str:
         store = Store.open()
         plan = make_plan(loaded, load_registry(), store, limit=request.limit)
     _say_notes(plan)
-    return plan_text(plan, store)
+    from eagbench.cli.prompts import prompt_lengths
+
+    return "\n".join([plan_text(plan, store), *prompt_lengths(plan, store)])
+
+
+def show_prompt(request: Request, case_id: str, label: str | None) -> str:
+    """Return the exact text that a method's policy reads about a case; see `prompts.show_prompt`."""
+    from eagbench.cli import prompts
+
+    store = Store.open()
+    plan = make_plan(request.load(), load_registry(), store, limit=request.limit)
+    _say_notes(plan)
+    return prompts.show_prompt(plan, store, case_id, label)
 
 
 def _say_notes(plan: Plan) -> None:

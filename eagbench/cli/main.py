@@ -110,6 +110,23 @@ def plan(
     )
 
 
+@app.command()
+def prompt(
+    benchmark: BenchmarkFile,
+    case: Annotated[str, typer.Argument(help="The id of a case.", show_default=False)],
+    method: Annotated[str | None, typer.Option(help="A method's label (default: the first that reads text).")] = None,
+    sets: Sets = None,
+    limit: Limit = None,
+    profile: Profile = None,
+) -> None:
+    """Print exactly what a method's policy reads about a case, and its tokens."""
+    from eagbench.cli import commands
+
+    _stop_signals.goes_on = "the same command takes up the work where it stopped"
+    request = commands.Request(benchmark, tuple(sets or ()), limit, profile)
+    typer.echo(commands.show_prompt(request, case, method))
+
+
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 
 

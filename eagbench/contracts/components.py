@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from eagbench.contracts.answers import Prediction, ScoredCases, Trajectory
-from eagbench.contracts.language_models import LanguageModel
+from eagbench.contracts.language_models import LanguageModel, PromptCounter
 from eagbench.contracts.method_plan import MethodPlan
 from eagbench.contracts.read_only import freeze, read_only_mapping
 from eagbench.contracts.records import Access, Case, Cases, Cohort, FloatArray, TrainingData
@@ -143,6 +143,23 @@ class Policy(Protocol):
 
     def open(self, folder: Path) -> LanguageModel:
         """Open a model folder, written by `prepare` or by training."""
+        ...
+
+
+@runtime_checkable
+class CountsPrompts(Protocol):
+    """A policy that counts the tokens of prompts without its weights, for `eagbench plan` and `eagbench prompt`."""
+
+    def counter(self, folder: Path) -> PromptCounter | None:
+        """Open what counts tokens as the policy reads them.
+
+        Args:
+            folder: The model folder that `prepare` writes; it need not exist yet.
+
+        Returns:
+            The counter, which may also have `as_input` (the text that the model reads, chat template included). None
+            if nothing can be counted before `prepare`.
+        """
         ...
 
 

@@ -20,6 +20,7 @@ from eagbench.contracts.stages import StageRun, no_progress
 from eagbench.prompting.answers import FeatureVocabulary, read_answer, text_up_to_answer
 from eagbench.prompting.attention import with_attention
 from eagbench.prompting.prior import read_prior
+from eagbench.prompting.prompt_recording import current_recorder
 from eagbench.prompting.record import RecordText
 from eagbench.prompting.styles import ANSWER_LEVELS, Style, prompt_text
 
@@ -45,6 +46,9 @@ def open_policy(folder: Path) -> LanguageModel:
     from eagbench.registry.blame import remember
     from eagbench.registry.plugins import answerable, load_registry, owner
 
+    recorder = current_recorder()
+    if recorder is not None:
+        return recorder
     described = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
     with answerable("policy", described["name"]):
         policy = load_registry().create("policy", described["name"], described["params"])

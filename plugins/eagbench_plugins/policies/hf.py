@@ -14,6 +14,7 @@ from eagbench.api import (
     Cases,
     LanguageModel,
     PolicyTraits,
+    PromptCounter,
     RecordText,
     StageRun,
     StrictParams,
@@ -91,6 +92,13 @@ class HuggingFacePolicy:
         lengths = read.prompt_tokens(prompts)
         shortest = list(STYLES.values())[lengths.index(min(lengths))]
         refuse_long_prompts(read, [prompt_text(shortest, case, cases, record_text) for case in cases], 1, where)
+
+    def counter(self, folder: Path) -> PromptCounter:
+        """Open tokenizer and configuration, without the weights."""
+        from eagbench_plugins.policies.model_input import ModelInput
+
+        del folder
+        return ModelInput.load(self._place())
 
     def open(self, folder: Path) -> LanguageModel:
         """Open the model that training wrote into `folder`, else the one that the parameters name."""

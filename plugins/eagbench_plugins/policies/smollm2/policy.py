@@ -12,6 +12,7 @@ from eagbench.api import (
     Cases,
     LanguageModel,
     PolicyTraits,
+    PromptCounter,
     RecordText,
     StageRun,
     StrictParams,
@@ -70,6 +71,10 @@ class SmolLM2Policy:
     def prepare(self, cases: Cases, record_text: RecordText, run: StageRun) -> None:
         """Check that the model exists and really reads the records. The policy folder only points to it."""
         self._opened_by().prepare(cases, record_text, run)
+
+    def counter(self, folder: Path) -> PromptCounter:
+        """Open tokenizer and configuration, without the weights."""
+        return self._opened_by().counter(folder)
 
     def open(self, folder: Path) -> LanguageModel:
         """Open the model that training wrote into `folder`, else the fetched one."""

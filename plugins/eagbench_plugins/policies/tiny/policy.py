@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from eagbench.api import Cases, LanguageModel, RecordText, StageRun
+from eagbench.api import Cases, LanguageModel, PromptCounter, RecordText, StageRun
 from eagbench_plugins.policies.tiny.params import TinyParams
 
 
@@ -31,6 +31,12 @@ class TinyPolicy:
         from eagbench_plugins.policies.tiny.pretraining import pretrain
 
         pretrain(cases, record_text, self.params, run)
+
+    def counter(self, folder: Path) -> PromptCounter | None:
+        """Open the tokenizer that pre-training made; None before that."""
+        from eagbench_plugins.policies.model_input import ModelInput
+
+        return ModelInput.load(folder) if (folder / "config.json").is_file() else None
 
     def open(self, folder: Path) -> LanguageModel:
         """Open the model on the CPU or GPU, in float32: at this size lower precision gains nothing."""
