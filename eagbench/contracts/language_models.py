@@ -93,6 +93,15 @@ class LanguageModel(Protocol):
 
 
 @runtime_checkable
+class RemembersTexts(Protocol):
+    """A language model that keeps what it read from call to call. The last bits of an answer may depend on it."""
+
+    def forget(self) -> None:
+        """Forget what was read: the next calls give the bits that they give to a model just opened."""
+        ...
+
+
+@runtime_checkable
 class PromptCounter(Protocol):
     """A language model that knows how much it reads, so that prompts too long for it are found beforehand.
 

@@ -4,6 +4,10 @@ A search depends only on its arguments and on what the model writes. To resume i
 case's file lists the model's answers for that case in order, and the search replays it line by line, verbatim. A call
 is skipped if the journals of all its cases hold the answer. At the first call that some case lacks, the search resumes:
 it makes the whole call, so that a resumed search sends the same batches as an uninterrupted one.
+
+A local model remembers what it read (`RemembersTexts`), and what it reads on depends in its last bits on how it read
+what came before. So it begins each batch of cases without memory, and where a search resumes, it reads the replayed
+calls again before the first new one: the price of equal bytes, at most the cost of one batch of cases.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from eagbench.api import FloatArray, Generation, LanguageModel, Sampling, SearchTask, Thought
+from eagbench.api import FloatArray, Generation, LanguageModel, RemembersTexts, Sampling, SearchTask, Thought
 
 
 class JournaledModel:
@@ -42,6 +46,10 @@ class JournaledModel:
         self._model = model
         self._owner = {task.prompt: i for i, task in reversed(list(enumerate(tasks)))}
         self._journals = [_CaseJournal(journal_path(folder, task.case.case_id)) for task in tasks]
+        self._remembers = isinstance(model, RemembersTexts)
+        self._not_read: list[Callable[[], object]] = []  # replayed calls that the model has not read
+        if isinstance(model, RemembersTexts):
+            model.forget()
         self.replayed = 0
 
     def generate(
@@ -79,7 +87,9 @@ class JournaledModel:
         held = {case: self._journals[case].follow(key) for case, key in keys.items()}
         replay = None not in held.values()
         self.replayed += replay
-        given = [] if replay else ask()
+        if replay and self._remembers:
+            self._not_read.append(ask)
+        given = [] if replay else self._asked(ask)
         answers: list[Any] = [None] * len(prompts)
         for case, mine in rows.items():
             part = held[case]
@@ -91,6 +101,13 @@ class JournaledModel:
             for i, answer in zip(mine, part, strict=True):
                 answers[i] = answer
         return answers
+
+    def _asked(self, ask: Callable[[], list[Any]]) -> list[Any]:
+        """Ask the model, after it has read what it read before the interruption."""
+        for earlier in self._not_read:
+            earlier()
+        self._not_read = []
+        return ask()
 
     def _case_of(self, prompt: str) -> int:
         if prompt in self._owner:

@@ -2,13 +2,14 @@
 
 Generation has its own loop instead of `model.generate`, for one reason: every text draws from its own random stream,
 seeded by the seed, the prompt and how often the prompt occurred before. So a sampled text depends on neither the batch
-nor the order of the prompts. (Rounding may still differ between batch shapes: in float32 that only decides a draw or a
-tie within the last bits; in half precision it happens more often.)
+nor the order of the prompts. It also reads no beginning twice (`tree_reading`), within
+a call and over calls. (Rounding may still differ between batch shapes: in float32 that only decides a draw or a tie
+within the last bits; in half precision it happens more often.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -20,12 +21,16 @@ import torch
 
 from eagbench.api import Generation, Sampling, TokenThoughts, UserError, quiet_transformers, refuse_long_prompts
 from eagbench_plugins.policies import gguf_file
-from eagbench_plugins.policies.drawing import choose, random_streams
+from eagbench_plugins.policies.drawing import random_streams
 from eagbench_plugins.policies.model_input import ModelInput, load_tokenizer
-from eagbench_plugins.policies.rereading import Rereading, caches_by_row, equal_lengths
+from eagbench_plugins.policies.padded_reading import PaddedReader
+from eagbench_plugins.policies.rereading import equal_lengths
+from eagbench_plugins.policies.tree_reading import TreeReader, reads_in_trees
+from eagbench_plugins.policies.writing import write
 
-# Once this share of a batch has finished, the rest goes on without it.
-_COMPACT_BELOW = 0.5
+# Most memory of keys and values that are kept from call to call, in GB: a constant, so that a run does not depend on
+# what else is on the machine.
+CACHE_GB = 4.0
 
 
 class TransformersModel:
@@ -35,13 +40,15 @@ class TransformersModel:
         model: The transformers model, in evaluation mode.
         tokenizer: Its tokenizer.
         batch_size: Texts generated at once.
+        cache_gb: Most memory of the keys and values that are kept from call to call.
         positions: How many tokens the model reads and writes in all; None if nothing bounds them.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, batch_size: int) -> None:
+    def __init__(self, model: Any, tokenizer: Any, batch_size: int, cache_gb: float = CACHE_GB) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.batch_size = batch_size
+        self.cache_gb = cache_gb
         self._input = ModelInput(tokenizer, model.config)
         self.positions = self._input.positions
         ends = model.generation_config.eos_token_id
@@ -49,6 +56,7 @@ class TransformersModel:
             ends = tokenizer.eos_token_id
         self._ends = frozenset([ends] if isinstance(ends, int) else ends or ())
         self._pad = next(t for t in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if t is not None)
+        self._padded = PaddedReader(model, self._pad)
 
     @cached_property
     def thoughts(self) -> TokenThoughts:
@@ -86,6 +94,10 @@ class TransformersModel:
         """Count the tokens of each prompt in its chat template."""
         return self._input.prompt_tokens(prompts)
 
+    def forget(self) -> None:
+        """Forget what was read, so that the next calls give the bits that they give to a model just opened."""
+        self._reader.forget()
+
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
     ) -> list[Generation]:
@@ -100,7 +112,14 @@ class TransformersModel:
             draws = None
             if sampling.temperature > 0:
                 draws = np.stack([streams[i].random(sampling.max_new_tokens) for i in rows])  # (B, steps)
-            batch = self._write([ids[i] for i in rows], sampling, draws, [thoughts[i] for i in rows])
+            batch = write(
+                self._reader,
+                [ids[i] for i in rows],
+                [room[i] for i in rows],
+                sampling,
+                draws,
+                self._ended([thoughts[i] for i in rows], sampling),
+            )
             for i, tokens in zip(rows, batch, strict=True):
                 written_out = len(tokens) == room[i] < sampling.max_new_tokens and tokens[-1] not in self._ends
                 generation = self._generation(tokens, sampling.stop, thoughts[i])
@@ -112,8 +131,8 @@ class TransformersModel:
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Compute the probability of each candidate as the next text, normalised over candidates.
 
-        A candidate's probability is the product over its tokens; each candidate is tokenised by itself. One pass scores
-        candidates of one token. Longer ones share the pass over prompt + written and are scored side by side after it.
+        A candidate's probability is the product over its tokens; each candidate is tokenised by itself. All of them
+        share the pass over prompt + written.
 
         Returns:
             Shape (len(prompts), len(candidates)), rows summing to 1; a row of NaN where the text is too long.
@@ -123,13 +142,12 @@ class TransformersModel:
         texts = [self.as_input(prompt) + text for prompt, text in zip(prompts, written, strict=True)]
         ids = self._encode(texts)
         tokens = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in candidates]
-        single = all(len(candidate) == 1 for candidate in tokens)
-        batch_size = self.batch_size if single else max(1, self.batch_size // len(candidates))
+        batch_size = max(1, self.batch_size // self._reader.rows_per_text(tokens))
         scores = np.full((len(prompts), len(candidates)), np.nan)
         longest = max(map(len, tokens), default=0)
         fits = [i for i, row in enumerate(ids) if self._room(row, longest) == longest]
         for rows in self._batches(ids, batch_size, fits):
-            scores[rows] = self._score([ids[i] for i in rows], tokens)
+            scores[rows] = self._reader.score([ids[i] for i in rows], tokens).double().cpu().numpy()
         weights: np.ndarray[Any, np.dtype[np.float64]] = np.exp(scores - scores.max(axis=1, keepdims=True))
         return weights / weights.sum(axis=1, keepdims=True)
 
@@ -179,9 +197,9 @@ class TransformersModel:
         self, ids: Sequence[Sequence[int]], queries: Sequence[Sequence[int]], layers: float
     ) -> list[np.ndarray[Any, Any]]:
         """Return the weights of each row's tokens, `ids` first: the mean over queries, heads and layers."""
-        if not self._caches_by_row:
+        if not self._padded.caches_by_row:
             raise _unmeasurable("it carries a state along instead of attending to what it read")
-        _, mask, cache = self._prefill(ids)
+        _, mask, cache = self._padded.prefill(ids)
         most = max(map(len, queries))
         # Queries are padded on the right: a causal model's earlier tokens don't see the padding.
         tokens = torch.tensor([[*row, *[self._pad] * (most - len(row))] for row in queries], device=mask.device)
@@ -219,9 +237,10 @@ class TransformersModel:
         refuse_long_prompts(self, prompts, 0)
         ids = self._encode([self.as_input(prompt) for prompt in prompts])
         encoded = np.empty((len(prompts), self.model.config.get_text_config().hidden_size), dtype=np.float32)
-        groups = [list(range(len(ids)))] if self._caches_by_row else equal_lengths(ids)  # a state must not see padding
+        # A state must not see padding.
+        groups = [list(range(len(ids)))] if self._padded.caches_by_row else equal_lengths(ids)
         for rows in (rows for group in groups for rows in self._batches(ids, self.batch_size, group)):
-            tokens, mask = self._padded([ids[i] for i in rows])
+            tokens, mask = self._padded.padded([ids[i] for i in rows])
             positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
             decoder = self.model.get_decoder()
             out = decoder(input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=False)
@@ -238,8 +257,9 @@ class TransformersModel:
         return self._input.tokenized(texts, **options)
 
     @cached_property
-    def _caches_by_row(self) -> bool:
-        return bool(caches_by_row(self.model))
+    def _reader(self) -> TreeReader | PaddedReader:
+        """What reads texts to continue them: nothing twice, where the model allows it."""
+        return TreeReader(self.model, self.cache_gb) if reads_in_trees(self.model) else self._padded
 
     def _room(self, ids: Sequence[int], tokens: int) -> int:
         """Count how many of so many tokens have a position after `ids`; 0 or less if `ids` do not fit themselves."""
@@ -251,95 +271,13 @@ class TransformersModel:
         order = sorted(range(len(ids)) if among is None else among, key=lambda i: (-len(ids[i]), i))
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
-    def _padded(self, ids: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return left-padded tokens and their mask, both (B, L)."""
-        longest = max(len(row) for row in ids)
-        tokens = [[self._pad] * (longest - len(row)) + list(row) for row in ids]
-        mask = [[0] * (longest - len(row)) + [1] * len(row) for row in ids]
-        device = self.model.device
-        return torch.tensor(tokens, device=device), torch.tensor(mask, device=device)
+    def _ended(self, thoughts: Sequence[TokenThoughts], sampling: Sampling) -> Callable[[int, Sequence[int]], bool]:
+        """Build the function that tells whether a text is finished by what was written."""
 
-    def _prefill(self, ids: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, Any]:
-        """Read `ids` and return the next token's logits (B, V) in float32, the mask (B, L) and the cache."""
-        tokens, mask = self._padded(ids)
-        if not self._caches_by_row:
-            reread = Rereading(self.model, ids)
-            return reread.last(1)[:, -1], mask, reread
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        out = self.model(
-            input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1
-        )
-        return out.logits[:, -1].float(), mask, out.past_key_values
+        def ended(i: int, tokens: Sequence[int]) -> bool:
+            return tokens[-1] in self._ends or self._stopped(tokens, sampling.stop, thoughts[i])
 
-    def _read_on(self, tokens: torch.Tensor, seen: torch.Tensor, cache: Any) -> torch.Tensor:
-        """Read tokens (B, T) after those in the cache and return the logits at their positions (B, T, V) in float32."""
-        if isinstance(cache, Rereading):
-            return cache.read(tokens)
-        out = self.model(
-            input_ids=tokens,
-            attention_mask=seen,
-            position_ids=(seen.cumsum(dim=1) - 1)[:, -tokens.shape[1] :],
-            past_key_values=cache,
-            use_cache=True,
-        )
-        logits: torch.Tensor = out.logits.float()
-        return logits
-
-    @torch.inference_mode()  # type: ignore[untyped-decorator]
-    def _write(
-        self,
-        ids: Sequence[Sequence[int]],
-        sampling: Sampling,
-        draws: np.ndarray[Any, Any] | None,
-        thoughts: Sequence[TokenThoughts],
-    ) -> list[list[int]]:
-        """Generate the tokens after each prompt, the end token included."""
-        written: list[list[int]] = [[] for _ in ids]
-        logits, mask, cache = self._prefill(ids)
-        rows = list(range(len(ids)))  # which prompt each row of the batch belongs to
-        done = [False] * len(ids)
-        for step in range(sampling.max_new_tokens):
-            draw = None if draws is None else torch.from_numpy(draws[rows, step]).to(logits.device)
-            chosen = choose(logits, sampling, draw)  # (B,)
-            for i, token in zip(rows, chosen.tolist(), strict=True):
-                if not done[i]:
-                    written[i].append(token)
-                    done[i] = token in self._ends or self._stopped(written[i], sampling.stop, thoughts[i])
-                    done[i] = done[i] or len(written[i]) == self._room(ids[i], sampling.max_new_tokens)
-            alive = [position for position, i in enumerate(rows) if not done[i]]
-            if not alive or step + 1 == sampling.max_new_tokens:
-                break
-            if len(alive) <= _COMPACT_BELOW * len(rows):
-                keep = torch.tensor(alive, device=logits.device)
-                cache.batch_select_indices(keep)
-                chosen, mask = chosen[keep], mask[keep]
-                rows = [rows[position] for position in alive]
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-            logits = self._read_on(chosen[:, None], mask, cache)[:, -1]
-        return written
-
-    @torch.inference_mode()  # type: ignore[untyped-decorator]
-    def _score(self, ids: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> np.ndarray[Any, Any]:
-        """Compute the log-probability of each candidate after each row, shape (B, C)."""
-        logits, mask, cache = self._prefill(ids)
-        first = torch.tensor([candidate[0] for candidate in candidates], device=logits.device)
-        scores = logits.log_softmax(dim=-1)[:, first]  # (B, C)
-        longest = max(len(candidate) for candidate in candidates)
-        if longest > 1:
-            n, c = len(ids), len(candidates)
-            cache.batch_repeat_interleave(c)
-            # Candidates are padded on the right: a causal model's earlier tokens don't see the padding.
-            padded = [list(candidate) + [self._pad] * (longest - len(candidate)) for candidate in candidates]
-            real = [[1] * len(candidate) + [0] * (longest - len(candidate)) for candidate in candidates]
-            tokens = torch.tensor(padded, device=logits.device).repeat(n, 1)  # (B * C, longest)
-            counted = torch.tensor(real, device=logits.device).repeat(n, 1)  # (B * C, longest)
-            seen = torch.cat([mask.repeat_interleave(c, dim=0), counted[:, :-1]], dim=1)
-            rest = (
-                self._read_on(tokens[:, :-1], seen, cache).log_softmax(dim=-1).gather(2, tokens[:, 1:, None]).squeeze(2)
-            )
-            scores = scores + (rest * counted[:, 1:]).sum(dim=1).view(n, c)
-        result: np.ndarray[Any, Any] = scores.double().cpu().numpy()
-        return result
+        return ended
 
     def _stopped(self, tokens: Sequence[int], stop: Sequence[str], thoughts: TokenThoughts) -> bool:
         if not stop:
