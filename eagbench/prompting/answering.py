@@ -32,8 +32,9 @@ _DECIMALS = 2
 # Cases asked before all others. If no answer among them can be read, the others are not asked.
 _FIRST = 32
 
-# Cases per call of the model: small enough for a progress bar to move, large enough for full batches.
-_CHUNK = 256
+# Cases per call of the model: enough for full batches, and few enough that a local model still holds their prompts when
+# the levels of their answers are read.
+_CHUNK = 64
 
 
 def open_policy(folder: Path) -> LanguageModel:

@@ -15,7 +15,7 @@ from typing import Any, override
 import torch
 
 from eagbench.api import quiet_transformers
-from eagbench_plugins.eagrl.length_grouping import LengthGroupedTrainer
+from eagbench_plugins.eagrl.group_trainer import GroupTrainer
 
 quiet_transformers()
 
@@ -42,7 +42,7 @@ def groups_without_spread(rewards: torch.Tensor, group_size: int) -> torch.Tenso
     return groups.amax(dim=1) - groups.amin(dim=1) < NO_SPREAD
 
 
-class RewardSpreadTrainer(LengthGroupedTrainer):
+class RewardSpreadTrainer(GroupTrainer):
     """TRL's GRPOTrainer, which learns nothing from groups whose rewards are equal.
 
     Such a group has advantages of exactly 0. No optimiser step follows a generated batch in which every trajectory has

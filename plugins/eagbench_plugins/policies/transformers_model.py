@@ -161,9 +161,8 @@ class TransformersModel:
     ) -> list[list[float]]:
         """Measure the attention per token that parts of each prompt get while the model answers; see `AttentionProbe`.
 
-        All positions except the querying ones are read with the model's ordinary attention into the cache. Only the few
-        querying ones use eager attention, the only kind that returns weights. The weights equal those of one eager pass
-        over everything, at a fraction of its memory.
+        All positions except the querying ones are read with the model's ordinary attention. Only for the few querying
+        ones the weights are computed. They equal those of one eager pass over everything, at a fraction of its memory.
 
         Raises:
             UserError: The tokenizer does not tell which characters a token covers, or the model returns no weights.
@@ -197,6 +196,8 @@ class TransformersModel:
         self, ids: Sequence[Sequence[int]], queries: Sequence[Sequence[int]], layers: float
     ) -> list[np.ndarray[Any, Any]]:
         """Return the weights of each row's tokens, `ids` first: the mean over queries, heads and layers."""
+        if isinstance(self._reader, TreeReader):
+            return self._reader.attention(ids, queries, layers)
         if not self._padded.caches_by_row:
             raise _unmeasurable("it carries a state along instead of attending to what it read")
         _, mask, cache = self._padded.prefill(ids)

@@ -61,6 +61,19 @@ class _Group:
     tokens: Tensor
 
 
+@dataclass(slots=True)
+class AttentionProbe:
+    """Adds up the attention that new tokens pay, averaged over heads, over some layers.
+
+    Attributes:
+        layers: The layers.
+        total: For each of T new tokens the weights of its slot's positions, (T, capacity), float64.
+    """
+
+    layers: frozenset[int]
+    total: Tensor
+
+
 class TreeMemory:
     """The keys and values of all trees, layer by layer: each (slots, heads, capacity, width).
 
@@ -74,6 +87,7 @@ class TreeMemory:
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
         self._slot = self._position = torch.empty(0, dtype=torch.long)
         self._groups: list[_Group] = []
+        self._probe: AttentionProbe | None = None
 
     def clear(self) -> None:
         """Free all keys and values."""
@@ -99,18 +113,26 @@ class TreeMemory:
                 tensor[target, :, : len(positions)] = tensor[source, :, torch.tensor(positions, device=tensor.device)]
 
     @contextmanager
-    def reading(self, model: Any, new: Sequence[NewToken], trees: Sequence[TokenTree | None]) -> Iterator[None]:
+    def reading(
+        self,
+        model: Any,
+        new: Sequence[NewToken],
+        trees: Sequence[TokenTree],
+        probe: AttentionProbe | None = None,
+    ) -> Iterator[None]:
         """Let the model read these new tokens, in this order as one row (1, T), within the context.
 
         Args:
             model: The transformers model.
             new: The T tokens; slots and positions have room.
             trees: The tree in each slot.
+            probe: Measures the attention that the new tokens pay.
         """
         device = model.device
         self._slot = torch.tensor([token.slot for token in new], device=device)
         self._position = torch.tensor([token.position for token in new], device=device)
         self._groups = _grouped(new, trees, device)
+        self._probe = probe
         before = model.config._attn_implementation
         AttentionInterface.register(NAME, self._attend)
         model.set_attn_implementation(NAME)
@@ -119,6 +141,7 @@ class TreeMemory:
         finally:
             model.set_attn_implementation(before)
             self._groups = []
+            self._probe = None
 
     def _attend(
         self,
@@ -142,13 +165,17 @@ class TreeMemory:
             c, r = group.rows.shape
             # Query heads that share keys become further rows: (C, R, K, H/K, d) -> (C, K, H/K * R, d).
             rows = asking[group.rows].view(c, r, shared, heads // shared, -1).permute(0, 2, 3, 1, 4)
+            rows = rows.reshape(c, shared, heads // shared * r, -1)
+            mask = group.mask.repeat(1, 1, heads // shared, 1)
+            near = keys[group.first : group.last, :, : group.length]
             read = torch.nn.functional.scaled_dot_product_attention(
-                rows.reshape(c, shared, heads // shared * r, -1),
-                keys[group.first : group.last, :, : group.length],
-                values[group.first : group.last, :, : group.length],
-                attn_mask=group.mask.repeat(1, 1, heads // shared, 1),
-                scale=scaling,
+                rows, near, values[group.first : group.last, :, : group.length], attn_mask=mask, scale=scaling
             )
+            if self._probe is not None and module.layer_idx in self._probe.layers:
+                scale = rows.shape[-1] ** -0.5 if scaling is None else scaling
+                scores = (rows @ near.transpose(2, 3) * scale).float().masked_fill(~mask, -torch.inf)
+                weights = scores.softmax(dim=-1).view(c, heads, r, -1).double().mean(dim=1).flatten(0, 1)
+                self._probe.total[group.tokens, : group.length] += weights[group.asked]
             read = read.view(c, heads, r, -1).transpose(1, 2).reshape(c * r, heads, -1)  # (C * R, H, d)
             out[group.tokens] = read[group.asked]
         return out[None], None
@@ -172,7 +199,7 @@ def _grown(kept: Tensor, slots: int, positions: int) -> Tensor:
     return grown
 
 
-def _grouped(new: Sequence[NewToken], trees: Sequence[TokenTree | None], device: Any) -> list[_Group]:
+def _grouped(new: Sequence[NewToken], trees: Sequence[TokenTree], device: Any) -> list[_Group]:
     """Lay new tokens out in rectangles of neighbouring slots."""
     by_slot: dict[int, list[int]] = {}
     for i, token in enumerate(new):
@@ -196,7 +223,7 @@ def _rectangle(
     slots: Sequence[int],
     by_slot: dict[int, list[int]],
     new: Sequence[NewToken],
-    trees: Sequence[TokenTree | None],
+    trees: Sequence[TokenTree],
     device: Any,
 ) -> _Group:
     first, last = slots[0], slots[-1] + 1
@@ -208,7 +235,6 @@ def _rectangle(
     asked, tokens = [], []
     for slot in slots:
         tree = trees[slot]
-        assert tree is not None
         for place, i in enumerate(by_slot[slot]):
             seen = tree.seen(new[i].position)
             rows[slot - first, place] = i

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eagbench.api import IntArray
+from eagbench.api import FloatArray, IntArray
 from eagbench_plugins.policies.rereading import caches_by_row
 from eagbench_plugins.policies.token_tree import ROOT, TokenTree
-from eagbench_plugins.policies.tree_memory import NewToken, TreeMemory
+from eagbench_plugins.policies.tree_memory import AttentionProbe, NewToken, TreeMemory
 
 # New tokens that go through the model at once: bounds the memory of a pass.
 _AT_ONCE = 8192
@@ -146,6 +146,39 @@ class TreeReader:
             dim=1,
         )
 
+    def attention(
+        self, rows: Sequence[Sequence[int]], queries: Sequence[Sequence[int]], layers: float
+    ) -> list[FloatArray]:
+        """Measure the attention that tokens after each of B texts pay to the text.
+
+        Args:
+            rows: The tokens of B texts.
+            queries: The tokens after each, at least one: those that pay attention.
+            layers: Share of the layers to average over, counted from the last.
+
+        Returns:
+            For each text the mean weight of its tokens and of the queries, over queries, heads and layers.
+        """
+        texts = [[*row, *query] for row, query in zip(rows, queries, strict=True)]
+        self.begin(texts)
+        trees = [slot.tree for slot in self._slots]
+        paths = [trees[at.slot].path(text) for at, text in zip(self._at, texts, strict=True)]
+        asking = [
+            [NewToken(at.slot, position) for position in path[len(row) :]]
+            for at, path, row in zip(self._at, paths, rows, strict=True)
+        ]
+        new = sorted({token for tokens in asking for token in tokens}, key=lambda at: (at.slot, at.position))
+        n_layers = self._model.config.get_text_config().num_hidden_layers
+        first = n_layers - max(1, round(layers * n_layers))
+        total = torch.zeros(len(new), self._memory.capacity, dtype=torch.float64, device=self._model.device)
+        self._compute(new, set(), AttentionProbe(frozenset(range(first, n_layers)), total))
+        weights = (total / (n_layers - first)).cpu().numpy()
+        place = {token: i for i, token in enumerate(new)}
+        return [
+            weights[[place[token] for token in tokens]].mean(axis=0)[path]
+            for tokens, path in zip(asking, paths, strict=True)
+        ]
+
     def _make_room(self, rows: Sequence[Sequence[int]]) -> None:
         """Forget all trees if they do not fit any more now that a longer text comes."""
         capacity = max(self._memory.capacity, max(map(len, rows)))
@@ -159,7 +192,9 @@ class TreeReader:
         """Give a text its positions in a tree; note those that are new, and what a new tree takes over."""
         trunk = np.array(text)
         shared = [_length_shared(slot.trunk, trunk) for slot in self._slots]
-        best = max(range(len(shared)), key=lambda i: (shared[i], -i), default=None)
+        like = [i for i, length in enumerate(shared) if length]
+        # Of equal ones that of this call, so that one of an earlier call need not stay.
+        best = max(like, key=lambda i: (shared[i], self._slots[i].used, -i), default=None)
         if best is not None and self._joins(text, self._slots[best].tree, shared[best]):
             at = best
         else:
@@ -204,15 +239,20 @@ class TreeReader:
             self._memory.copy(copy.source, copy.positions, copy.target)
         self._compute(list(pending), wanted)
 
-    def _compute(self, new: Sequence[NewToken], wanted: set[NewToken]) -> None:
-        """Send tokens through the model, each after those before it, and keep the last hidden states of the wanted."""
-        for start in range(0, len(new), _AT_ONCE):
-            part = new[start : start + _AT_ONCE]
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _compute(self, new: Sequence[NewToken], wanted: set[NewToken], probe: AttentionProbe | None = None) -> None:
+        """Send tokens through the model, each after those before it, and keep the last hidden states of the wanted.
+
+        With a probe, all of them go at once.
+        """
+        at_once = _AT_ONCE if probe is None else max(1, len(new))
+        for start in range(0, len(new), at_once):
+            part = new[start : start + at_once]
             trees = [slot.tree for slot in self._slots]
             device = self._model.device
             tokens = torch.tensor([[trees[at.slot].tokens[at.position] for at in part]], device=device)  # (1, T)
             positions = torch.tensor([[trees[at.slot].depths[at.position] for at in part]], device=device)
-            with self._memory.reading(self._model, part, trees):
+            with self._memory.reading(self._model, part, trees, probe):
                 out = self._model.get_decoder()(input_ids=tokens, position_ids=positions, use_cache=False)
             for i, at in enumerate(part):
                 if at in wanted:

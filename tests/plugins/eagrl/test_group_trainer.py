@@ -1,0 +1,101 @@
+"""A group whose prompt is read once has the log-probabilities and gradients of trajectories that each read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from trl import GRPOTrainer
+from trl.trainer import grpo_trainer
+
+from eagbench_plugins.eagrl import group_trainer
+from eagbench_plugins.eagrl.shared_prompts import groups_by_prompt
+from tests.plugins.eagrl.test_adaptive_clipping import _batch, _trainer, tokenizer
+
+__all__ = ["tokenizer"]  # a fixture
+
+
+def _grouped(tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Rows of two prompts, mixed: 0, 1, 1, 0."""
+    batch = _batch(tokenizer)
+    prompts = torch.cat([batch["prompt_ids"], batch["prompt_mask"]], dim=1)[[0, 1, 1, 0]]
+    width = batch["prompt_ids"].size(1)
+    ids = torch.cat([prompts[:, :width], batch["completion_ids"]], dim=1)
+    mask = torch.cat([prompts[:, width:], batch["completion_mask"]], dim=1)
+    return ids, mask, batch["completion_ids"].size(1)
+
+
+@pytest.mark.parametrize("places", [1, 4096])
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("cut", [False, True])
+def test_packs_give_what_single_rows_give(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: int, checkpointing: bool, cut: bool
+) -> None:
+    monkeypatch.setattr(group_trainer, "_PLACES", places)
+    trainer = _trainer(tokenizer, tmp_path)
+    ids, mask, width = _grouped(tokenizer)
+    assert groups_by_prompt(ids[:, :-width], mask[:, :-width]) == [[0, 3], [1, 2]]
+    if cut:  # truncated answers that are left out lose their whole mask
+        mask[1:, -width:] = 0
+    if checkpointing:
+        trainer.model.activation_checkpointing_enable({"use_reentrant": False})
+    trainer.model.train()
+    found = []
+    for function in (
+        type(trainer)._get_per_token_logps_and_entropies,
+        GRPOTrainer._get_per_token_logps_and_entropies,
+    ):
+        trainer.model.zero_grad()
+        trainer._first_pass = (ids, ids)  # so that only the function under test is called
+        log_p, entropy, _ = function(trainer, trainer.model, ids, mask, width, compute_entropy=True)
+        (log_p * mask[:, -width:] * torch.linspace(-1, 1, width)).sum().backward()
+        found.append([log_p, entropy, *(p.grad.clone() for p in trainer.model.parameters())])
+    for ours, trls in zip(*found, strict=True):
+        torch.testing.assert_close(ours, trls, rtol=1e-4, atol=1e-5)
+
+
+def test_the_prompt_of_a_group_goes_through_the_model_once(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_trainer, "_PLACES", 1)  # no padding
+    trainer = _trainer(tokenizer, tmp_path)
+    ids, mask, width = _grouped(tokenizer)
+    assert trainer._shares_prompts
+    places: list[int] = []
+    hook = trainer.model.get_input_embeddings().register_forward_hook(lambda *call: places.append(call[1][0].numel()))
+    trainer._first_pass = (ids, ids)
+    trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, width)
+    hook.remove()
+    written, read = mask[:, -width:].sum(dim=1), mask[:, :-width].sum(dim=1)
+    packs = [int(read[group[0]] - 1 + sum(written[i] + 1 for i in group)) for group in ([0, 3], [1, 2])]
+    assert sum(places) == sum(packs) < int(mask.sum())
+
+
+def test_a_generated_batch_is_shuffled_by_whole_groups() -> None:
+    batch = {
+        "completion_ids": torch.arange(12),
+        "texts": [str(i) for i in range(12)],
+        "n": torch.tensor(12),
+        "none": None,
+    }
+    torch.manual_seed(1)
+    with group_trainer._shuffled_by(3, 1):
+        shuffled = grpo_trainer.shuffle_sequence_dict(batch)
+    rows = shuffled["completion_ids"].tolist()
+    assert sorted(rows) == list(range(12)) != rows
+    assert all(rows[i : i + 3] == [rows[i], rows[i] + 1, rows[i] + 2] and rows[i] % 3 == 0 for i in range(0, 12, 3))
+    assert shuffled["texts"] == [str(i) for i in rows]
+    assert shuffled["n"] is batch["n"]
+    assert shuffled["none"] is None
+
+
+def test_each_mini_batch_holds_as_many_of_each_class() -> None:
+    torch.manual_seed(0)
+    orders = [group_trainer._spread(16, 2) for _ in range(20)]
+    for order in orders:
+        assert sorted(order) == list(range(16))
+        assert all(sum(number < 8 for number in order[i : i + 4]) == 2 for i in range(0, 16, 4))
+    assert len({tuple(order) for order in orders}) == 20
+    assert sorted(i for i, number in enumerate(group_trainer._spread(5, 2)) if number < 2) == [1, 3]
