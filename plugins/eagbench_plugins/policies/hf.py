@@ -40,12 +40,14 @@ class HuggingFacePolicy:
             dtype: Precision of the weights; `auto` is bfloat16 on a GPU and float32 on a CPU.
             device: A torch device; `auto` is a GPU if there is one.
             batch_size: Texts generated at once.
+            cache_gb: Most memory, in GB, of keys and values that are kept to read nothing twice.
         """
 
         path: str
         dtype: DType = "auto"
         device: str = "auto"
         batch_size: int = Field(default=16, ge=1)
+        cache_gb: float = Field(default=4.0, gt=0)
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -110,6 +112,7 @@ class HuggingFacePolicy:
             dtype=self.params.dtype,
             device=self.params.device,
             batch_size=self.params.batch_size,
+            cache_gb=self.params.cache_gb,
         )
 
     def _place(self) -> Path:

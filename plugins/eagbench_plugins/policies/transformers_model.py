@@ -64,7 +64,15 @@ class TransformersModel:
         return TokenThoughts.of(self)
 
     @classmethod
-    def load(cls, place: Path, *, dtype: str = "auto", device: str = "auto", batch_size: int = 64) -> TransformersModel:
+    def load(
+        cls,
+        place: Path,
+        *,
+        dtype: str = "auto",
+        device: str = "auto",
+        batch_size: int = 64,
+        cache_gb: float = CACHE_GB,
+    ) -> TransformersModel:
         """Open a folder that `save_pretrained` wrote (or one downloaded from a hub), or a GGUF file.
 
         Args:
@@ -72,6 +80,7 @@ class TransformersModel:
             dtype: `float32`, `bfloat16`, `float16`, or `auto`: bfloat16 on a GPU, float32 on a CPU.
             device: A torch device, or `auto`: a GPU if there is one.
             batch_size: Texts generated at once.
+            cache_gb: Most memory of the keys and values that are kept from call to call.
         """
         transformers = quiet_transformers()
         if device == "auto":
@@ -84,7 +93,7 @@ class TransformersModel:
             model = gguf_file.load_weights(place, precision)
         else:
             model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=precision, local_files_only=True)
-        return cls(model.to(device).eval(), tokenizer, batch_size)
+        return cls(model.to(device).eval(), tokenizer, batch_size, cache_gb)
 
     def as_input(self, prompt: str) -> str:
         """Return the text that the model actually reads: the prompt in its chat template, if it has one."""
