@@ -102,6 +102,32 @@ class RemembersTexts(Protocol):
 
 
 @runtime_checkable
+class SharesPrompts(Protocol):
+    """A language model with local weights that reads once what texts begin with, and can be trained that way."""
+
+    @property
+    def shares_prompts(self) -> bool:
+        """Whether it does: whether rows with a mask of their own give the logits of texts read one by one."""
+        ...
+
+    def continue_tokens(
+        self, texts: Sequence[Sequence[int]], sampling: Sampling, draws: FloatArray, ends: frozenset[int]
+    ) -> list[list[int]]:
+        """Write after N texts of tokens, with the weights as they are now and without what was read before.
+
+        Args:
+            texts: The tokens of each text; those that begin alike stand together.
+            sampling: Temperature, nucleus and the most tokens; stop strings are not looked at.
+            draws: Uniform numbers in [0, 1), one per text and token, (N, `sampling.max_new_tokens`).
+            ends: The tokens that end a text.
+
+        Returns:
+            The tokens written after each text, the one that ended it included.
+        """
+        ...
+
+
+@runtime_checkable
 class PromptCounter(Protocol):
     """A language model that knows how much it reads, so that prompts too long for it are found beforehand.
 

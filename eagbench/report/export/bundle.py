@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from eagbench.errors import UserError
-from eagbench.execution.store import file_hash
+from eagbench.execution.stage_files import file_hash
 from eagbench.execution.whole_files import beside
 from eagbench.report.export.manifest import exported_manifest
 from eagbench.report.export.tables import Suppression, exported_tables

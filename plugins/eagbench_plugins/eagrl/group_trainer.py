@@ -2,7 +2,7 @@
 
 TRL reads the prompt of a group once per trajectory: to sample it, to score it, and in every pass, forward and backward.
 A record is several times as long as what is written about it, so that is most of the work. Here a group is sampled in
-one tree (`rollouts`) and trained on as one packed row (`shared_prompts`).
+one tree (`SharesPrompts.continue_tokens`) and trained on as one packed row (`shared_prompts`).
 
 Departures from TRL, numbered:
 1. A generated batch is shuffled group by group, not trajectory by trajectory, so that a mini-batch holds whole groups
@@ -11,25 +11,24 @@ Departures from TRL, numbered:
    dropout acts while they are written.
 3. Where the model drops out activations in training (LoRA's dropout), a group shares the prompt's mask.
 
-Models that can't read in trees (`tree_reading.reads_in_trees`) are sampled and trained as TRL does it.
+TRL's other ways to sample share less: continuous batching (`generate_batch` of transformers) shares whole pages only
+and has one seed for all requests. Models that can't share prompts are sampled and trained as TRL does it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any, override
 
 import torch
 from torch import Tensor
 from trl.trainer import grpo_trainer
 
+from eagbench.api import Sampling, SharesPrompts
 from eagbench_plugins.eagrl.length_grouping import LengthGroupedTrainer
-from eagbench_plugins.eagrl.rollouts import sample
 from eagbench_plugins.eagrl.scored_positions import only_scored_positions
 from eagbench_plugins.eagrl.shared_prompts import Packed, groups_by_prompt, pack, unpacked
-from eagbench_plugins.policies.tree_reading import reads_in_trees
 
 # Places, padding included, that go through the model together: enough to keep the processor busy.
 _PLACES = 4096
@@ -39,28 +38,24 @@ class GroupTrainer(LengthGroupedTrainer):
     """TRL's GRPOTrainer for text-only models, with each group's prompt read once.
 
     Args:
+        policy: The opened policy whose weights are trained; None for one that can't share prompts.
         classes: Into how many consecutive parts, of one class each, the groups of a generated batch fall.
     """
 
-    def __init__(self, *args: Any, classes: int = 1, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, policy: object = None, classes: int = 1, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._policy = policy if isinstance(policy, SharesPrompts) and policy.shares_prompts else None
         self._classes = classes
-
-    @cached_property
-    def _shares_prompts(self) -> bool:
-        return reads_in_trees(self.accelerator.unwrap_model(self.model))
 
     @override
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
-        if not self._shares_prompts:
+        if self._policy is None:
             return super()._generate_single_turn(prompt_ids, *args, **kwargs)
+        most = self.max_completion_length
+        draws = torch.rand(len(prompt_ids), most, dtype=torch.float64).numpy()  # (N, most)
         with self.accelerator.autocast():
-            written = sample(
-                self.accelerator.unwrap_model(self.model),
-                prompt_ids,
-                self.temperature,
-                self.max_completion_length,
-                frozenset(self.eos_token_ids),
+            written = self._policy.continue_tokens(
+                prompt_ids, Sampling(most, self.temperature), draws, frozenset(self.eos_token_ids)
             )
         return written, None
 
@@ -80,7 +75,7 @@ class GroupTrainer(LengthGroupedTrainer):
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Score the completions in packs; arguments and results are those of `LengthGroupedTrainer`."""
-        if not self._shares_prompts or kwargs.get("compute_aux_loss"):
+        if self._policy is None or kwargs.get("compute_aux_loss"):
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, **kwargs
             )

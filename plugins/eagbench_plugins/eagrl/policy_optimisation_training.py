@@ -81,6 +81,7 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
             token_weights=_token_weights(tokenizer, judged[0].style, params.answer_weight, thoughts),
             resample_rounds=params.resample_rounds,
             reserve=_reserve(judged, rows, run.seed),
+            policy=opened,
             classes=2 if params.balance else 1,
         )
         trainer.remove_callback(PrinterCallback)

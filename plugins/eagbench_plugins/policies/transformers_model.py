@@ -19,7 +19,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from eagbench.api import Generation, Sampling, TokenThoughts, UserError, quiet_transformers, refuse_long_prompts
+from eagbench.api import (
+    FloatArray,
+    Generation,
+    Sampling,
+    TokenThoughts,
+    UserError,
+    quiet_transformers,
+    refuse_long_prompts,
+)
 from eagbench_plugins.policies import gguf_file
 from eagbench_plugins.policies.drawing import random_streams
 from eagbench_plugins.policies.model_input import ModelInput, load_tokenizer
@@ -106,6 +114,34 @@ class TransformersModel:
     def forget(self) -> None:
         """Forget what was read, so that the next calls give the bits that they give to a model just opened."""
         self._reader.forget()
+
+    @property
+    def shares_prompts(self) -> bool:
+        """Whether the model reads in trees; see `SharesPrompts`."""
+        return isinstance(self._reader, TreeReader)
+
+    def continue_tokens(
+        self, texts: Sequence[Sequence[int]], sampling: Sampling, draws: FloatArray, ends: frozenset[int]
+    ) -> list[list[int]]:
+        """Write after N texts of tokens; see `SharesPrompts`."""
+        self.forget()
+        was_training = self.model.training
+        self.model.eval()  # no dropout, and no layer that drops what it read because its activations are recomputed
+        written: list[list[int]] = []
+        try:
+            for start in range(0, len(texts), self.batch_size):
+                part = texts[start : start + self.batch_size]
+                written += write(
+                    self._reader,
+                    part,
+                    [sampling.max_new_tokens] * len(part),
+                    sampling,
+                    draws[start : start + self.batch_size],
+                    lambda _, tokens: tokens[-1] in ends,
+                )
+        finally:
+            self.model.train(was_training)
+        return written
 
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None

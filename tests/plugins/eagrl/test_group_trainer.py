@@ -12,9 +12,17 @@ from trl.trainer import grpo_trainer
 
 from eagbench_plugins.eagrl import group_trainer
 from eagbench_plugins.eagrl.shared_prompts import groups_by_prompt
+from eagbench_plugins.policies.transformers_model import TransformersModel
 from tests.plugins.eagrl.test_adaptive_clipping import _batch, _trainer, tokenizer
 
 __all__ = ["tokenizer"]  # a fixture
+
+
+def _group_trainer(tokenizer: Any, folder: Path) -> Any:
+    trainer = _trainer(tokenizer, folder)
+    trainer._policy = TransformersModel(trainer.model, tokenizer, batch_size=3)
+    assert trainer._policy.shares_prompts
+    return trainer
 
 
 def _grouped(tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor, int]:
@@ -34,7 +42,7 @@ def test_packs_give_what_single_rows_give(
     tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: int, checkpointing: bool, cut: bool
 ) -> None:
     monkeypatch.setattr(group_trainer, "_PLACES", places)
-    trainer = _trainer(tokenizer, tmp_path)
+    trainer = _group_trainer(tokenizer, tmp_path)
     ids, mask, width = _grouped(tokenizer)
     assert groups_by_prompt(ids[:, :-width], mask[:, :-width]) == [[0, 3], [1, 2]]
     if cut:  # truncated answers that are left out lose their whole mask
@@ -60,9 +68,8 @@ def test_the_prompt_of_a_group_goes_through_the_model_once(
     tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_trainer, "_PLACES", 1)  # no padding
-    trainer = _trainer(tokenizer, tmp_path)
+    trainer = _group_trainer(tokenizer, tmp_path)
     ids, mask, width = _grouped(tokenizer)
-    assert trainer._shares_prompts
     places: list[int] = []
     hook = trainer.model.get_input_embeddings().register_forward_hook(lambda *call: places.append(call[1][0].numel()))
     trainer._first_pass = (ids, ids)
@@ -99,3 +106,25 @@ def test_each_mini_batch_holds_as_many_of_each_class() -> None:
         assert all(sum(number < 8 for number in order[i : i + 4]) == 2 for i in range(0, 16, 4))
     assert len({tuple(order) for order in orders}) == 20
     assert sorted(i for i, number in enumerate(group_trainer._spread(5, 2)) if number < 2) == [1, 3]
+
+
+def test_trajectories_are_samples_of_the_policy_that_depend_on_the_draws_alone(tokenizer: Any, tmp_path: Path) -> None:
+    trainer = _group_trainer(tokenizer, tmp_path)
+    ids, mask, width = _grouped(tokenizer)
+    prompts = [row[real.bool()].tolist() for row, real in zip(ids[:, :-width], mask[:, :-width], strict=True)]
+    found = []
+    for batch_size in (1, 4):
+        trainer._policy.batch_size = batch_size
+        torch.manual_seed(5)
+        written, log_p = trainer._generate_single_turn(prompts, None, {}, 2)
+        assert log_p is None
+        found.append(written)
+    assert found[0] == found[1]
+    assert trainer.model.training
+    torch.manual_seed(5)
+    draws = torch.rand(4, trainer.max_completion_length, dtype=torch.float64)
+    with torch.no_grad():
+        logits = trainer.model.eval()(torch.tensor([[*prompts[1], *found[0][1][:3]]])).logits[0, len(prompts[1]) - 1 :]
+    order = (logits / trainer.temperature).softmax(dim=-1).double().sort(dim=-1, descending=True, stable=True)
+    for step, token in enumerate(found[0][1][:4]):  # the token at the draw in the cumulative distribution
+        assert order.indices[step][torch.searchsorted(order.values[step].cumsum(0), draws[1, step])] == token
