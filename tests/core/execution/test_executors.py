@@ -122,7 +122,7 @@ def test_a_stage_whose_process_dies_is_lost_alone(tmp_path: Path) -> None:
 
 
 def is_running(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return psutil.pid_exists(pid) and bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
 
 
 def test_a_stage_that_takes_too_long_is_ended_even_if_it_is_deaf(tmp_path: Path) -> None:
