@@ -112,6 +112,7 @@ def test_trajectories_are_samples_of_the_policy_that_depend_on_the_draws_alone(t
     trainer = _group_trainer(tokenizer, tmp_path)
     ids, mask, width = _grouped(tokenizer)
     prompts = [row[real.bool()].tolist() for row, real in zip(ids[:, :-width], mask[:, :-width], strict=True)]
+    trainer.model.train()
     found = []
     for batch_size in (1, 4):
         trainer._policy.batch_size = batch_size
