@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from eagbench.execution.stage_files import MANIFEST, damaged_files, files_below
 from eagbench.execution.whole_files import replace_text
@@ -69,9 +70,10 @@ def _compare(folder: Path, stamps: Stamps) -> tuple[str, ...]:
 
 
 def _hash(folder: Path, stamps: Stamps) -> tuple[str, ...]:
+    inode = folder.stat().st_ino  # before its manifest is read: another process may put another folder here
     problems = damaged_files(folder)
     if not problems:
-        note(folder, stamps)
+        note(folder, stamps, inode)
     else:
         _found_whole.pop(folder, None)
         with suppress(OSError):  # as in `note`
@@ -80,12 +82,9 @@ def _hash(folder: Path, stamps: Stamps) -> tuple[str, ...]:
 
 
 def _was_finished(folder: Path) -> bool:
-    """Tell a folder that lost its manifest from one that has not got it yet: the record knows the first's files."""
-    if not folder.is_dir():
-        return False
-    stamps = stamps_of(folder)
-    recorded = {name: found for name, found in _recorded(folder)[0].items() if name != MANIFEST}
-    return bool(stamps) and stamps == recorded
+    """Tell a folder that lost its manifest from one that has not got it yet: the record knows the first's inode."""
+    now = stamp(str(folder))
+    return now is not None and _recorded(folder).get("folder") == now[-1]
 
 
 def stamps_of(folder: Path) -> Stamps:
@@ -93,26 +92,32 @@ def stamps_of(folder: Path) -> Stamps:
     return {name: stamp(entry.path) for name, entry in files_below(folder)}
 
 
-def note(folder: Path, stamps: Mapping[str, Stamp | None]) -> None:
-    """Record that the files of a stage have the right hashes, with their stamps from before they were hashed."""
+def note(folder: Path, stamps: Mapping[str, Stamp | None], inode: int) -> None:
+    """Record that the files of a stage have the right hashes.
+
+    Args:
+        folder: The stage's folder.
+        stamps: What was known of its files before they were hashed.
+        inode: The folder's inode, from before its manifest was read.
+    """
     # A store that this user may only read, or a full disk: the files are hashed again next time.
     with suppress(OSError):
-        replace_text(record_of(folder), json.dumps({"hashed": time.time(), "files": stamps}))
+        replace_text(record_of(folder), json.dumps({"hashed": time.time(), "folder": inode, "files": stamps}))
 
 
 def _is_recorded(folder: Path, stamps: Stamps) -> bool:
-    recorded, hashed = _recorded(folder)
-    return recorded == stamps and 0 <= time.time() - hashed < _DAY
+    record = _recorded(folder)
+    hashed = record.get("hashed")
+    return isinstance(hashed, float) and record.get("files") == stamps and 0 <= time.time() - hashed < _DAY
 
 
-def _recorded(folder: Path) -> tuple[Stamps, float]:
-    """Read a record: the stamps, and when the hashes were right; nothing if there is none or it is cut off."""
+def _recorded(folder: Path) -> dict[str, Any]:
+    """Read a record; nothing if there is none or it is cut off."""
     try:
         with open(f"{folder}.checked", encoding="utf-8") as stream:  # noqa: PTH123 - one per stage of a resumed run
-            record = json.load(stream)
-        return dict(record["files"]), float(record["hashed"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}, 0.0
+            return dict(json.load(stream))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def record_of(folder: Path) -> Path:

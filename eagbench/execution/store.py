@@ -215,7 +215,7 @@ class Store:
         (folder / _NEW_MANIFEST).rename(folder / MANIFEST)
         sync_all((folder, folder.parent))
         shutil.rmtree(replaced, ignore_errors=True)
-        note(folder, {**stamps, MANIFEST: stamp(str(folder / MANIFEST))})
+        note(folder, {**stamps, MANIFEST: stamp(str(folder / MANIFEST))}, folder.stat().st_ino)
         return manifest
 
     def seconds_of(self, kind: str, label: str) -> float | None:

@@ -138,6 +138,11 @@ def test_a_manifest_that_is_gone_is_damage_and_one_that_never_came_is_not(tmp_pa
     store, stage = finished_stage(tmp_path)
     (store.folder(stage) / MANIFEST).unlink()
     assert Store.open(tmp_path).damage(stage) == (f"{MANIFEST} is missing",)
+    empty = node("leaves no file")
+    store.begin(empty, anew=False)
+    store.commit(empty, {"seconds": 1.0})
+    (store.folder(empty) / MANIFEST).unlink()
+    assert store.damage(empty) == (f"{MANIFEST} is missing",)
     stage_checks.record_of(store.folder(stage)).unlink()  # as after a kill just before the manifest's renaming
     assert Store.open(tmp_path).damage(stage) == ()
     assert not store.is_complete(stage)
@@ -225,7 +230,8 @@ def test_store_check_names_what_is_damaged(tmp_path: Path, cli: Cli) -> None:
     # Also what size and time hide.
     path = store.folder(stage) / "model.txt"
     path.write_text("0.26")
-    stage_checks.note(store.folder(stage), stage_checks.stamps_of(store.folder(stage)))
+    folder = store.folder(stage)
+    stage_checks.note(folder, stage_checks.stamps_of(folder), folder.stat().st_ino)
     (tmp_path / "responses" / "ab").mkdir(parents=True)
     (tmp_path / "responses" / "ab" / "abc.json").write_text('{"time": 1, "ans')
     done = cli("store", "check", "--store", tmp_path)
