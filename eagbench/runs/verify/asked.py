@@ -96,21 +96,29 @@ def _check_declared(manifest: Mapping[str, Any], benchmark: Benchmark, findings:
     Raises:
         UserError: A component is not installed.
     """
-    problems = []
+    problems: list[str] = []
+    absent = 0
     for record in manifest["metrics"]:
         installed = MetricUse.registered(record["name"], record["params"]).record()
         if record["traits"] != json.loads(json.dumps(installed["traits"])):
             problems.append(f"the metric '{record['name']}' declares other traits than the installed one")
     for method, spec in zip(manifest["methods"], benchmark.methods, strict=True):
-        kind = "method" if load_registry().has("method", spec.name) else "expert"
+        kind = next((kind for kind in ("method", "expert") if load_registry().has(kind, spec.name)), None)
+        if kind is None:
+            absent += 1
+            continue
         asked = load_registry().params(kind, spec.name, spec.params).model_dump(mode="json")
         if method["params"] != asked or method["reads"] != _reads(method):
             problems.append(f"the method '{method['label']}' has other parameters, or reads something else")
     for condition in manifest["conditions"]:
-        other = [key for key, value in _declared(condition).items() if condition[key] != value]
+        declared = _declared(condition)
+        absent += not declared
+        other = [key for key, value in declared.items() if condition[key] != value]
         if other:
             problems.append(f"the condition '{condition['name']}' has another {', '.join(other)}")
-    n = sum(len(manifest[kind]) for kind in ("metrics", "methods", "conditions"))
+    n = sum(len(manifest[kind]) for kind in ("metrics", "methods", "conditions")) - absent
+    if absent:
+        findings.leave_open("methods and conditions whose plugin is not installed", absent)
     if problems and not _is_same_code(manifest):
         findings.leave_open("metrics, methods and conditions that another version declares otherwise", len(problems))
         n -= len(problems)
@@ -141,11 +149,12 @@ def _reads(method: Mapping[str, Any]) -> str:
 
 
 def _declared(condition: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the installed perturbation says of a condition."""
+    """Return what the installed perturbation says of a condition; nothing if it is not installed."""
     used = condition["perturbation"]
     if condition["name"] == CLEAN or not isinstance(used, dict):
         return clean_condition()
-    return described_condition(str(used.get("name")))
+    name = str(used.get("name"))
+    return described_condition(name) if load_registry().has("perturbation", name) else {}
 
 
 def _check_access(manifest: Mapping[str, Any], benchmark: Benchmark, findings: Findings) -> None:
