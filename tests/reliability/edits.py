@@ -18,7 +18,7 @@ from tests.conftest import SHARED_DATA
 from tests.reliability.edit_catalogue import Edit, adapt_hashes, edits_of
 from tests.reliability.rows import Row
 
-SMALL, FULL = 30, 400
+SMALL, FULL = 40, 400
 
 _OPEN = """\
 name: edited
