@@ -115,7 +115,11 @@ def validate_params(model: type[BaseModel], params: Mapping[str, Any], source: S
 def validation_error(error: ValidationError, model: type[BaseModel], source: Source, path: KeyPath) -> UserError:
     """Turn the first of pydantic's complaints into a readable error."""
     first = min(error.errors(include_url=False), key=lambda e: 0 if e["type"] == "extra_forbidden" else 1)
-    location = tuple(p for p in first["loc"] if not (isinstance(p, str) and "[" in p))
+    # pydantic names the model of a union in brackets; an unknown key, which comes last, may hold one too.
+    inner, unknown = (
+        (first["loc"][:-1], first["loc"][-1:]) if first["type"] == "extra_forbidden" else (first["loc"], ())
+    )
+    location = (*(p for p in inner if not (isinstance(p, str) and "[" in p)), *unknown)
     written = _as_written(path + location, source)
     where = source.place(written)
     key = ".".join(str(_label_of(source, written, i)) for i in range(len(written)))

@@ -249,6 +249,8 @@ metrics: [auroc]
         ("metrics", f"seeds: [{', '.join(map(str, [*range(20_000), 1]))}]\nmetrics", "stands here more than once"),
         ("metrics", f"description: [{', '.join(['long'] * 5_000)}]\nmetrics", "'description'"),
         ("metrics", "split2: 1\nmetrics", "unknown key"),
+        ("metrics", "split[: 1\nmetrics", r"unknown key 'split\['"),
+        ("held_out: 0.2}", "held_out: 0.2, 'folds[x]': 1}", r"unknown key 'split\.folds\[x\]'"),
     ],
 )
 def test_a_benchmark_out_of_bounds(old: str, new: str, message: str, tmp_path: Path) -> None:
