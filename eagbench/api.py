@@ -7,11 +7,9 @@ from eagbench.config.folders import policies_root
 from eagbench.config.settings import AnswerMode, RecordTextParams
 from eagbench.contracts.answers import Prediction, ScoredCases, Trajectory
 from eagbench.contracts.components import (
-    CountsPrompts,
     Dataset,
     Executor,
     Expert,
-    FetchablePolicy,
     Method,
     Metric,
     Perturbation,
@@ -38,6 +36,7 @@ from eagbench.contracts.language_models import (
     TrainableLanguageModel,
 )
 from eagbench.contracts.method_plan import MethodPlan
+from eagbench.contracts.policy_abilities import CountsPrompts, FetchablePolicy
 from eagbench.contracts.records import (
     SOURCE_SPLIT,
     Access,

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from eagbench.config.folders import policies_root
-from eagbench.contracts.components import FetchablePolicy
+from eagbench.contracts.policy_abilities import FetchablePolicy
 from eagbench.errors import UserError
 from eagbench.registry.plugins import load_registry
 

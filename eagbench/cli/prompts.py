@@ -11,8 +11,8 @@ from statistics import median
 from typing import Any
 
 from eagbench.config.suggestions import choices, nearest
-from eagbench.contracts.components import CountsPrompts
 from eagbench.contracts.language_models import PromptCounter
+from eagbench.contracts.policy_abilities import CountsPrompts
 from eagbench.contracts.records import Case, Cases
 from eagbench.contracts.stages import (
     CLEAN,

@@ -10,9 +10,10 @@ from eagbench.report.page.blocks import Section
 from eagbench.report.sections.alignment import alignment
 from eagbench.report.sections.calibration import calibration
 from eagbench.report.sections.comparisons import comparisons
+from eagbench.report.sections.cost import cost
 from eagbench.report.sections.results import citations, missing, performance, unparsed
 from eagbench.report.sections.robustness import losses
-from eagbench.report.sections.setting import cost, data, provenance
+from eagbench.report.sections.setting import data, provenance
 from eagbench.report.sections.severities import robustness
 from eagbench.report.sections.subgroups import subgroups
 from eagbench.report.sections.training import clipping, searches, training

@@ -93,8 +93,7 @@ def copy_tuning(stored: StoredRun, folder: Path) -> None:
     (folder / TUNING_PREDICTIONS).unlink(missing_ok=True)
     tables = [tuning_answers(keys, stage) for keys, stage in stored.recalibrations()]
     if tables:
-        # A method without a single readable answer left columns without a type.
-        write_table(pa.concat_tables(tables, promote_options="default"), folder / TUNING_PREDICTIONS)
+        write_table(pa.concat_tables(tables), folder / TUNING_PREDICTIONS)
 
 
 def tuning_answers(keys: Mapping[str, Any], stage: Path) -> pa.Table:

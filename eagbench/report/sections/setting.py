@@ -1,10 +1,9 @@
-"""Report the setting: the opening, the data, the cost, and the provenance."""
+"""Report the setting: the opening, the data, and the provenance."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -15,7 +14,7 @@ from eagbench.report.page.blocks import Block, Code, Facts, Folded, Prose, Secti
 from eagbench.report.sections import transfer as transfer_section
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.report.unread_answers import explanation
-from eagbench.runs.reader import CostRow, Group, ResultRow, RunFolder
+from eagbench.runs.reader import Group, ResultRow, RunFolder
 
 
 def opening(run: RunFolder) -> tuple[str, ...]:
@@ -288,53 +287,6 @@ def _parts(manifest: Mapping[str, Any]) -> Table:
         ("Part", "Patients", "Cases", "Events", "Event rate", "SHA-256 of patients"),
         tuple(lines),
     )
-
-
-def cost(run: RunFolder) -> Section | None:
-    """Tabulate the run's cost by kind of stage."""
-    if not run.costs:
-        return None
-    lines = []
-    for kind in dict.fromkeys(row.kind for row in run.costs):
-        rows = [row for row in run.costs if row.kind == kind]
-        computed = [row for row in rows if row.status == "computed"]
-        memory = [row.peak_memory_mb for row in rows if not math.isnan(row.peak_memory_mb)]
-        lines.append(
-            Line(
-                kind,
-                (
-                    Entry(wording.count(len(computed))),
-                    Entry(wording.count(sum(row.status == "reused" for row in rows))),
-                    Entry(wording.count(sum(row.status in {"failed", "skipped"} for row in rows))),
-                    Entry(wording.duration(_seconds(computed))),
-                    Entry(wording.duration(_seconds(rows))),
-                    Entry(f"{max(memory):,.0f} MB" if memory else wording.EN_DASH),
-                    Entry(wording.count(sum(row.generated_tokens for row in rows))),
-                ),
-            )
-        )
-    here = _seconds([row for row in run.costs if row.status == "computed"])
-    table = Table(
-        f"Cost by kind of stage: {wording.duration(here)} of computing in this run, "
-        f"{wording.duration(_seconds(run.costs))} with the stages that were found in the store and reused, at what "
-        "they took when they were computed.",
-        (
-            "Stage",
-            "Computed",
-            "Reused",
-            "Failed or skipped",
-            "Time here",
-            "Time in all",
-            "Peak memory",
-            "Tokens written",
-        ),
-        tuple(lines),
-    )
-    return Section("cost", "Cost", (TableBlock(table),))
-
-
-def _seconds(rows: Sequence[CostRow]) -> float:
-    return sum(row.seconds for row in rows if not math.isnan(row.seconds))
 
 
 def provenance(run: RunFolder) -> Section:
