@@ -33,7 +33,9 @@ def measure(times: int, seed: int, folder: Path) -> list[Row]:
         ("two equal runs at once into two folders", times - times // 2, False),
     ]:
         lost = [
-            entry for i in range(n) for entry in _pair(benchmark, alone / "out", folder / f"{is_one}_{i}", draw, is_one)
+            entry
+            for i in range(n)
+            for entry in _pair(benchmark, alone / "out", folder / f"{is_one}_{i}", draw, is_one=is_one)
         ]
         rows.append(Row(fault, n, "both ended with the bytes of a run alone, each stage computed once", tuple(lost)))
     return rows
