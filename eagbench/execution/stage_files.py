@@ -24,6 +24,7 @@ MANIFEST = "manifest.json"
 
 _OWN_HASH = "manifest_sha256"
 _IDENTITY = ("kind", "function", "params", "inputs", "seed", "code", "component", "content")
+_IDENTITY_WHERE_GIVEN = ("threads",)  # stages that compute nothing have none, and earlier ones neither
 # What file managers and network file systems leave beside files when somebody looks at them.
 _LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 _LITTER_BEGINS = ("._", ".nfs")
@@ -92,7 +93,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         missing.append(_OWN_HASH)
     if missing:
         raise DamagedManifest(f"lacks {', '.join(missing)}")
-    if content_hash({key: manifest[key] for key in _IDENTITY}) != folder.name:
+    identity = {key: manifest[key] for key in (*_IDENTITY, *_IDENTITY_WHERE_GIVEN) if key in manifest}
+    if content_hash(identity) != folder.name:
         raise DamagedManifest("is not the stage's")
     if not isinstance(manifest["files"], dict):
         raise DamagedManifest("was changed")

@@ -203,6 +203,7 @@ class Store:
             "code": node.code,
             "component": None if node.component is None else node.component.identity(),
             "content": node.content,
+            **({} if node.threads is None else {"threads": node.threads}),
             "files": {name: file_hash(partial / name) for name in sorted(stamps)},
             **facts,
         }

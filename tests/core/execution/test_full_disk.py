@@ -224,7 +224,7 @@ def test_its_kin(
         del text
         raise OSError(number, os.strerror(number), str(path))
 
-    monkeypatch.setattr(store_module, "write_text", refuses)
+    monkeypatch.setattr(store_module, "replace_text", refuses)
     done = cli("run", benchmark_file, "--out", tmp_path / "out", "--quiet")
     assert done.code == 74, done
     assert f"{store_folder}/content/" in done.err

@@ -12,7 +12,7 @@ import pytest
 from eagbench.contracts.rules import ContractError, check_files
 from eagbench.contracts.stages import StageNode, StageOutput
 from eagbench.execution.processes import LEFT_SECONDS
-from eagbench.execution.stage_checks import checked_costs, unchanged_inputs
+from eagbench.execution.stage_conduct import checked_costs, unchanged_inputs
 from eagbench.execution.store import Store
 from tests.conftest import ROOT, Finished
 

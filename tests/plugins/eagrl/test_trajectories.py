@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from eagbench.api import Trajectory, UserError
+from eagbench.registry.blame import ComponentError
 from eagbench_plugins.eagrl import trajectories
 from eagbench_plugins.eagrl.rewards.eag import EAGReward
 from eagbench_plugins.eagrl.trajectories import chosen_cases, read_trajectories, search_trajectories
@@ -119,7 +120,7 @@ def test_a_killed_search_ends_as_an_unbroken_one_did(
     broken = stage_run(tmp_path / "broken", prepared.inputs, params(search))
     with monkeypatch.context() as patched:
         patched.setattr(TransformersModel, "generate", dying)
-        with pytest.raises(KilledError):
+        with pytest.raises(ComponentError, match="KilledError"):  # as the runner names an error of the policy's
             search_trajectories(broken)
     again = stage_run(tmp_path / "broken", prepared.inputs, params(search))
     search_trajectories(again)
