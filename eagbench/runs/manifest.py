@@ -233,6 +233,7 @@ def _stage(node: StageNode, outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status,
         "inputs": inputs,
         "patients_sha256": outcome.facts.get("patients_sha256", {}),
+        "finished": outcome.facts.get("finished"),
     }
 
 

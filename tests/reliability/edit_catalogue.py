@@ -297,6 +297,7 @@ def _of_manifest(run: Path) -> Iterator[Edit]:
             continue
         # What nothing else tells is proved by the manifest's own hash alone.
         adapts = not any(words == name or words.startswith(f"{name}.") for name in UNPROVABLE)
+        adapts = adapts and (place[0], place[-1]) != ("stages", "finished")
         for what, change in (("another", _change_place), ("gone", _remove_place)):
             if what == "gone" and place[0] == "benchmark":
                 continue  # a key with a default means the same without it

@@ -8,17 +8,22 @@ import re
 from pathlib import Path
 from typing import Any
 
+from eagbench.runs.schema import OWN_HASH
+
 # How long a run took and when it was written stands in these; all else is the same to the byte.
 TIMED = {"costs.csv", "log.jsonl", "manifest.json", "report.html"}
-_TIMED_COSTS = {"seconds", "peak_memory_mb", "status", "answers_from_cache"}
+_TIMED_COSTS = {"seconds", "peak_memory_mb", "status", "answers_from_cache", "finished"}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Return every file of a run folder, hidden ones too, without the times at which it was written."""
     found = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     if "manifest.json" in found:
-        created = json.loads(found["manifest.json"])["created"].encode()
-        found = {name: content.replace(created, b"CREATED") for name, content in found.items()}
+        manifest = json.loads(found["manifest.json"])
+        # The log's hash, and the manifest's own, follow from times.
+        timed = [manifest["created"], manifest["files"]["log.jsonl"], manifest[OWN_HASH]]
+        for value in timed:
+            found = {name: content.replace(value.encode(), b"TIMED") for name, content in found.items()}
     if "log.jsonl" in found:
         found["log.jsonl"] = re.sub(rb'"time": "[^"]*"|"seconds": [0-9.]+', b"", found["log.jsonl"])
     return found
@@ -40,7 +45,7 @@ def _untimed_manifest(folder: Path) -> dict[str, Any]:
     files = {name: digest for name, digest in manifest["files"].items() if name not in TIMED}
     stages = [{key: value for key, value in s.items() if key not in _TIMED_COSTS} for s in manifest["stages"]]
     # Neither when it was written nor what somebody did to the repository meanwhile is a difference.
-    return {**manifest, "created": None, "git": None, "files": files, "stages": stages}
+    return {**manifest, "created": None, "git": None, "files": files, "stages": stages, OWN_HASH: None}
 
 
 def untimed_costs(folder: Path) -> list[dict[str, str]]:

@@ -188,6 +188,7 @@ class _Stage(_Open):
     status: Literal["computed", "reused", "failed", "skipped", "not_needed"]
     inputs: dict[str, _Shown]
     patients_sha256: dict[str, str]
+    finished: str | None
 
 
 class _Failed(_Open):

@@ -21,15 +21,21 @@ class StoredStages:
         folders: The folder of each, by fingerprint.
         facts: The store's manifest of each.
         created: When the run folder was written (ISO 8601).
+        finished: When the computation that the run took each stage from was finished, by fingerprint.
     """
 
     folders: Mapping[str, Path]
     facts: Mapping[str, Mapping[str, Any]]
     created: str
+    finished: Mapping[str, str | None]
 
     def hold(self, fingerprints: list[str]) -> bool:
         """Say whether all of these are there."""
         return all(fingerprint in self.folders for fingerprint in fingerprints)
+
+    def is_other_computation(self, fingerprint: str) -> bool:
+        """Say whether the store holds a stage as it was computed another time: with `--fresh`, or in another store."""
+        return self.facts[fingerprint].get("finished") != self.finished[fingerprint]
 
     def is_newer(self, fingerprint: str) -> bool:
         """Say whether a stage was computed again after the run (`--fresh`): its costs differ, and a device's digits."""
@@ -93,7 +99,8 @@ def read_stages(manifest: Mapping[str, Any], findings: Findings) -> StoredStages
         findings.count("stages unchanged in the store")
         if not problems:
             folders[stage["fingerprint"]], facts[stage["fingerprint"]] = folder, found
-    return StoredStages(folders, facts, manifest["created"])
+    finished = {stage["fingerprint"]: stage["finished"] for stage in manifest["stages"]}
+    return StoredStages(folders, facts, manifest["created"], finished)
 
 
 def _other_facts(stage: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
