@@ -20,7 +20,7 @@ test: environment
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
 
 test-slow: environment
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m slow
 
 # Faults done on purpose, some thousands: an hour or more. Writes the table of docs/reliability.md.
 reliability: environment

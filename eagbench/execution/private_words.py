@@ -47,6 +47,9 @@ _TOKEN = re.compile(r"\w(?:[\w.+-]*\w)?")
 _LINE_OF_A_FILE = re.compile(r"\.[A-Za-z]\w*:$")
 _GAP = re.compile(r"\[\.\.\.\](?:[\s'\",;:/|()=+-]*\[\.\.\.\])+")
 _FRAME = re.compile(r'^  File "(?P<file>[^"\n]+)", line (?P<line>\d+), in (?P<name>[\w<>.]+)$', re.MULTILINE)
+# As `registry.blame` names the component that raised an error, and Python what an error was raised because of.
+_BLAMED = re.compile(r"(?P<by>the \w+ '[^'\n]*' of .+? failed in \w+|a stage of .+? failed): ")
+_BECAUSE_OF = "\nThe above exception was the direct cause of the following exception:\n"
 _TYPE = re.compile(r"^(?P<type>[A-Za-z_][\w.]*)(?=:|$)", re.MULTILINE)
 _KNOWN_FRAMES = 12
 
@@ -88,7 +91,9 @@ class PrivateWords:
         elif outcome.details is None or "ContractError" in _last_type(outcome.details):
             public, reason = None, self._shown(outcome.reason or "")
         else:
-            public, reason = None, f"{_last_type(outcome.details)} {_place_of(outcome.details)}{self._pointer}"
+            raised = _raised(outcome.details)
+            by, _ = self._blamed(outcome.reason or "")
+            public, reason = None, f"{by}{_last_type(raised)} {_place_of(raised)}{self._pointer}"
         if outcome.details is not None or reason != outcome.reason:
             self._keep(f"{node.kind} {node.label}", node.seed, f"{outcome.reason}\n{outcome.details or ''}")
         details = None if outcome.details is None else _frames(outcome.details)
@@ -99,11 +104,17 @@ class PrivateWords:
         reason = str(failure["reason"])
         if failure["metric"] is None:  # the outcome of a stage, which was seen to
             return failure
-        found = re.match(r"([A-Za-z_]\w*(?:\.\w+)*): ", reason)
-        public = f"{found[1]}{self._pointer}" if found else self._shown(reason)
+        by, rest = self._blamed(reason)
+        found = re.match(r"([A-Za-z_]\w*(?:\.\w+)*): ", rest)
+        public = f"{by}{found[1]}{self._pointer}" if found else self._shown(reason)
         if public != reason:
             self._keep(f"metric {failure['metric']}", failure["seed"], reason)
         return {**failure, "reason": public}
+
+    def _blamed(self, reason: str) -> tuple[str, str]:
+        """Split a reason into who is answerable, as it may be shown, and the rest; nobody is named in some."""
+        found = _BLAMED.match(reason)
+        return ("", reason) if found is None else (f"{self._without(found['by'])}: ", reason[found.end() :])
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -229,6 +240,12 @@ def _privately(compute: Callable[[StageNode], object], words: PrivateWords, node
     keep_private()
     with words.guarded():
         return compute(node)
+
+
+def _raised(details: str) -> str:
+    """Return the traceback of what a component raised, without that of the error that names the component."""
+    raised, _, _ = details.rpartition(_BECAUSE_OF)
+    return raised if raised and _last_type(details) == "ComponentError" else details
 
 
 def _last_type(details: str) -> str:

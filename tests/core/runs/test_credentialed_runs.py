@@ -60,6 +60,7 @@ def test_nothing_that_a_run_says_repeats_a_record(failing: Failing) -> None:
     assert failing.private.found_in_files(outside(failing.folder / "run")) == []
     for words in (
         "ValueError at leaking_package.py:",
+        "the expert 'leaking' of ",
         "KeyError at",
         "RuntimeError at",
         "UserWarning at",
