@@ -185,7 +185,10 @@ def _of_table(name: str, rows: Rows, edit: Callable[..., None]) -> Iterator[Edit
             at = next((i for i in range(len(rows))[::order] if rows[i].get(column) not in (None, "")), None)
             if at is not None:
                 yield Edit(
-                    name, f"{column} of the {word} row is another", partial(edit, name, partial(_other, column, at))
+                    name,
+                    f"{column} of the {word} row is another",
+                    partial(edit, name, partial(_other, column, at)),
+                    adapts=column not in _UNPROVABLE_COLUMNS.get(name, ()),
                 )
         empty = next((i for i, row in enumerate(rows) if row.get(column) in (None, "")), None)
         if empty is not None and edit is edit_csv:

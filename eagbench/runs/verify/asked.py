@@ -49,6 +49,7 @@ def _settings(manifest: Mapping[str, Any], benchmark: Benchmark) -> Iterator[tup
     """Yield the name of each setting, what the manifest says, and what the benchmark says."""
     yield "name", manifest["name"], benchmark.name
     yield "seeds", manifest["seeds"], list(benchmark.seeds)
+    yield "threads", manifest["threads"], benchmark.threads
     yield "split", manifest["split"], benchmark.split.model_dump(mode="json")
     yield "intervals", manifest["intervals"], benchmark.intervals.model_dump(mode="json")
     spec = benchmark.subgroups

@@ -209,6 +209,7 @@ class _Manifest(_Open):
     name: str
     benchmark: dict[str, Any]
     created: str
+    threads: int
     limit: int | None
     profile: str | None
     synthetic: bool

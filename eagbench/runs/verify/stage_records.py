@@ -230,7 +230,7 @@ def _check_costs(folder: Path, manifest: Mapping[str, Any], told: Mapping[str, A
             findings.problems.append(f"{name}: an amount is no number, or less than 0")
         elif stage["status"] not in FINISHED and any(row[c] not in ("", "0") for c in amounts if c != "seconds"):
             findings.problems.append(f"{name}: it was not finished, and has costs")
-        elif stage["status"] != "reused" and float(row["seconds"]) != told[stage["fingerprint"]]["seconds"]:
+        elif stage["status"] != "reused" and float(row["seconds"]) != told[stage["fingerprint"]].get("seconds"):
             findings.problems.append(f"{name}: it took {row['seconds']} s, by the log another time")
         findings.count("costs of stages")
 
