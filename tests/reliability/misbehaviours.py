@@ -94,7 +94,7 @@ def _dying() -> Iterator[Variant]:
         ("method", "aborts", "signal 6"),
         ("expert", "os_exit", "ended itself with exit code 0"),
     ):
-        yield Variant("its process dies", _HOOKS[kind], (reason,), _bad(kind, fault, _CALLS[kind]), workers)
+        yield Variant("dies with its process", _HOOKS[kind], (reason,), _bad(kind, fault, _CALLS[kind]), workers)
 
 
 def _endless() -> Iterator[Variant]:
