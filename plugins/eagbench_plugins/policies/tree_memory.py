@@ -134,16 +134,17 @@ class TreeMemory:
         self._groups = _grouped(new, trees, device)
         self._probe = probe
         before = model.config._attn_implementation
-        AttentionInterface.register(NAME, self._attend)
         model.set_attn_implementation(NAME)
+        _reading.append(self)
         try:
             yield
         finally:
+            _reading.pop()
             model.set_attn_implementation(before)
             self._groups = []
             self._probe = None
 
-    def _attend(
+    def attend(
         self,
         module: Any,
         query: Tensor,
@@ -191,6 +192,19 @@ class TreeMemory:
                 value.new_zeros(self.slots, value.shape[1], self.capacity, value.shape[3]),
             )
         return self._layers[layer]
+
+
+# The memory that a model reads with at this moment. transformers keeps an attention function for good: it must not keep
+# a memory of some GB alive with it.
+_reading: list[TreeMemory] = []
+
+
+def _attend(*args: Any, **options: Any) -> tuple[Tensor, None]:
+    """Attend with the memory of the moment; see `TreeMemory.attend`."""
+    return _reading[-1].attend(*args, **options)
+
+
+AttentionInterface.register(NAME, _attend)
 
 
 def _grown(kept: Tensor, slots: int, positions: int) -> Tensor:

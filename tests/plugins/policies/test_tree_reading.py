@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import random
+import weakref
 from typing import Any
 
 import pytest
@@ -183,3 +185,12 @@ def test_it_knows_which_models_read_in_trees(build: Any, expected: bool) -> None
 def test_half_precision_agrees_roughly() -> None:
     torch.manual_seed(0)
     assert reads_in_trees(LlamaForCausalLM(LlamaConfig(**SMALL)).to(torch.bfloat16).eval())
+
+
+def test_a_reader_that_is_gone_keeps_no_memory(model: Any, texts: list[list[int]]) -> None:
+    reader = TreeReader(model, 1.0)
+    reader.begin(texts)
+    memory = weakref.ref(reader._memory)
+    del reader
+    gc.collect()
+    assert memory() is None
