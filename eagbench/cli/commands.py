@@ -222,7 +222,8 @@ def _say_notes(plan: Plan) -> None:
 
 def plan_text(plan: Plan, store: Store) -> str:
     """List stages by kind and label, and sum up the time of those still to do."""
-    lines = [f"{plan.loaded.benchmark.name}: {len(plan.nodes)} stages, {len(plan.cells)} cells", _threads(plan), ""]
+    lines = [f"{plan.loaded.benchmark.name}: {len(plan.nodes)} stages, {len(plan.cells)} cells", _threads(plan)]
+    lines += [plan.policy_setup, ""] if plan.policy_setup else [""]
     known, unknown = 0.0, 0
     needed = needed_stages(plan, store)
     for node in plan.nodes:

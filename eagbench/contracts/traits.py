@@ -84,12 +84,15 @@ class PolicyTraits(Traits):
         weights_note: What readers of its results must know about its weights, as a clause that begins with "its
             weights" ("its weights were rounded to 4 bits"). It stands in the manifest and above every table; empty if
             there is nothing to know.
+        setup: What was settled for this machine, as a clause ("it computes in bfloat16"). `plan` prints it, and it
+            stands in the manifest; empty if nothing was.
     """
 
     leaves_machine: bool = False
     gives_attention: bool = True
     gives_probabilities: bool = True
     weights_note: str = ""
+    setup: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

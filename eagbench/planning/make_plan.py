@@ -88,7 +88,7 @@ def make_plan(
         nodes=nodes,
         packages=dict(sorted(graph.packages.items())),
         notes=tuple(graph.notes),
-        weights_note=_weights_note(graph) if any(node.kind == "policy" for node in nodes) else "",
+        **(_told_by_policy(graph) if any(node.kind == "policy" for node in nodes) else {}),
     )
 
 
@@ -100,14 +100,15 @@ def _asked(transfer: Transfer, references: Sequence[StageNode], cells: Sequence[
     return [*references, *splits, *shifts, *(cell.score for cell in cells if cell.score is not None)]
 
 
-def _weights_note(graph: StageGraph) -> str:
-    """Return what the policy declares about its weights, in a sentence."""
+def _told_by_policy(graph: StageGraph) -> dict[str, str]:
+    """Return what the policy declares about its weights and its setup, each in a sentence."""
     spec = graph.benchmark.policy
     assert spec is not None
     registered, params = graph.validated("policy", spec.name, spec.params, ("policy",))
     policy: Any = registered.component(params)
-    note = traits_of(policy, PolicyTraits).weights_note
-    return f"Policy {registered.name}: {note}." if note else ""
+    traits = traits_of(policy, PolicyTraits)
+    clauses = {"weights_note": traits.weights_note, "policy_setup": traits.setup}
+    return {key: f"Policy {registered.name}: {clause}." for key, clause in clauses.items() if clause}
 
 
 def _trackers(graph: StageGraph) -> tuple[ComponentUse, ...]:

@@ -80,6 +80,7 @@ class Plan:
         notes: Things to tell the user, for example that a component has been renamed.
         weights_note: What readers of the results must know about the policy's weights; empty if nothing, or if no stage
             uses the policy.
+        policy_setup: What the policy settled for this machine, its precision for example; empty like `weights_note`.
     """
 
     loaded: LoadedBenchmark
@@ -96,6 +97,7 @@ class Plan:
     packages: Mapping[str, str]
     notes: tuple[str, ...] = ()
     weights_note: str = ""
+    policy_setup: str = ""
 
     @property
     def access(self) -> Access:

@@ -65,6 +65,7 @@ def make_manifest(stored: StoredRun, references: Sequence[Reference], folder: Pa
         "profile": loaded.profile,
         "synthetic": plan.is_synthetic,
         **({"weights_note": plan.weights_note} if plan.weights_note else {}),
+        **({"policy_setup": plan.policy_setup} if plan.policy_setup else {}),
         "access": plan.access,
         "data": {
             domain.data: data_facts(store.folder(domain.cohort), domain.cohort.content)

@@ -300,7 +300,7 @@ def provenance(run: RunFolder) -> Section:
         ("Code", state),
         ("Created", str(manifest.get("created", ""))),
         ("Training seeds", ", ".join(str(seed) for seed in manifest["seeds"])),
-        *((("Policy", str(manifest["weights_note"])),) if manifest.get("weights_note") else ()),
+        *(("Policy", str(manifest[key])) for key in ("weights_note", "policy_setup") if manifest.get(key)),
         ("Intervals", f"{tables.interval_words(run)}, seed {manifest['intervals']['seed']}"),
         ("Hardware", ", ".join(f"{key} {value}" for key, value in hardware.items() if value not in (None, ""))),
         ("Versions", ", ".join(f"{name} {version}" for name, version in manifest.get("versions", {}).items())),

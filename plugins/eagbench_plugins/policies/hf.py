@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from eagbench.api import (
     STYLES,
@@ -23,8 +23,7 @@ from eagbench.api import (
     refuse_long_prompts,
 )
 from eagbench_plugins.policies import gguf_file, model_origin
-
-DType = Literal["auto", "float32", "bfloat16", "float16"]
+from eagbench_plugins.policies.precision import DType, resolved
 
 
 class HuggingFacePolicy:
@@ -37,28 +36,37 @@ class HuggingFacePolicy:
 
         Attributes:
             path: Model folder, GGUF file (`.gguf`), or the hub id of a model that is in the local cache.
-            dtype: Precision of the weights; `auto` is bfloat16 on a GPU and float32 on a CPU.
             device: A torch device; `auto` is a GPU if there is one.
+            dtype: Precision of the weights; `auto` is bfloat16 on a GPU and on a CPU that multiplies bfloat16 itself
+                (AMX or AVX-512 BF16), else float32. Validation replaces `auto` by what it means on this machine, so
+                that it is part of the fingerprint and the same wherever a stage runs.
             batch_size: Texts generated at once.
             cache_gb: Most memory, in GB, of keys and values that are kept to read nothing twice.
         """
 
         path: str
-        dtype: DType = "auto"
         device: str = "auto"
+        dtype: DType = Field(default="auto", validate_default=True)
         batch_size: int = Field(default=16, ge=1)
         cache_gb: float = Field(default=4.0, gt=0)
+
+        @field_validator("dtype")
+        @classmethod
+        def _means_here(cls, dtype: DType, others: ValidationInfo) -> DType:
+            return resolved(dtype, others.data.get("device", "cpu"))
 
     def __init__(self, params: Params) -> None:
         self.params = params
 
     @property
     def traits(self) -> PolicyTraits:
-        """Say how coarse the weights are, if a GGUF file or the folder tells."""
+        """Say how coarse the weights are, if a GGUF file or the folder tells, and in which precision they compute."""
         place = Path(self.params.path).expanduser()
         if _names_gguf(place):
-            return PolicyTraits(weights_note=gguf_file.read_facts(place).note if place.is_file() else "")
-        return PolicyTraits(weights_note=model_origin.note(place))
+            note = gguf_file.read_facts(place).note if place.is_file() else ""
+        else:
+            note = model_origin.note(place)
+        return PolicyTraits(weights_note=note, setup=f"it computes in {self.params.dtype}")
 
     def content(self) -> str:
         """Hash the names and bytes of the model's files.

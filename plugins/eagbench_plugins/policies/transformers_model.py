@@ -32,6 +32,7 @@ from eagbench_plugins.policies import gguf_file
 from eagbench_plugins.policies.drawing import random_streams
 from eagbench_plugins.policies.model_input import ModelInput, load_tokenizer
 from eagbench_plugins.policies.padded_reading import PaddedReader
+from eagbench_plugins.policies.precision import DType, resolved
 from eagbench_plugins.policies.rereading import equal_lengths
 from eagbench_plugins.policies.tree_reading import TreeReader, reads_in_trees
 from eagbench_plugins.policies.writing import write
@@ -76,7 +77,7 @@ class TransformersModel:
         cls,
         place: Path,
         *,
-        dtype: str = "auto",
+        dtype: DType = "auto",
         device: str = "auto",
         batch_size: int = 64,
         cache_gb: float = CACHE_GB,
@@ -85,7 +86,7 @@ class TransformersModel:
 
         Args:
             place: The model folder or the GGUF file.
-            dtype: `float32`, `bfloat16`, `float16`, or `auto`: bfloat16 on a GPU, float32 on a CPU.
+            dtype: `float32`, `bfloat16`, `float16`, or `auto`; see `precision.resolved`.
             device: A torch device, or `auto`: a GPU if there is one.
             batch_size: Texts generated at once.
             cache_gb: Most memory of the keys and values that are kept from call to call.
@@ -93,10 +94,8 @@ class TransformersModel:
         transformers = quiet_transformers()
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        if dtype == "auto":
-            dtype = "bfloat16" if device.startswith("cuda") else "float32"
         tokenizer = load_tokenizer(place)
-        precision = getattr(torch, dtype)
+        precision = getattr(torch, resolved(dtype, device))
         if place.is_file():
             model = gguf_file.load_weights(place, precision)
         else:

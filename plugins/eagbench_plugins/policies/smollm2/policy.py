@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from eagbench.api import (
     Cases,
@@ -20,7 +20,8 @@ from eagbench.api import (
     policies_root,
 )
 from eagbench_plugins.policies import model_origin
-from eagbench_plugins.policies.hf import DType, HuggingFacePolicy
+from eagbench_plugins.policies.hf import HuggingFacePolicy
+from eagbench_plugins.policies.precision import DType, resolved
 
 
 class SmolLM2Policy:
@@ -36,14 +37,21 @@ class SmolLM2Policy:
         """How the model runs.
 
         Attributes:
-            dtype: Precision of the weights; `auto` is bfloat16 on a GPU and float32 on a CPU.
             device: A torch device; `auto` is a GPU if there is one.
+            dtype: Precision of the weights, as in `hf`.
             batch_size: Texts generated at once.
+            cache_gb: Most memory, in GB, of keys and values that are kept to read nothing twice.
         """
 
-        dtype: DType = "auto"
         device: str = "auto"
+        dtype: DType = Field(default="auto", validate_default=True)
         batch_size: int = Field(default=16, ge=1)
+        cache_gb: float = Field(default=4.0, gt=0)
+
+        @field_validator("dtype")
+        @classmethod
+        def _means_here(cls, dtype: DType, others: ValidationInfo) -> DType:
+            return resolved(dtype, others.data.get("device", "cpu"))
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -57,8 +65,9 @@ class SmolLM2Policy:
 
     @property
     def traits(self) -> PolicyTraits:
-        """Say how coarse the weights are."""
-        return PolicyTraits(weights_note=model_origin.note(self._folder()))
+        """Say how coarse the weights are, and in which precision they compute."""
+        setup = f"it computes in {self.params.dtype}"
+        return PolicyTraits(weights_note=model_origin.note(self._folder()), setup=setup)
 
     def content(self) -> str:
         """Hash the model's files, wherever they lie.
