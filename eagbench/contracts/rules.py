@@ -98,8 +98,9 @@ def _listed(folder: Path, files: Sequence[Path]) -> str:
 
 def _pickled(path: Path) -> bool:
     with path.open("rb") as stream:
-        start = stream.read(2)
-    return len(start) == 2 and start[:1] == b"\x80" and start[1:] <= b"\x05"
+        start = stream.read(3)
+    # A safetensors file may begin with the same two bytes, the length of its header. Zeros follow; 0 is no opcode.
+    return len(start) > 1 and start[:1] == b"\x80" and start[1:2] <= b"\x05" and start[2:] != b"\0"
 
 
 # Data sets and perturbations

@@ -24,6 +24,7 @@ from eagbench.api import (
     Sampling,
     SearchResult,
     StrictParams,
+    save_arrays,
 )
 from eagbench.contracts.rules import ContractError, check_files
 from eagbench.registry.plugins import load_registry, registered
@@ -269,3 +270,13 @@ def test_a_pickle_is_found_by_its_beginning_whatever_its_name(tmp_path: Path) ->
         check_files(tmp_path)
     (tmp_path / "model.dat").write_bytes(b"PK")
     check_files(tmp_path)
+
+
+def test_arrays_are_no_pickle_whatever_the_length_of_their_header(tmp_path: Path) -> None:
+    # A header of 128 bytes begins the file with those of a pickle of protocol 0, one of 1,152 with those of protocol 4.
+    starts = set()
+    for length in range(0, 1400, 8):
+        save_arrays(tmp_path / "x.safetensors", {"a": np.zeros(2)}, {"name": "n" * length})
+        starts.add((tmp_path / "x.safetensors").read_bytes()[:2])
+        check_files(tmp_path)
+    assert {b"\x80\x00", b"\x80\x04"} <= starts
