@@ -119,6 +119,10 @@ def _predicting(plan: Plan, store: Store, label: str) -> list[_Predicting]:
     return [_Predicting(fold.predict, store) for fold in cell.folds] if reads_text else []
 
 
+def _asks_policy(plan: Plan, store: Store, label: str) -> bool:
+    return any(predicting.policy is not None for predicting in _predicting(plan, store, label))
+
+
 def show_prompt(plan: Plan, store: Store, case_id: str, label: str | None) -> str:
     """Return the exact text that a method's policy reads about a case, chat template included.
 
@@ -134,7 +138,7 @@ def show_prompt(plan: Plan, store: Store, case_id: str, label: str | None) -> st
     Raises:
         UserError: There is no such case or method, or the method asks the policy nothing about a case.
     """
-    chosen = _chosen_method(plan, label)
+    chosen = _chosen_method(plan, store, label)
     folds = _predicting(plan, store, chosen)
     split = folds[0].cases.split
     _compute(plan, store, [split])
@@ -156,16 +160,18 @@ def show_prompt(plan: Plan, store: Store, case_id: str, label: str | None) -> st
     return template
 
 
-def _chosen_method(plan: Plan, label: str | None) -> str:
-    labels = [method.label for method in plan.methods if method.reads == "text"]
+def _chosen_method(plan: Plan, store: Store, label: str | None) -> str:
+    labels = [method.label for method in plan.methods if _asks_policy(plan, store, method.label)]
     if label is None:
         if not labels:
-            raise UserError("no method of this benchmark reads text", where="eagbench prompt")
+            raise UserError("no method of this benchmark asks a policy", where="eagbench prompt")
         return labels[0]
     if label in labels:
         return label
-    if any(method.label == label for method in plan.methods):
-        what = f"the method '{label}' reads columns, so there is no prompt"
+    reads = {method.label: method.reads for method in plan.methods}
+    if label in reads:
+        why = "reads columns" if reads[label] == "columns" else "asks no policy"
+        what = f"the method '{label}' {why}, so there is no prompt"
     else:
         what = f"the benchmark has no method '{label}'"
     raise UserError(what, where="--method", hint=choices(label, labels))
@@ -200,14 +206,14 @@ def _compute(plan: Plan, store: Store, stages: list[StageNode]) -> None:
 
 
 def prompt_lengths(plan: Plan, store: Store) -> list[str]:
-    """Say, for each method that reads text, the median and the longest prompt of training cases, in tokens.
+    """Say, for each method that asks a policy, the median and the longest prompt of training cases, in tokens.
 
     Nothing is computed for it but the texts of up to 60 cases.
     """
     lines = []
     for method in plan.methods:
-        folds = _predicting(plan, store, method.label)
-        if folds:
+        if _asks_policy(plan, store, method.label):
+            folds = _predicting(plan, store, method.label)
             lines.append(f"prompts of {method.label}: {_length(folds[0])}")
     return lines
 

@@ -24,9 +24,8 @@ Our choices where no source specifies them, numbered:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -41,15 +40,8 @@ from eagbench.api import (
     StageNode,
     StageRun,
     StrictParams,
-    Style,
     StyleName,
-    TextEncoder,
     TrainingData,
-    UserError,
-    load_arrays,
-    open_policy,
-    prompt_text,
-    save_arrays,
 )
 from eagbench_plugins.baselines.expert_output import (
     ComponentSpec,
@@ -58,11 +50,9 @@ from eagbench_plugins.baselines.expert_output import (
     output_on_training,
 )
 from eagbench_plugins.baselines.logistic_head import LogisticHead
+from eagbench_plugins.baselines.prompt_embedding import embedding_stage, encode, read_embedding
 
-# Cases per call of the model, so that a progress bar moves.
-_CHUNK = 256
 _FEATURES = "features.json"
-_EMBEDDING = "embedding.safetensors"
 
 
 class HybridEmbedding:
@@ -88,14 +78,6 @@ class HybridEmbedding:
     def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
         """Declare the policy's embedding of the training cases, and the head on it and the cross-fitted expert."""
         use = plan.component("expert", self.params.expert, "expert")
-        policy, record_text = plan.policy(), plan.record_text()
-        embedding = plan.stage(
-            kind="embedding",
-            label="training cases",
-            function=encode_training_cases,
-            params={"style": self.params.style},
-            inputs={"cases": plan.training_cases, "policy": policy, "record_text": record_text},
-        )
         head = plan.stage(
             kind="head",
             label=f"policy and {use.name}",
@@ -103,11 +85,16 @@ class HybridEmbedding:
             params={},
             inputs={
                 "training": plan.training,
-                "embedding": embedding,
+                "embedding": embedding_stage(plan, self.params.style),
                 "salience": plan.cross_fitted_salience(use),
             },
         )
-        return {"policy": policy, "record_text": record_text, "expert": plan.expert(use), "head": head}
+        return {
+            "policy": plan.policy(),
+            "record_text": plan.record_text(),
+            "expert": plan.expert(use),
+            "head": head,
+        }
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
         """Predict with the head."""
@@ -120,56 +107,15 @@ class HybridEmbedding:
         return [Prediction(case_id, float(p), "model") for case_id, p in zip(cases.case_ids, probability, strict=True)]
 
 
-def encode_training_cases(run: StageRun) -> None:
-    """Run the stage `embedding`: write the policy's representation of each training case, without its label."""
-    cases: Cases = run.inputs["cases"]
-    record_text = RecordText.load(run.inputs["record_text"])
-    style = STYLES[run.params["style"]]
-    embedding = encode(cases, run.inputs["policy"], record_text, style, run.progress)
-    save_arrays(run.out / _EMBEDDING, {"embedding": embedding}, {"case_ids": list(cases.case_ids)})
-
-
 def fit_head(run: StageRun) -> None:
     """Run the stage `head`: fit the head on embedding, cross-fitted expert output and labels of the training cases."""
     data: TrainingData = run.inputs["training"]
     cases, labels = data.train.cases, data.train.labels
-    arrays, about = load_arrays(run.inputs["embedding"] / _EMBEDDING)
-    position = {name: i for i, name in enumerate(about["case_ids"])}
-    embedding = arrays["embedding"][[position[case_id] for case_id in cases.case_ids]]
+    embedding = read_embedding(run.inputs["embedding"], cases)
     output = output_on_training(run.inputs["salience"], cases)
     columns, weights = _joined(embedding, output)
     LogisticHead.fit(columns, weights, labels, cases.patient_ids, run.seed).save(run.out)
     (run.out / _FEATURES).write_text(json.dumps(list(output.features)), encoding="utf-8")
-
-
-def encode(
-    cases: Cases,
-    policy: Path,
-    record_text: RecordText,
-    style: Style,
-    progress: Callable[..., Iterable[Any]],
-) -> FloatArray:
-    """Compute the policy's representation of each case.
-
-    Returns:
-        Shape (N, D), float32.
-
-    Raises:
-        UserError: The policy does not provide hidden states.
-    """
-    model = open_policy(policy)
-    if not isinstance(model, TextEncoder):
-        raise UserError(
-            "this policy does not give its hidden states, and hybrid_embedding reads them",
-            where=f"policy {type(model).__name__}",
-            hint="use the policy `tiny` or `hf`, or the method `hybrid_prompt`, which needs text only",
-        )
-    parts: list[FloatArray] = [model.encode([])]
-    starts = range(0, len(cases), _CHUNK)
-    for start in progress(starts, "encode", len(starts)):
-        chunk = cases.items[start : start + _CHUNK]
-        parts.append(model.encode([prompt_text(style, case, cases, record_text) for case in chunk]))
-    return np.concatenate(parts)
 
 
 def _joined(embedding: FloatArray, output: ExpertOutput) -> tuple[FloatArray, FloatArray]:

@@ -1,17 +1,15 @@
-"""A logistic regression whose penalty is chosen inside the training cases: the head of the hybrids that train one.
+"""A logistic regression on dense columns: the head of the methods that train one on hidden states.
 
 It minimises, over standardised columns z (mean 0, variance 1 on the training cases; a constant column is 0),
 
     sum_i log(1 + exp(-y_i f(z_i)))  +  1/(2 C) sum_c (b_c / a_c)^2,      f(z) = b_0 + sum_c b_c z_c,  y_i = -1 or 1
 
-The caller gives the weights a_c > 0; a column of weight 2 gets a quarter of the penalty. C is the value of
-`INVERSE_PENALTIES` with the lowest log loss in cross-validation by patient; ties go to the stronger penalty. A C whose
-fit does not converge, in a fold or on all cases, is skipped as long as another C converges.
+The caller gives the weights a_c > 0; a column of weight 2 gets a quarter of the penalty. C is chosen as
+`penalised_logistic` says.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +17,15 @@ from typing import Self
 
 import numpy as np
 
-from eagbench.api import FloatArray, IntArray, UserError, load_arrays, save_arrays
+from eagbench.api import FloatArray, IntArray, load_arrays, save_arrays
+from eagbench_plugins.baselines.penalised_logistic import (
+    cross_validated_log_loss,
+    fit_best,
+    fit_penalised,
+    logistic,
+)
 
-INVERSE_PENALTIES: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
-_FOLDS = 5
 _FILE = "head.safetensors"
-
-
-class NotConvergedError(UserError):
-    """A fit with one penalty did not converge."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,14 +64,12 @@ class LogisticHead:
         Raises:
             UserError: Fewer than two patients have the outcome, or fewer than two do not have it; or no fit converges.
         """
-        losses = _cross_validated(columns, weights, labels, patients, seed)
-        *first, last = sorted(INVERSE_PENALTIES, key=lambda c: (losses[c], c))
-        for c in first:
-            try:
-                return cls.fit_with(c, columns, weights, labels, losses)
-            except NotConvergedError:
-                continue
-        return cls.fit_with(last, columns, weights, labels, losses)
+
+        def log_odds(c: float, rest: IntArray, asked: IntArray) -> FloatArray:
+            return cls.fit_with(c, columns[rest], weights, labels[rest]).log_odds(columns[asked])
+
+        losses = cross_validated_log_loss(log_odds, labels, patients, seed)
+        return fit_best(losses, lambda c: cls.fit_with(c, columns, weights, labels, losses))
 
     @classmethod
     def fit_with(
@@ -89,27 +85,14 @@ class LogisticHead:
         Raises:
             NotConvergedError: The fit did not converge.
         """
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
-
         mean, spread = columns.mean(axis=0), columns.std(axis=0)
         scale = np.where(spread > 1e-9 * np.maximum(np.abs(mean), 1.0), spread, np.inf)
-        model = LogisticRegression(C=inverse_penalty, max_iter=20_000, tol=1e-5)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", ConvergenceWarning)
-            try:
-                model.fit((columns - mean) / scale * weights, labels)
-            except ConvergenceWarning as error:
-                raise NotConvergedError(
-                    f"a fit with C = {inverse_penalty:g} did not converge in {model.max_iter} iterations",
-                    where="hybrid with a trained head",
-                    hint="look for columns or weights that are many orders of magnitude apart",
-                ) from error
+        coefficient, intercept = fit_penalised((columns - mean) / scale * weights, labels, inverse_penalty)
         return cls(
             mean=mean,
             scale=scale,
-            coefficient=np.asarray(model.coef_[0] * weights, dtype=np.float64),
-            intercept=float(model.intercept_[0]),
+            coefficient=coefficient * weights,
+            intercept=intercept,
             inverse_penalty=inverse_penalty,
             log_loss=dict(log_loss or {}),
         )
@@ -120,7 +103,7 @@ class LogisticHead:
 
     def predict(self, columns: FloatArray) -> FloatArray:
         """Predict the probability of the outcome. Shape (N,)."""
-        return np.asarray(0.5 * (1.0 + np.tanh(0.5 * self.log_odds(columns))))  # the logistic function, no overflow
+        return logistic(self.log_odds(columns))
 
     def save(self, folder: Path) -> None:
         """Write `head.safetensors`."""
@@ -144,38 +127,3 @@ class LogisticHead:
             inverse_penalty=about["inverse_penalty"],
             log_loss={float(c): float(loss) for c, loss in arrays["log_loss"]},
         )
-
-
-def _cross_validated(
-    columns: FloatArray, weights: FloatArray, labels: IntArray, patients: Sequence[str], seed: int
-) -> dict[float, float]:
-    """Compute the mean log loss of each C on cases of patients that the head was not fitted on."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    of = np.array(patients)
-    fewest = min(len(np.unique(of[labels == outcome])) for outcome in (0, 1))
-    if fewest < 2:
-        raise UserError(
-            f"the penalty can't be chosen: among {len(labels)} training cases one outcome has {fewest} patients",
-            where="hybrid with a trained head",
-            hint="take more patients, or another split seed",
-        )
-    splitter = StratifiedGroupKFold(min(_FOLDS, fewest), shuffle=True, random_state=seed % 2**32)
-    folds = [
-        (rest, asked)
-        for rest, asked in splitter.split(columns, labels, groups=of)
-        # With patients of several cases a fold may get all cases of an outcome.
-        if len(np.unique(labels[rest])) == 2
-    ]
-    total = dict.fromkeys(INVERSE_PENALTIES, 0.0)
-    for rest, asked in folds:
-        sign = 2 * labels[asked] - 1
-        for c in INVERSE_PENALTIES:
-            try:
-                head = LogisticHead.fit_with(c, columns[rest], weights, labels[rest])
-            except NotConvergedError:
-                total[c] = np.inf
-                continue
-            total[c] += float(np.logaddexp(0.0, -sign * head.log_odds(columns[asked])).sum())
-    n_asked = sum(len(asked) for _, asked in folds)
-    return {c: loss / n_asked for c, loss in total.items()}

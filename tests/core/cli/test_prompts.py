@@ -24,6 +24,7 @@ record_text: {{values: compact, periods: 1, instructions: short}}
 split: {{train: 0.6, tuning: 0.2, held_out: 0.2, seed: 0}}
 methods:
   - logistic_regression
+  - text_tfidf
   - {{name: prompt, as: asked, style: vanilla, max_new_tokens: 2}}
   - {{name: few_shot, as: shots, shots: 2, max_new_tokens: 2}}
   - {{name: hybrid_prompt, as: told, expert: logistic_regression, max_new_tokens: 2}}
@@ -80,6 +81,7 @@ def test_plan_says_median_and_longest_once_the_cohort_is_there(
     before = cli("plan", benchmark_file)
     assert "prompts of asked: their length is known once the cohort is in the store" in before.out
     assert "prompts of logistic_regression" not in before.out
+    assert "prompts of text_tfidf" not in before.out
     cli("prompt", benchmark_file, "132539", "--method", "asked")
     after = cli("plan", benchmark_file)
     found = re.search(r"prompts of asked: ([\d,]+) tokens \(median\), ([\d,]+) \(longest\), on 60 of 2", after.out)
@@ -94,6 +96,7 @@ def test_plan_says_median_and_longest_once_the_cohort_is_there(
     [
         (("132539", "--method", "aksed"), ("no method 'aksed'", "did you mean 'asked'")),
         (("132539", "--method", "logistic_regression"), ("reads columns", "choices: asked, shots, told")),
+        (("132539", "--method", "text_tfidf"), ("asks no policy", "choices: asked, shots, told")),
         (("1325399", "--method", "asked"), ("no case '1325399'", "did you mean '1325")),
     ],
 )

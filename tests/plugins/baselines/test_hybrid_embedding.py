@@ -12,10 +12,11 @@ from sklearn.metrics import roc_auc_score
 
 from eagbench.api import STYLES, Cases, Feature, StageRun, UserError, load_arrays, prompt_text, save_arrays
 from eagbench.prompting.answering import open_policy
-from eagbench_plugins.baselines import hybrid_embedding
+from eagbench_plugins.baselines import prompt_embedding
 from eagbench_plugins.baselines.expert_output import ExpertOutput, output_of_fitted, output_on_training
-from eagbench_plugins.baselines.hybrid_embedding import HybridEmbedding, encode_training_cases, fit_head
+from eagbench_plugins.baselines.hybrid_embedding import HybridEmbedding, fit_head
 from eagbench_plugins.baselines.logistic_head import LogisticHead
+from eagbench_plugins.baselines.prompt_embedding import encode_training_cases
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +127,8 @@ def test_a_policy_without_hidden_states_is_refused(stages, monkeypatch: pytest.M
         def generate(self, *arguments: object) -> list[object]:
             return []
 
-    monkeypatch.setattr(hybrid_embedding, "open_policy", lambda folder: WritesOnly())
+    monkeypatch.setattr(prompt_embedding, "open_policy", lambda folder: WritesOnly())
     with pytest.raises(UserError, match="does not give its hidden states"):
-        hybrid_embedding.encode(
+        prompt_embedding.encode(
             stages.held_out.cases, stages.policy, stages.text, STYLES["vanilla"], lambda items, *_: items
         )

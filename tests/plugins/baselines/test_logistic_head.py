@@ -11,7 +11,8 @@ from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
 from eagbench.api import UserError
-from eagbench_plugins.baselines.logistic_head import INVERSE_PENALTIES, LogisticHead, NotConvergedError
+from eagbench_plugins.baselines.logistic_head import LogisticHead
+from eagbench_plugins.baselines.penalised_logistic import INVERSE_PENALTIES, NotConvergedError
 
 
 def planted(n: int, coefficient: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:

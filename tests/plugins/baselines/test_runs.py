@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from eagbench.config.loading import load_benchmark
-from eagbench.contracts.stages import CasesInput, LabelsInput, StageNode, StageOutput, TrainingInput
+from eagbench.contracts.stages import CasesInput, LabelsInput, StageNode, StageOutput, TrainingInput, closure
 from eagbench.execution.store import Store
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
@@ -29,6 +29,8 @@ METHODS = [
     {"name": "hybrid_prompt", "expert": {"name": EXPERT, "inverse_penalty": 0.01}},
     {"name": "hybrid_embedding", "expert": EXPERT},
     {"name": "hybrid_prior", "periods": 6},
+    "text_tfidf",
+    "text_embedding",
 ]  # fmt: skip
 LABELS = [method if isinstance(method, str) else method.get("as", method["name"]) for method in METHODS]
 
@@ -65,7 +67,7 @@ def test_every_baseline_runs_and_is_verified(cli, benchmark_file: Path, store_fo
     for label in LABELS:
         for condition in ("clean", "feature_order"):
             assert results.status[label, condition, "auroc"] == "ok"
-    for label in ("hybrid_embedding", "hybrid_prior", EXPERT):
+    for label in ("hybrid_embedding", "hybrid_prior", "text_tfidf", "text_embedding", EXPERT):
         assert results.value[label, "clean", "unparsed_rate"] == 0
         assert results.value[label, "clean", "auroc"] > 0.6
     findings = verify(tmp_path / "run")
@@ -116,10 +118,21 @@ def test_what_is_there_at_prediction(plan: Plan) -> None:
         "hybrid_prompt": {"policy", "record_text", "expert"},
         "hybrid_embedding": {"policy", "record_text", "expert", "head"},
         "hybrid_prior": {"expert"},
+        "text_tfidf": {"record_text", "words"},
+        "text_embedding": {"policy", "record_text", "head"},
     }
     # One policy and one expert for all; the same expert by another spelling is the same stage.
     assert len([node for node in plan.nodes if node.kind == "policy"]) == 1
     assert len([node for node in plan.nodes if node.kind == "expert"]) == 1
+    # Two methods read the policy's embedding of the training cases.
+    assert len([node for node in plan.nodes if node.kind == "embedding"]) == 1
+
+
+def test_what_reads_text_alone_has_no_expert_behind_it(plan: Plan) -> None:
+    for label in ("text_tfidf", "text_embedding"):
+        kinds = {node.kind for node in closure([predict_of(plan, label)])}
+        assert not kinds & {"expert", "salience"}
+        assert ("policy" in kinds) is (label == "text_embedding")
 
 
 def test_an_unknown_expert_is_refused_while_planning(cli, benchmark_file: Path, tmp_path: Path) -> None:
