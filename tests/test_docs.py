@@ -88,6 +88,9 @@ def test_every_benchmark_can_be_planned(
     (model / "config.json").write_text("{}")
     (model / "model.safetensors").write_bytes(b"")
     monkeypatch.setenv("EAGBENCH_MODEL", str(model))
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "smollm2").symlink_to(model)
+    monkeypatch.setenv("EAGBENCH_POLICIES", str(tmp_path / "policies"))
     # Planning looks at eICU's tables by their headers.
     eicu = tmp_path / "eicu"
     eicu.mkdir()
