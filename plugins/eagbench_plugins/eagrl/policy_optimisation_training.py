@@ -39,7 +39,12 @@ from eagbench_plugins.eagrl.feature_tokens import answer_token_mask, feature_tok
 from eagbench_plugins.eagrl.lora import peft_config
 from eagbench_plugins.eagrl.optimisation import JudgedCase, Optimisation, Reserve
 from eagbench_plugins.eagrl.step_progress import StepProgress
-from eagbench_plugins.eagrl.trained_policy import open_trainable, save_trained, weights_to_train
+from eagbench_plugins.eagrl.trained_policy import (
+    computes_in_bfloat16,
+    open_trainable,
+    save_trained,
+    weights_to_train,
+)
 
 quiet_transformers()
 
@@ -65,12 +70,14 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
     probe = attention_probe(opened) if traits_of(judged[0].reward, RewardTraits).needs_attention else None
     tokenizer, thoughts = opened.tokenizer, TokenThoughts.of(opened)
     rows = [{"prompt": _prompt(case.prompt, tokenizer), "position": i} for i, case in enumerate(judged)]
+    on_cpu = torch.device(opened.model.device).type == "cpu"
+    config = _config(params, run, on_cpu=on_cpu, bf16=computes_in_bfloat16(opened))
     # The trainer seeds torch for the whole process; TRL 1.16 asks transformers 5 by a name that it calls outdated.
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
         trainer = DynamicSamplingTrainer(
             model=weights_to_train(opened, params.lora),
-            args=_config(params, run, on_cpu=torch.device(opened.model.device).type == "cpu"),
+            args=config,
             reward_funcs=_reward_function(judged, thoughts, probe),
             train_dataset=Dataset.from_list([rows[i] for i in order.ravel().tolist()]),
             processing_class=tokenizer,
@@ -93,7 +100,7 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
     run.add_cost("generated_tokens", round(sum(line["generated_tokens"] for line in curves)))
 
 
-def _config(params: Optimisation, run: StageRun, *, on_cpu: bool) -> Any:
+def _config(params: Optimisation, run: StageRun, *, on_cpu: bool, bf16: bool) -> Any:
     per_batch = params.steps_per_batch
     parts = params.mini_batches * params.accumulate
     return GRPOConfig(
@@ -117,7 +124,7 @@ def _config(params: Optimisation, run: StageRun, *, on_cpu: bool) -> Any:
         lr_scheduler_type="constant",
         max_grad_norm=params.max_gradient_norm,
         activation_checkpointing=params.activation_checkpointing,
-        bf16=not on_cpu,
+        bf16=bf16,
         use_cpu=on_cpu,
         seed=run.seed,
         # A checkpoint lies between two generated batches: within one, its trajectories would have to be kept.

@@ -30,7 +30,12 @@ from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.lora import peft_config
 from eagbench_plugins.eagrl.scored_positions import only_scored_positions
 from eagbench_plugins.eagrl.step_progress import StepProgress
-from eagbench_plugins.eagrl.trained_policy import open_trainable, save_trained, weights_to_train
+from eagbench_plugins.eagrl.trained_policy import (
+    computes_in_bfloat16,
+    open_trainable,
+    save_trained,
+    weights_to_train,
+)
 
 quiet_transformers()
 
@@ -75,7 +80,7 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
         warmup_steps=round(0.1 * params.steps),
         lr_scheduler_type="linear",
         activation_checkpointing=params.activation_checkpointing,
-        bf16=device.type == "cuda",
+        bf16=computes_in_bfloat16(opened),
         use_cpu=device.type == "cpu",
         seed=run.seed,
         save_steps=params.checkpoint_every,

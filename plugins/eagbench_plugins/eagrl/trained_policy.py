@@ -1,9 +1,11 @@
-"""Open a policy for training, and save the trained one. Imported late, because it imports transformers."""
+"""Open a policy for training, and save the trained one. Imported late, because it imports torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from eagbench.api import StageRun, TrainableLanguageModel, UserError, open_policy
 from eagbench_plugins.eagrl.lora import LoRA
@@ -35,11 +37,21 @@ def open_trainable(folder: Path, stage: str) -> TrainableLanguageModel:
     return opened
 
 
-def weights_to_train(opened: TrainableLanguageModel, lora: LoRA | None) -> Any:
-    """Return the model in the precision used for training.
+def computes_in_bfloat16(opened: TrainableLanguageModel) -> bool:
+    """Tell whether passes in training run in bfloat16 under autocast: on a GPU, or if the policy was opened in it.
 
-    Half precision is too coarse for the small updates of full fine-tuning. The weights are therefore kept in float32,
-    and forward and backward passes run in bfloat16 under autocast. Adapters are always float32.
+    Ask before `weights_to_train`, which makes the weights float32.
+    """
+    model = opened.model
+    return bool(torch.device(model.device).type == "cuda" or model.dtype == torch.bfloat16)
+
+
+def weights_to_train(opened: TrainableLanguageModel, lora: LoRA | None) -> Any:
+    """Return the model with the weights in the precision used for training.
+
+    Half precision is too coarse for the small updates of full fine-tuning: weights that are trained are float32, and
+    where the policy computes in bfloat16 (`computes_in_bfloat16`) autocast rounds them for each pass. With adapters the
+    policy's own weights stay in its precision, and the adapters are float32.
     """
     return opened.model if lora else opened.model.float()
 

@@ -129,3 +129,22 @@ def test_trajectories_are_samples_of_the_policy_that_depend_on_the_draws_alone(t
     order = (logits / trainer.temperature).softmax(dim=-1).double().sort(dim=-1, descending=True, stable=True)
     for step, token in enumerate(found[0][1][:4]):  # the token at the draw in the cumulative distribution
         assert order.indices[step][torch.searchsorted(order.values[step].cumsum(0), draws[1, step])] == token
+
+
+@pytest.mark.parametrize("places", [1, 4096])
+def test_in_bfloat16_the_first_ratio_is_one(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: int
+) -> None:
+    monkeypatch.setattr(group_trainer, "_PLACES", places)
+    trainer = _trainer(tokenizer, tmp_path, bf16=True)
+    trainer._policy = TransformersModel(trainer.model, tokenizer, batch_size=3)
+    ids, mask, width = _grouped(tokenizer)
+    trainer._first_pass = (ids, ids)
+    trainer.model.train()
+    with torch.no_grad():
+        before, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, width)
+    now, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, width)
+    assert now.requires_grad
+    assert torch.equal(before, now)
+    (now * mask[:, -width:]).sum().backward()
+    assert all(p.dtype == p.grad.dtype == torch.float32 for p in trainer.model.parameters())
