@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -23,7 +23,11 @@ from eagbench.api import (
     refuse_long_prompts,
 )
 from eagbench_plugins.policies import gguf_file, model_origin
+from eagbench_plugins.policies.format_params import FormatWarmUp
 from eagbench_plugins.policies.precision import DType, resolved
+
+if TYPE_CHECKING:
+    from eagbench_plugins.policies.transformers_model import TransformersModel
 
 
 class HuggingFacePolicy:
@@ -42,6 +46,7 @@ class HuggingFacePolicy:
                 that it is part of the fingerprint and the same wherever a stage runs.
             batch_size: Texts generated at once.
             cache_gb: Most memory, in GB, of keys and values that are kept to read nothing twice.
+            format_warm_up: Teach the model the answer formats first; None takes it as it is.
         """
 
         path: str
@@ -49,6 +54,7 @@ class HuggingFacePolicy:
         dtype: DType = Field(default="auto", validate_default=True)
         batch_size: int = Field(default=16, ge=1)
         cache_gb: float = Field(default=4.0, gt=0)
+        format_warm_up: FormatWarmUp | None = None
 
         @field_validator("dtype")
         @classmethod
@@ -83,13 +89,14 @@ class HuggingFacePolicy:
         return digest.hexdigest()
 
     def prepare(self, cases: Cases, record_text: RecordText, run: StageRun) -> None:
-        """Check that the model exists and really reads the records. The policy folder only points to it.
+        """Check that the model exists and really reads the records, and teach it the format if the parameters say so.
+
+        Without a warm-up the policy folder only points to the model.
 
         Raises:
             UserError: There is no model, its input lacks the record or ends in an end token, or a record is longer than
                 the model reads in any style.
         """
-        del run
         from eagbench_plugins.policies.model_input import ModelInput
 
         where = f"policy hf, path {self.params.path}"
@@ -102,6 +109,10 @@ class HuggingFacePolicy:
         lengths = read.prompt_tokens(prompts)
         shortest = list(STYLES.values())[lengths.index(min(lengths))]
         refuse_long_prompts(read, [prompt_text(shortest, case, cases, record_text) for case in cases], 1, where)
+        if self.params.format_warm_up is not None:
+            from eagbench_plugins.policies.format_warm_up import warm_up
+
+            warm_up(self._opened(self._place()), cases, record_text, self.params.format_warm_up, run)
 
     def counter(self, folder: Path) -> PromptCounter:
         """Open tokenizer and configuration, without the weights."""
@@ -112,11 +123,14 @@ class HuggingFacePolicy:
 
     def open(self, folder: Path) -> LanguageModel:
         """Open the model that training wrote into `folder`, else the one that the parameters name."""
+        trained = (folder / "config.json").is_file()
+        return self._opened(folder if trained else self._place())
+
+    def _opened(self, place: Path) -> TransformersModel:
         from eagbench_plugins.policies.transformers_model import TransformersModel
 
-        trained = (folder / "config.json").is_file()
         return TransformersModel.load(
-            folder if trained else self._place(),
+            place,
             dtype=self.params.dtype,
             device=self.params.device,
             batch_size=self.params.batch_size,

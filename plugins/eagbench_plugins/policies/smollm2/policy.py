@@ -20,6 +20,7 @@ from eagbench.api import (
     policies_root,
 )
 from eagbench_plugins.policies import model_origin
+from eagbench_plugins.policies.format_params import FormatWarmUp
 from eagbench_plugins.policies.hf import HuggingFacePolicy
 from eagbench_plugins.policies.precision import DType, resolved
 
@@ -41,12 +42,14 @@ class SmolLM2Policy:
             dtype: Precision of the weights, as in `hf`.
             batch_size: Texts generated at once.
             cache_gb: Most memory, in GB, of keys and values that are kept to read nothing twice.
+            format_warm_up: Teach the model the answer formats first; None takes it as it is.
         """
 
         device: str = "auto"
         dtype: DType = Field(default="auto", validate_default=True)
         batch_size: int = Field(default=16, ge=1)
         cache_gb: float = Field(default=4.0, gt=0)
+        format_warm_up: FormatWarmUp | None = None
 
         @field_validator("dtype")
         @classmethod
@@ -78,7 +81,7 @@ class SmolLM2Policy:
         return self._opened_by().content()
 
     def prepare(self, cases: Cases, record_text: RecordText, run: StageRun) -> None:
-        """Check that the model exists and really reads the records. The policy folder only points to it."""
+        """Check that the model exists and really reads the records, and teach it the format; see `hf`."""
         self._opened_by().prepare(cases, record_text, run)
 
     def counter(self, folder: Path) -> PromptCounter:

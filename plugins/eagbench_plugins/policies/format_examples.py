@@ -1,4 +1,4 @@
-"""Random well-formed answers about real records, from which the tiny policy learns the answer formats.
+"""Random well-formed answers about real records, from which a policy learns the answer formats.
 
 No label is used. The probability is drawn uniformly from the declared levels, and the cited features and the
 subquestions' features from those observed. A subquestion's answer repeats what the record says about its feature.
