@@ -29,6 +29,7 @@ BENCHMARK = """
 name: small
 data: {name: physionet2012, root: ROOT, window_hours: 24}
 extends: [CONFIG]
+record_text: {values: quantile, periods: 1, instructions: short}
 split: {train: 0.6, tuning: 0.2, held_out: 0.2, seed: 0}
 methods: [{name: prompt, style: vanilla, max_new_tokens: 4}]
 metrics: [auroc, unparsed_rate]
@@ -200,7 +201,8 @@ def test_a_fetched_model_is_used_wherever_it_lies_and_the_report_says_it_was_rou
     assert fetched.code == 0, fetched.err
     assert f"EAGBENCH_POLICIES={tmp_path / 'models'}" in fetched.out
     monkeypatch.setenv("EAGBENCH_POLICIES", str(tmp_path / "models"))
-    done = cli("run", benchmark, "--limit", 150, "--out", out, "--quiet")
+    shortly = ("--limit", 150, "--set", "policy.format_warm_up.steps=1")
+    done = cli("run", benchmark, *shortly, "--out", out, "--quiet")
     assert done.code == 0, done.err
     note = "Policy smollm2: its weights were rounded to 4 bits (Q4_1)."
     assert note in done.out
@@ -208,7 +210,7 @@ def test_a_fetched_model_is_used_wherever_it_lies_and_the_report_says_it_was_rou
     assert note in (out / "report.html").read_text()
     (tmp_path / "models").rename(tmp_path / "moved")
     monkeypatch.setenv("EAGBENCH_POLICIES", str(tmp_path / "moved"))
-    planned = cli("plan", benchmark, "--limit", 150)
+    planned = cli("plan", benchmark, *shortly)
     assert " to do" not in planned.out.replace("to do: about 0 s", "")
 
 
