@@ -58,6 +58,7 @@ from eagbench.contracts.records import (
 )
 from eagbench.contracts.renamed import warn_renamed
 from eagbench.contracts.saving import files_under, load_arrays, load_estimator, save_arrays, save_estimator
+from eagbench.contracts.stage_counts import count_tokens, report_loss
 from eagbench.contracts.stages import ComponentUse, StageLost, StageNode, StageRun
 from eagbench.contracts.traits import (
     DatasetTraits,
@@ -192,6 +193,7 @@ __all__ = [
     "attention_probe",
     "complete_features",
     "compose_prompt",
+    "count_tokens",
     "create_component",
     "files_under",
     "hookimpl",
@@ -211,6 +213,7 @@ __all__ = [
     "read_salience",
     "read_yaml_file",
     "refuse_long_prompts",
+    "report_loss",
     "response_cache",
     "save_arrays",
     "save_estimator",

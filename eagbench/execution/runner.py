@@ -17,7 +17,7 @@ from typing import Any
 
 from eagbench.contracts.components import Executor
 from eagbench.contracts.rules import ContractError, check_files
-from eagbench.contracts.stages import StageLost, StageNode, StageRun, no_progress
+from eagbench.contracts.stages import StageLost, StageNode, StageRun
 from eagbench.contracts.traits import ExecutorTraits, traits_of
 from eagbench.errors import UserError, is_stop
 from eagbench.execution.executors.local import Local
@@ -35,6 +35,7 @@ from eagbench.execution.needed import all_stages, needed_stages
 from eagbench.execution.processes import check_not_stopped, end_with_parent
 from eagbench.execution.progress import Reporter
 from eagbench.execution.resolve import read_stages, resolve, training_patients
+from eagbench.execution.signs_of_life import Signs
 from eagbench.execution.stage_conduct import checked_costs, unchanged_inputs
 from eagbench.execution.store import Store, enumerated
 from eagbench.execution.threads import limited_threads
@@ -135,9 +136,7 @@ def run_plan(
     """
     follower = _Outcomes(plan, store, reporter, settled)
     chosen = executor or Local(Local.Params())
-    progress: Callable[..., Any] = no_progress
-    if traits_of(chosen, ExecutorTraits).draws_progress:
-        progress = reporter.progress
+    signs = reporter.signs(one_by_one=traits_of(chosen, ExecutorTraits).draws_progress)
     needed = all_stages(plan) if fresh else needed_stages(plan, store)
     for node in plan.nodes:
         if node.fingerprint in needed.damaged:
@@ -146,7 +145,7 @@ def run_plan(
         if node.fingerprint in needed.stages and (death := earlier_death(node, store)):
             reporter.say(death)
     since = time.time() if fresh else 0.0
-    compute = partial(_settle, needed=needed.stages, store=store, fresh=fresh, answers_since=since, progress=progress)
+    compute = partial(_settle, needed=needed.stages, store=store, fresh=fresh, answers_since=since, signs=signs)
     try:
         chosen.execute(plan.nodes, compute, follower.done)
     except BaseException as error:
@@ -191,10 +190,9 @@ class _Outcomes:
                 raise final.error
             raise SharedStageError(f"stage {node.kind} '{node.label}' failed: {final.reason}\n\n{final.details}")
         if final.status not in {"reused", "not_needed"}:
-            seed = "" if node.seed is None else f", seed {node.seed}"
             reason = f": {final.reason}" if final.reason else ""
             self._reporter.say(
-                f"[{len(self.result.outcomes)}/{self._total}] {node.kind:<19} {node.label}{seed}  "
+                f"[{len(self.result.outcomes)}/{self._total}] {displayed(node, 19)}  "
                 f"{final.status}{reason}  {final.seconds:.1f} s"
             )
         return final.status in {"computed", "reused", "not_needed"}
@@ -232,13 +230,14 @@ def _settle(
     *,
     fresh: bool,
     answers_since: float,
-    progress: Callable[..., Any],
+    signs: Signs,
 ) -> Outcome:
     """Compute a stage, reuse it, or leave it out."""
     end_with_parent()  # whichever executor started this process
     if node.fingerprint not in needed and not store.is_whole(node):
         return Outcome("not_needed", damage=enumerated(store.damage(node)) or None)
-    return compute_stage(node, store, fresh=fresh, answers_since=answers_since, progress=progress)
+    with signs.of(displayed(node)) as progress:
+        return compute_stage(node, store, fresh=fresh, answers_since=answers_since, progress=progress)
 
 
 def compute_stage(
@@ -313,6 +312,11 @@ def _lost_input(node: StageNode, store: Store) -> UserError | None:
                     hint="run the same command again: it computes the stage again",
                 )
     return None
+
+
+def displayed(node: StageNode, width: int = 0) -> str:
+    """Name a stage in a line of progress, its kind padded to a width."""
+    return f"{node.kind:<{width}} {node.label}" + ("" if node.seed is None else f", seed {node.seed}")
 
 
 def _named(node: StageNode) -> str:

@@ -16,6 +16,7 @@ from eagbench.contracts.answers import NOT_ATTEMPTED, TOO_LONG, Prediction, Traj
 from eagbench.contracts.language_models import Generation, LanguageModel, Sampling
 from eagbench.contracts.records import Case, Cases
 from eagbench.contracts.rules import ContractError, check_generations
+from eagbench.contracts.stage_counts import count_tokens
 from eagbench.contracts.stages import StageRun, no_progress
 from eagbench.prompting.answers import FeatureVocabulary, read_answer, text_up_to_answer
 from eagbench.prompting.attention import with_attention
@@ -192,6 +193,7 @@ class _Question:
         """Generate texts with the model, and check that they follow its contract."""
         sampling = Sampling(self.max_new_tokens, temperature=temperature, stop=(stop,))
         texts = self.model.generate(prompts, sampling, self.seed)
+        count_tokens(sum(text.tokens for text in texts))
         from eagbench.registry.blame import owner_of
 
         try:

@@ -19,7 +19,7 @@ from eagbench.execution.private_files import close_places, keep_private
 from eagbench.execution.private_words import FOLDER as PRIVATE
 from eagbench.execution.private_words import PrivateWords
 from eagbench.execution.progress import Reporter
-from eagbench.execution.runner import SharedStageError, compute_stage
+from eagbench.execution.runner import SharedStageError, compute_stage, displayed
 from eagbench.execution.store import Store
 from eagbench.planning.access import is_credentialed
 from eagbench.planning.make_plan import make_plan
@@ -243,7 +243,8 @@ def _check_values(planner: TrialPlanner, split: NestedSplit, benchmark: LoadedBe
 
 
 def _settle(node: Any, store: Store, reporter: Reporter, words: PrivateWords | None) -> None:
-    outcome = compute_stage(node, store, fresh=False, progress=reporter.progress)
+    with reporter.signs(one_by_one=True).of(displayed(node)) as progress:
+        outcome = compute_stage(node, store, fresh=False, progress=progress)
     if words is not None:
         outcome = words.outcome(node, outcome)
     if outcome.error is not None:

@@ -22,7 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from eagbench.api import FloatArray, Generation, LanguageModel, RemembersTexts, Sampling, SearchTask, Thought
+from eagbench.api import (
+    FloatArray,
+    Generation,
+    LanguageModel,
+    RemembersTexts,
+    Sampling,
+    SearchTask,
+    Thought,
+    count_tokens,
+)
 
 
 class JournaledModel:
@@ -60,7 +69,9 @@ class JournaledModel:
         question = ["generate", dataclasses.asdict(sampling), seed]
 
         def ask() -> list[Any]:
-            return [_noted(text) for text in self._model.generate(prompts, sampling, seed, written)]
+            texts = self._model.generate(prompts, sampling, seed, written)
+            count_tokens(sum(text.tokens for text in texts))
+            return [_noted(text) for text in texts]
 
         return [_generation(*noted) for noted in self._answers(prompts, begun, question, ask)]
 

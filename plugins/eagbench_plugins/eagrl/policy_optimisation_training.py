@@ -26,6 +26,7 @@ from eagbench.api import (
     TokenThoughts,
     Trajectory,
     attention_probe,
+    count_tokens,
     measure_attention,
     quiet_transformers,
     refuse_long_prompts,
@@ -182,6 +183,7 @@ def _reward_function(
         log_metric: Callable[[str, float], None],
         **_: Any,
     ) -> list[float]:
+        count_tokens(sum(map(len, completion_ids)))
         trajectories = []
         for tokens, i in zip(completion_ids, position, strict=True):
             trajectories.append(judged[i].read(thoughts.split(tokens)))

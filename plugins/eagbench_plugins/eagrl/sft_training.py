@@ -22,6 +22,7 @@ from eagbench.api import (
     Style,
     TokenThoughts,
     TrainableLanguageModel,
+    count_tokens,
     quiet_transformers,
     refuse_long_prompts,
 )
@@ -158,6 +159,7 @@ class Collator:
             rows = [torch.tensor(example[name], dtype=dtype) for example in examples]
             return pad_sequence(rows, batch_first=True, padding_value=value)
 
+        count_tokens(sum(len(example["input_ids"]) for example in examples))
         lengths = [torch.ones(len(example["input_ids"]), dtype=torch.long) for example in examples]
         return {
             "input_ids": padded("input_ids", self._pad, torch.long),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, override
 
-from eagbench.api import StageRun, quiet_transformers
+from eagbench.api import StageRun, quiet_transformers, report_loss
 
 quiet_transformers()
 
@@ -13,7 +13,7 @@ from transformers import TrainerCallback  # noqa: E402 - after transformers was 
 
 
 class StepProgress(TrainerCallback):  # type: ignore[misc]
-    """Advances the progress bar by one for every remaining optimisation step.
+    """Advances the run's progress by one for every remaining optimisation step, and passes on the loss.
 
     Args:
         run: The run that owns the bar.
@@ -34,3 +34,8 @@ class StepProgress(TrainerCallback):  # type: ignore[misc]
     @override
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         next(self._steps, None)
+
+    @override
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if logs and "loss" in logs:
+            report_loss(float(logs["loss"]))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from eagbench.api import STYLES, StageRun, TokenThoughts
+from eagbench.api import STYLES, StageRun, TokenThoughts, count_tokens, report_loss
 from eagbench_plugins.policies.format_examples import FormatExample, FormatExamples
 from eagbench_plugins.policies.model_input import ModelInput
 
@@ -115,6 +115,7 @@ def train(
             rate = optimiser.param_groups[0]["lr"]
             optimiser.zero_grad(set_to_none=True)
             loss = _backward(model, encoded, read.tokenizer, schedule)
+            report_loss(loss)
             norm = torch.nn.utils.clip_grad_norm_(list(weights.values()), 1.0)
             optimiser.step()
             rates.step()
@@ -137,6 +138,7 @@ def _backward(
             loss = _loss(model, group[start : start + schedule.micro_batch], pad, schedule.compute) / n_written
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
+            count_tokens(sum(map(len, group[start : start + schedule.micro_batch])))
     return total
 
 

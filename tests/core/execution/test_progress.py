@@ -7,7 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from eagbench.execution.progress import Reporter
+from eagbench.execution.progress import Bars, Reporter
+from eagbench.execution.signs_of_life import Lines, Silent
 
 
 def reporter_on(*, terminal: bool, quiet: bool = False) -> tuple[Reporter, io.StringIO]:
@@ -48,3 +49,26 @@ def test_progress_that_is_left_early_does_not_break_the_terminal() -> None:
             break
     assert list(reporter.progress(range(2), "again", 2)) == [0, 1]
     assert "again" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("terminal", "quiet", "one_by_one", "kind"),
+    [
+        (True, False, True, Bars),
+        (True, False, False, Lines),  # several processes would share the terminal
+        (False, False, True, Lines),
+        (False, False, False, Lines),
+        (True, True, True, Silent),
+        (False, True, False, Silent),
+    ],
+)
+def test_what_shows_a_long_stage(terminal: bool, quiet: bool, one_by_one: bool, kind: type) -> None:
+    reporter, _ = reporter_on(terminal=terminal, quiet=quiet)
+    assert isinstance(reporter.signs(one_by_one=one_by_one), kind)
+
+
+def test_bars_are_those_of_the_reporter() -> None:
+    reporter, stream = reporter_on(terminal=True)
+    with reporter.signs(one_by_one=True).of("expert") as progress:
+        assert list(progress(range(3), "fit", 3)) == [0, 1, 2]
+    assert "3/3" in stream.getvalue()
