@@ -26,6 +26,7 @@ from eagbench.contracts.hooks import Register, hookimpl
 from eagbench.contracts.language_models import (
     AttentionProbe,
     Generation,
+    KnowsItsMemory,
     LanguageModel,
     PromptCounter,
     RemembersTexts,
@@ -132,6 +133,7 @@ __all__ = [
     "FloatArray",
     "Generation",
     "IntArray",
+    "KnowsItsMemory",
     "LabelledCases",
     "LanguageModel",
     "Method",

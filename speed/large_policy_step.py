@@ -256,7 +256,7 @@ def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     base.mkdir()
     parameters = save_random_policy(args.shape, [*prompts, *written], base, device, args.dtype)
     built = time.perf_counter() - start
-    params = {"path": str(base), "device": device, "dtype": args.dtype}
+    params = {"path": str(base), "device": device, "dtype": args.dtype, "memory_gb": args.memory_gb}
     (base / "policy.json").write_text(json.dumps({"name": "hf", "params": params}))
     lora = LoRA(rank=args.rank)
 
@@ -375,6 +375,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
+    parser.add_argument("--memory-gb", type=float, default=80.0, help="the policy's `memory_gb`")
     parser.add_argument("--work", type=Path, default=None, help="folder for the models; a temporary one by default")
     args = parser.parse_args()
     if args.texts % (MINI_BATCHES * GROUP_SIZE) or args.texts % (MINI_BATCHES * args.texts_at_once):

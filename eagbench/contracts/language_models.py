@@ -128,6 +128,17 @@ class SharesPrompts(Protocol):
 
 
 @runtime_checkable
+class KnowsItsMemory(Protocol):
+    """A language model with a declared amount of memory to be kept to, in writing and in training.
+
+    Attributes:
+        memory_gb: Memory in GB (10^9 bytes). It is declared and not measured, so that a run is the same everywhere.
+    """
+
+    memory_gb: float
+
+
+@runtime_checkable
 class PromptCounter(Protocol):
     """A language model that knows how much it reads, so that prompts too long for it are found beforehand.
 

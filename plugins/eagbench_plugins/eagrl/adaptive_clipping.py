@@ -144,7 +144,7 @@ class AdaptiveClippingTrainer(RewardSpreadTrainer):
         return of_all[first : first + len(mean_entropy)].unsqueeze(1)
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        if self._first_pass is not None:
+        if self._first_pass is not None or args[0] is self.ref_model:  # which TRL gives no entropies
             return super()._get_per_token_logps_and_entropies(*args, **kwargs)
         # TRL's policy computes the entropies with the log-probabilities in any case; asking for them costs nothing.
         result: Any = super()._get_per_token_logps_and_entropies(*args, **{**kwargs, "compute_entropy": True})

@@ -17,7 +17,8 @@ class FineTuning(StrictParams):
         steps: Optimisation steps.
         learning_rate: Peak learning rate (AdamW, linear warm-up over a tenth of the steps, linear decay).
         batch_size: Examples per step.
-        accumulate: Number of parts that a batch is split into to save memory (gradient accumulation).
+        accumulate: Number of parts that a batch is split into to save memory (gradient accumulation); None takes as few
+            as the policy's `memory_gb` allows.
         answer_weight: Weight of each token of the probability in the loss; all other tokens have weight 1. The answer
             is one token in forty; with 1, as in the paper, the label hardly reaches the gradient of a small policy.
         weight_decay: AdamW's weight decay.
@@ -29,7 +30,7 @@ class FineTuning(StrictParams):
     steps: int = Field(default=400, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     batch_size: int = Field(default=16, ge=1)
-    accumulate: int = Field(default=1, ge=1)
+    accumulate: int | None = Field(default=None, ge=1)
     answer_weight: float = Field(default=30.0, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     activation_checkpointing: bool = False

@@ -33,7 +33,8 @@ class Optimisation(StrictParams):
         group_size: Trajectories per case (G).
         passes: Passes over each generated batch.
         mini_batches: Optimisation steps per pass.
-        accumulate: Number of parts that a mini-batch is split into to save memory (gradient accumulation).
+        accumulate: Number of parts that a mini-batch is split into to save memory (gradient accumulation); None takes
+            as few as the policy's `memory_gb` allows.
         learning_rate: Learning rate (AdamW, constant).
         beta: Weight of the KL divergence from the initial policy; with 0 it is not measured.
         temperature: Temperature of the sampled trajectories.
@@ -58,7 +59,7 @@ class Optimisation(StrictParams):
     group_size: int = Field(default=8, ge=2)
     passes: int = Field(default=3, ge=1)
     mini_batches: int = Field(default=4, ge=1)
-    accumulate: int = Field(default=1, ge=1)
+    accumulate: int | None = Field(default=None, ge=1)
     learning_rate: float = Field(default=4e-4, gt=0)
     beta: float = Field(default=0.05, ge=0)
     temperature: float = Field(default=1.0, gt=0)
@@ -98,7 +99,7 @@ class Optimisation(StrictParams):
 
     @model_validator(mode="after")
     def _batch_divides(self) -> Optimisation:
-        parts = self.mini_batches * self.accumulate
+        parts = self.mini_batches * (self.accumulate or 1)
         if self.cases * self.group_size % parts:
             raise ValueError(
                 f"the {self.cases} x {self.group_size} trajectories of a generated batch do not divide into "

@@ -21,9 +21,11 @@ from eagbench.api import (
     AttentionProbe,
     IntArray,
     RewardTraits,
+    SharesPrompts,
     StageRun,
     Style,
     TokenThoughts,
+    TrainableLanguageModel,
     Trajectory,
     attention_probe,
     count_tokens,
@@ -46,6 +48,7 @@ from eagbench_plugins.eagrl.trained_policy import (
     save_trained,
     weights_to_train,
 )
+from eagbench_plugins.eagrl.training_memory import Rows, parts_of_step, training_memory
 
 quiet_transformers()
 
@@ -63,7 +66,7 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
         run: Output folder, seed and progress; training resumes from the last checkpoint in `run.checkpoints`.
 
     Raises:
-        UserError: The policy's weights are not on this machine.
+        UserError: The policy's weights are not on this machine, or its `memory_gb` is too little for one trajectory.
     """
     opened = open_trainable(run.inputs["policy"], "policy_optimisation")
     refuse_long_prompts(opened, [case.prompt for case in judged], 1, "stage policy_optimisation")
@@ -72,7 +75,14 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
     tokenizer, thoughts = opened.tokenizer, TokenThoughts.of(opened)
     rows = [{"prompt": _prompt(case.prompt, tokenizer), "position": i} for i, case in enumerate(judged)]
     on_cpu = torch.device(opened.model.device).type == "cpu"
-    config = _config(params, run, on_cpu=on_cpu, bf16=computes_in_bfloat16(opened))
+    parts = parts_of_step(
+        opened,
+        training_memory(opened, params.lora, checkpointing=params.activation_checkpointing, reference=params.beta > 0),
+        _rows(judged, opened, params, run.params["max_new_tokens"]),
+        params.accumulate,
+        run,
+    )
+    config = _config(params, run, parts, on_cpu=on_cpu, bf16=computes_in_bfloat16(opened))
     # The trainer seeds torch for the whole process; TRL 1.16 asks transformers 5 by a name that it calls outdated.
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
@@ -101,15 +111,25 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
     run.add_cost("generated_tokens", round(sum(line["generated_tokens"] for line in curves)))
 
 
-def _config(params: Optimisation, run: StageRun, *, on_cpu: bool, bf16: bool) -> Any:
+def _rows(judged: Sequence[JudgedCase], opened: TrainableLanguageModel, params: Optimisation, new_tokens: int) -> Rows:
+    """Describe the trajectories of an optimisation step at their longest."""
+    count = params.cases * params.group_size // params.mini_batches
+    texts = [opened.as_input(case.prompt) for case in judged]
+    prompt = max(map(len, opened.tokenizer(texts)["input_ids"]))
+    if isinstance(opened, SharesPrompts) and opened.shares_prompts:
+        return Rows(count, prompt, new_tokens, params.group_size)
+    return Rows(count, 0, prompt + new_tokens)
+
+
+def _config(params: Optimisation, run: StageRun, accumulate: int, *, on_cpu: bool, bf16: bool) -> Any:
     per_batch = params.steps_per_batch
-    parts = params.mini_batches * params.accumulate
+    parts = params.mini_batches * accumulate
     return GRPOConfig(
         output_dir=str(run.checkpoints),
         max_steps=params.steps * per_batch,
         per_device_train_batch_size=params.cases * params.group_size // parts,
         steps_per_generation=parts,
-        gradient_accumulation_steps=params.accumulate,
+        gradient_accumulation_steps=accumulate,
         num_iterations=params.passes,
         num_generations=params.group_size,
         max_completion_length=run.params["max_new_tokens"],

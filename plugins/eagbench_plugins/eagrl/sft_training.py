@@ -37,6 +37,7 @@ from eagbench_plugins.eagrl.trained_policy import (
     save_trained,
     weights_to_train,
 )
+from eagbench_plugins.eagrl.training_memory import Rows, parts_of_step, training_memory
 
 quiet_transformers()
 
@@ -66,17 +67,26 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
         run: Output folder, seed and progress; training resumes from the last checkpoint in `run.checkpoints`.
 
     Raises:
-        UserError: The policy's weights are not on this machine.
+        UserError: The policy's weights are not on this machine, or its `memory_gb` is too little for one example.
     """
     opened = open_trainable(policy, "sft")
     refuse_long_prompts(opened, [example.prompt for example in examples], 1, "stage sft")
     device = torch.device(opened.model.device)
+    rows = [encode(example, opened, style, params.answer_weight) for example in examples]
+    longest = max(len(row["input_ids"]) for row in rows)
+    parts = parts_of_step(
+        opened,
+        training_memory(opened, params.lora, checkpointing=params.activation_checkpointing),
+        Rows(params.batch_size, 0, longest),
+        params.accumulate,
+        run,
+    )
     config = SFTConfig(
         output_dir=str(run.checkpoints),
         max_steps=params.steps,
         learning_rate=params.learning_rate,
-        per_device_train_batch_size=-(-params.batch_size // params.accumulate),
-        gradient_accumulation_steps=params.accumulate,
+        per_device_train_batch_size=-(-params.batch_size // parts),
+        gradient_accumulation_steps=parts,
         weight_decay=params.weight_decay,
         warmup_steps=round(0.1 * params.steps),
         lr_scheduler_type="linear",
@@ -97,9 +107,7 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
         trainer = WeightedSFTTrainer(
             model=weights_to_train(opened, params.lora),
             args=config,
-            train_dataset=Dataset.from_list(
-                [encode(example, opened, style, params.answer_weight) for example in examples]
-            ),
+            train_dataset=Dataset.from_list(rows),
             data_collator=Collator(opened.tokenizer.pad_token_id or 0),
             processing_class=opened.tokenizer,
             peft_config=peft_config(params.lora),

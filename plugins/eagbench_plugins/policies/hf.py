@@ -25,6 +25,7 @@ from eagbench.api import (
 from eagbench_plugins.policies import gguf_file, model_origin
 from eagbench_plugins.policies.format_params import FormatWarmUp
 from eagbench_plugins.policies.precision import DType, resolved
+from eagbench_plugins.policies.writing_memory import MEMORY_GB
 
 if TYPE_CHECKING:
     from eagbench_plugins.policies.transformers_model import TransformersModel
@@ -44,8 +45,11 @@ class HuggingFacePolicy:
             dtype: Precision of the weights; `auto` is bfloat16 on a GPU and on a CPU that multiplies bfloat16 itself
                 (AMX or AVX-512 BF16), else float32. Validation replaces `auto` by what it means on this machine, so
                 that it is part of the fingerprint and the same wherever a stage runs.
-            batch_size: Texts generated at once.
-            cache_gb: Most memory, in GB, of keys and values that are kept to read nothing twice.
+            batch_size: Most texts generated at once; long ones are fewer, as `memory_gb` allows.
+            memory_gb: Memory of the device, in GB, for weights, writing and training. It is declared, never measured:
+                what follows from it (texts at once, rows of a training step) is then the same everywhere.
+            cache_gb: Most of it for keys and values that are kept to read nothing twice; None for half of what the
+                weights leave.
             format_warm_up: Teach the model the answer formats first; None takes it as it is.
         """
 
@@ -53,7 +57,8 @@ class HuggingFacePolicy:
         device: str = "auto"
         dtype: DType = Field(default="auto", validate_default=True)
         batch_size: int = Field(default=16, ge=1)
-        cache_gb: float = Field(default=4.0, gt=0)
+        memory_gb: float = Field(default=MEMORY_GB, gt=0)
+        cache_gb: float | None = Field(default=None, gt=0)
         format_warm_up: FormatWarmUp | None = None
 
         @field_validator("dtype")
@@ -72,7 +77,7 @@ class HuggingFacePolicy:
             note = gguf_file.read_facts(place).note if place.is_file() else ""
         else:
             note = model_origin.note(place)
-        return PolicyTraits(weights_note=note, setup=f"it computes in {self.params.dtype}")
+        return PolicyTraits(weights_note=note, setup=setup_of(self.params.dtype, self.params.memory_gb))
 
     def content(self) -> str:
         """Hash the names and bytes of the model's files.
@@ -135,6 +140,7 @@ class HuggingFacePolicy:
             device=self.params.device,
             batch_size=self.params.batch_size,
             cache_gb=self.params.cache_gb,
+            memory_gb=self.params.memory_gb,
         )
 
     def _place(self) -> Path:
@@ -168,6 +174,11 @@ class HuggingFacePolicy:
                 hint="Download the weights into the folder; large files may have been left out of a copy.",
             )
         return folder
+
+
+def setup_of(dtype: DType, memory_gb: float) -> str:
+    """Say in a clause how a policy is set up on this machine."""
+    return f"it computes in {dtype}, within {memory_gb:g} GB"
 
 
 def _names_gguf(place: Path) -> bool:

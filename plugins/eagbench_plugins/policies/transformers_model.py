@@ -36,10 +36,7 @@ from eagbench_plugins.policies.precision import DType, resolved
 from eagbench_plugins.policies.rereading import equal_lengths
 from eagbench_plugins.policies.tree_reading import TreeReader, reads_in_trees
 from eagbench_plugins.policies.writing import write
-
-# Most memory of keys and values that are kept from call to call, in GB: a constant, so that a run does not depend on
-# what else is on the machine.
-CACHE_GB = 4.0
+from eagbench_plugins.policies.writing_memory import MEMORY_GB, divided
 
 
 class TransformersModel:
@@ -48,16 +45,26 @@ class TransformersModel:
     Attributes:
         model: The transformers model, in evaluation mode.
         tokenizer: Its tokenizer.
-        batch_size: Texts generated at once.
+        batch_size: Most texts generated at once; `memory_gb` may allow fewer.
+        memory_gb: Declared memory, from which follow the texts generated at once and the rows of a training step.
         cache_gb: Most memory of the keys and values that are kept from call to call.
         positions: How many tokens the model reads and writes in all; None if nothing bounds them.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, batch_size: int, cache_gb: float = CACHE_GB) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        batch_size: int,
+        cache_gb: float | None = None,
+        memory_gb: float = MEMORY_GB,
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.batch_size = batch_size
-        self.cache_gb = cache_gb
+        self.memory_gb = memory_gb
+        self._memory = divided(model, memory_gb, cache_gb)
+        self.cache_gb = self._memory.cache_gb
         self._input = ModelInput(tokenizer, model.config)
         self.positions = self._input.positions
         ends = model.generation_config.eos_token_id
@@ -80,7 +87,8 @@ class TransformersModel:
         dtype: DType = "auto",
         device: str = "auto",
         batch_size: int = 64,
-        cache_gb: float = CACHE_GB,
+        cache_gb: float | None = None,
+        memory_gb: float = MEMORY_GB,
     ) -> TransformersModel:
         """Open a folder that `save_pretrained` wrote (or one downloaded from a hub), or a GGUF file.
 
@@ -88,8 +96,13 @@ class TransformersModel:
             place: The model folder or the GGUF file.
             dtype: `float32`, `bfloat16`, `float16`, or `auto`; see `precision.resolved`.
             device: A torch device, or `auto`: a GPU if there is one.
-            batch_size: Texts generated at once.
-            cache_gb: Most memory of the keys and values that are kept from call to call.
+            batch_size: Most texts generated at once.
+            cache_gb: Most memory of the keys and values that are kept from call to call; None for half of what the
+                weights leave of `memory_gb`.
+            memory_gb: Declared memory.
+
+        Raises:
+            UserError: The weights do not fit into the memory.
         """
         transformers = quiet_transformers()
         if device == "auto":
@@ -100,7 +113,7 @@ class TransformersModel:
             model = gguf_file.load_weights(place, precision)
         else:
             model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=precision, local_files_only=True)
-        return cls(model.to(device).eval(), tokenizer, batch_size, cache_gb)
+        return cls(model.to(device).eval(), tokenizer, batch_size, cache_gb, memory_gb)
 
     def as_input(self, prompt: str) -> str:
         """Return the text that the model actually reads: the prompt in its chat template, if it has one."""
@@ -128,14 +141,15 @@ class TransformersModel:
         self.model.eval()  # no dropout, and no layer that drops what it read because its activations are recomputed
         written: list[list[int]] = []
         try:
-            for start in range(0, len(texts), self.batch_size):
-                part = texts[start : start + self.batch_size]
+            size = self._memory.texts(max(map(len, texts), default=0) + sampling.max_new_tokens, self.batch_size)
+            for start in range(0, len(texts), size):
+                part = texts[start : start + size]
                 written += write(
                     self._reader,
                     part,
                     [sampling.max_new_tokens] * len(part),
                     sampling,
-                    draws[start : start + self.batch_size],
+                    draws[start : start + size],
                     lambda _, tokens: tokens[-1] in ends,
                 )
         finally:
@@ -152,7 +166,9 @@ class TransformersModel:
         streams = random_streams([prompt + text for prompt, text in zip(prompts, begun, strict=True)], seed)
         room = [self._room(row, sampling.max_new_tokens) for row in ids]
         results = [Generation("", 0, too_long=True) for _ in prompts]
-        for rows in self._batches(ids, self.batch_size, [i for i, tokens in enumerate(room) if tokens > 0]):
+        longest = max((len(row) + most for row, most in zip(ids, room, strict=True) if most > 0), default=0)
+        size = self._memory.texts(longest, self.batch_size)
+        for rows in self._batches(ids, size, [i for i, tokens in enumerate(room) if tokens > 0]):
             draws = None
             if sampling.temperature > 0:
                 draws = np.stack([streams[i].random(sampling.max_new_tokens) for i in rows])  # (B, steps)

@@ -295,6 +295,20 @@ def test_the_bounds_come_from_the_policy_that_sampled(tokenizer: Any, tmp_path: 
     torch.testing.assert_close(batch["upper_bound"].squeeze(1).double(), expected, rtol=0, atol=1e-3)
 
 
+def test_a_reference_of_its_own_is_asked_for_no_entropies(tokenizer: Any, tmp_path: Path) -> None:
+    """TRL gives the head of a reference model none; with one step for a generated batch it is scored first."""
+    from trl.trainer.utils import add_fused_lm_head
+
+    trainer = _trainer(tokenizer, tmp_path, beta=0.0, num_iterations=1, adaptive=False)
+    trainer.ref_model, trainer.beta = _model(tokenizer), 0.04
+    add_fused_lm_head(trainer.ref_model)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        batch = trainer._generate_and_score_completions([{"prompt": PROMPTS[0]}] * 4)
+    assert batch["ref_per_token_logps"].shape == batch["completion_ids"].shape
+    assert trainer._first_pass is None
+
+
 def test_the_adaptive_bound_frees_gradient_and_takes_none(tokenizer: Any, tmp_path: Path) -> None:
     """One token with a ratio of 1.3: clipped at 0.2, not at 0.4; a negative advantage is not clipped above."""
     trainer = _trainer(tokenizer, tmp_path)

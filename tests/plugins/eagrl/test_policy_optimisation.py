@@ -337,7 +337,7 @@ def test_a_chat_model_is_asked_in_its_template(
 def test_a_model_folder_of_policy_hf_is_trained_as_well(prepared: Prepared, tmp_path: Path) -> None:
     pointer = tmp_path / "policy"
     pointer.mkdir()
-    described = {"name": "hf", "params": {"path": str(prepared.inputs["policy"]), "batch_size": 64}}
+    described = {"name": "hf", "params": {"path": str(prepared.inputs["policy"]), "batch_size": 64, "dtype": "float32"}}
     (pointer / "policy.json").write_text(json.dumps(described))
     folder = optimised(tmp_path / "hf", {**prepared.inputs, "policy": pointer}, steps=1)
     assert weights(folder) == weights(optimised(tmp_path / "tiny", prepared.inputs, steps=1))

@@ -211,7 +211,7 @@ def test_adapters_are_merged_into_a_folder_like_any_other(prepared: Prepared, in
 def test_a_model_folder_of_policy_hf_is_trained_as_well(prepared: Prepared, inputs: dict, tmp_path: Path) -> None:
     pointer = tmp_path / "policy"
     pointer.mkdir()
-    described = {"name": "hf", "params": {"path": str(prepared.inputs["policy"]), "batch_size": 64}}
+    described = {"name": "hf", "params": {"path": str(prepared.inputs["policy"]), "batch_size": 64, "dtype": "float32"}}
     (pointer / "policy.json").write_text(json.dumps(described))
     folder = tuned(tmp_path / "hf", {**inputs, "policy": pointer})
     assert weights(folder) == weights(tuned(tmp_path / "tiny", inputs))

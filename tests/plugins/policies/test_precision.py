@@ -79,8 +79,8 @@ def test_the_same_file_is_another_stage_where_auto_means_something_else(
         return next(line.split()[0] for line in lines if line[14:].startswith("policy "))
 
     with_it, without = planned(AMX), planned(OLDER)
-    assert "Policy hf: it computes in bfloat16." in with_it
-    assert "Policy hf: it computes in float32." in without
+    assert "Policy hf: it computes in bfloat16, within 8 GB." in with_it
+    assert "Policy hf: it computes in float32, within 8 GB." in without
     assert policy(with_it) != policy(without)
     assert planned(OLDER, ", dtype: bfloat16") == with_it
 
@@ -97,7 +97,9 @@ def test_a_stage_opens_the_policy_in_the_planned_precision_whatever_its_own_mach
     monkeypatch.setattr(precision, "_cpu_facts", lambda: AMX)
     done = cli("run", file, "--limit", 150, "--out", tmp_path / "out", "--quiet")
     assert done.code == 0, done.err
-    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["policy_setup"].endswith("bfloat16.")
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["policy_setup"].endswith(
+        "bfloat16, within 8 GB."
+    )
     (note,) = store_folder.glob("policy/*/policy.json")
     monkeypatch.setattr(precision, "_cpu_facts", lambda: OLDER)
     params = HuggingFacePolicy.Params(**json.loads(note.read_text())["params"])

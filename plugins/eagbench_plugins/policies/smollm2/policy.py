@@ -21,8 +21,9 @@ from eagbench.api import (
 )
 from eagbench_plugins.policies import model_origin
 from eagbench_plugins.policies.format_params import FormatWarmUp
-from eagbench_plugins.policies.hf import HuggingFacePolicy
+from eagbench_plugins.policies.hf import HuggingFacePolicy, setup_of
 from eagbench_plugins.policies.precision import DType, resolved
+from eagbench_plugins.policies.writing_memory import MEMORY_GB
 
 
 class SmolLM2Policy:
@@ -40,15 +41,17 @@ class SmolLM2Policy:
         Attributes:
             device: A torch device; `auto` is a GPU if there is one.
             dtype: Precision of the weights, as in `hf`.
-            batch_size: Texts generated at once.
-            cache_gb: Most memory, in GB, of keys and values that are kept to read nothing twice.
+            batch_size: Most texts generated at once.
+            memory_gb: Memory in GB for weights, writing and training, as in `hf`.
+            cache_gb: Most of it for keys and values that are kept, as in `hf`.
             format_warm_up: Teach the model the answer formats first; None takes it as it is.
         """
 
         device: str = "auto"
         dtype: DType = Field(default="auto", validate_default=True)
         batch_size: int = Field(default=16, ge=1)
-        cache_gb: float = Field(default=4.0, gt=0)
+        memory_gb: float = Field(default=MEMORY_GB, gt=0)
+        cache_gb: float | None = Field(default=None, gt=0)
         format_warm_up: FormatWarmUp | None = None
 
         @field_validator("dtype")
@@ -69,7 +72,7 @@ class SmolLM2Policy:
     @property
     def traits(self) -> PolicyTraits:
         """Say how coarse the weights are, and in which precision they compute."""
-        setup = f"it computes in {self.params.dtype}"
+        setup = setup_of(self.params.dtype, self.params.memory_gb)
         return PolicyTraits(weights_note=model_origin.note(self._folder()), setup=setup)
 
     def content(self) -> str:
