@@ -28,6 +28,7 @@ from eagbench.contracts.language_models import (
     Generation,
     KnowsItsMemory,
     LanguageModel,
+    OnSeveralDevices,
     PromptCounter,
     RemembersTexts,
     Sampling,
@@ -75,6 +76,7 @@ from eagbench.contracts.traits import (
     traits_of,
 )
 from eagbench.errors import UserError
+from eagbench.execution.device_processes import DeviceProcesses, is_device_process
 from eagbench.prompting.answer_cache import ResponseCache, response_cache
 from eagbench.prompting.answering import answer_cases, answer_prompts, answer_with_policy, open_policy
 from eagbench.prompting.answers import FeatureVocabulary, probability_text, read_answer, write_answer
@@ -122,6 +124,7 @@ __all__ = [
     "CountsPrompts",
     "Dataset",
     "DatasetTraits",
+    "DeviceProcesses",
     "Distractor",
     "Executor",
     "ExecutorTraits",
@@ -141,6 +144,7 @@ __all__ = [
     "MethodTraits",
     "Metric",
     "MetricTraits",
+    "OnSeveralDevices",
     "Perturbation",
     "PerturbationTraits",
     "Policy",
@@ -199,6 +203,7 @@ __all__ = [
     "create_component",
     "files_under",
     "hookimpl",
+    "is_device_process",
     "load_arrays",
     "load_estimator",
     "mask_complete",

@@ -139,6 +139,21 @@ class KnowsItsMemory(Protocol):
 
 
 @runtime_checkable
+class OnSeveralDevices(Protocol):
+    """A language model with a whole copy on each of several devices, which divide the texts between them.
+
+    Training opens the policy once more in a process per device (`is_device_process`), and gets one copy there.
+
+    Attributes:
+        devices: How many there are.
+        tokenizer: The model's (fast) tokenizer.
+    """
+
+    devices: int
+    tokenizer: Any
+
+
+@runtime_checkable
 class PromptCounter(Protocol):
     """A language model that knows how much it reads, so that prompts too long for it are found beforehand.
 

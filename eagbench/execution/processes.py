@@ -6,11 +6,13 @@ import atexit
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from functools import cache
 from multiprocessing.process import BaseProcess
@@ -208,6 +210,16 @@ def end_processes(processes: Sequence[BaseProcess]) -> None:
         if process.is_alive():
             process.kill()
     _kill(started)
+
+
+def portable(error: Exception) -> Exception:
+    """Return an error that another process can read, with its traceback."""
+    try:
+        error.add_note(traceback.format_exc())
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 - whatever a class of a plugin does when it is pickled
+        return RuntimeError(traceback.format_exc())
+    return error
 
 
 def _kill(processes: Sequence[Any]) -> None:

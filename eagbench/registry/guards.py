@@ -29,6 +29,8 @@ class GuardedReward:
         self._bounds: dict[tuple[str, int], tuple[float, float]] = {}
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_reward":  # while it is unpickled, for processes that divide the work, it has none yet
+            raise AttributeError(name)
         return getattr(self._reward, name)
 
     def __call__(

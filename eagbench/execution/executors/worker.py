@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
-import pickle
 import signal
 import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
@@ -17,7 +15,7 @@ from multiprocessing.reduction import DupFd
 from typing import Any
 
 from eagbench.contracts.stages import StageLost, StageNode
-from eagbench.execution.processes import begin_worker, end_processes
+from eagbench.execution.processes import begin_worker, end_processes, portable
 
 _BEGUN, _DONE, _RAISED = "begun", "done", "raised"
 _TRACE_SECONDS = 0.3  # a process has so long to write where it is
@@ -149,18 +147,8 @@ def _work(parent: Connection, compute: Callable[[StageNode], object], trace: _De
         try:
             answer: tuple[str, Any] = (_DONE, compute(node))
         except Exception as error:  # noqa: BLE001 - raised again by the parent
-            answer = (_RAISED, _portable(error))
+            answer = (_RAISED, portable(error))
         parent.send(answer)
-
-
-def _portable(error: Exception) -> Exception:
-    """Return an error that another process can read, with its traceback."""
-    try:
-        error.add_note(traceback.format_exc())
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # noqa: BLE001 - whatever a class of a plugin does when it is pickled
-        return RuntimeError(traceback.format_exc())
-    return error
 
 
 def _death(code: int | None) -> str:

@@ -19,6 +19,7 @@ from eagbench.api import (
     StageRun,
     StrictParams,
     UserError,
+    is_device_process,
     prompt_text,
     refuse_long_prompts,
 )
@@ -50,6 +51,8 @@ class HuggingFacePolicy:
                 what follows from it (texts at once, rows of a training step) is then the same everywhere.
             cache_gb: Most of it for keys and values that are kept to read nothing twice; None for half of what the
                 weights leave.
+            devices: How many devices hold a whole copy each: GPUs, or processes that share a CPU's threads. They divide
+                the texts of prediction and search, and the batches of training.
             format_warm_up: Teach the model the answer formats first; None takes it as it is.
         """
 
@@ -59,6 +62,7 @@ class HuggingFacePolicy:
         batch_size: int = Field(default=16, ge=1)
         memory_gb: float = Field(default=MEMORY_GB, gt=0)
         cache_gb: float | None = Field(default=None, gt=0)
+        devices: int = Field(default=1, ge=1)
         format_warm_up: FormatWarmUp | None = None
 
         @field_validator("dtype")
@@ -128,8 +132,13 @@ class HuggingFacePolicy:
 
     def open(self, folder: Path) -> LanguageModel:
         """Open the model that training wrote into `folder`, else the one that the parameters name."""
-        trained = (folder / "config.json").is_file()
-        return self._opened(folder if trained else self._place())
+        place = folder if (folder / "config.json").is_file() else self._place()
+        if self.params.devices > 1 and not is_device_process():
+            from eagbench_plugins.policies.replicas import ReplicatedModel, check_devices
+
+            check_devices(self.params.devices, self.params.device)
+            return ReplicatedModel(self, folder, place, self.params.devices)
+        return self._opened(place)
 
     def _opened(self, place: Path) -> TransformersModel:
         from eagbench_plugins.policies.transformers_model import TransformersModel

@@ -44,6 +44,7 @@ class SmolLM2Policy:
             batch_size: Most texts generated at once.
             memory_gb: Memory in GB for weights, writing and training, as in `hf`.
             cache_gb: Most of it for keys and values that are kept, as in `hf`.
+            devices: How many devices hold a whole copy each, as in `hf`.
             format_warm_up: Teach the model the answer formats first; None takes it as it is.
         """
 
@@ -52,6 +53,7 @@ class SmolLM2Policy:
         batch_size: int = Field(default=16, ge=1)
         memory_gb: float = Field(default=MEMORY_GB, gt=0)
         cache_gb: float | None = Field(default=None, gt=0)
+        devices: int = Field(default=1, ge=1)
         format_warm_up: FormatWarmUp | None = None
 
         @field_validator("dtype")
