@@ -42,6 +42,7 @@ from eagbench.api import (
     answer_with_policy,
     write_answer,
 )
+from eagbench_plugins.eagrl.data_parallel import refuse_uneven
 from eagbench_plugins.eagrl.distillation import SelectedTrajectory, balanced
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.sft import learn
@@ -78,6 +79,7 @@ class AnswerSupervision:
     def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
         """Declare the fine-tuned policy and the record text."""
         policy, record_text = plan.policy(), plan.record_text()
+        refuse_uneven(policy, "sft, batch_size", examples_at_once=self.params.sft.part_size)
         fine_tuned = plan.stage(
             kind="sft",
             label="answers only",

@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+
 from eagbench_plugins.eagrl.adaptive_clipping import AdaptiveClippingTrainer
 
 Row = Mapping[str, Any]
@@ -63,7 +65,8 @@ class DynamicSamplingTrainer(AdaptiveClippingTrainer):
         finally:
             self._written = None
         metrics = self._metrics["train" if self.model.training else "eval"]
-        metrics["generated_tokens"].append(self._generated_tokens)
+        tokens = torch.tensor(self._generated_tokens, device=self.accelerator.device)
+        metrics["generated_tokens"].append(self.accelerator.reduce(tokens, reduction="sum").item())
         metrics["groups_resampled"].append(resampled)
         return output
 

@@ -36,3 +36,8 @@ class FineTuning(StrictParams):
     activation_checkpointing: bool = False
     checkpoint_every: int = Field(default=100, ge=1)
     lora: LoRA | None = None
+
+    @property
+    def part_size(self) -> int:
+        """Examples that go through the model at once, on all devices together, if memory does not divide a batch."""
+        return -(-self.batch_size // (self.accumulate or 1))

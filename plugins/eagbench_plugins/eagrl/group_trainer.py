@@ -26,6 +26,7 @@ from torch import Tensor
 from trl.trainer import grpo_trainer
 
 from eagbench.api import Sampling, SharesPrompts
+from eagbench_plugins.eagrl.divided_batches import own_rows, shared, shared_draws, whole_batch
 from eagbench_plugins.eagrl.length_grouping import LengthGroupedTrainer
 from eagbench_plugins.eagrl.scored_positions import only_scored_positions
 from eagbench_plugins.eagrl.shared_prompts import Packed, groups_by_prompt, pack, unpacked
@@ -52,7 +53,7 @@ class GroupTrainer(LengthGroupedTrainer):
         if self._policy is None:
             return super()._generate_single_turn(prompt_ids, *args, **kwargs)
         most = self.max_completion_length
-        draws = torch.rand(len(prompt_ids), most, dtype=torch.float64).numpy()  # (N, most)
+        draws = shared_draws(self.accelerator, len(prompt_ids), most).numpy()  # (N, most)
         with self.accelerator.autocast():
             written = self._policy.continue_tokens(
                 prompt_ids, Sampling(most, self.temperature), draws, frozenset(self.eos_token_ids)
@@ -61,7 +62,7 @@ class GroupTrainer(LengthGroupedTrainer):
 
     @override
     def _prepare_inputs(self, generation_batch: Any) -> Any:
-        with _shuffled_by(self.num_generations, self._classes):
+        with _shuffled_by(self.num_generations, self._classes, self.accelerator, self.args.steps_per_generation):
             return super()._prepare_inputs(generation_batch)
 
     @override
@@ -117,16 +118,21 @@ def _parts(groups: list[list[int]], mask: Tensor, prompt: int) -> Iterator[list[
 
 
 @contextmanager
-def _shuffled_by(group_size: int, classes: int) -> Iterator[None]:
-    """Make TRL shuffle a generated batch by whole groups and spread its classes evenly, within the context."""
+def _shuffled_by(group_size: int, classes: int, accelerator: Any, parts: int) -> Iterator[None]:
+    """Make TRL shuffle a generated batch by whole groups and spread its classes evenly, within the context.
+
+    Each process keeps its share of each part that goes through the model at once.
+    """
 
     def shuffled(batch: dict[str, Any]) -> dict[str, Any]:
+        batch = whole_batch(accelerator, batch)
         groups = torch.arange(len(batch["completion_ids"])).split(group_size)
-        order = torch.cat([groups[i] for i in _spread(len(groups), classes)])  # (N,)
+        order = shared(accelerator, torch.cat([groups[i] for i in _spread(len(groups), classes)]))  # (N,)
+        order = own_rows(accelerator, order, parts)
 
         def moved(value: Any) -> Any:
             if isinstance(value, Tensor):
-                return value if value.ndim == 0 else value[order.to(value.device)]
+                return (value if value.ndim == 0 else value[order.to(value.device)]).to(accelerator.device)
             return None if value is None else [value[i] for i in order.tolist()]
 
         return {name: moved(value) for name, value in batch.items()}

@@ -14,6 +14,7 @@ import torch
 
 from eagbench.api import quiet_transformers
 from eagbench_plugins.eagrl.scored_positions import only_scored_positions
+from eagbench_plugins.eagrl.whole_checkpoints import WholeCheckpoints
 
 quiet_transformers()
 
@@ -23,7 +24,7 @@ from trl import GRPOTrainer  # noqa: E402 - after transformers was quietened
 _GROUP = 8
 
 
-class LengthGroupedTrainer(GRPOTrainer):  # type: ignore[misc]
+class LengthGroupedTrainer(WholeCheckpoints, GRPOTrainer):  # type: ignore[misc]
     """TRL's GRPOTrainer for text-only models, faster when lengths differ."""
 
     def _get_per_token_logps_and_entropies(

@@ -20,6 +20,7 @@ from datasets import Dataset
 from eagbench.api import (
     AttentionProbe,
     IntArray,
+    OnSeveralDevices,
     RewardTraits,
     SharesPrompts,
     StageRun,
@@ -37,6 +38,7 @@ from eagbench.api import (
 from eagbench_plugins.eagrl.adaptive_clipping import LOW_CLIP
 from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
 from eagbench_plugins.eagrl.curves import PART, TRUNCATED_THOUGHT, UNPARSED, summarise_curves, write_curves
+from eagbench_plugins.eagrl.data_parallel import n_processes, train_on_devices
 from eagbench_plugins.eagrl.dynamic_sampling import DynamicSamplingTrainer, Row
 from eagbench_plugins.eagrl.feature_tokens import answer_token_mask, feature_token_mask
 from eagbench_plugins.eagrl.lora import peft_config
@@ -70,6 +72,9 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
     """
     opened = open_trainable(run.inputs["policy"], "policy_optimisation")
     refuse_long_prompts(opened, [case.prompt for case in judged], 1, "stage policy_optimisation")
+    if isinstance(opened, OnSeveralDevices):
+        train_on_devices(train, (judged, order, params), run, run.inputs["policy"], opened.devices)
+        return
     # Training changes the opened model in place, so the probe looks at the policy as it is at that moment.
     probe = attention_probe(opened) if traits_of(judged[0].reward, RewardTraits).needs_attention else None
     tokenizer, thoughts = opened.tokenizer, TokenThoughts.of(opened)
@@ -104,6 +109,8 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=last_complete_checkpoint(run.checkpoints))
+    if not trainer.is_world_process_zero():
+        return
     save_trained(trainer, tokenizer, params.lora, run)
     curves = write_curves(trainer.state.log_history, params.steps_per_batch, run.out / "curves.jsonl")
     summary = json.dumps(summarise_curves(curves), indent=1, sort_keys=True)
@@ -127,7 +134,7 @@ def _config(params: Optimisation, run: StageRun, accumulate: int, *, on_cpu: boo
     return GRPOConfig(
         output_dir=str(run.checkpoints),
         max_steps=params.steps * per_batch,
-        per_device_train_batch_size=params.cases * params.group_size // parts,
+        per_device_train_batch_size=params.cases * params.group_size // parts // n_processes(),
         steps_per_generation=parts,
         gradient_accumulation_steps=accumulate,
         num_iterations=params.passes,
@@ -147,6 +154,8 @@ def _config(params: Optimisation, run: StageRun, accumulate: int, *, on_cpu: boo
         activation_checkpointing=params.activation_checkpointing,
         bf16=bf16,
         use_cpu=on_cpu,
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,  # its model goes forward several times a step, not equally often everywhere
         seed=run.seed,
         # A checkpoint lies between two generated batches: within one, its trajectories would have to be kept.
         save_steps=params.checkpoint_every * per_batch,
@@ -248,4 +257,5 @@ class _Curves(TrainerCallback):  # type: ignore[misc]
 
     @override
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        write_curves(state.log_history, self._steps_per_batch, self._run.out / "curves.jsonl")
+        if state.is_world_process_zero:
+            write_curves(state.log_history, self._steps_per_batch, self._run.out / "curves.jsonl")

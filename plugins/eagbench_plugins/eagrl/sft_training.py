@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 
 from eagbench.api import (
+    OnSeveralDevices,
     StageRun,
     Style,
     TokenThoughts,
@@ -27,6 +29,7 @@ from eagbench.api import (
     refuse_long_prompts,
 )
 from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
+from eagbench_plugins.eagrl.data_parallel import n_processes, train_on_devices
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.lora import peft_config
 from eagbench_plugins.eagrl.scored_positions import only_scored_positions
@@ -38,6 +41,7 @@ from eagbench_plugins.eagrl.trained_policy import (
     weights_to_train,
 )
 from eagbench_plugins.eagrl.training_memory import Rows, parts_of_step, training_memory
+from eagbench_plugins.eagrl.whole_checkpoints import WholeCheckpoints
 
 quiet_transformers()
 
@@ -71,6 +75,9 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
     """
     opened = open_trainable(policy, "sft")
     refuse_long_prompts(opened, [example.prompt for example in examples], 1, "stage sft")
+    if isinstance(opened, OnSeveralDevices):
+        train_on_devices(train, (examples, policy, style, params), run, policy, opened.devices)
+        return
     device = torch.device(opened.model.device)
     rows = [encode(example, opened, style, params.answer_weight) for example in examples]
     longest = max(len(row["input_ids"]) for row in rows)
@@ -81,11 +88,13 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
         params.accumulate,
         run,
     )
+    at_once = -(-params.batch_size // parts)
+    order = example_order(len(examples), params.steps * parts * at_once, run.seed)
     config = SFTConfig(
         output_dir=str(run.checkpoints),
         max_steps=params.steps,
         learning_rate=params.learning_rate,
-        per_device_train_batch_size=-(-params.batch_size // parts),
+        per_device_train_batch_size=at_once // n_processes(),
         gradient_accumulation_steps=parts,
         weight_decay=params.weight_decay,
         warmup_steps=round(0.1 * params.steps),
@@ -93,6 +102,9 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
         activation_checkpointing=params.activation_checkpointing,
         bf16=computes_in_bfloat16(opened),
         use_cpu=device.type == "cpu",
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
+        train_sampling_strategy="sequential",  # the order of the examples is drawn before
         seed=run.seed,
         save_steps=params.checkpoint_every,
         save_total_limit=1,
@@ -107,7 +119,7 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
         trainer = WeightedSFTTrainer(
             model=weights_to_train(opened, params.lora),
             args=config,
-            train_dataset=Dataset.from_list(rows),
+            train_dataset=Dataset.from_list(rows).select(order),
             data_collator=Collator(opened.tokenizer.pad_token_id or 0),
             processing_class=opened.tokenizer,
             peft_config=peft_config(params.lora),
@@ -115,12 +127,27 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=last_complete_checkpoint(run.checkpoints))
+    if not trainer.is_world_process_zero():
+        return
     save_trained(trainer, opened.tokenizer, params.lora, run)
     with (run.out / "training.jsonl").open("w", encoding="utf-8") as stream:
         for entry in trainer.state.log_history:
             if "loss" in entry:
                 kept = {name: entry[name] for name in ("step", "loss", "learning_rate", "grad_norm")}
                 stream.write(json.dumps(kept, sort_keys=True) + "\n")
+
+
+def example_order(n: int, size: int, seed: int) -> list[int]:
+    """Draw the order in which examples are learnt: one shuffled order of all of them after another.
+
+    Args:
+        n: Number of examples.
+        size: How many are learnt, repeats included.
+        seed: Seed of the orders.
+    """
+    rng = np.random.default_rng([seed, 3])
+    orders = [rng.permutation(n) for _ in range(-(-size // n))]
+    return [int(i) for i in np.concatenate(orders)[:size]]
 
 
 def encode(example: Example, model: TrainableLanguageModel, style: Style, answer_weight: float) -> dict[str, list[Any]]:
@@ -177,7 +204,7 @@ class Collator:
         }
 
 
-class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]
+class WeightedSFTTrainer(WholeCheckpoints, SFTTrainer):  # type: ignore[misc]
     """TRL's trainer with a weight per token."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -194,5 +221,7 @@ class WeightedSFTTrainer(SFTTrainer):  # type: ignore[misc]
         with only_scored_positions():
             outputs = model(**inputs, use_cache=False, fused_lm_head=True)
         # log_probs (B, L - 1) is zero where the label is left out; so is the weight.
-        loss = -(weights * outputs.log_probs).sum() / weights.sum()
+        # The mean over processes, as the gradients are averaged over them: together they divide by the whole sum.
+        total = self.accelerator.reduce(weights.sum(), reduction="mean")
+        loss = -(weights * outputs.log_probs).sum() / total
         return (loss, outputs) if return_outputs else loss

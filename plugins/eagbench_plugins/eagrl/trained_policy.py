@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from eagbench.api import StageRun, TrainableLanguageModel, UserError, open_policy
+from eagbench.api import OnSeveralDevices, StageRun, TrainableLanguageModel, UserError, open_policy
 from eagbench_plugins.eagrl.lora import LoRA
 
 
-def open_trainable(folder: Path, stage: str) -> TrainableLanguageModel:
-    """Open a policy folder for training.
+def open_trainable(folder: Path, stage: str) -> TrainableLanguageModel | OnSeveralDevices:
+    """Open a policy folder for training. One on several devices is opened again on each of them.
 
     Args:
         folder: Folder of the initial policy.
@@ -22,7 +22,7 @@ def open_trainable(folder: Path, stage: str) -> TrainableLanguageModel:
         UserError: The policy's weights are not on this machine, or its tokenizer has no end token.
     """
     opened = open_policy(folder)
-    if not isinstance(opened, TrainableLanguageModel):
+    if not isinstance(opened, TrainableLanguageModel | OnSeveralDevices):
         raise UserError(
             "this policy can't be trained: its weights are not on this machine",
             where=f"stage {stage}",

