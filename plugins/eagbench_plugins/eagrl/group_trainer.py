@@ -30,6 +30,7 @@ from eagbench_plugins.eagrl.divided_batches import own_rows, shared, shared_draw
 from eagbench_plugins.eagrl.length_grouping import LengthGroupedTrainer
 from eagbench_plugins.eagrl.scored_positions import only_scored_positions
 from eagbench_plugins.eagrl.shared_prompts import Packed, groups_by_prompt, pack, unpacked
+from eagbench_plugins.eagrl.vllm_rollouts import VLLMSampler
 
 # Places, padding included, that go through the model together: enough to keep the processor busy.
 _PLACES = 4096
@@ -40,16 +41,23 @@ class GroupTrainer(LengthGroupedTrainer):
 
     Args:
         policy: The opened policy whose weights are trained; None for one that can't share prompts.
+        rollouts: A server that writes the trajectories; None writes them here.
         classes: Into how many consecutive parts, of one class each, the groups of a generated batch fall.
     """
 
-    def __init__(self, *args: Any, policy: object = None, classes: int = 1, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, policy: object = None, rollouts: VLLMSampler | None = None, classes: int = 1, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._policy = policy if isinstance(policy, SharesPrompts) and policy.shares_prompts else None
-        self._classes = classes
+        self._rollouts, self._classes = rollouts, classes
 
     @override
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._rollouts is not None:
+            adapters = self.accelerator.unwrap_model(self.model)
+            ends = frozenset(self.eos_token_ids)
+            return self._rollouts.write(adapters, prompt_ids, ends, self.state.global_step), None
         if self._policy is None:
             return super()._generate_single_turn(prompt_ids, *args, **kwargs)
         most = self.max_completion_length

@@ -22,6 +22,7 @@ from eagbench.api import (
     read_answer,
 )
 from eagbench_plugins.eagrl.lora import LoRA
+from eagbench_plugins.eagrl.vllm_params import VLLMRollouts
 
 
 class Optimisation(StrictParams):
@@ -52,6 +53,7 @@ class Optimisation(StrictParams):
         activation_checkpointing: Recompute activations in the backward pass, to save memory.
         checkpoint_every: Generated batches between checkpoints, from which an interrupted training resumes.
         lora: Train adapters only; None trains all weights.
+        rollouts: A vLLM server that writes the trajectories; None writes them here.
     """
 
     steps: int = Field(default=30, ge=1)
@@ -75,6 +77,7 @@ class Optimisation(StrictParams):
     activation_checkpointing: bool = False
     checkpoint_every: int = Field(default=10, ge=1)
     lora: LoRA | None = None
+    rollouts: VLLMRollouts | None = None
 
     @property
     def steps_per_batch(self) -> int:
@@ -95,6 +98,12 @@ class Optimisation(StrictParams):
     def _bound_is_used(self) -> Optimisation:
         if self.adaptive_clipping and self.epsilon_high != 0.2:
             raise ValueError("epsilon_high is the bound without adaptive clipping; set adaptive_clipping: false")
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_are_handed_over(self) -> Optimisation:
+        if self.rollouts is not None and self.lora is None:
+            raise ValueError("a vLLM server is handed adapters, and without lora there are none; add `lora: {}`")
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, override
 
 import numpy as np
@@ -51,6 +52,7 @@ from eagbench_plugins.eagrl.trained_policy import (
     weights_to_train,
 )
 from eagbench_plugins.eagrl.training_memory import Rows, parts_of_step, training_memory
+from eagbench_plugins.eagrl.vllm_rollouts import VLLMSampler, open_sampler
 
 quiet_transformers()
 
@@ -78,6 +80,7 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
     # Training changes the opened model in place, so the probe looks at the policy as it is at that moment.
     probe = attention_probe(opened) if traits_of(judged[0].reward, RewardTraits).needs_attention else None
     tokenizer, thoughts = opened.tokenizer, TokenThoughts.of(opened)
+    sampler = _sampler(params, run, opened)
     rows = [{"prompt": _prompt(case.prompt, tokenizer), "position": i} for i, case in enumerate(judged)]
     on_cpu = torch.device(opened.model.device).type == "cpu"
     parts = parts_of_step(
@@ -105,10 +108,12 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
             resample_rounds=params.resample_rounds,
             reserve=_reserve(judged, rows, run.seed),
             policy=opened,
+            rollouts=sampler,
             classes=2 if params.balance else 1,
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=last_complete_checkpoint(run.checkpoints))
+        with open_sampler(sampler):
+            trainer.train(resume_from_checkpoint=last_complete_checkpoint(run.checkpoints))
     if not trainer.is_world_process_zero():
         return
     save_trained(trainer, tokenizer, params.lora, run)
@@ -163,6 +168,19 @@ def _config(params: Optimisation, run: StageRun, accumulate: int, *, on_cpu: boo
         logging_steps=per_batch,
         disable_tqdm=True,
         report_to="none",
+    )
+
+
+def _sampler(params: Optimisation, run: StageRun, opened: TrainableLanguageModel) -> VLLMSampler | None:
+    if params.rollouts is None or params.lora is None:
+        return None
+    return VLLMSampler(
+        params.rollouts,
+        run,
+        Path(opened.model.name_or_path),
+        rank=params.lora.rank,
+        temperature=params.temperature,
+        most=run.params["max_new_tokens"],
     )
 
 

@@ -152,3 +152,9 @@ def _refuse_undividable(policy: StageNode, params: Optimisation, method: str) ->
             where=f"{where}, resample_rounds",
             hint="write `resample_rounds: 0`, or `devices: 1` for the policy",
         )
+    if params.rollouts is not None and devices_of(policy) > 1:
+        raise UserError(
+            "with trajectories from a vLLM server training runs on one device",
+            where=f"{where}, rollouts",
+            hint="write `devices: 1` for the policy; the server may use other GPUs",
+        )
