@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def train_on_devices(
     last_complete_checkpoint(run.checkpoints)  # removes an incomplete one before all processes look for the last
     plain = StageRun(run.params, {"policy": policy}, run.seed, run.out)
     with tempfile.TemporaryDirectory(prefix="eagbench_group_") as meeting:
-        processes = DeviceProcesses(_train_one, devices, (train, tuple(arguments), plain, Path(meeting, "group")))
+        processes = DeviceProcesses(_train_one, devices, (partial(train, *arguments), plain, Path(meeting, "group")))
         try:
             _follow(processes, run, devices)
         finally:
@@ -101,9 +102,7 @@ def _follow(processes: DeviceProcesses, run: StageRun, devices: int) -> None:
         processes.send(rank, None)  # nobody leaves the group before all are done
 
 
-def _train_one(
-    link: Any, rank: int, n: int, train: Callable[..., None], arguments: tuple[Any, ...], run: StageRun, meeting: Path
-) -> None:
+def _train_one(link: Any, rank: int, n: int, train: Callable[[StageRun], None], run: StageRun, meeting: Path) -> None:
     """Train as one process of the group."""
     import torch
 
@@ -123,7 +122,7 @@ def _train_one(
 
     if rank == 0:
         run.progress = progress
-    train(*arguments, run)
+    train(run)
     link.send((_DONE, dict(run.costs)))
     link.recv()
     torch.distributed.destroy_process_group()

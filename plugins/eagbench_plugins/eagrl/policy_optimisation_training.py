@@ -82,7 +82,6 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
     tokenizer, thoughts = opened.tokenizer, TokenThoughts.of(opened)
     sampler = _sampler(params, run, opened)
     rows = [{"prompt": _prompt(case.prompt, tokenizer), "position": i} for i, case in enumerate(judged)]
-    on_cpu = torch.device(opened.model.device).type == "cpu"
     parts = parts_of_step(
         opened,
         training_memory(opened, params.lora, checkpointing=params.activation_checkpointing, reference=params.beta > 0),
@@ -90,7 +89,7 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
         params.accumulate,
         run,
     )
-    config = _config(params, run, parts, on_cpu=on_cpu, bf16=computes_in_bfloat16(opened))
+    config = _config(opened, params, run, parts)
     # The trainer seeds torch for the whole process; TRL 1.16 asks transformers 5 by a name that it calls outdated.
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
@@ -133,7 +132,7 @@ def _rows(judged: Sequence[JudgedCase], opened: TrainableLanguageModel, params: 
     return Rows(count, 0, prompt + new_tokens)
 
 
-def _config(params: Optimisation, run: StageRun, accumulate: int, *, on_cpu: bool, bf16: bool) -> Any:
+def _config(opened: TrainableLanguageModel, params: Optimisation, run: StageRun, accumulate: int) -> Any:
     per_batch = params.steps_per_batch
     parts = params.mini_batches * accumulate
     return GRPOConfig(
@@ -157,8 +156,8 @@ def _config(params: Optimisation, run: StageRun, accumulate: int, *, on_cpu: boo
         lr_scheduler_type="constant",
         max_grad_norm=params.max_gradient_norm,
         activation_checkpointing=params.activation_checkpointing,
-        bf16=bf16,
-        use_cpu=on_cpu,
+        bf16=computes_in_bfloat16(opened),
+        use_cpu=torch.device(opened.model.device).type == "cpu",
         ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,  # its model goes forward several times a step, not equally often everywhere
         seed=run.seed,

@@ -78,7 +78,6 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
     if isinstance(opened, OnSeveralDevices):
         train_on_devices(train, (examples, policy, style, params), run, policy, opened.devices)
         return
-    device = torch.device(opened.model.device)
     rows = [encode(example, opened, style, params.answer_weight) for example in examples]
     longest = max(len(row["input_ids"]) for row in rows)
     parts = parts_of_step(
@@ -90,35 +89,10 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
     )
     at_once = -(-params.batch_size // parts)
     order = example_order(len(examples), params.steps * parts * at_once, run.seed)
-    config = SFTConfig(
-        output_dir=str(run.checkpoints),
-        max_steps=params.steps,
-        learning_rate=params.learning_rate,
-        per_device_train_batch_size=at_once // n_processes(),
-        gradient_accumulation_steps=parts,
-        weight_decay=params.weight_decay,
-        warmup_steps=round(0.1 * params.steps),
-        lr_scheduler_type="linear",
-        activation_checkpointing=params.activation_checkpointing,
-        bf16=computes_in_bfloat16(opened),
-        use_cpu=device.type == "cpu",
-        ddp_find_unused_parameters=False,
-        ddp_broadcast_buffers=False,
-        train_sampling_strategy="sequential",  # the order of the examples is drawn before
-        seed=run.seed,
-        save_steps=params.checkpoint_every,
-        save_total_limit=1,
-        logging_steps=_LOG_EVERY,
-        disable_tqdm=True,
-        report_to="none",
-        remove_unused_columns=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        max_length=None,
-    )
     with torch.random.fork_rng():  # the trainer seeds torch for the whole process
         trainer = WeightedSFTTrainer(
             model=weights_to_train(opened, params.lora),
-            args=config,
+            args=_config(opened, params, run, at_once, parts),
             train_dataset=Dataset.from_list(rows).select(order),
             data_collator=Collator(opened.tokenizer.pad_token_id or 0),
             processing_class=opened.tokenizer,
@@ -135,6 +109,35 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
             if "loss" in entry:
                 kept = {name: entry[name] for name in ("step", "loss", "learning_rate", "grad_norm")}
                 stream.write(json.dumps(kept, sort_keys=True) + "\n")
+
+
+def _config(opened: TrainableLanguageModel, params: FineTuning, run: StageRun, at_once: int, parts: int) -> Any:
+    """Translate the parameters for TRL: `parts` of `at_once` examples each make a step."""
+    return SFTConfig(
+        output_dir=str(run.checkpoints),
+        max_steps=params.steps,
+        learning_rate=params.learning_rate,
+        per_device_train_batch_size=at_once // n_processes(),
+        gradient_accumulation_steps=parts,
+        weight_decay=params.weight_decay,
+        warmup_steps=round(0.1 * params.steps),
+        lr_scheduler_type="linear",
+        activation_checkpointing=params.activation_checkpointing,
+        bf16=computes_in_bfloat16(opened),
+        use_cpu=torch.device(opened.model.device).type == "cpu",
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
+        train_sampling_strategy="sequential",  # the order of the examples is drawn before
+        seed=run.seed,
+        save_steps=params.checkpoint_every,
+        save_total_limit=1,
+        logging_steps=_LOG_EVERY,
+        disable_tqdm=True,
+        report_to="none",
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+    )
 
 
 def example_order(n: int, size: int, seed: int) -> list[int]:
