@@ -19,7 +19,7 @@ class VLLMRollouts(StrictParams):
         name: `vllm`.
         base_url: The address up to and including the version. The server has to be on this machine: it reads files of
             the run, and prompts are patients' records.
-        folder: Folder that adapters are handed over in; None is one inside the stage's own.
+        folder: Folder in which a folder with the adapters is made and removed; None is the stage's own.
         concurrency: Requests at once, each for one group.
         timeout_s: How long to wait for one group, in seconds.
     """

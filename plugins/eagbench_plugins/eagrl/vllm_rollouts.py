@@ -40,9 +40,11 @@ class VLLMSampler:
     def __init__(
         self, params: VLLMRollouts, run: StageRun, base: Path, *, rank: int, temperature: float, most: int
     ) -> None:
-        self._folder = Path(params.folder).expanduser().resolve() if params.folder else run.checkpoints / "adapters"
         # Names of this stage, so that what a killed process left on the server is found, and never taken for new.
         self._prefix = f"eagbench-{hashlib.sha256(str(run.out).encode()).hexdigest()[:8]}-"
+        # A folder of the stage's own within the user's, because it is emptied.
+        shared = Path(params.folder).expanduser().resolve() if params.folder else run.checkpoints
+        self._folder = shared / f"{self._prefix}adapters"
         self._process = uuid.uuid4().hex[:8]
         self._base, self._concurrency, self._seed = base, params.concurrency, run.seed
         self._request = {

@@ -70,7 +70,7 @@ def test_stage_two_samples_every_batch_from_the_adapters_of_the_moment(
     assert run.costs["generated_tokens"] == sum(len(text) for _, _, texts in server.written for text in texts)
     assert len({request["seed"] for request in server.requests}) == len(server.requests)
     assert server.adapters == {}
-    assert not (tmp_path / "checkpoints" / "adapters").exists()
+    assert not list((tmp_path / "checkpoints").glob("*adapters"))
     assert len(stage_two.curves(tmp_path)) == 3
     assert stage_two.weights(tmp_path) != stage_two.weights(prepared.inputs["policy"])
 
@@ -91,6 +91,19 @@ def test_what_comes_back_are_the_tokens_that_were_sampled(
     assert list(server.adapters) == list(server.versions)[1:]  # the version before is gone
     rollouts.close()
     assert server.adapters == {}
+
+
+def test_files_in_the_folder_of_the_user_stay(
+    serve: Callable[..., VLLMStandIn], prepared: Prepared, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "notes.txt").write_text("mine")
+    rollouts = sampler(serve(), prepared, tmp_path, folder=str(shared))
+    rollouts.open()
+    rollouts.write(adapters(prepared), PROMPTS, ENDS, 0)
+    rollouts.close()
+    assert [path.name for path in shared.iterdir()] == ["notes.txt"]
 
 
 def test_what_a_killed_process_left_is_dropped_and_never_taken_for_new(
