@@ -20,6 +20,8 @@ from transformers import AttentionInterface
 from eagbench_plugins.policies.token_tree import TokenTree
 
 NAME = "eagbench_token_trees"
+# What some attention does beside scaled dot products, as transformers hands it over: not done here.
+_NOT_DONE = ("softcap", "s_aux", "sliding_window", "head_mask", "position_bias")
 # A group of neighbouring slots is read together as long as no more than this share of its query positions is empty.
 _MOST_EMPTY = 0.5
 _ROUNDING = 64  # slots grow to multiples of so many positions
@@ -112,6 +114,11 @@ class TreeMemory:
             for tensor in kept:
                 tensor[target, :, : len(positions)] = tensor[source, :, torch.tensor(positions, device=tensor.device)]
 
+    @property
+    def layers(self) -> int:
+        """Number of layers whose attention has read here."""
+        return len(self._layers)
+
     @contextmanager
     def reading(
         self,
@@ -154,8 +161,14 @@ class TreeMemory:
         scaling: float | None = None,
         **options: Any,
     ) -> tuple[Tensor, None]:
-        """Attend within the trees; query (1, H, T, d), key and value (1, K, T, d). Returns (1, T, H, d)."""
-        del attention_mask, options
+        """Attend within the trees; query (1, H, T, d), key and value (1, K, T, d). Returns (1, T, H, d).
+
+        Raises:
+            ValueError: The model's attention is more than scaled dot products.
+        """
+        if more := [name for name in _NOT_DONE if options.get(name) is not None]:
+            raise ValueError(f"the attention of {type(module).__name__} also takes {', '.join(more)}")
+        del attention_mask
         keys, values = self._kept(module.layer_idx, key, value)
         keys[self._slot, :, self._position] = key[0].transpose(0, 1)
         values[self._slot, :, self._position] = value[0].transpose(0, 1)

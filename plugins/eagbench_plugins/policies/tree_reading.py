@@ -30,9 +30,10 @@ _AT_ONCE = 8192
 _SHARED = 0.5
 # No text joins a tree that is so many times as long: every token attends over its whole tree.
 _LARGEST = 8
-# How far the logits of both ways may lie apart, relative to their spread, by the bits of the weights' mantissa.
+# How far the logits of both ways may lie apart, as root mean square relative to their spread. In half precision two
+# orders of the same additions differ by some per cent after thirty layers (SmolLM2: 0.07).
 _AGREEMENT = {torch.float32: 1e-3, torch.float64: 1e-3}
-_ROUGH_AGREEMENT = 0.1
+_ROUGH_AGREEMENT = 0.15
 
 
 @dataclass(slots=True)
@@ -86,6 +87,11 @@ class TreeReader:
         """Forget all texts."""
         self._memory.clear()
         self._slots, self._at = [], []
+
+    @property
+    def layers_read(self) -> int:
+        """Number of layers whose attention has read in trees."""
+        return self._memory.layers
 
     @staticmethod
     def rows_per_text(candidates: Sequence[Sequence[int]]) -> int:
@@ -300,7 +306,9 @@ def reads_in_trees(model: Any) -> bool:
         model.train(was_training)
     spread = max(float(logits.std()) for logits in plain)
     most = _AGREEMENT.get(model.dtype, _ROUGH_AGREEMENT) * max(spread, 1e-6)
-    return all(float((a - b).abs().max()) <= most for a, b in zip(found, plain, strict=True))
+    # Rounding can hide an attention that does not come from transformers' interface, so that is asked apart.
+    everywhere = reader.layers_read == config.num_hidden_layers
+    return everywhere and all(float((a - b).pow(2).mean().sqrt()) <= most for a, b in zip(found, plain, strict=True))
 
 
 def _length_shared(first: IntArray, second: IntArray) -> int:

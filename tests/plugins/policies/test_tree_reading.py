@@ -13,6 +13,8 @@ import torch
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -174,17 +176,21 @@ def test_after_an_error_nothing_is_taken_for_known(
         # A window, positions within the attention (ALiBi).
         (lambda: MistralForCausalLM(MistralConfig(**SMALL, sliding_window=16)), False),
         (lambda: BloomForCausalLM(BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4)), False),
+        # Scores that are capped.
+        (lambda: Gemma2ForCausalLM(Gemma2Config(**SMALL, head_dim=8, layer_types=["full_attention"] * 3)), False),
     ],
-    ids=["llama", "qwen3", "gpt2", "sliding window", "alibi"],
+    ids=["llama", "qwen3", "gpt2", "sliding window", "alibi", "capped scores"],
 )
-def test_it_knows_which_models_read_in_trees(build: Any, expected: bool) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_knows_which_models_read_in_trees(build: Any, expected: bool, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    assert reads_in_trees(build().eval()) is expected
+    assert reads_in_trees(build().to(dtype).eval()) is expected
 
 
-def test_half_precision_agrees_roughly() -> None:
+def test_rounding_of_a_deep_model_in_half_precision_is_no_other_attention() -> None:
     torch.manual_seed(0)
-    assert reads_in_trees(LlamaForCausalLM(LlamaConfig(**SMALL)).to(torch.bfloat16).eval())
+    deep = LlamaConfig(**{**SMALL, "num_hidden_layers": 30, "initializer_range": 0.2})
+    assert reads_in_trees(LlamaForCausalLM(deep).to(torch.bfloat16).eval())
 
 
 def test_a_reader_that_is_gone_keeps_no_memory(model: Any, texts: list[list[int]]) -> None:

@@ -50,7 +50,7 @@ class SmolLM2Policy:
 
         device: str = "auto"
         dtype: DType = Field(default="auto", validate_default=True)
-        batch_size: int = Field(default=16, ge=1)
+        batch_size: int = Field(default=48, ge=1)
         memory_gb: float = Field(default=MEMORY_GB, gt=0)
         cache_gb: float | None = Field(default=None, gt=0)
         devices: int = Field(default=1, ge=1)
