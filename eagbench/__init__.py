@@ -8,3 +8,25 @@ __version__ = "0.1.0"
 # waits for the others spins, and two processes on two cores keep each other from working. It changes no result.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+# What a script or a notebook calls, found when it is used: every module of eagbench imports this one, and nothing below
+# the command line may import what stands above it. `__init__.pyi` gives the types.
+_PLACES = {
+    "Run": "eagbench.session.run",
+    "UserError": "eagbench.errors",
+    "list_runs": "eagbench.session.front",
+    "open_run": "eagbench.session.front",
+    "run": "eagbench.session.front",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'eagbench' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES})

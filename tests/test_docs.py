@@ -36,6 +36,27 @@ def test_the_first_benchmark_runs(tmp_path: Path, physionet_root: Path, run_comm
     assert (tmp_path / "runs" / "first" / "report.html").is_file()
 
 
+def test_the_python_examples_run(tmp_path: Path, physionet_root: Path) -> None:
+    page = (ROOT / "docs" / "python.md").read_text()
+    blocks = re.findall(r"<!-- example: (\w+) -->\n```python\n(.*?)```", page, flags=re.S)
+    assert [name for name, _ in blocks] == ["run", "tables", "figures", "list"]
+    (tmp_path / "first.yaml").write_text(example("benchmark") + "profiles: {quick: {seeds: [0]}}\n")
+    checks = (
+        "assert list(table.index) == ['logistic_regression', 'small_trees']\nassert len(worst) == 5 == len(best) + 3"
+    )
+    env = {
+        **os.environ,
+        "EAGBENCH_PHYSIONET2012_ROOT": str(physionet_root),
+        "EAGBENCH_STORE": str(tmp_path / "store"),
+        "MPLBACKEND": "Agg",
+    }
+    code = "\n".join([*(code for _, code in blocks), checks])
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "roc.pdf").is_file()
+
+
 def test_the_first_plugin_is_short_and_works(
     tmp_path: Path, physionet_root: Path, run_command: Callable[..., Finished]
 ) -> None:

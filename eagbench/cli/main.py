@@ -51,7 +51,9 @@ BenchmarkFile = Annotated[Path, typer.Argument(help="The benchmark's YAML file."
 Sets = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="PATH=VALUE", help="Change a value, e.g. data.root=/data or methods.lightgbm.seed=1."
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change a value, e.g. data.root=/data or methods.lightgbm.seed=1.",
     ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Take N patients before the split; the run is stamped.")]
@@ -83,14 +85,15 @@ def run(
 ) -> None:
     """Run a benchmark, or take up an interrupted one: finished stages are reused."""
     from eagbench.cli import commands
+    from eagbench.session import running
 
-    request = commands.Request(benchmark, tuple(sets or ()), limit, profile, commands.parse_seeds(seeds))
+    request = running.Request(benchmark, tuple(sets or ()), limit, profile, commands.parse_seeds(seeds))
     if plan:
         _say(commands.describe_plan(request))
         return
     _stop_signals.goes_on = "the same command takes up the work where it stopped"
-    chosen = commands.make_executor(executor, workers, stage_timeout, tuple(executor_options or ()))
-    finished = commands.run(request, out, chosen, fresh=fresh, quiet=quiet)
+    chosen = running.make_executor(executor, workers, stage_timeout, tuple(executor_options or ()))
+    finished = running.run(request, out, chosen, fresh=fresh, quiet=quiet)
     _say(finished.summary)
     if finished.n_failed:
         raise typer.Exit(EXIT_CELLS_FAILED)
@@ -102,12 +105,9 @@ def plan(
 ) -> None:
     """Print every stage of a benchmark, what the store holds of it, and what the rest may take."""
     from eagbench.cli import commands
+    from eagbench.session.running import Request
 
-    _say(
-        commands.describe_plan(
-            commands.Request(benchmark, tuple(sets or ()), limit, profile, commands.parse_seeds(seeds))
-        )
-    )
+    _say(commands.describe_plan(Request(benchmark, tuple(sets or ()), limit, profile, commands.parse_seeds(seeds))))
 
 
 @app.command()
@@ -121,13 +121,24 @@ def prompt(
 ) -> None:
     """Print exactly what a method's policy reads about a case, and its tokens."""
     from eagbench.cli import commands
+    from eagbench.session.running import Request
 
     _stop_signals.goes_on = "the same command takes up the work where it stopped"
-    request = commands.Request(benchmark, tuple(sets or ()), limit, profile)
+    request = Request(benchmark, tuple(sets or ()), limit, profile)
     typer.echo(commands.show_prompt(request, case, method))
 
 
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where to look, subfolders included.")] = Path("runs"),
+) -> None:
+    """List runs, the newest first: state, date, version, data, and each method's main number with its interval."""
+    from eagbench.cli.run_list import list_runs
+
+    _say(list_runs(folder))
 
 
 @app.command()
@@ -281,7 +292,8 @@ def data_describe(name: Annotated[str, typer.Argument(help="A data set's name.",
 def data_check(
     name: Annotated[str, typer.Argument(help="A data set's name.", show_default=False)],
     sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter, e.g. root=/data/tjh.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A parameter, e.g. root=/data/tjh."),
     ] = None,
 ) -> None:
     """Load a data set and print what was read, what was left out, and each feature's coverage and range."""

@@ -197,7 +197,7 @@ def test_a_bug_shows_its_traceback(cli: Cli, benchmark: Path, monkeypatch: pytes
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("eagbench.cli.commands.make_plan", fail)
+    monkeypatch.setattr("eagbench.session.running.make_plan", fail)
     finished = cli("run", benchmark)
     assert finished.code == 70
     assert "ZeroDivisionError: a bug" in finished.err

@@ -110,7 +110,7 @@ def test_a_bug_says_its_lines_and_not_its_words(
         raise ValueError("Zst0001q has 88.4173")
 
     private = write_private(tmp_path / "data")
-    monkeypatch.setattr("eagbench.cli.commands.write_run_folder", broken)
+    monkeypatch.setattr("eagbench.session.running.write_run_folder", broken)
     done = cli("run", write_benchmark(tmp_path / "b.yaml", private), "--out", tmp_path / "run")
     assert done.code == 70
     assert "ValueError at test_credentialed_runs.py" in done.err
