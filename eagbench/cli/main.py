@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from eagbench.cli.completion import complete_data_set, complete_set, words_of_bash
 from eagbench.config.folders import default_root
 from eagbench.config.secrets import masked_text
 from eagbench.errors import Stopped, UserError
@@ -27,7 +28,6 @@ app = typer.Typer(
     "in another hospital?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
 )
 plugins_app = typer.Typer(help="Components and the packages they come from.", no_args_is_help=True)
@@ -54,6 +54,7 @@ Sets = Annotated[
         "--set",
         metavar="PATH=VALUE",
         help="Change a value, e.g. data.root=/data or methods.lightgbm.seed=1.",
+        autocompletion=complete_set,
     ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Take N patients before the split; the run is stamped.")]
@@ -293,7 +294,9 @@ def data_check(
     name: Annotated[str, typer.Argument(help="A data set's name.", show_default=False)],
     sets: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A parameter, e.g. root=/data/tjh."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A parameter, e.g. root=/data/tjh.", autocompletion=complete_data_set
+        ),
     ] = None,
 ) -> None:
     """Load a data set and print what was read, what was left out, and each feature's coverage and range."""
@@ -355,7 +358,7 @@ def main() -> None:
     use_one_thread()  # before anything imports numpy; a stage has as many as its benchmark declares
     goes_on = ""
     try:
-        with _stop_signals:
+        with _stop_signals, words_of_bash():
             try:
                 app(standalone_mode=True)
             finally:
