@@ -51,10 +51,7 @@ BenchmarkFile = Annotated[Path, typer.Argument(help="The benchmark's YAML file."
 Sets = Annotated[
     list[str] | None,
     typer.Option(
-        "--set",
-        metavar="PATH=VALUE",
-        help="Change a value, e.g. data.root=/data or methods.lightgbm.seed=1.",
-        autocompletion=complete_set,
+        "--set", metavar="PATH=VALUE", autocompletion=complete_set, help="Change a value, e.g. methods.lightgbm.seed=1."
     ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Take N patients before the split; the run is stamped.")]
@@ -133,9 +130,7 @@ RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=Fa
 
 
 @app.command()
-def runs(
-    folder: Annotated[Path, typer.Argument(help="Where to look, subfolders included.")] = Path("runs"),
-) -> None:
+def runs(folder: Annotated[Path, typer.Argument(help="Where to look, subfolders included.")] = Path("runs")) -> None:
     """List runs, the newest first: state, date, version, data, and each method's main number with its interval."""
     from eagbench.cli.run_list import list_runs
 
@@ -295,7 +290,7 @@ def data_check(
     sets: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="A parameter, e.g. root=/data/tjh.", autocompletion=complete_data_set
+            "--set", metavar="KEY=VALUE", autocompletion=complete_data_set, help="A parameter, e.g. root=/data."
         ),
     ] = None,
 ) -> None:
