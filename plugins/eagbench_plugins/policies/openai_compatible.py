@@ -55,16 +55,14 @@ class OpenAIPolicy:
         """Open the model on the server. No request is sent yet."""
         del folder
         from eagbench_plugins.policies.openai_model import OpenAIModel
-        from eagbench_plugins.policies.openai_server import Server
+        from eagbench_plugins.policies.openai_server import Patience, Server
 
         server = Server(
             self.params.base_url,
             self._key(),
             is_local=self._is_local,
             concurrency=self.params.concurrency,
-            timeout_s=self.params.timeout_s,
-            patience_s=self.params.patience_s,
-            max_retries=self.params.max_retries,
+            waits=Patience(self.params.timeout_s, self.params.patience_s, self.params.max_retries),
         )
         return OpenAIModel(server, self.params)
 

@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import httpx2 as httpx
@@ -31,6 +32,21 @@ class TooLongError(Exception):
     """The server refused one prompt because it is longer than the model reads."""
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a server is waited for.
+
+    Attributes:
+        timeout_s: How long to wait for an answer, in seconds.
+        patience_s: How long to wait for a server that can't be reached, in seconds.
+        max_retries: How often a request is repeated.
+    """
+
+    timeout_s: float
+    patience_s: float
+    max_retries: int
+
+
 class Server:
     """A server, used from several threads.
 
@@ -44,30 +60,18 @@ class Server:
         key: Sent as a bearer token; None for none. It is removed from the server's messages.
         is_local: Whether the server is on this machine. If so, no proxy is used.
         concurrency: Maximum number of connections.
-        timeout_s: How long to wait for an answer, in seconds.
-        patience_s: How long to wait for a server that can't be reached, in seconds.
-        max_retries: How often a request is repeated.
+        waits: How long to wait, and how often to repeat.
     """
 
     # Servers that were given up in this process: the next stage tries once and does not wait its patience out again.
     _given_up: ClassVar[set[str]] = set()
 
-    def __init__(
-        self,
-        base_url: str,
-        key: str | None,
-        *,
-        is_local: bool,
-        concurrency: int,
-        timeout_s: float,
-        patience_s: float,
-        max_retries: int,
-    ) -> None:
+    def __init__(self, base_url: str, key: str | None, *, is_local: bool, concurrency: int, waits: Patience) -> None:
         self.base_url, self.concurrency = base_url, concurrency
-        self._key, self._timeout_s, self._patience_s, self._max_retries = key, timeout_s, patience_s, max_retries
+        self._key, self._waits = key, waits
         self._http = httpx.Client(
             headers={} if key is None else {"Authorization": f"Bearer {key}"},
-            timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s), pool=None),
+            timeout=httpx.Timeout(waits.timeout_s, connect=min(_CONNECT_S, waits.timeout_s), pool=None),
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
             # A proxy from the environment would carry what was meant for this machine off it.
             trust_env=not is_local,
@@ -92,7 +96,7 @@ class Server:
             CalledOffError: `called_off` was set.
         """
         retries, sent, silent_since = 0, 0, None
-        patience = 0.0 if self.base_url in self._given_up else self._patience_s
+        patience = 0.0 if self.base_url in self._given_up else self._waits.patience_s
         while not called_off.is_set():
             at_least, at_most = 0.0, math.inf
             sent += 1
@@ -100,7 +104,7 @@ class Server:
                 response = self._http.post(f"{self.base_url}/{path}", json=dict(body))
             except (httpx.ReadTimeout, httpx.WriteTimeout):
                 retries, silent_since = retries + 1, None
-                reason = f"the server did not answer within {self._timeout_s:g} s"
+                reason = f"the server did not answer within {self._waits.timeout_s:g} s"
             except (httpx.TransportError, httpx.DecodingError) as error:
                 now = time.monotonic()
                 silent_since = now if silent_since is None else silent_since
@@ -111,7 +115,7 @@ class Server:
                     raise self._failed(reason, _START_AGAIN) from None
             else:
                 self._given_up.discard(self.base_url)
-                patience = self._patience_s
+                patience = self._waits.patience_s
                 value = self._json(response) if response.is_success else None
                 failure = self._error(response, value)
                 if failure is None:
@@ -121,9 +125,9 @@ class Server:
                 retries, silent_since = retries + 1, None
                 reason = self._answered(response, failure)
                 at_least = _retry_after(response.headers.get("retry-after"))
-                if at_least > self._patience_s:
+                if at_least > self._waits.patience_s:
                     raise self._failed(f"{reason} and wants to be left alone for {at_least:.0f} s", _LATER)
-            if retries > self._max_retries:
+            if retries > self._waits.max_retries:
                 raise self._failed(f"{reason}, {sent} times", _LATER)
             wait = min(_FIRST_WAIT_S * 2.0 ** min(sent - 1, 10), _LONGEST_WAIT_S) * random.uniform(0.5, 1)
             called_off.wait(min(max(wait, at_least), at_most))
