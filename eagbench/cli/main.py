@@ -366,6 +366,8 @@ def main() -> None:
         if disk_full is not None:
             _end_on_full_disk(disk_full, goes_on)
         if isinstance(error, UserError):
+            if _is_of_component(error):
+                _say("".join(traceback.format_exception(error.__cause__)), err=True)
             _say(f"error: {error.message}", err=True)
             sys.exit(EXIT_USER_ERROR)
         named = _component_error(error)
@@ -377,6 +379,15 @@ def main() -> None:
             whose = f"error: {named}\n  a bug of that package, not of eagbench; what is finished is kept"
         _say(whose, err=True)
         sys.exit(EXIT_BUG)
+
+
+def _is_of_component(error: UserError) -> bool:
+    """Tell whether a component's own failure is refused: its author needs the traceback."""
+    if "eagbench.registry.blame" not in sys.modules:
+        return False
+    from eagbench.registry.blame import RefusedComponentError
+
+    return isinstance(error, RefusedComponentError)
 
 
 def _component_error(error: BaseException) -> Exception | None:

@@ -36,7 +36,10 @@ def _with_plugins(kinds: Sequence[str]) -> str:
     lines = _lines(kinds, owners)
     if registry.broken:
         lines.append("could not be loaded:")
-        lines.extend(f"  {b.plugin} of {b.distribution}: {b.reason}" for b in registry.broken)
+        lines.extend(
+            f"  {b.plugin} of {b.distribution}: {b.reason}; traceback: `eagbench plugins check {b.distribution}`"
+            for b in registry.broken
+        )
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from eagbench.errors import UserError, is_stop
 from eagbench.execution.store import Store
 from eagbench.execution.under_way import left_under_way
 from eagbench.registry.blame import ComponentError, blamed, described
+from eagbench.registry.code_places import code_place
 from eagbench.registry.plugins import KINDS, answerable, described_function, owner
 
 _CORE = Path(eagbench.__file__).parent
@@ -73,7 +74,7 @@ def _call_of(trace: str) -> tuple[str, str]:
         if Path(file).is_relative_to(_CORE):
             break
         if name in _CALLS:
-            found = (name, f" ({Path(file).name}, line {line})")
+            found = (name, f" ({code_place(file, int(line))})")
     return found
 
 

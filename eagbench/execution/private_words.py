@@ -37,7 +37,8 @@ from eagbench.execution.executors.local import Local
 from eagbench.execution.private_files import keep_private
 from eagbench.execution.runner import Outcome, SharedStageError
 from eagbench.planning.plan import Plan
-from eagbench.registry.plugins import GROUP, load_registry
+from eagbench.registry.plugin_modules import GROUP
+from eagbench.registry.plugins import load_registry
 
 FOLDER = "private"
 FILE = f"{FOLDER}/errors.jsonl"

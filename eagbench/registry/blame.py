@@ -11,11 +11,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import FrozenInstanceError, dataclass
-from pathlib import Path
 from types import FrameType
 
 from eagbench.contracts.rules import ContractError
 from eagbench.errors import UserError, is_stop, printable
+from eagbench.registry.code_places import code_place, raised_in_plugin
 
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
 _LONGEST = 2000  # characters of an exception's text within a reason
@@ -39,6 +39,10 @@ class ComponentError(Exception):
         super().__init__(f"{owner} failed in {call}: {problem}" if call else f"a stage of {owner} failed: {problem}")
 
 
+class RefusedComponentError(UserError):
+    """A component failed before anything has run, so its user can leave it out; its cause has the traceback."""
+
+
 @dataclass(frozen=True, slots=True)
 class Culprit:
     """A component in whose call an error was raised.
@@ -46,7 +50,7 @@ class Culprit:
     Attributes:
         owner: The component and its plugin.
         call: The call, for example `fit`.
-        place: File and line.
+        place: File, within its package, and line.
     """
 
     owner: str
@@ -75,7 +79,7 @@ def culprit(error: BaseException) -> Culprit | None:
             i -= 1  # the call from outside, not the component's own helper
         called = frames[i][0].f_code
         own = [(f, line) for f, line in frames[i:] if f.f_code.co_filename == called.co_filename]
-        return Culprit(owner, called.co_name, f"{Path(called.co_filename).name}, line {own[-1][1]}")
+        return Culprit(owner, called.co_name, code_place(called.co_filename, own[-1][1]))
     return None
 
 
@@ -133,8 +137,8 @@ def blamed(owner: str) -> Iterator[None]:
         by = owner if found is None else found.owner
         if _is_write(error):
             raise _written(error, found, by) from error
-        place = "" if found is None else f" ({found.place})"
-        raise ComponentError(by, "" if found is None else found.call, f"{described(error)}{place}") from error
+        place = raised_in_plugin(error.__traceback__) if found is None else found.place
+        raise ComponentError(by, "" if found is None else found.call, f"{described(error)} ({place})") from error
     finally:
         _leave()
 
@@ -168,7 +172,7 @@ def refusing() -> Iterator[None]:
     """Refuse a component that fails before anything has run, by name.
 
     Raises:
-        UserError: A component raised an error; its user can leave it out.
+        RefusedComponentError: A component raised an error; its user can leave it out.
     """
     try:
         yield
@@ -178,12 +182,13 @@ def refusing() -> Iterator[None]:
         named = None if is_stop(error) else component_error(error)
         if named is None:
             raise
-        raise UserError(str(named), hint="a bug of that package: leave it out, or install another version") from error
+        hint = "a bug of that package, not of eagbench: leave it out, or install another version"
+        raise RefusedComponentError(str(named), hint=hint) from error
 
 
 def _written(error: BaseException, found: Culprit | None, by: str) -> ContractError:
     last = traceback.extract_tb(error.__traceback__)[-1]
-    place = found.place if found is not None else f"{Path(last.filename).name}, line {last.lineno}"
+    place = raised_in_plugin(error.__traceback__) if found is None else found.place
     problem = f"{error} ({place}); all that a component is given is read-only: copy what you change"
     return ContractError(last.name if found is None else found.call, "inputs", problem, by)
 

@@ -19,11 +19,11 @@ from pydantic import BaseModel
 
 from eagbench.contracts import components, hooks, traits
 from eagbench.errors import UserError, is_stop
-from eagbench.registry.blame import blamed, described, remember
+from eagbench.registry.blame import RefusedComponentError, blamed, described, remember
+from eagbench.registry.code_places import raised_in_plugin
 from eagbench.registry.guards import guarded
 from eagbench.registry.listing import Listed, read_listing, write_listing
-
-GROUP = "eagbench"  # of entry points
+from eagbench.registry.plugin_modules import GROUP, plugins_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,14 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class BrokenPlugin:
-    """An entry point that could not be loaded."""
+    """An entry point that could not be loaded.
+
+    Attributes:
+        plugin: The entry point.
+        distribution: Its distribution.
+        reason: The error and its place, in one line.
+        details: The traceback.
+    """
 
     plugin: str
     distribution: str
@@ -194,7 +201,8 @@ def discover() -> Registry:
             if is_stop(error):
                 raise
             # A plugin may fail in any way, `sys.exit` included; it is named, not hidden.
-            broken.append(BrokenPlugin(entry_point.name, distribution, described(error), traceback.format_exc()))
+            reason = f"{described(error)} ({raised_in_plugin(error.__traceback__)})"
+            broken.append(BrokenPlugin(entry_point.name, distribution, reason, traceback.format_exc()))
     return _registry(found, tuple(broken))
 
 
@@ -238,8 +246,10 @@ def _lazily(entry: Listed) -> Registered:
         except BaseException as error:
             if is_stop(error):
                 raise
-            raise UserError(
-                f"the plugin '{entry.plugin}' of {entry.distribution} can't be loaded any more: {described(error)}",
+            place = raised_in_plugin(error.__traceback__)
+            raise RefusedComponentError(
+                f"the plugin '{entry.plugin}' of {entry.distribution} can't be loaded any more: {described(error)} "
+                f"({place})",
                 hint="install it again, or see `eagbench doctor`",
             ) from error
         component: type = found
@@ -322,18 +332,15 @@ def described_owner(registered: Registered) -> str:
 
 def described_function(function: str) -> str | None:
     """Describe a plugin's own stage function, `module:name`, with its distribution; None for one of the core."""
-    package = function.partition(".")[0].partition(":")[0]
-    if package == "eagbench":
+    module = function.partition(":")[0]
+    if module.partition(".")[0] == "eagbench":
         return None
-    found = {item.distribution: item.plugin for item in load_registry() if _is_of(item, package)}
-    if len(found) != 1:
+    nearest = plugins_of(module)
+    if len({found.distribution for found in nearest}) != 1:
         return f"the function '{function}'"
-    [(distribution, plugin)] = found.items()
-    return f"the function '{function}' of {_with_version(distribution)} (plugin {plugin})"
-
-
-def _is_of(item: Registered, package: str) -> bool:
-    return item.component.__module__.partition(".")[0] == package
+    names = sorted(found.plugin for found in nearest)
+    plugins = f"plugin{'s' if len(names) > 1 else ''} {' or '.join(names)}"
+    return f"the function '{function}' of {_with_version(nearest[0].distribution)} ({plugins})"
 
 
 def _with_version(distribution: str) -> str:

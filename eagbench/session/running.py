@@ -15,7 +15,7 @@ from eagbench.errors import UserError
 from eagbench.execution.private_files import close_places, keep_private, own_umask
 from eagbench.execution.private_words import Discreet, PrivateWords
 from eagbench.execution.progress import Reporter
-from eagbench.execution.runner import run_plan
+from eagbench.execution.runner import RunResult, run_plan
 from eagbench.execution.store import Store
 from eagbench.execution.tracking import tracked
 from eagbench.planning.access import is_credentialed
@@ -140,9 +140,16 @@ def _computed(
     lines = [headline(written), *terminal_lines(written), ""]
     lines.append(f"stages: {count['computed']} computed, {count['reused']} reused")
     lines += failure_lines(manifest["failed"])
+    lines += _tracebacks(result, folder)
     lines.append(f"run folder: {folder}")
     lines.append(f"report: {page}")
     return Finished(folder, len(manifest["failed"]), "\n".join(lines))
+
+
+def _tracebacks(result: RunResult, folder: Path) -> list[str]:
+    """Say where the tracebacks of failed stages are."""
+    is_kept = any(outcome.status == "failed" and outcome.details for outcome in result.outcomes.values())
+    return [f"tracebacks: {folder / 'log.jsonl'}, `traceback` of each failed stage"] if is_kept else []
 
 
 def say_notes(plan: Plan) -> None:
