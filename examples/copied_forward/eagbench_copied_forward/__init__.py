@@ -1,0 +1,1 @@
+"""The perturbation `copied_forward` for eagbench."""

@@ -1,0 +1,1 @@
+"""The reward `grounded_citations` for eagbench."""

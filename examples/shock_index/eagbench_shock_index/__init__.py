@@ -1,0 +1,1 @@
+"""The expert `shock_index` for eagbench."""
