@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from eagbench.config.benchmark import Benchmark
 from eagbench.config.loading import validate_params
@@ -95,29 +96,31 @@ def describe_dataset(name: str) -> str:
     component: Any = load_registry().get("dataset", name).component
     lines = [name, "", inspect.getdoc(component) or "", "", "parameters of `data:`"]
     for key, field in component.Params.model_fields.items():
-        default = (
-            "required" if field.is_required() else f"default {_value(field.get_default(call_default_factory=True))}"
-        )
-        annotation = _type_in_words(field.annotation)
-        lines.append(f"  {key:<22} {annotation}, {default}" + (f": {field.description}" if field.description else ""))
+        annotation = type_in_words(field.annotation)
+        meaning = f": {field.description}" if field.description else ""
+        lines.append(f"  {key:<22} {annotation}, {value_in_words(field)}{meaning}")
     return "\n".join(lines)
 
 
-def _value(default: Any) -> str:
-    return str(default.model_dump() if isinstance(default, BaseModel) else default)
+def value_in_words(field: FieldInfo) -> str:
+    """Write a parameter's default, or that it is required."""
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    return f"default {default.model_dump() if isinstance(default, BaseModel) else default}"
 
 
-def _type_in_words(annotation: Any) -> str:
+def type_in_words(annotation: Any) -> str:
     """Write a parameter's type without pydantic's constraints, e.g. `dict[str, Variable]`."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _type_in_words(parts[0])
+        return type_in_words(parts[0])
     if origin is Literal:
         return " | ".join(repr(part) for part in parts)
     if origin in (Union, UnionType):
-        return " | ".join(_type_in_words(part) for part in parts)
+        return " | ".join(type_in_words(part) for part in parts)
     if origin is not None:
-        inner = ", ".join("..." if part is Ellipsis else _type_in_words(part) for part in parts)
+        inner = ", ".join("..." if part is Ellipsis else type_in_words(part) for part in parts)
         return f"{origin.__name__}[{inner}]"
     return "None" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
 

@@ -11,8 +11,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from eagbench.cli.completion import complete_data_set, complete_set, words_of_bash
+from eagbench.cli.output import say as _say
+from eagbench.cli.plugins.app import plugins_app
 from eagbench.config.folders import default_root
-from eagbench.config.secrets import masked_text
 from eagbench.errors import Stopped, UserError
 from eagbench.execution.full_disk import EXIT_DISK_FULL, DiskFullError, as_disk_full
 from eagbench.execution.processes import StopSignals, end_soon, leave_nothing_behind
@@ -30,7 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-plugins_app = typer.Typer(help="Components and the packages they come from.", no_args_is_help=True)
 data_app = typer.Typer(
     help="Data sets: what there is, what one needs, whether yours can be read.", no_args_is_help=True
 )
@@ -40,11 +40,6 @@ app.add_typer(plugins_app, name="plugins")
 app.add_typer(data_app, name="data")
 app.add_typer(policy_app, name="policy")
 app.add_typer(store_app, name="store")
-
-
-def _say(text: str, *, err: bool = False) -> None:
-    """Print a text with secrets masked."""
-    typer.echo(masked_text(text), err=err)
 
 
 BenchmarkFile = Annotated[Path, typer.Argument(help="The benchmark's YAML file.", show_default=False)]
@@ -243,16 +238,6 @@ def doctor() -> None:
     _say(findings.text())
     if not findings.healthy:
         raise typer.Exit(EXIT_CELLS_FAILED)
-
-
-@plugins_app.command("list")
-def plugins_list(
-    kind: Annotated[str | None, typer.Option(help="Only this kind, e.g. expert.")] = None,
-) -> None:
-    """List every component by kind, with the package it comes from, and the plugins that could not be loaded."""
-    from eagbench.cli.plugin_list import list_plugins
-
-    _say(list_plugins(kind))
 
 
 @data_app.command("list")

@@ -66,7 +66,11 @@ class ExpectedCalibrationError:
     )
 
     class Params(StrictParams):
-        """The number of equal-width bins on [0, 1]."""
+        """Parameters.
+
+        Attributes:
+            bins: Number of equal-width bins on [0, 1].
+        """
 
         bins: int = Field(default=10, ge=1, le=1000)
 

@@ -1,0 +1,1 @@
+"""`eagbench plugins`: write, show and check plugins."""
