@@ -99,7 +99,8 @@ def check_package(package: str, sets: tuple[str, ...], say: Callable[[str], None
 
 def _distribution(registry: Registry, package: str) -> str:
     """Find the distribution that a user means by its own name, its import name or a plugin's."""
-    known = {(found.distribution, found.plugin) for found in (*registry, *registry.broken)}
+    known: set[tuple[str, str]] = {(found.distribution, found.plugin) for found in registry}
+    known |= {(found.distribution, found.plugin) for found in registry.broken}
     wanted = _normalised(package)
     fits = {of for of, plugin in known if wanted in (_normalised(of), _normalised(plugin))}
     if len(fits) != 1:
@@ -169,7 +170,7 @@ def _read(results: ElementTree.Element) -> list[Check]:
         failure = next((e for e in case if e.tag in ("failure", "error")), None)
         skipped = case.find("skipped")
         if failure is not None:
-            checks.append(Check(_FAILED, what, failure.text or failure.get("message", "")))
+            checks.append(Check(_FAILED, what, failure.text or failure.get("message") or ""))
         elif skipped is not None:
             checks.append(Check(_SKIPPED, what, skipped.get("message", "")))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -49,6 +50,25 @@ def test_the_run_after_a_death_says_what_was_under_way(run: Run, tmp_path: Path)
     assert again.code == -9
     assert f"note: the run before ended during expert 'bad_expert' (under way was {EXPERT})" in again.err
     assert "`--workers 2` or `--stage-timeout` lets this stage fail alone" in again.err
+
+
+def test_the_traceback_of_a_failed_stage_is_in_the_log(run: Run, tmp_path: Path) -> None:
+    finished = run("{name: bad_expert, fault: raises, at: fit}")
+    assert finished.code == 1
+    problem = f"{EXPERT} failed in fit: ZeroDivisionError: division by zero (eagbench_misbehaving/plugin.py, line "
+    assert problem in finished.out
+    log = tmp_path / "out" / "log.jsonl"
+    assert f"tracebacks: {log}, `traceback` of each failed stage" in finished.out
+    [failed] = [entry for entry in map(json.loads, log.read_text().splitlines()) if entry["status"] == "failed"]
+    assert "ZeroDivisionError: division" in failed["traceback"]
+
+
+def test_what_fails_while_planning_shows_its_traceback(run: Run) -> None:
+    finished = run("{name: bad_expert, fault: raises, at: __init__}")
+    assert finished.code == 2
+    assert "Traceback (most recent call last)" in finished.err
+    assert f"error: {EXPERT} failed in __init__: ZeroDivisionError" in finished.err
+    assert "(eagbench_misbehaving/plugin.py, line " in finished.err
 
 
 @pytest.mark.slow
