@@ -66,7 +66,7 @@ def _check(kind: str, name: str) -> None:
     if registry.has(kind, name):
         owner = registry.components.get((kind, name)) or (registry.get(kind, name),)
         raise UserError(
-            f"{owner[0].distribution} has a {kind} called '{name}', and two of a name can't be used",
+            f"the {kind} '{name}' of {owner[0].distribution} has that name, and two of a name can't be used",
             where="NAME",
             hint="choose another name",
         )

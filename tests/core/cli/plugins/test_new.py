@@ -54,7 +54,7 @@ def test_every_kind_has_a_component_and_a_benchmark(kind: str, cli: Cli, tmp_pat
         (("expert", "WardRound"), "write it in snake_case"),
         (("expert", "class"), "can't be the name"),
         (("expert", "../up"), "can't be the name"),
-        (("expert", "lightgbm"), "eagbench has a expert called 'lightgbm'"),
+        (("expert", "lightgbm"), "the expert 'lightgbm' of eagbench has that name"),
         (("metric", "plugins"), "a package eagbench_plugins is installed"),
         (("expert", "ward_round", "--out", "."), "exists already"),
     ],
