@@ -7,11 +7,12 @@ STAMP = $(VENV)/.installed-$(shell cat $(REQUIREMENTS) | (sha256sum 2>/dev/null 
 BIN = $(VENV)/bin
 DEMO_OUT ?= runs/demo
 SBOM ?= dist/sbom.cdx.json
+SITE ?= site
 PYPROJECT ?= pyproject.toml
 # Whose installed distributions the bill of materials lists.
 PYTHON_LISTED ?= $(BIN)/python
 
-.PHONY: demo test test-slow reliability lint types licences audit sbom release environment clean
+.PHONY: demo test test-slow reliability lint types licences audit sbom docs release environment clean
 
 demo: environment
 	$(BIN)/eagbench run benchmarks/mimic_robustness.yaml --profile quick --out $(DEMO_OUT)
@@ -48,6 +49,10 @@ sbom:
 	$(BIN)/cyclonedx-py environment --pyproject $(PYPROJECT) --output-reproducible --spec-version 1.6 \
 	  --output-format JSON --output-file $(SBOM) --validate $(PYTHON_LISTED)
 
+# The documentation as a site in $(SITE); a warning fails, and so does a page that would load anything from elsewhere.
+docs: environment
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean --site-dir $(abspath $(SITE))
+
 # `make release VERSION=0.2.0`: all of it, up to the tag; ARGUMENTS=--dry-run leaves no commit and no tag.
 release: environment
 	$(BIN)/python scripts/release $(VERSION) $(ARGUMENTS)
@@ -56,8 +61,8 @@ environment: $(STAMP)
 
 $(STAMP):
 	@python=$$(PYTHON="$(PYTHON)" sh scripts/find-python) && $$python -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	@rm -f $(VENV)/.installed-* && touch $@
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist site

@@ -21,7 +21,12 @@ _MAX_SEED = 2**31 - 1  # LightGBM's
 
 
 class ComponentSpec(Strict):
-    """A component's name and parameters: `lightgbm`, or `{name: lightgbm, num_leaves: 7}`."""
+    """A component's name and parameters: `lightgbm`, or `{name: lightgbm, num_leaves: 7}`.
+
+    Attributes:
+        name: Its name.
+        params: Its parameters, written beside the name.
+    """
 
     name: str
     params: dict[str, Any] = Field(default_factory=dict)
@@ -33,7 +38,13 @@ class ComponentSpec(Strict):
 
 
 class MethodSpec(Strict):
-    """A method of the comparison, or an expert under its own name. `as` labels it; labels are unique."""
+    """A method of the comparison, or an expert under its own name. `as` labels it; labels are unique.
+
+    Attributes:
+        name: Its name.
+        label: What it is called in tables, written `as`; its name if there is none.
+        params: Its parameters, written beside the name.
+    """
 
     name: str
     label: str
@@ -57,7 +68,15 @@ class MethodSpec(Strict):
 
 
 class ConditionSpec(Strict):
-    """`clean`, or a perturbation with severities (physical amounts) or levels (1 to 5)."""
+    """`clean`, or a perturbation with severities (physical amounts) or levels (1 to 5).
+
+    Attributes:
+        name: Its name.
+        label: What it is called in tables, written `as`; its name if there is none.
+        severity: Physical amounts: a share, hours, standard deviations.
+        level: Instead of amounts, the steps of the perturbation's author.
+        params: Its parameters, written beside the name.
+    """
 
     name: str
     label: str
@@ -196,10 +215,32 @@ class Benchmark(Strict):
 
     The data are one data set (`data`), which `domain_by` may divide into domains, or several (`domains`).
 
-    `attestation` states, in words, the permission to send credentialed records, or numbers from them, to the machines
-    that the benchmark names (a policy's server, a tracker). Without it they are never sent.
-
-    `threads` is how many threads each stage computes with, on every machine: their number changes last digits.
+    Attributes:
+        name: The run folder and its files are named after it.
+        description: One sentence for the report.
+        data: The data set.
+        domains: Several data sets by the names of their domains, instead of `data`.
+        domain_by: The fact of a case that divides one data set into domains, such as the unit.
+        transfer: Where methods are trained and where they are evaluated; belongs to `domains` or `domain_by`.
+        split: How patients are divided: shares, folds, the source's own parts, a fact, or a file.
+        reference_expert: The expert whose salience citations and attention are compared with.
+        reference_features: How many of its heaviest observed features make up its list.
+        policy: The language model behind methods that name none.
+        record_text: How a record is written as text.
+        answer: How a policy's answer becomes a probability.
+        methods: What is compared: methods, and experts under their own names; `as` labels one.
+        conditions: `clean`, and perturbations with their severities.
+        seeds: Seeds of training, search and sampling; the split has one of its own.
+        threads: How many threads each stage computes with, on every machine: their number changes last digits.
+        metrics: What is computed of the answers.
+        intervals: The bootstrap over patients.
+        comparisons: The method whose claim is tested, and by which metric.
+        recalibrate: Also report answers recalibrated on tuning cases.
+        subgroups: Also report results within subgroups.
+        trackers: Who hears of training curves while stages run.
+        attestation: The permission, in words, to send credentialed records, or numbers from them, to the machines that
+            the benchmark names (a policy's server, a tracker). Without it they are never sent.
+        profiles: Other values by the profile's name, for `--profile`.
     """
 
     name: str
