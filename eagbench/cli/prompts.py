@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from eagbench.config.suggestions import choices, nearest
 from eagbench.contracts.language_models import PromptCounter
@@ -18,18 +17,16 @@ from eagbench.contracts.stages import (
     CLEAN,
     CasesInput,
     StageNode,
-    StageOutput,
-    StageOutputs,
     StageRun,
     closure,
     no_progress,
 )
 from eagbench.errors import UserError
+from eagbench.execution.exact_prompt import exact_prompt
 from eagbench.execution.resolve import resolve
 from eagbench.execution.runner import compute_stage
 from eagbench.execution.store import Store
 from eagbench.planning.plan import Plan
-from eagbench.prompting.prompt_recording import asked_by
 from eagbench.registry.plugins import load_registry
 from eagbench.stages.cohort_files import read_cases
 from eagbench.stages.record_text import fit
@@ -73,30 +70,12 @@ class _Predicting:
         Raises:
             UserError: The method reads a stage that is not in the store.
         """
-        use = self.node.component
-        assert use is not None
-        component: Any = load_registry().create(use.kind, use.name, {**use.params, **use.locations})
 
         def folder(stage: StageNode) -> Path:
             return places.get(stage.fingerprint, self.store.folder(stage))
 
-        inputs: dict[str, Any] = {"cases": cases.with_items([case])}
-        for name, value in self.node.inputs.items():
-            if isinstance(value, StageOutput):
-                inputs[name] = folder(value.stage)
-            elif isinstance(value, StageOutputs):
-                inputs[name] = tuple(map(folder, value.stages))
         with tempfile.TemporaryDirectory() as out:
-            run = StageRun(dict(self.node.params), inputs, self.node.seed or 0, Path(out), component)
-            try:
-                asked = asked_by(lambda: component.predict(inputs["cases"], run))
-            except FileNotFoundError as error:
-                raise UserError(
-                    f"the method reads {error.filename} before it asks the policy, and that is not made yet",
-                    where=f"method {self.node.label}",
-                    hint="run the benchmark first",
-                ) from error
-        return asked[0] if asked else None
+            return exact_prompt(self.node, case, cases, folder, Path(out))
 
     def counter(self) -> PromptCounter | None:
         """Return what counts tokens as the policy reads them; None if nothing here can."""

@@ -12,7 +12,7 @@ from eagbench.report.page.page import Page, render
 from eagbench.report.section_list import report_sections
 from eagbench.report.sections import setting
 from eagbench.report.sections.transfer import by_pair
-from eagbench.runs.folder import REPORT
+from eagbench.runs.folder import CASES, REPORT
 from eagbench.runs.reader import RunFolder
 
 
@@ -39,7 +39,7 @@ def report_text(run: RunFolder) -> str:
         tiles=setting.tiles(run),
         sections=_sections(run),
     )
-    return render(page, "report.html.j2", {"run": run})
+    return render(page, "report.html.j2", {"run": run, "cases": CASES if (run.path / CASES).is_file() else None})
 
 
 def _sections(run: RunFolder) -> list[Section]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from pathlib import Path
 
 import eagbench
@@ -21,6 +22,8 @@ from eagbench.runs.schema import MARKER, read_manifest
 
 _COPIES = ("predictions", "trajectories")
 REPORT = "report.html"
+# The page of cases, and the folder of its scripts.
+CASES, CASE_SCRIPTS = "cases.html", "cases"
 # What a kill leaves before there is a marker: the probe of `_can_write`, or the marker itself while it is written.
 _BEFORE_THE_MARKER = re.compile(rf"\.eagbench-\d+|\.{re.escape(MARKER)}\.\d+")
 
@@ -78,8 +81,9 @@ def begin(folder: Path, benchmark: str) -> None:
 def begin_writing(folder: Path, benchmark: str) -> None:
     """Begin a folder, and remove what an earlier run left in it: first what vouches for the other files."""
     begin(folder, benchmark)
-    for name in (MANIFEST, REPORT):
+    for name in (MANIFEST, REPORT, CASES):
         (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / CASE_SCRIPTS, ignore_errors=True)
     sync(folder)  # before any file that the manifest vouched for is another
     for place in (folder, folder / TRACKERS):
         remove_leftovers(place)

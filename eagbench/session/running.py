@@ -143,6 +143,7 @@ def _computed(
     lines += _tracebacks(result, folder)
     lines.append(f"run folder: {folder}")
     lines.append(f"report: {page}")
+    lines.append(f"single cases: eagbench show {folder}")
     return Finished(folder, len(manifest["failed"]), "\n".join(lines))
 
 

@@ -1,0 +1,1 @@
+"""Single cases, in the terminal and as a page beside the report."""

@@ -1,0 +1,1 @@
+"""The single cases of a finished run: answers, records, prompts and searches."""
