@@ -30,26 +30,13 @@ from eagbench.runs.cases.past_stages import MissingStageError
 from eagbench.runs.cases.records import CaseRecords
 from eagbench.runs.cases.training import Search, searches
 from eagbench.runs.folder import CASE_SCRIPTS, CASES
-from eagbench.runs.predictions import has_predictions
-from eagbench.runs.reader import Group, RunFolder
+from eagbench.runs.reader import RunFolder
 
 # A longer index opens slowly from a file. With very long ids fewer cases fit.
 MOST_BYTES = 2_000_000
 # Of a larger setting the page has the cases that the run's main method predicted worst.
 MOST_CASES = 5_000
 _PER_SHARD = 25
-# A run makes its page unasked up to so many records and prompts, at about two milliseconds each.
-_QUICK = 5_000
-
-
-def is_made_by_a_run(run: RunFolder) -> bool:
-    """Say whether a run makes its page unasked: its records may be shown, and the page takes seconds."""
-    if run.manifest.get("access") == "credentialed" or not any(has_predictions(run.path, m) for m in run.methods):
-        return False
-    n_text = sum(method["reads"] == "text" for method in run.manifest["methods"])
-    cases = sum(_n_all(run, group) for group in run.groups)
-    n_forms: int = len(run.manifest["conditions"]) + n_text
-    return cases * n_forms <= _QUICK
 
 
 def write_case_page(run: RunFolder, store: Path) -> Path:
@@ -93,7 +80,7 @@ def write_case_page(run: RunFolder, store: Path) -> Path:
     index = {
         **_about(run, records, conditions, missing),
         "settings": [
-            _listed(cases) | {"features": named, "n": _n_of(run, cases)}
+            _listed(cases) | {"features": named, "n": _n_all(run, cases)}
             for cases, named in zip(settings, features, strict=True)
         ],
         "searches": [listed for listed in training if listed is not None],
@@ -139,15 +126,10 @@ def _worst(run: RunFolder, cases: SettingCases, most: int) -> SettingCases:
     )
 
 
-def _n_all(run: RunFolder, group: Group) -> int:
-    """Count the evaluated cases of a task and pair of domains."""
-    return max((row.n_cases for row in run.results if row.group == group), default=0)
-
-
-def _n_of(run: RunFolder, cases: SettingCases) -> int:
+def _n_all(run: RunFolder, cases: SettingCases) -> int:
     """Count the evaluated cases of a setting, those that the page leaves out included."""
     groups = [g for g in run.groups if (g.task, g.domain_train, g.domain_eval) == cases.setting]
-    return max([len(cases), *(_n_all(run, group) for group in groups)])
+    return max([len(cases), *(row.n_cases for row in run.results if row.group in groups)])
 
 
 def _listed(cases: SettingCases) -> dict[str, Any]:

@@ -51,11 +51,13 @@ def made(tmp_path_factory: pytest.TempPathFactory, shared_data: Path, run_comman
     """The folder of a run (`run`), of its benchmark, and of its store (`store`)."""
     folder = tmp_path_factory.mktemp("looked_into")
     (folder / "b.yaml").write_text(BENCHMARK.format(root=shared_data / "tjh"))
-    done = run_command(
-        "run", folder / "b.yaml", "--limit", 60, "--out", folder / "run", env={"EAGBENCH_STORE": str(folder / "store")}
-    )
+    env = {"EAGBENCH_STORE": str(folder / "store")}
+    done = run_command("run", folder / "b.yaml", "--limit", 60, "--out", folder / "run", env=env)
     assert done.code in (0, 1), done.err
-    assert f"cases: {folder / 'run' / 'cases.html'}" in done.out
+    assert not (folder / "run" / "cases.html").exists()
+    page = run_command("report", folder / "run", "--cases", env=env)
+    assert page.code == 0, page.err
+    assert f"cases: {folder / 'run' / 'cases.html'}" in page.out
     return folder
 
 
@@ -142,7 +144,7 @@ def test_without_the_store_the_case_says_what_is_missing(
 
 
 @pytest.mark.slow
-def test_a_credentialed_run_has_a_page_only_when_asked(
+def test_the_page_of_a_credentialed_run_is_private_and_says_so(
     cli: Callable[..., Finished], made: Path, store: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(made / "run", tmp_path / "run")
