@@ -78,7 +78,7 @@ from eagbench.contracts.traits import (
 from eagbench.errors import UserError
 from eagbench.execution.device_processes import DeviceProcesses, is_device_process
 from eagbench.prompting.answer_cache import ResponseCache, response_cache
-from eagbench.prompting.answering import answer_cases, answer_prompts, answer_with_policy, open_policy
+from eagbench.prompting.answering import Question, answer_cases, answer_prompts, answer_with_policy, open_policy
 from eagbench.prompting.answers import FeatureVocabulary, probability_text, read_answer, write_answer
 from eagbench.prompting.attention import attention_probe, measure_attention
 from eagbench.prompting.hugging_face import quiet_transformers
@@ -152,6 +152,7 @@ __all__ = [
     "Prediction",
     "PromptCounter",
     "Provenance",
+    "Question",
     "Reads",
     "RecordSummary",
     "RecordText",

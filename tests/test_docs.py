@@ -65,7 +65,9 @@ def test_the_python_examples_run(tmp_path: Path, physionet_root: Path) -> None:
     page = (ROOT / "docs" / "python.md").read_text()
     blocks = re.findall(r"<!-- example: (\w+) -->\n```python\n(.*?)```", page, flags=re.S)
     assert [name for name, _ in blocks] == ["run", "tables", "figures", "list"]
-    (tmp_path / "first.yaml").write_text(examples("docs/quick_start.md")["benchmark"] + "profiles: {quick: {seeds: [0]}}\n")
+    (tmp_path / "first.yaml").write_text(
+        examples("docs/quick_start.md")["benchmark"] + "profiles: {quick: {seeds: [0]}}\n"
+    )
     checks = (
         "assert list(table.index) == ['logistic_regression', 'small_trees']\nassert len(worst) == 5 == len(best) + 3"
     )

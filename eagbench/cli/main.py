@@ -13,6 +13,7 @@ import typer
 from eagbench.cli.completion import complete_data_set, complete_set, words_of_bash
 from eagbench.cli.output import say as _say
 from eagbench.cli.plugins.app import plugins_app
+from eagbench.cli.show import RunFolder, show
 from eagbench.config.folders import default_root
 from eagbench.errors import Stopped, UserError
 from eagbench.execution.full_disk import EXIT_DISK_FULL, DiskFullError, as_disk_full
@@ -40,6 +41,7 @@ app.add_typer(plugins_app, name="plugins")
 app.add_typer(data_app, name="data")
 app.add_typer(policy_app, name="policy")
 app.add_typer(store_app, name="store")
+app.command()(show)
 
 
 BenchmarkFile = Annotated[Path, typer.Argument(help="The benchmark's YAML file.", show_default=False)]
@@ -121,9 +123,6 @@ def prompt(
     typer.echo(commands.show_prompt(request, case, method))
 
 
-RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
-
-
 @app.command()
 def runs(folder: Annotated[Path, typer.Argument(help="Where to look, subfolders included.")] = Path("runs")) -> None:
     """List runs, the newest first: state, date, version, data, and each method's main number with its interval."""
@@ -146,30 +145,6 @@ def report(
 
         _say(write_page(run))
     _say(commands.report(run, format))
-
-
-@app.command()
-def show(
-    run: RunFolder,
-    case: Annotated[str | None, typer.Argument(help="The id of a case; none lists cases.", show_default=False)] = None,
-    method: Annotated[str | None, typer.Option(help="Whose answers (default: the method the run is about).")] = None,
-    condition: Annotated[
-        str | None, typer.Option(help="Under a perturbation, e.g. 'missing_values 0.3': moved furthest first.")
-    ] = None,
-    subgroup: Annotated[str | None, typer.Option(help="Cases of a subgroup, e.g. sex=female.")] = None,
-    only: Annotated[str, typer.Option(help="all, wrong or unread.")] = "all",
-    domains: Annotated[str | None, typer.Option(metavar="TRAINED:EVALUATED", help="In a run across domains.")] = None,
-    training: Annotated[bool, typer.Option("--training", help="Training cases that were searched instead.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="How many to list.")] = 20,
-) -> None:
-    """List a run's cases, the worst predicted first, or show one: record, prompt, answer, what it cites."""
-    from eagbench.cli import cases
-    from eagbench.report.cases.selection import Asked
-
-    if training:
-        typer.echo(cases.show_training(run, case, limit))
-        return
-    typer.echo(cases.show(run, case, Asked(method, condition, subgroup, only, domains), limit))
 
 
 @app.command()

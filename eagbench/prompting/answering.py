@@ -122,27 +122,33 @@ def answer_cases(
         N predictions in the order of the cases, each with its trajectories. The probability is None if no answer could
         be parsed.
     """
-    return answer_prompts(
-        model,
-        cases,
-        [prompt_text(style, case, cases, record_text) for case in cases],
-        style,
-        answer,
-        seed=seed,
-        max_new_tokens=max_new_tokens,
-        progress=progress,
-    )
+    question = Question(model, style, answer, seed, max_new_tokens)
+    return answer_prompts(question, cases, [prompt_text(style, case, cases, record_text) for case in cases], progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """How a policy is asked.
+
+    Attributes:
+        model: The opened policy.
+        style: The format of the answers.
+        answer: How to get the probability.
+        seed: Sampling seed (`mean_of_n`).
+        max_new_tokens: Maximum number of new tokens per text.
+    """
+
+    model: LanguageModel
+    style: Style
+    answer: AnswerMode
+    seed: int
+    max_new_tokens: int
 
 
 def answer_prompts(
-    model: LanguageModel,
+    question: Question,
     cases: Cases,
     prompts: Sequence[str],
-    style: Style,
-    answer: AnswerMode,
-    *,
-    seed: int,
-    max_new_tokens: int,
     progress: Callable[..., Iterable[Any]] = no_progress,
 ) -> list[Prediction]:
     """Ask a policy about every case with the method's own prompts, and parse its answers as `answer_cases` does.
@@ -150,9 +156,9 @@ def answer_prompts(
     Examples are few-shot prompts, or prompts with an expert's output. With more than 32 cases, 32 drawn by the seed are
     asked first; if no answer among them can be read, the others are `not_attempted`.
     """
-    ask = {"greedy": _greedy, "mean_of_n": _mean_of_n, "expectation": _expectation}[answer.mode]
-    question = _Question(model, style, answer, FeatureVocabulary(cases.features), seed, max_new_tokens)
-    first = _asked_first(prompts, seed)
+    ask = {"greedy": _greedy, "mean_of_n": _mean_of_n, "expectation": _expectation}[question.answer.mode]
+    asking = _Asking(question, FeatureVocabulary(cases.features))
+    first = _asked_first(prompts, question.seed)
     others = [[i for i in range(start, start + _CHUNK) if i not in first] for start in range(0, len(cases), _CHUNK)]
     groups = [[i for i in group if i < len(cases)] for group in (sorted(first), *others)]
     groups = [group for group in groups if group]
@@ -161,7 +167,7 @@ def answer_prompts(
         if first and found and all(prediction.probability is None for prediction in found.values()):
             found |= {i: Prediction(cases.items[i].case_id, None, NOT_ATTEMPTED) for i in at}
         else:
-            found |= zip(at, ask(question, [cases.items[i] for i in at], [prompts[i] for i in at]), strict=True)
+            found |= zip(at, ask(asking, [cases.items[i] for i in at], [prompts[i] for i in at]), strict=True)
     return [found[i] for i in range(len(cases))]
 
 
@@ -179,65 +185,62 @@ def _asked_first(prompts: Sequence[str], seed: int) -> frozenset[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    """The settings with which one call asks about its cases and parses their answers."""
+class _Asking:
+    """A question, and the names of the features that answers to it may cite."""
 
-    model: LanguageModel
-    style: Style
-    answer: AnswerMode
+    question: Question
     vocabulary: FeatureVocabulary
-    seed: int
-    max_new_tokens: int
 
     def write(self, prompts: Sequence[str], temperature: float, stop: str) -> list[Generation]:
         """Generate texts with the model, and check that they follow its contract."""
-        sampling = Sampling(self.max_new_tokens, temperature=temperature, stop=(stop,))
-        texts = self.model.generate(prompts, sampling, self.seed)
+        model = self.question.model
+        sampling = Sampling(self.question.max_new_tokens, temperature=temperature, stop=(stop,))
+        texts = model.generate(prompts, sampling, self.question.seed)
         count_tokens(sum(text.tokens for text in texts))
         from eagbench.registry.blame import owner_of
 
         try:
             check_generations(prompts, sampling, texts)
         except ContractError as error:
-            raise error.of(owner_of(type(self.model))) from error
+            raise error.of(owner_of(type(model))) from error
         return texts
 
     def read(self, case: Case, text: Generation) -> Trajectory:
         """Parse an answer strictly."""
-        return read_answer(self.style, case, text.text, text.tokens, self.vocabulary, text.thought)
+        return read_answer(self.question.style, case, text.text, text.tokens, self.vocabulary, text.thought)
 
 
-def _greedy(question: _Question, cases: Sequence[Case], prompts: Sequence[str]) -> list[Prediction]:
-    texts = question.write(prompts, 0.0, question.style.answer_close)
+def _greedy(asking: _Asking, cases: Sequence[Case], prompts: Sequence[str]) -> list[Prediction]:
+    texts = asking.write(prompts, 0.0, asking.question.style.answer_close)
     predictions = []
     for case, text in zip(cases, texts, strict=True):
-        trajectory = question.read(case, text)
-        predictions.append(_prediction(question.answer, trajectory.probability, [trajectory], text.too_long))
+        trajectory = asking.read(case, text)
+        predictions.append(_prediction(asking.question.answer, trajectory.probability, [trajectory], text.too_long))
     return predictions
 
 
-def _mean_of_n(question: _Question, cases: Sequence[Case], prompts: Sequence[str]) -> list[Prediction]:
-    answer = question.answer
+def _mean_of_n(asking: _Asking, cases: Sequence[Case], prompts: Sequence[str]) -> list[Prediction]:
+    answer = asking.question.answer
     repeated = [prompt for prompt in prompts for _ in range(answer.samples)]
-    texts = question.write(repeated, answer.temperature, question.style.answer_close)
+    texts = asking.write(repeated, answer.temperature, asking.question.style.answer_close)
     predictions = []
     for i, case in enumerate(cases):
         written = texts[i * answer.samples : (i + 1) * answer.samples]
-        trajectories = [question.read(case, text) for text in written]
+        trajectories = [asking.read(case, text) for text in written]
         parsed = [t.probability for t in trajectories if t.probability is not None]
         too_long = any(text.too_long for text in written)
         predictions.append(_prediction(answer, float(np.mean(parsed)) if parsed else None, trajectories, too_long))
     return predictions
 
 
-def _expectation(question: _Question, cases: Sequence[Case], prompts: Sequence[str]) -> list[Prediction]:
-    texts = question.write(prompts, 0.0, question.style.answer_open)
-    begun = [text_up_to_answer(question.style, text.text, text.thought) for text in texts]
+def _expectation(asking: _Asking, cases: Sequence[Case], prompts: Sequence[str]) -> list[Prediction]:
+    texts = asking.write(prompts, 0.0, asking.question.style.answer_open)
+    begun = [text_up_to_answer(asking.question.style, text.text, text.thought) for text in texts]
     asked = [i for i, text in enumerate(begun) if text is not None]
     expectation: dict[int, float] = {}
     if asked:
         levels = np.array([float(level) for level in ANSWER_LEVELS])  # (L,)
-        weights = question.model.continuation_probabilities(
+        weights = asking.question.model.continuation_probabilities(
             [prompts[i] for i in asked], [begun[i] or "" for i in asked], ANSWER_LEVELS
         )  # (len(asked), L)
         values = (round(float(value), _DECIMALS) for value in weights @ levels)
@@ -245,9 +248,9 @@ def _expectation(question: _Question, cases: Sequence[Case], prompts: Sequence[s
     predictions = []
     for i, (case, text) in enumerate(zip(cases, texts, strict=True)):
         # The text ends where the answer would begin; the answer is the expectation.
-        trajectory = replace(question.read(case, text), probability=expectation.get(i))
+        trajectory = replace(asking.read(case, text), probability=expectation.get(i))
         too_long = text.too_long or (begun[i] is not None and i not in expectation)
-        predictions.append(_prediction(question.answer, trajectory.probability, [trajectory], too_long))
+        predictions.append(_prediction(asking.question.answer, trajectory.probability, [trajectory], too_long))
     return predictions
 
 

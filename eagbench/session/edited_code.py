@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from eagbench.errors import UserError
-from eagbench.registry.plugins import GROUP
+from eagbench.registry.plugin_modules import GROUP
 
 _SLACK_SECONDS = 2.0  # how far the clock of processes may be from that of files
 _State = tuple[int, int]  # time of change (ns), size

@@ -11,6 +11,7 @@ from eagbench.api import (
     Cases,
     LanguageModel,
     Prediction,
+    Question,
     RecordText,
     Span,
     StageRun,
@@ -72,16 +73,8 @@ def answer_written(
     """
     model = open_policy(run.inputs["policy"])
     refuse_long_prompts(model, [prompt.text for prompt in prompts], max_new_tokens)
-    predictions = answer_prompts(
-        model,
-        cases,
-        [prompt.text for prompt in prompts],
-        style,
-        AnswerMode.model_validate(run.params["answer"]),
-        seed=run.seed,
-        max_new_tokens=max_new_tokens,
-        progress=run.progress,
-    )
+    question = Question(model, style, AnswerMode.model_validate(run.params["answer"]), run.seed, max_new_tokens)
+    predictions = answer_prompts(question, cases, [prompt.text for prompt in prompts], run.progress)
     if run.params["attention"] and all(p.trajectories for p in predictions):
         predictions = _with_attention(predictions, model, prompts, style, run)
     run.add_cost("generated_tokens", sum(t.generated_tokens for p in predictions for t in p.trajectories))

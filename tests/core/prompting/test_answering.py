@@ -19,6 +19,7 @@ from eagbench.api import (
     Feature,
     Generation,
     Prediction,
+    Question,
     RecordText,
     RecordTextParams,
     Sampling,
@@ -138,7 +139,7 @@ class SamplingModel:
 def ask_many(model: SamplingModel, prompts: Sequence[str], seed: int = 0) -> list[Prediction]:
     answer = AnswerMode(mode="mean_of_n", samples=2)
     cases = many_cases(len(prompts))
-    return answer_prompts(model, cases, prompts, STYLES["vanilla"], answer, seed=seed, max_new_tokens=9)
+    return answer_prompts(Question(model, STYLES["vanilla"], answer, seed, 9), cases, prompts)
 
 
 @pytest.mark.parametrize("n_different", [600, 300, 20])

@@ -23,6 +23,7 @@ from eagbench.api import (
     ANSWER_LEVELS,
     STYLES,
     AnswerMode,
+    Question,
     ResponseCache,
     Sampling,
     Thought,
@@ -712,7 +713,7 @@ THOUGHTS = {
 
 def answered(model: Any, style: str, mode: str = "greedy") -> list[Any]:
     answer = AnswerMode(mode=mode)
-    return answer_prompts(model, CASES, ["p"] * 2, STYLES[style], answer, seed=0, max_new_tokens=50)
+    return answer_prompts(Question(model, STYLES[style], answer, 0, 50), CASES, ["p"] * 2)
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -9,6 +9,7 @@ import pytest
 from eagbench.api import (
     STYLES,
     AnswerMode,
+    Question,
     Sampling,
     TokenThoughts,
     UserError,
@@ -34,8 +35,7 @@ def model_of(family: str) -> TransformersModel:
 
 def answered(model: TransformersModel, mode: str, style: str = "vanilla", max_new_tokens: int = 200):
     answer = AnswerMode(mode=mode, samples=2, temperature=0.01)
-    style_ = STYLES[style]
-    return answer_prompts(model, CASES, [PROMPT] * 2, style_, answer, seed=0, max_new_tokens=max_new_tokens)
+    return answer_prompts(Question(model, STYLES[style], answer, 0, max_new_tokens), CASES, [PROMPT] * 2)
 
 
 @every_family
