@@ -191,7 +191,8 @@ class TreeMemory:
                 weights = scores.softmax(dim=-1).view(c, heads, r, -1).double().mean(dim=1).flatten(0, 1)
                 self._probe.total[group.tokens, : group.length] += weights[group.asked]
             read = read.view(c, heads, r, -1).transpose(1, 2).reshape(c * r, heads, -1)  # (C * R, H, d)
-            out[group.tokens] = read[group.asked]
+            # Under autocast attention is in half precision, and rotated queries are not.
+            out[group.tokens] = read[group.asked].to(out.dtype)
         return out[None], None
 
     def _kept(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
