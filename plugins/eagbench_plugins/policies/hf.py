@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from eagbench.api import (
     STYLES,
@@ -25,7 +25,7 @@ from eagbench.api import (
 )
 from eagbench_plugins.policies import gguf_file, model_origin
 from eagbench_plugins.policies.format_params import FormatWarmUp
-from eagbench_plugins.policies.precision import DType, resolved
+from eagbench_plugins.policies.precision import DType, SettledDType
 from eagbench_plugins.policies.writing_memory import MEMORY_GB
 
 if TYPE_CHECKING:
@@ -58,17 +58,12 @@ class HuggingFacePolicy:
 
         path: str
         device: str = "auto"
-        dtype: DType = Field(default="auto", validate_default=True)
+        dtype: SettledDType = Field(default="auto", validate_default=True)
         batch_size: int = Field(default=16, ge=1)
         memory_gb: float = Field(default=MEMORY_GB, gt=0)
         cache_gb: float | None = Field(default=None, gt=0)
         devices: int = Field(default=1, ge=1)
         format_warm_up: FormatWarmUp | None = None
-
-        @field_validator("dtype")
-        @classmethod
-        def _means_here(cls, dtype: DType, others: ValidationInfo) -> DType:
-            return resolved(dtype, others.data.get("device", "cpu"))
 
     def __init__(self, params: Params) -> None:
         self.params = params

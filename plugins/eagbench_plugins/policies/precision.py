@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ValidationInfo
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 # Instructions that multiply bfloat16: Intel's AMX and AVX-512 BF16 (Intel from Cooper Lake, AMD from Zen 4).
@@ -26,6 +28,15 @@ def resolved(dtype: DType, device: str) -> DType:
     on_gpu = device.startswith("cuda") or (device == "auto" and _has_gpu())
     on_cpu = device in {"auto", "cpu"} and not on_gpu
     return "bfloat16" if on_gpu or (on_cpu and multiplies_bfloat16(_cpu_facts())) else "float32"
+
+
+def _settled(dtype: DType, others: ValidationInfo) -> DType:
+    """Replace `auto` by what it means on the parameters' device, which has to stand before it."""
+    return resolved(dtype, others.data.get("device", "cpu"))
+
+
+# A parameter `dtype` of a policy, settled when the parameters are validated: while planning.
+SettledDType = Annotated[DType, AfterValidator(_settled)]
 
 
 def multiplies_bfloat16(cpu_facts: str) -> bool:

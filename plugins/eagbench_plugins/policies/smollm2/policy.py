@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from eagbench.api import (
     Cases,
@@ -22,7 +22,7 @@ from eagbench.api import (
 from eagbench_plugins.policies import model_origin
 from eagbench_plugins.policies.format_params import FormatWarmUp
 from eagbench_plugins.policies.hf import HuggingFacePolicy, setup_of
-from eagbench_plugins.policies.precision import DType, resolved
+from eagbench_plugins.policies.precision import SettledDType
 from eagbench_plugins.policies.writing_memory import MEMORY_GB
 
 
@@ -49,17 +49,12 @@ class SmolLM2Policy:
         """
 
         device: str = "auto"
-        dtype: DType = Field(default="auto", validate_default=True)
+        dtype: SettledDType = Field(default="auto", validate_default=True)
         batch_size: int = Field(default=48, ge=1)
         memory_gb: float = Field(default=MEMORY_GB, gt=0)
         cache_gb: float | None = Field(default=None, gt=0)
         devices: int = Field(default=1, ge=1)
         format_warm_up: FormatWarmUp | None = None
-
-        @field_validator("dtype")
-        @classmethod
-        def _means_here(cls, dtype: DType, others: ValidationInfo) -> DType:
-            return resolved(dtype, others.data.get("device", "cpu"))
 
     def __init__(self, params: Params) -> None:
         self.params = params
