@@ -19,6 +19,8 @@ class FineTuning(StrictParams):
         batch_size: Examples per step.
         accumulate: Number of parts that a batch is split into to save memory (gradient accumulation); None takes as few
             as the policy's `memory_gb` allows.
+        share_prompts: Learn a case's texts in the same steps, so that their prompt is read once. The examples come in
+            another order; apart from that, only rounding differs.
         answer_weight: Weight of each token of the probability in the loss; all other tokens have weight 1. The answer
             is one token in forty; with 1, as in the paper, the label hardly reaches the gradient of a small policy.
         weight_decay: AdamW's weight decay.
@@ -31,6 +33,7 @@ class FineTuning(StrictParams):
     learning_rate: float = Field(default=1e-3, gt=0)
     batch_size: int = Field(default=16, ge=1)
     accumulate: int | None = Field(default=None, ge=1)
+    share_prompts: bool = False
     answer_weight: float = Field(default=30.0, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     activation_checkpointing: bool = False

@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from eagbench.api import (
     OnSeveralDevices,
+    SharesPrompts,
     StageRun,
     Style,
     TokenThoughts,
@@ -32,6 +33,7 @@ from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
 from eagbench_plugins.eagrl.data_parallel import n_processes, train_on_devices
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.lora import peft_config
+from eagbench_plugins.eagrl.packed_examples import PackedCollator
 from eagbench_plugins.eagrl.scored_positions import only_scored_positions
 from eagbench_plugins.eagrl.step_progress import StepProgress
 from eagbench_plugins.eagrl.trained_policy import (
@@ -88,13 +90,16 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
         run,
     )
     at_once = -(-params.batch_size // parts)
-    order = example_order(len(examples), params.steps * parts * at_once, run.seed)
+    groups = _by_prompt(examples) if params.share_prompts else [[i] for i in range(len(examples))]
+    order = example_order(groups, params.steps * parts * at_once, run.seed)
+    pad = opened.tokenizer.pad_token_id or 0
+    shares = params.share_prompts and isinstance(opened, SharesPrompts) and opened.shares_prompts
     with torch.random.fork_rng():  # the trainer seeds torch for the whole process
         trainer = WeightedSFTTrainer(
             model=weights_to_train(opened, params.lora),
             args=_config(opened, params, run, at_once, parts),
             train_dataset=Dataset.from_list(rows).select(order),
-            data_collator=Collator(opened.tokenizer.pad_token_id or 0),
+            data_collator=PackedCollator(pad) if shares else Collator(pad),
             processing_class=opened.tokenizer,
             peft_config=peft_config(params.lora),
             callbacks=[StepProgress(run, "fine-tune")],
@@ -140,17 +145,25 @@ def _config(opened: TrainableLanguageModel, params: FineTuning, run: StageRun, a
     )
 
 
-def example_order(n: int, size: int, seed: int) -> list[int]:
-    """Draw the order in which examples are learnt: one shuffled order of all of them after another.
+def example_order(groups: Sequence[Sequence[int]], size: int, seed: int) -> list[int]:
+    """Draw the order in which examples are learnt: one shuffled order of all groups after another.
 
     Args:
-        n: Number of examples.
+        groups: The examples, by their numbers; those of a group follow one another.
         size: How many are learnt, repeats included.
         seed: Seed of the orders.
     """
     rng = np.random.default_rng([seed, 3])
-    orders = [rng.permutation(n) for _ in range(-(-size // n))]
-    return [int(i) for i in np.concatenate(orders)[:size]]
+    n = sum(map(len, groups))
+    orders = [rng.permutation(len(groups)) for _ in range(-(-size // n))]
+    return [i for order in orders for group in order for i in groups[group]][:size]
+
+
+def _by_prompt(examples: Sequence[Example]) -> list[list[int]]:
+    groups: dict[str, list[int]] = {}
+    for number, example in enumerate(examples):
+        groups.setdefault(example.prompt, []).append(number)
+    return list(groups.values())
 
 
 def encode(example: Example, model: TrainableLanguageModel, style: Style, answer_weight: float) -> dict[str, list[Any]]:

@@ -70,17 +70,28 @@ def pack(groups: Sequence[Sequence[int]], input_ids: Tensor, mask: Tensor, compl
         lists = [getattr(row, name) for row in rows]
         return torch.tensor([[*own, *[value] * (longest - len(own))] for own in lists], device=input_ids.device)
 
-    branch = filled("branch", -1)  # (P, L)
-    causal = torch.ones(longest, longest, dtype=torch.bool, device=input_ids.device).tril()
-    own = branch[:, :, None] == branch[:, None, :]  # (P, L, L)
     return Packed(
         input_ids=filled("tokens", pad),
         position_ids=filled("positions", 0),
         labels=filled("labels", NO_LABEL),
-        mask=((own | (branch[:, None, :] == 0)) & causal)[:, None],
+        mask=visible(filled("branch", -1)),
         rows=filled("rows", -1),
         columns=filled("columns", 0),
     )
+
+
+def visible(branch: Tensor) -> Tensor:
+    """Tell for each place what it sees: its own branch and branch 0, as far as they come before it.
+
+    Args:
+        branch: (P, L).
+
+    Returns:
+        (P, 1, L, L), bool.
+    """
+    causal = torch.ones(branch.size(1), branch.size(1), dtype=torch.bool, device=branch.device).tril()
+    own = branch[:, :, None] == branch[:, None, :]  # (P, L, L)
+    return ((own | (branch[:, None, :] == 0)) & causal)[:, None]
 
 
 @dataclass(frozen=True, slots=True)
