@@ -68,11 +68,9 @@ class Kept:
     def __init__(self, name: str) -> None:
         environment = hashlib.sha256(f"{sys.prefix} {platform.python_version()}".encode()).hexdigest()[:12]
         self._path = platformdirs.user_cache_path("eagbench") / f"{name}-{environment}.json"
-        self._facts: dict[str, list[Any]] = {}
-        self._is_changed = False
+        self._found: dict[str, list[Any]] = {}  # in this process, and not written yet
         self._stamp = functools.cache(stamp)
-        with suppress(OSError, ValueError):
-            self._facts = dict(json.loads(self._path.read_text(encoding="utf-8")))
+        self._facts = _read(self._path)
 
     def get(self, name: str) -> Any:
         """Return a fact; None if it is unknown, or one of its files has changed."""
@@ -85,8 +83,7 @@ class Kept:
         """Keep a fact, unless one of its files changed just now."""
         stamps = {file: self._stamp(file) for file in files}
         if are_settled(stamps.values()):
-            self._facts[name] = [stamps, fact]
-            self._is_changed = True
+            self._facts[name] = self._found[name] = [stamps, fact]
 
     def of_files(self, name: str, files: Iterable[str], find: Callable[[], Any]) -> Any:
         """Return a fact about files; find it again if one of them has changed."""
@@ -97,10 +94,17 @@ class Kept:
         return found
 
     def save(self) -> None:
-        """Write the cache file if a fact is new."""
-        if self._is_changed:
-            self._is_changed = False
-            write(self._path, self._facts)
+        """Write the cache file if a fact is new.
+
+        What other processes wrote meanwhile stays; facts about files that are gone go.
+        """
+        if self._found:
+            facts = _read(self._path) | self._found
+            self._found = {}
+            write(self._path, {name: fact for name, fact in facts.items() if not self._is_gone(fact[0])})
+
+    def _is_gone(self, stamps: Mapping[str, Stamp | None]) -> bool:
+        return any(known is not None and self._stamp(path) is None for path, known in stamps.items())
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
@@ -108,5 +112,17 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as stream:
-            json.dump(content, stream)
+            stream.write(json.dumps(content))  # json.dump takes the encoder in Python, ten times as long
         Path(stream.name).replace(path)
+
+
+def _read(path: Path) -> dict[str, list[Any]]:
+    """Read what a cache file holds in today's form; an earlier version wrote another under the same name."""
+    with suppress(OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {name: fact for name, fact in content.items() if _is_fact(fact)} if isinstance(content, dict) else {}
+    return {}
+
+
+def _is_fact(fact: object) -> bool:
+    return isinstance(fact, list) and len(fact) == 2 and isinstance(fact[0], dict)
