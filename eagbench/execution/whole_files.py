@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # As `beside` names them. No other file is ever removed: a user's own `.notes.2024` stays.
-_TEMPORARY = re.compile(r"\.(.+\.(csv|html|json|jsonl|parquet)|\.eagbench-[a-z]+)\.(?P<pid>\d{1,9})")
+_TEMPORARY = re.compile(r"\.(.+\.(csv|html|json|jsonl|parquet|svg)|\.eagbench-[a-z]+)\.(?P<pid>\d{1,9})")
 
 
 @contextlib.contextmanager

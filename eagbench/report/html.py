@@ -1,34 +1,47 @@
-"""Write report.html: one file that opens offline, made from a run folder and nothing else."""
+"""Write report.html, one file that opens offline, and its figures, from a run folder and nothing else."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from eagbench.execution.whole_files import write_text
+from eagbench.execution.whole_files import remove_leftovers, replace_text, write_text
 from eagbench.report import tables
+from eagbench.report.figure_files import figure_files
 from eagbench.report.page.blocks import Section
 from eagbench.report.page.page import Page, render
 from eagbench.report.section_list import report_sections
 from eagbench.report.sections import setting
 from eagbench.report.sections.transfer import by_pair
-from eagbench.runs.folder import CASES, REPORT
+from eagbench.runs.folder import CASES, FIGURES, REPORT
 from eagbench.runs.reader import RunFolder
 
 
 def write_report(run: RunFolder) -> Path:
-    """Write the report of a run beside its results.
+    """Write the report of a run and the files of its figures beside its results.
 
     Returns:
-        Its path: `report.html` in the run folder.
+        The path of the page: `report.html` in the run folder.
     """
-    out = run.path / REPORT
-    write_text(out, report_text(run))
-    return out
+    made = report_files(run)
+    figures = run.path / FIGURES
+    figures.mkdir(exist_ok=True)
+    remove_leftovers(figures)
+    for name, text in made.items():
+        if name != REPORT:
+            replace_text(run.path / name, text)
+    write_text(run.path / REPORT, made[REPORT])  # the last, so that all it names is there
+    return run.path / REPORT
 
 
-def report_text(run: RunFolder) -> str:
-    """Make the report of a run: the same bytes from the same folder."""
+def report_files(run: RunFolder) -> dict[str, str]:
+    """Make the report of a run and the files of its figures, by path: the same bytes from the same folder."""
+    sections = _sections(run)
+    return {REPORT: _page(run, sections), **figure_files(sections, tables.stamp(run))}
+
+
+def _page(run: RunFolder, sections: Sequence[Section]) -> str:
     page = Page(
         name=run.manifest["name"],
         version=run.manifest["eagbench_version"],
@@ -37,7 +50,7 @@ def report_text(run: RunFolder) -> str:
         stamp=tables.stamp(run),
         opening=setting.opening(run),
         tiles=setting.tiles(run),
-        sections=_sections(run),
+        sections=sections,
     )
     return render(page, "report.html.j2", {"run": run, "cases": CASES if (run.path / CASES).is_file() else None})
 

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from eagbench.report import tables
+from eagbench.report.figure_files import with_suffix
 from eagbench.report.page.blocks import Section
 from eagbench.report.sections.alignment import alignment
 from eagbench.report.sections.calibration import calibration
 from eagbench.report.sections.comparisons import comparisons
 from eagbench.report.sections.cost import cost
+from eagbench.report.sections.curves import curves
 from eagbench.report.sections.results import citations, missing, performance, unparsed
 from eagbench.report.sections.robustness import losses
 from eagbench.report.sections.setting import data, provenance
@@ -29,6 +31,7 @@ OF_PAIR: tuple[Callable[[RunFolder, Group], Section | None], ...] = (
     robustness,
     losses,
     subgroups,
+    curves,
     calibration,
     alignment,
     citations,
@@ -69,6 +72,13 @@ class ReportSections:
     about_the_run: tuple[Section, ...]
 
 
+def _named(run: RunFolder, group: Group, section: Section) -> Section:
+    """Name the figures of a section after its pair, if there are several."""
+    if len(run.groups) == 1:
+        return section
+    return with_suffix(section, f"{group.domain_train}_to_{group.domain_eval}")
+
+
 def report_sections(run: RunFolder) -> ReportSections:
     """Build every section of a run's report."""
     return ReportSections(
@@ -77,7 +87,7 @@ def report_sections(run: RunFolder) -> ReportSections:
             PairSections(
                 group,
                 tables.group_title(run, group),
-                tuple(section for build in OF_PAIR if (section := build(run, group)) is not None),
+                tuple(_named(run, group, section) for build in OF_PAIR if (section := build(run, group)) is not None),
             )
             for group in run.groups
         ),

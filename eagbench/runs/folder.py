@@ -24,6 +24,8 @@ _COPIES = ("predictions", "trajectories")
 REPORT = "report.html"
 # The page of cases, and the folder of its scripts.
 CASES, CASE_SCRIPTS = "cases.html", "cases"
+# The pictures of the report with their numbers; like the report, made from the folder alone.
+FIGURES = "figures"
 # What a kill leaves before there is a marker: the probe of `_can_write`, or the marker itself while it is written.
 _BEFORE_THE_MARKER = re.compile(rf"\.eagbench-\d+|\.{re.escape(MARKER)}\.\d+")
 
@@ -83,7 +85,8 @@ def begin_writing(folder: Path, benchmark: str) -> None:
     begin(folder, benchmark)
     for name in (MANIFEST, REPORT, CASES):
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / CASE_SCRIPTS, ignore_errors=True)
+    for name in (CASE_SCRIPTS, FIGURES):
+        shutil.rmtree(folder / name, ignore_errors=True)
     sync(folder)  # before any file that the manifest vouched for is another
     for place in (folder, folder / TRACKERS):
         remove_leftovers(place)

@@ -142,6 +142,8 @@ class Answers:
     `recalibrated` is None unless all of them were recalibrated.
     """
 
+    seed: tuple[str, ...]
+    fold: IntArray
     patient_id: tuple[str, ...]
     probability: FloatArray
     recalibrated: FloatArray | None
@@ -317,7 +319,7 @@ class RunFolder:
         """Read a method's file once, by task, domains and split."""
         if not has_predictions(self.path, method):
             return {}
-        columns = ["patient_id", "probability", "label", "parsed", "cited_features", "teacher_features"]
+        columns = ["seed", "fold", "patient_id", "probability", "label", "parsed", "cited_features", "teacher_features"]
         if self.manifest.get("recalibration"):
             columns.append(RECALIBRATED)
         keys = ("task", "domain_train", "domain_eval", "split")
@@ -333,6 +335,8 @@ class RunFolder:
 
 def _answers_of(rows: Sequence[Mapping[str, Any]]) -> Answers:
     return Answers(
+        seed=tuple(str(row["seed"]) for row in rows),
+        fold=np.array([row["fold"] for row in rows], dtype=np.int64),
         patient_id=tuple(row["patient_id"] for row in rows),
         probability=np.array([row["probability"] for row in rows], dtype=np.float64),
         recalibrated=_numbers([row.get(RECALIBRATED) for row in rows]),

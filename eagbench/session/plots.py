@@ -206,6 +206,8 @@ def _calibration(run: RunFolder, lines: Sequence[_Line], ax: Axes) -> None:
 
 def _answers(rows: pd.DataFrame) -> Answers:
     return Answers(
+        seed=tuple(rows["seed"].astype(str)),
+        fold=rows["fold"].to_numpy(dtype=np.int64),
         patient_id=tuple(rows["patient_id"].astype(str)),
         probability=rows["probability"].to_numpy(dtype=np.float64),
         recalibrated=None,

@@ -1,4 +1,4 @@
-"""Curves of a classifier over all thresholds, and their mean over several models."""
+"""Curves of a classifier over all thresholds: ROC, precision-recall, decision curve; and their mean over models."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from eagbench.contracts.records import FloatArray, IntArray
+
+# Twice the area of the triangle that a left-out point makes with its neighbours, at the most.
+_STRAIGHT = 1e-15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +68,39 @@ def precision_recall(probability: FloatArray, label: IntArray) -> Curve:
     recall, precision = positive[finds] / positive[-1], positive[finds] / flagged[finds]
     start = np.append(0.0, recall[:-1])
     return Curve(np.stack([start, recall], axis=1).ravel(), np.repeat(precision, 2))
+
+
+def decision(probability: FloatArray, label: IntArray, thresholds: FloatArray) -> FloatArray:
+    """Compute the net benefit of acting on every case with a probability at or above a threshold.
+
+    It is TP/N - FP/N * t/(1 - t): true positives per case, less false positives weighed by the odds of the threshold
+    t, at which a benefit and a harm are worth the same. Source: Vickers and Elkin, Medical Decision Making 2006.
+
+    Args:
+        probability: Shape (N,).
+        label: Shape (N,), 0 or 1.
+        thresholds: Shape (T,), within [0, 1).
+
+    Returns:
+        Shape (T,).
+    """
+    acts = probability[None, :] >= thresholds[:, None]  # (T, N)
+    true, false = (acts & (label == 1)).mean(axis=1), (acts & (label == 0)).mean(axis=1)
+    return np.asarray(true - false * thresholds / (1 - thresholds), dtype=np.float64)
+
+
+def treat_all(event_rate: float, thresholds: FloatArray) -> FloatArray:
+    """Compute the net benefit of acting on every case, shape (T,); that of acting on none is 0."""
+    return event_rate - (1 - event_rate) * thresholds / (1 - thresholds)
+
+
+def corners(curve: Curve) -> Curve:
+    """Leave out the points of a curve that lie on the straight line between their neighbours: it is the same curve."""
+    moves = np.append(True, (np.diff(curve.x) != 0) | (np.diff(curve.y) != 0))
+    x, y = curve.x[moves], curve.y[moves]
+    turn = np.diff(x[:-1]) * np.diff(y[1:]) - np.diff(x[1:]) * np.diff(y[:-1])
+    is_kept = np.concatenate([[True], np.abs(turn) > _STRAIGHT, [True]])[: len(x)]
+    return Curve(x[is_kept], y[is_kept])
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:

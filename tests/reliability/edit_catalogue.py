@@ -56,7 +56,7 @@ def adapt_hashes(run: Path) -> None:
         found = {
             file.relative_to(run).as_posix(): file
             for file in run.rglob("*")
-            if file.suffix in {".csv", ".parquet", ".jsonl"}
+            if file.suffix in {".csv", ".parquet", ".jsonl"} and file.parent.name != "figures"
         }
         kept = {name: file_hash(file) for name, file in {**listed, **found}.items() if file.is_file()}
         manifest["files"] = kept

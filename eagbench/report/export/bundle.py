@@ -31,7 +31,8 @@ _LEFT_OUT = (
     "trajectories/: texts that methods wrote about cases; example texts in the report",
     "training.parquet, training_summaries.jsonl, trackers/: training curves, whose steps may be of single cases",
     "private/: the words of errors; reasons and tracebacks in log and manifest",
-    "the figures and tables of the report that are made from single answers: calibration diagrams, citations",
+    "figures and tables of the report that are made from single answers: ROC, precision-recall and decision curves "
+    "(a step may be one case), thresholds, calibration diagrams, citations",
     "hashes of sets of patients: those of small sets can be found by trying",
     "notes of loaders, the times of laboratory results, and the attestation: free text, or extremes of a few",
     "paths, addresses, and the names of the user and the machine",
@@ -80,7 +81,7 @@ def export(folder: Path, out: Path, minimum: int = MINIMUM) -> Bundle:
         made.mkdir()
         summary = _fill(made, folder, manifest, minimum)
         _refuse_ids(made, folder)
-        files = tuple(sorted(path.name for path in made.iterdir()))
+        files = tuple(sorted(path.relative_to(made).as_posix() for path in _in_order(made)))
         _write(made, out)
     return Bundle(out, files, summary)
 
@@ -131,11 +132,11 @@ def _refuse_ids(made: Path, folder: Path) -> None:
     table = read_parquet(patients, ["case_id", "patient_id"]).to_pydict()
     ids = {str(value) for column in table.values() for value in column}
     ids = {value for value in ids if len(value) >= _SHORTEST_ID}
-    for path in sorted(made.iterdir()):
+    for path in _in_order(made):
         n = sum(len(ids & _words(text)) for text in _texts(path))
         if n:
             raise UserError(
-                f"{path.name} would hold {n} ids of cases or patients; nothing was written",
+                f"{path.relative_to(made)} would hold {n} ids of cases or patients; nothing was written",
                 where=str(folder),
                 hint="labels, names of domains and descriptions are passed on: keep ids out of them",
             )
@@ -184,8 +185,11 @@ def _write(made: Path, out: Path) -> None:
     with beside(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in _in_order(made):
             # The same run gives the same bytes: no time of writing, no rights of the user.
-            archive.writestr(zipfile.ZipInfo(f"{out.stem}/{path.name}"), path.read_bytes(), zipfile.ZIP_DEFLATED)
+            name = f"{out.stem}/{path.relative_to(made).as_posix()}"
+            archive.writestr(zipfile.ZipInfo(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def _in_order(folder: Path) -> Sequence[Path]:
-    return sorted(folder.iterdir(), key=lambda path: (path.name != "README.md", path.name))
+    """List the files of a bundle, those of its folders included."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(found, key=lambda path: (path.name != "README.md", path.relative_to(folder).as_posix()))

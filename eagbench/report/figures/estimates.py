@@ -199,9 +199,8 @@ def curves(panels: Sequence[CurvePanel], look: Mapping[str, Look], over: str, x_
             if len(runs) > 1:
                 parts.append(
                     band(
-                        [x_scale(x) for x, _ in runs],
-                        [y_scale(e.low) for _, e in runs],
-                        [y_scale(e.high) for _, e in runs],
+                        [(x_scale(x), y_scale(e.low)) for x, e in runs],
+                        [(x_scale(x), y_scale(e.high)) for x, e in runs],
                         look[curve.method].colour,
                     )
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 
@@ -61,10 +61,9 @@ def path(points: Iterable[tuple[float, float]], css: str, colour: str) -> str:
     return f'<path class="{css}" d="M{joined}" stroke="{colour}"/>'
 
 
-def band(xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], colour: str) -> str:
-    """Draw the area between two lines."""
-    corners = [*zip(xs, highs, strict=True), *reversed(list(zip(xs, lows, strict=True)))]
-    joined = " L".join(f"{_n(x)} {_n(y)}" for x, y in corners)
+def band(low: Iterable[tuple[float, float]], high: Iterable[tuple[float, float]], colour: str) -> str:
+    """Draw the area between two lines, each from left to right."""
+    joined = " L".join(f"{_n(x)} {_n(y)}" for x, y in [*high, *reversed(list(low))])
     return f'<path class="band" d="M{joined}Z" fill="{colour}"/>'
 
 

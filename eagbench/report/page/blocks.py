@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from eagbench.report.figures.estimates import Look
 from eagbench.report.tables import Table
@@ -33,12 +36,36 @@ class TableBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class FigureFile:
+    """What a figure leaves beside the page: `figures/STEM.svg`, and its numbers as `figures/STEM.csv`.
+
+    Attributes:
+        name: What the files are named after.
+        columns: The columns of the table.
+        rows: Its rows, by column; undefined numbers are NaN.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: Sequence[Mapping[str, Any]]
+
+    @property
+    def stem(self) -> str:
+        """The files' name: a path in no part of it, whatever a damaged table calls its methods and conditions."""
+        return re.sub(r"[^\w-]+", "_", self.name)
+
+
+@dataclass(frozen=True, slots=True)
 class FigureBlock:
-    """A numbered figure: its picture as SVG, its caption, and a legend of (look or None for a reference, name)."""
+    """A numbered figure: its picture as SVG, its caption, and a legend of (look or None for a reference, name).
+
+    `file` is None where nothing is written beside the page.
+    """
 
     svg: str
     caption: str
     legend: tuple[tuple[Look | None, str], ...] = ()
+    file: FigureFile | None = None
     kind: str = "figure"
 
 

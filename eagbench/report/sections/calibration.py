@@ -13,10 +13,11 @@ from eagbench.contracts.records import FloatArray
 from eagbench.metrics.calibration import bin_of
 from eagbench.metrics.number_names import PRIOR_CORRECTED, RECALIBRATED
 from eagbench.report import tables, wording
+from eagbench.report.figure_data import of_estimates
 from eagbench.report.figures import estimates as figures
 from eagbench.report.figures.estimates import Estimate
 from eagbench.report.figures.reliability import ReliabilityCurve, ReliabilityPanel, reliability
-from eagbench.report.page.blocks import Block, FigureBlock, Folded, Section, TableBlock
+from eagbench.report.page.blocks import Block, FigureBlock, FigureFile, Folded, Section, TableBlock
 from eagbench.report.sections.prior_correction import prior_table, recalibration_table
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.runs.reader import Answers, Group, RunFolder
@@ -48,7 +49,7 @@ def calibration(run: RunFolder, group: Group) -> Section | None:
         )
     if left_out:
         caption += f" {wording.several(left_out, 'unparsed answer')} left out."
-    blocks: list[Block] = [FigureBlock(reliability(panels, figures.looks(run.methods)), caption)]
+    blocks: list[Block] = [FigureBlock(reliability(panels, figures.looks(run.methods)), caption, file=_file(panels))]
     blocks.append(Folded("The numbers of this figure", (TableBlock(_reliability_table(run, panels)),)))
     measured = calibration_table(run, group)
     if measured is not None:
@@ -92,6 +93,18 @@ def _readable(run: RunFolder, group: Group) -> dict[str, Answers]:
     """Return the answers of all methods and references with at least one readable answer."""
     found = {name: run.answers(group, name) for name in (*run.methods, *run.references)}
     return {name: answers for name, answers in found.items() if answers is not None and answers.parsed.any()}
+
+
+def _file(panels: Sequence[ReliabilityPanel]) -> FigureFile:
+    keys = ("method", "answers", "bin_low", "bin_high", "n", "mean_probability")
+    found = [
+        ((panel.method, name, b / RELIABILITY_BINS, (b + 1) / RELIABILITY_BINS, curve.counts[b], mean), rate)
+        for panel in panels
+        for name, curve in (("as answered", panel.answered), ("recalibrated", panel.recalibrated))
+        if curve is not None
+        for b, (mean, rate) in zip([b for b, n in enumerate(curve.counts) if n], curve.points, strict=True)
+    ]
+    return of_estimates("calibration", keys, "event_rate", found)
 
 
 def _reliability_table(run: RunFolder, panels: Sequence[ReliabilityPanel]) -> Table:

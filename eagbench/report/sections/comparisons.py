@@ -9,6 +9,7 @@ from eagbench.analysis.comparisons import GRID, PRIMARY
 from eagbench.analysis.multiple_testing import HOLM
 from eagbench.metrics.number_names import UNCORRECTED
 from eagbench.report import tables, wording
+from eagbench.report.figure_data import of_estimates
 from eagbench.report.figures import estimates as figures
 from eagbench.report.figures.estimates import Estimate
 from eagbench.report.page.blocks import Block, FigureBlock, Folded, Prose, Section, TableBlock
@@ -67,7 +68,12 @@ def _figure(run: RunFolder, rows: Sequence[ComparisonRow]) -> FigureBlock:
         f"unchanged records. {_setting(run, rows)} An interval that leaves out 0 is one test at "
         f"{100 * (1 - run.level):g} %; what holds among all of them stands in the table."
     )
-    return FigureBlock(figures.forest([row.baseline for row in rows], figures.looks(run.methods), [panel]), caption)
+    svg = figures.forest([row.baseline for row in rows], figures.looks(run.methods), [panel])
+    keys = ("method", "baseline", "metric")
+    file = of_estimates(
+        "differences", keys, "difference", [((r.method, r.baseline, r.metric), estimates[r.baseline]) for r in drawn]
+    )
+    return FigureBlock(svg, caption, file=file)
 
 
 def verdict(run: RunFolder, rows: Sequence[ComparisonRow], metric: str) -> str:

@@ -12,9 +12,20 @@ import numpy as np
 from eagbench.analysis.cells import CLEAN
 from eagbench.analysis.scored_run import UNANSWERED
 from eagbench.report import tables, wording
+from eagbench.report.figure_data import of_results
 from eagbench.report.figures import estimates as figures
 from eagbench.report.figures.estimates import Estimate
-from eagbench.report.page.blocks import Block, Code, FigureBlock, Folded, Heading, Prose, Section, TableBlock
+from eagbench.report.page.blocks import (
+    Block,
+    Code,
+    FigureBlock,
+    FigureFile,
+    Folded,
+    Heading,
+    Prose,
+    Section,
+    TableBlock,
+)
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.report.unread_answers import example_texts, unread
 from eagbench.runs.reader import Answers, Group, ResultRow, RunFolder
@@ -79,7 +90,8 @@ def _forest(run: RunFolder, group: Group) -> FigureBlock | None:
         caption += " Dotted: a prediction without skill."
     if run.references:
         caption += f" Grey: {_references_words(run)}."
-    return FigureBlock(figures.forest(rows, figures.looks(run.methods), panels), caption)
+    file = of_results("performance", [row for row in found if row.status == "ok"])
+    return FigureBlock(figures.forest(rows, figures.looks(run.methods), panels), caption, file=file)
 
 
 def _estimate(row: ResultRow | None) -> Estimate | None:
@@ -164,6 +176,15 @@ def citations(run: RunFolder, group: Group) -> Section | None:
         f"How often an answer cites a feature (circle, in the method's colour) and how often it is among the expert's "
         f"top features (dark diamond), in % of the answers, seeds pooled; the {len(features)} features that are most "
         "frequent in either. Shares over all answers, without intervals: equal shares do not mean the same cases.",
+        file=FigureFile(
+            "citations",
+            ("method", "feature", "cited", "expert"),
+            [
+                {"method": p.method, "feature": f, "cited": p.cited.get(f, 0.0), "expert": p.reference.get(f, 0.0)}
+                for p in panels
+                for f in rank
+            ],
+        ),
     )
     shares = citation_table(run, group)
     assert shares is not None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from eagbench.analysis.cells import CLEAN
 from eagbench.report import tables, wording
+from eagbench.report.figure_data import of_results
 from eagbench.report.figures import estimates as figures
 from eagbench.report.page.blocks import Block, FigureBlock, Folded, Heading, Prose, Section, TableBlock
 from eagbench.runs.reader import Cell, Group, ResultRow, RunFolder
@@ -117,7 +118,9 @@ class _Curves:
             legend.extend((None, name) for name in run.references)
             over = f"severity of {self.perturbation}"
             svg = figures.curves(panels, look, over, f"severity: {unit}" if unit else over)
-            blocks.append(FigureBlock(svg, caption, tuple(legend)))
+            name = f"robustness_{self.perturbation}" + (f"_part_{part}" if len(parts) > 1 else "")
+            used = [row for metric in self.extents for method in shown for _, row in self._points(method, metric)]
+            blocks.append(FigureBlock(svg, caption, tuple(legend), of_results(name, used)))
         return blocks
 
     def _has_numbers(self, method: str) -> bool:

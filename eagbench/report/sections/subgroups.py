@@ -9,6 +9,7 @@ from dataclasses import replace
 from eagbench.analysis.cells import CLEAN
 from eagbench.analysis.run_tables import ALL_CASES
 from eagbench.report import tables, wording
+from eagbench.report.figure_data import of_results
 from eagbench.report.figures import estimates as figures
 from eagbench.report.figures.estimates import Estimate
 from eagbench.report.figures.subgroups import SubgroupPanel, SubgroupRow, subgroup_forest
@@ -94,7 +95,8 @@ def _forest(run: RunFolder, group: Group) -> FigureBlock | None:
     if missing:
         caption += f" Without a number here (see the section on missing cells): {wording.enumeration(missing)}."
     svg = subgroup_forest(rows, panels, figures.looks(run.methods), tables.heading(run, metric))
-    return FigureBlock(svg, caption)
+    cells_of = (row for of_methods in found.values() for row in of_methods.values())
+    return FigureBlock(svg, caption, file=of_results("subgroups", [r for r in cells_of if r and r.status == "ok"]))
 
 
 def _cell(run: RunFolder, row: ResultRow | None) -> Estimate | str:

@@ -8,11 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from eagbench.analysis.run_tables import MEAN_SEED
 from eagbench.report import wording
 from eagbench.report.figures import training as training_figures
 from eagbench.report.figures.estimates import Look
 from eagbench.report.figures.training import Trace, TracePanel
-from eagbench.report.page.blocks import Block, Facts, FigureBlock, Folded, Heading, Prose, Section, TableBlock
+from eagbench.report.page.blocks import (
+    Block,
+    Facts,
+    FigureBlock,
+    FigureFile,
+    Folded,
+    Heading,
+    Prose,
+    Section,
+    TableBlock,
+)
 from eagbench.report.sections.training_curves import Curve, Summarised, Trained, summarised, trained
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.runs.reader import RunFolder
@@ -59,7 +70,10 @@ def training(run: RunFolder) -> Section | None:
     blocks += [Prose(text) for item in with_reward if (text := _without_step(item))]
     if with_reward:
         blocks.append(TableBlock(_progress_table(run, with_reward)))
-    figures = [(item.title, _figure(run, item, _reinforcement_names(item))) for item in with_reward]
+    figures = [
+        (item.title, _figure(run, item, _reinforcement_names(item), f"training_{i}"))
+        for i, item in enumerate(with_reward, start=1)
+    ]
     if len(figures) <= SHOWN_UNFOLDED:
         for title, figure in figures:
             blocks += [Heading(title), figure]
@@ -67,7 +81,10 @@ def training(run: RunFolder) -> Section | None:
         blocks += [Folded(f"Curves of {title}", (figure,)) for title, figure in figures]
     if fine_tuned:
         blocks.append(_loss_figure(run, fine_tuned))
-    blocks += [Folded(f"Curves of {i.title} ({i.kind})", (_figure(run, i, tuple(i.curves)),)) for i in others]
+    blocks += [
+        Folded(f"Curves of {item.title} ({item.kind})", (_figure(run, item, tuple(item.curves), f"training_{i}"),))
+        for i, item in enumerate(others, start=1 + len(with_reward))
+    ]
     return Section("training", "Training", tuple(blocks))
 
 
@@ -103,7 +120,7 @@ def _label(name: str) -> str:
     return wording.words(name).capitalize()
 
 
-def _figure(run: RunFolder, item: Trained, names: Sequence[str]) -> FigureBlock:
+def _figure(run: RunFolder, item: Trained, names: Sequence[str], file: str) -> FigureBlock:
     panels = [TracePanel(_label(name), _traces(run, item.curves[name])) for name in names]
     left_out = sorted(set(item.curves) - {*names, WITHOUT_STEP})
     caption = f"Training of {item.title} ({wording.words(item.kind)}). {_lines_words(run, item)}"
@@ -112,14 +129,33 @@ def _figure(run: RunFolder, item: Trained, names: Sequence[str]) -> FigureBlock:
         caption += f" Not drawn, in training.parquet: {wording.enumeration(left_out)}."
     steps = "generated batch" if REWARD in item.curves else "step"
     svg = training_figures.small_multiples(panels, f"Training of {item.title}", steps)
-    return FigureBlock(svg, caption, _legend(run))
+    return FigureBlock(svg, caption, _legend(run), _file(run, file, dict(zip(names, panels, strict=True))))
 
 
 def _loss_figure(run: RunFolder, items: Sequence[Trained]) -> FigureBlock:
     panels = [TracePanel(item.short_title, _traces(run, item.curves["loss"])) for item in items]
     caption = f"Loss of supervised fine-tuning over its steps. {_lines_words(run, items[0])}{_sharing(items)}"
     svg = training_figures.small_multiples(panels, "Loss of supervised fine-tuning", "step")
-    return FigureBlock(svg, caption, _legend(run))
+    of_items = {f"loss of {item.title}": panel for item, panel in zip(items, panels, strict=True)}
+    return FigureBlock(svg, caption, _legend(run), _file(run, "fine_tuning_loss", of_items))
+
+
+def _file(run: RunFolder, name: str, panels: Mapping[str, TracePanel]) -> FigureFile:
+    """List the points of every panel, by the name of its number; a stage per seed and fold, and their mean."""
+    seeds = run.manifest["seeds"]
+    rows = [
+        {
+            "number": number,
+            "seed": MEAN_SEED if trace.seed is None else seeds[trace.seed],
+            "trace": i,
+            "step": step,
+            "value": value,
+        }
+        for number, panel in panels.items()
+        for i, trace in enumerate(panel.traces)
+        for step, value in trace.points
+    ]
+    return FigureFile(name, ("number", "seed", "trace", "step", "value"), rows)
 
 
 def _lines_words(run: RunFolder, item: Trained) -> str:
@@ -282,6 +318,16 @@ def searches(run: RunFolder) -> Section | None:
         "Answers of the best trajectory per training case, in tenths: of positive cases upwards, of negative cases "
         "downwards, each panel scaled to its fullest bar. What is learnt from answers pushed towards 0 and 1 is "
         f"over-confident: see calibration.{_sharing(items)}",
+        file=FigureFile(
+            "search_answers",
+            ("search", "class", "tenth", "answers"),
+            [
+                {"search": panel.title, "class": name, "tenth": tenth, "answers": answers}
+                for panel in panels
+                for name, counts in (("negative", panel.negative), ("positive", panel.positive))
+                for tenth, answers in enumerate(counts, start=1)
+            ],
+        ),
     )
     return Section("search", "What the search found", (TableBlock(table), figure))
 

@@ -12,6 +12,7 @@ from eagbench.analysis.run_tables import MEAN_SEED
 from eagbench.analysis.transfer import OTHER_CASES
 from eagbench.metrics.unparsed import UnparsedRate
 from eagbench.report import tables, wording
+from eagbench.report.figure_data import of_estimates
 from eagbench.report.figures import transfer as transfer_figures
 from eagbench.report.figures.estimates import Estimate
 from eagbench.report.page.blocks import Block, FigureBlock, Folded, Prose, Section, TableBlock
@@ -155,7 +156,13 @@ def _matrix(run: RunFolder, metric: str) -> FigureBlock:
             f" {transfer_figures.UNREAD_MARK}: {wording.percent(_MANY)} or more of the answers could not be read, and "
             "were scored with the training prevalence."
         )
-    return FigureBlock(transfer_figures.matrices(panels, rows, columns, counts, at_home, extent), caption)
+    file = of_estimates(
+        f"transfer_{metric}",
+        ("method", "trained_in", "evaluated_in"),
+        metric,
+        [((panel.title, *field), estimate) for panel in panels for field, estimate in panel.estimates.items()],
+    )
+    return FigureBlock(transfer_figures.matrices(panels, rows, columns, counts, at_home, extent), caption, file=file)
 
 
 def matrix_table(run: RunFolder, metric: str) -> Table | None:

@@ -139,9 +139,14 @@ def test_a_bundle_holds_aggregates_and_a_page_made_of_them(
     assert done.code == 0, done.err
     assert "Left out:" in done.out
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
-        texts = {Path(name).name: archive.read(name).decode() for name in archive.namelist()}
+        texts = {name.removeprefix("out/"): archive.read(name).decode() for name in archive.namelist()}
         assert archive.testzip() is None
-    assert set(texts) == {"README.md", "results.csv", "costs.csv", "log.jsonl", "manifest.json", "report.html"}
+    figures = {name for name in texts if name.startswith("figures/")}
+    assert set(texts) - figures == {
+        "README.md", "results.csv", "costs.csv", "log.jsonl", "manifest.json", "report.html",
+    }  # fmt: skip
+    assert {"figures/performance.svg", "figures/performance.csv"} <= figures
+    assert not [name for name in figures if Path(name).stem in {"roc", "precision_recall", "decision", "calibration"}]
     held = "\n".join(texts.values())
     manifest = json.loads((run / "manifest.json").read_text())
     table = pq.read_table(run / "patients.parquet").to_pydict()
@@ -158,7 +163,8 @@ def test_the_same_run_gives_the_same_bundle_and_a_folder_like_the_zip(run: Path,
     one, two = (export(run, tmp_path / name / "out.zip").path.read_bytes() for name in ("one", "two"))
     assert one == two
     made = export(run, tmp_path / "folder")
-    assert {path.name for path in made.path.iterdir()} == set(made.files)
+    written = (path for path in made.path.rglob("*") if path.is_file())
+    assert {path.relative_to(made.path).as_posix() for path in written} == set(made.files)
     with zipfile.ZipFile(tmp_path / "one" / "out.zip") as archive:
         assert archive.read("out/results.csv") == (made.path / "results.csv").read_bytes()
 

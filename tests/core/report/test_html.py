@@ -59,14 +59,22 @@ def captions(page: Page, kind: str) -> list[str]:
     return re.findall(rf"{kind} (S?\d+)\.", page.words)
 
 
-def test_the_page_is_one_file_that_loads_nothing(page):
+def figure_names(simulated_run, folder) -> set[str]:
+    write_report(RunFolder(simulated_run.write(folder / "run")))
+    return {path.name for path in (folder / "run" / "figures").iterdir()}
+
+
+def test_the_page_is_one_file_that_loads_nothing(page, simulated_run, tmp_path):
     assert not page.open  # every tag is closed
     assert not [tag for tag, _ in page.tags if tag in {"script", "link", "img", "iframe", "object"}]
     addresses = [value for _, attributes in page.tags for name, value in attributes.items() if name in {"src", "href"}]
     assert addresses
-    assert all(value.startswith("#") for value in addresses)
-    anchors = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
-    assert {value[1:] for value in addresses} <= anchors
+    here = {value[1:] for value in addresses if value.startswith("#")}
+    assert here <= {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    # Nothing else but the files of its figures, which a reader may open.
+    assert {value for value in addresses if value[1:] not in here} == {
+        f"figures/{name}" for name in figure_names(simulated_run, tmp_path)
+    }
 
 
 def test_the_same_run_gives_the_same_bytes(simulated_run, tmp_path):

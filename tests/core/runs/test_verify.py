@@ -63,6 +63,7 @@ def test_an_untouched_run_is_proved_down_to_its_stages(run: Path) -> None:
     finished = [stage for stage in stages if stage["status"] == "computed"]
     assert findings.checked["stages unchanged in the store"] == len(finished) < len(stages)
     assert findings.checked["report made again"] == 1
+    assert findings.checked["files of figures made again"] == len(list((run / "figures").iterdir())) > 0
 
 
 def test_without_its_store_it_says_what_it_could_not_prove(
@@ -145,6 +146,22 @@ def test_another_report_is_noticed_and_a_missing_one_is_not_proved(run: Path) ->
     check_report(run, findings)
     assert findings.passed
     assert findings.unproved == {"report.html: it is missing, `eagbench report` makes it again": 1}
+
+
+def test_an_edited_figure_and_a_stray_one_are_noticed(run: Path) -> None:
+    roc = run / "figures" / "roc.csv"
+    roc.write_text(roc.read_text().replace("0.5", "0.6", 1))
+    (run / "figures" / "roc.svg").unlink()
+    (run / "figures" / "mine.svg").write_text("<svg/>")
+    adapt_hashes(run)  # which are not those of figures
+    findings = verify(run)
+    assert findings.passed
+    check_report(run, findings)
+    assert findings.problems == [
+        "figures/roc.csv is not the figure that this folder gives: `eagbench report` makes it again",
+        "figures/mine.svg is no figure of this run: keep it elsewhere",
+    ]
+    assert findings.unproved == {"figures/roc.svg: it is missing, `eagbench report` makes it again": 1}
 
 
 def test_the_exit_codes_tell_a_false_run_from_no_run(run: Path, cli: Callable[..., Finished], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from eagbench.stats.curves import Curve, mean_curve, precision_recall, roc
+from eagbench.stats.curves import Curve, corners, decision, mean_curve, precision_recall, roc, treat_all
 
 
 def test_known_points() -> None:
@@ -51,3 +51,27 @@ def test_the_mean_of_steps_keeps_the_steps() -> None:
     )
     mean = mean_curve([early, late])
     assert list(zip(mean.x, mean.y, strict=True)) == [(0, 0), (0, 0.5), (1, 0.5), (1, 1)]
+
+
+def test_net_benefit_by_hand() -> None:
+    probability, label = np.array([0.9, 0.6, 0.5, 0.2, 0.1]), np.array([1, 0, 1, 0, 0])
+    at = np.array([0.0, 0.2, 0.5, 0.75])
+    # At 0: 2/5. At 0.2: (2 - 2 * 1/4) / 5. At 0.5: (2 - 1) / 5. At 0.75: 1/5, and nothing false.
+    assert decision(probability, label, at) == pytest.approx([0.4, 0.3, 0.2, 0.2])
+    assert treat_all(0.4, at) == pytest.approx([0.4, 0.25, -0.2, -1.4])
+    assert decision(np.ones(5), label, at) == pytest.approx(treat_all(0.4, at))
+    assert decision(np.zeros(5), label, at[1:]) == pytest.approx(0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1)), min_size=4, max_size=80))
+def test_corners_are_the_same_curve(answers: list[tuple[int, int]]) -> None:
+    probability, label = np.array([p / 9 for p, _ in answers]), np.array([y for _, y in answers])
+    if label.min() == label.max():
+        return
+    for curve in (roc(probability, label), precision_recall(probability, label)):
+        thinned = corners(curve)
+        assert thinned.area == pytest.approx(curve.area, abs=1e-12)
+        assert len(thinned.x) <= len(curve.x)
+        assert {*zip(thinned.x, thinned.y, strict=True)} <= {*zip(curve.x, curve.y, strict=True)}
+    straight = Curve(np.array([0, 0.25, 0.5, 0.5, 1.0]), np.array([0, 0.25, 0.5, 0.5, 0.5]))
+    assert list(corners(straight).x) == [0, 0.5, 1]
