@@ -234,7 +234,8 @@ class Benchmark(Strict):
         threads: How many threads each stage computes with, on every machine: their number changes last digits.
         metrics: What is computed of the answers.
         intervals: The bootstrap over patients.
-        comparisons: The method whose claim is tested, and by which metric.
+        comparisons: The method whose claim is tested, and by which metric; `null` to test nothing. Without the key it
+            is the last of several methods, by the first metric whose differences can be tested.
         recalibrate: Also report answers recalibrated on tuning cases.
         subgroups: Also report results within subgroups.
         trackers: Who hears of training curves while stages run.

@@ -75,7 +75,7 @@ def make_plan(
     nodes = _ordered(_asked(transfer, references, cells))
     kept_code().save()
     return Plan(
-        loaded=replace(loaded, benchmark=benchmark.model_copy(update={"comparisons": claim})),
+        loaded=_with_claim(loaded, claim),
         limit=limit,
         transfer=transfer,
         references=references,
@@ -130,19 +130,40 @@ def _metrics(graph: StageGraph) -> tuple[ComponentUse, ...]:
     )
 
 
+def _with_claim(loaded: LoadedBenchmark, claim: ComparisonSpec | None) -> LoadedBenchmark:
+    """Write the claim into a benchmark, also where it is the default one: a run's manifest says what was compared."""
+    tree = loaded.source.tree
+    if claim is not None and "comparisons" not in tree:
+        tree = {**tree, "comparisons": claim.model_dump()}
+    benchmark = loaded.benchmark.model_copy(update={"comparisons": claim})
+    return replace(loaded, benchmark=benchmark, source=replace(loaded.source, tree=tree))
+
+
 def _claim(graph: StageGraph) -> ComparisonSpec | None:
-    """Return the claim to test, with its metric under its present name."""
-    spec = graph.benchmark.comparisons
+    """Return the claim to test, with its metric under its present name.
+
+    A benchmark that says nothing about it compares its last method (by custom the one it is about) with every other.
+    """
+    benchmark = graph.benchmark
+    spec = benchmark.comparisons
+    if "comparisons" not in benchmark.model_fields_set and len(benchmark.methods) > 1:
+        names = [graph.found("metric", use.name, ("metrics", i)).name for i, use in enumerate(benchmark.metrics)]
+        tested = [name for name in names if _is_tested(graph, name)]
+        return ComparisonSpec(method=benchmark.methods[-1].label, metric=tested[0]) if tested else None
     if spec is None:
         return None
     registered = graph.found("metric", spec.metric, ("comparisons", "metric"))
-    if not traits_of(registered.component, MetricTraits).is_tested:
+    if not _is_tested(graph, registered.name):
         raise untested(
             registered.name,
             where=graph.place(("comparisons", "metric")),
             hint="take a proper one (auroc, auprc, brier) and list the other among `metrics`",
         )
     return spec.model_copy(update={"metric": registered.name})
+
+
+def _is_tested(graph: StageGraph, metric: str) -> bool:
+    return traits_of(graph.registry.get("metric", metric).component, MetricTraits).is_tested
 
 
 def _attention_metrics(graph: StageGraph, metrics: Sequence[ComponentUse]) -> list[str]:

@@ -165,8 +165,9 @@ def _reduce(source: Source, objectives: Sequence[Objective], seed: int, registry
     tree["conditions"] = conditions_of(objectives)
     tree["seeds"] = [seed]
     tree["intervals"] = {"resamples": _RESAMPLES}
-    for key in ("comparisons", "trackers", "recalibrate", "subgroups"):
+    for key in ("trackers", "recalibrate", "subgroups"):
         tree.pop(key, None)
+    tree["comparisons"] = None  # without the key methods would be compared
     components = [registry.get("metric", item_label(metric)).component for metric in tree["metrics"]]
     if all(traits_of(component, MetricTraits).reads_probability for component in components):
         tree.pop("reference_expert", None)  # the others compare with it

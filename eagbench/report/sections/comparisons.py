@@ -30,8 +30,8 @@ def comparisons(run: RunFolder, group: Group) -> Section | None:
     primary = [row for row in rows if row.family == PRIMARY]
     rest = [row for row in rows if row.family != PRIMARY]
     opening = (
-        f"This benchmark tests {spec['method']}. Primary: its difference from each other method in {metric}, on "
-        "unchanged records and on the probabilities as answered. Everything else is secondary and stands in the "
+        f"{spec['method']} is compared with each other method. Primary: the differences in {metric}, on unchanged "
+        "records and on the probabilities as answered. Everything else is secondary and stands in the "
         "folded tables."
     )
     blocks: list[Block] = [Prose(opening)]

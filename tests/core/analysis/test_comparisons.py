@@ -18,7 +18,12 @@ from eagbench.analysis.comparisons import GRID, PRIMARY, Claim, SeedMeans, compa
 from eagbench.analysis.evaluation import SCORED_SCHEMA, answered, evaluate
 from eagbench.analysis.metric_uses import MetricUse, traits_by_name
 from eagbench.api import MethodTraits, Prediction, StrictParams
+from eagbench.config.benchmark import ComparisonSpec
+from eagbench.config.loading import load_benchmark
+from eagbench.config.yaml_source import item_label, read_yaml
 from eagbench.execution.stage_files import file_hash
+from eagbench.execution.store import Store
+from eagbench.planning.make_plan import make_plan
 from eagbench.registry.plugins import load_registry, registered
 from eagbench.runs.schema import COMPARISON_COLUMNS
 from eagbench.runs.verify.tables import _is_same
@@ -251,10 +256,43 @@ def read(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def test_the_last_method_is_compared_where_the_benchmark_says_nothing(
+    cli: Callable[..., Finished], tmp_path: Path, physionet_root: Path, store_folder: Path
+) -> None:
+    path = write_benchmark(tmp_path, physionet_root)
+    written = cli("run", path, "--seeds", "0", "--out", tmp_path / "default")
+    assert written.code == 0, written.err
+    last = read_yaml(path).tree["methods"][-1]
+    named = {"method": item_label(last), "metric": "auroc"}
+    manifest = json.loads((tmp_path / "default" / "manifest.json").read_text())
+    assert manifest["comparisons"] == manifest["benchmark"]["comparisons"] == named
+    assert verify(tmp_path / "default").passed
+    path.write_text(path.read_text() + f"comparisons: {json.dumps(named)}\n")
+    assert cli("run", path, "--seeds", "0", "--out", tmp_path / "named").code == 0
+    both = [(tmp_path / name / "comparisons.csv").read_bytes() for name in ("default", "named")]
+    assert both[0] == both[1] != b""
+
+
+def test_nothing_is_compared_with_one_method_or_by_metrics_without_a_test(
+    tmp_path: Path, physionet_root: Path, store_folder: Path
+) -> None:
+    path = write_benchmark(tmp_path, physionet_root)
+    registry, store = load_registry(), Store.open(store_folder)
+
+    def claim(*sets: str) -> ComparisonSpec | None:
+        return make_plan(load_benchmark(path, sets=sets), registry, store).loaded.benchmark.comparisons
+
+    assert claim("metrics=[ece, brier, auroc]") == ComparisonSpec(method="logistic_regression", metric="brier")
+    assert claim("methods=[lightgbm]") is None
+    assert claim("metrics=[ece]") is None
+    assert claim("comparisons=null") is None
+
+
 def test_a_run_without_a_claim_has_no_differences(
     cli: Callable[..., Finished], tmp_path: Path, physionet_root: Path, store_folder: Path
 ) -> None:
     path = write_benchmark(tmp_path, physionet_root)
+    path.write_text(path.read_text() + "comparisons: null\n")
     assert cli("run", path, "--seeds", "0", "--out", tmp_path / "out").code == 0
     assert (tmp_path / "out" / "comparisons.csv").read_text().strip() == ",".join(COMPARISON_COLUMNS)
     assert "Paired differences" not in (tmp_path / "out" / "report.html").read_text()
