@@ -9,7 +9,8 @@ import numpy as np
 
 from eagbench.contracts.records import FloatArray, IntArray
 from eagbench.report.figures.estimates import Estimate
-from eagbench.runs.reader import Answers, RunFolder
+from eagbench.runs.pooled_answers import Answers
+from eagbench.runs.reader import RunFolder
 from eagbench.stats.bootstrap import bootstrap, percentile_interval
 from eagbench.stats.curves import Curve, corners, mean_curve, precision_recall, roc
 from eagbench.stats.operating_points import Counts

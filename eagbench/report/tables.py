@@ -303,6 +303,7 @@ _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     wording.EN_DASH: "--", wording.MINUS: "$-$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "°": r"$^{\circ}$",
+    "\u2265": r"$\geq$",
 }  # fmt: skip
 
 

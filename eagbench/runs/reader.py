@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import numpy as np
-
 from eagbench.analysis.cells import CLEAN
 from eagbench.analysis.metric_uses import MetricUse, traits_by_name
 from eagbench.analysis.run_tables import ALL_CASES, MEAN_SEED
-from eagbench.contracts.records import BoolArray, FloatArray, IntArray
 from eagbench.contracts.traits import MetricTraits
 from eagbench.errors import UserError
 from eagbench.metrics.number_names import RECALIBRATED, UNCORRECTED, without_unparsed_variant
+from eagbench.runs.pooled_answers import Answers, pooled_answers
 from eagbench.runs.predictions import has_predictions, predictions_path
 from eagbench.runs.schema import (
     COMPARISON_COLUMNS,
@@ -133,24 +131,6 @@ class CostRow:
     status: str
     truncated_thought: int
     too_long: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Answers:
-    """Predictions of one method under one condition, pooled over seeds; all arrays have one entry per answer (N,).
-
-    `recalibrated` is None unless all of them were recalibrated.
-    """
-
-    seed: tuple[str, ...]
-    fold: IntArray
-    patient_id: tuple[str, ...]
-    probability: FloatArray
-    recalibrated: FloatArray | None
-    label: IntArray
-    parsed: BoolArray
-    cited: tuple[frozenset[str], ...] | None
-    reference: tuple[frozenset[str], ...] | None
 
 
 Cell = tuple[str, str, float | None, str]  # method, condition, severity, metric
@@ -330,21 +310,7 @@ class RunFolder:
         for row in rows:
             by_place.setdefault(tuple(row[key] for key in keys), []).append(row)
         read = {place: found for place, found in by_place.items() if any(row["parsed"] for row in found)}
-        return {place: _answers_of(found) for place, found in read.items()}
-
-
-def _answers_of(rows: Sequence[Mapping[str, Any]]) -> Answers:
-    return Answers(
-        seed=tuple(str(row["seed"]) for row in rows),
-        fold=np.array([row["fold"] for row in rows], dtype=np.int64),
-        patient_id=tuple(row["patient_id"] for row in rows),
-        probability=np.array([row["probability"] for row in rows], dtype=np.float64),
-        recalibrated=_numbers([row.get(RECALIBRATED) for row in rows]),
-        label=np.array([row["label"] for row in rows], dtype=np.int64),
-        parsed=np.array([row["parsed"] for row in rows], dtype=bool),
-        cited=_lists([row["cited_features"] for row in rows]),
-        reference=_lists([row["teacher_features"] for row in rows]),
-    )
+        return {place: pooled_answers(found) for place, found in read.items()}
 
 
 def _records(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
@@ -392,13 +358,3 @@ _READ: Mapping[Any, Callable[[str], Any]] = {
     int: _count,
     float | None: _number_or_none,
 }
-
-
-def _numbers(values: list[float | None]) -> FloatArray | None:
-    return None if None in values else np.array(values, dtype=np.float64)
-
-
-def _lists(values: list[list[str] | None]) -> tuple[frozenset[str], ...] | None:
-    if all(value is None for value in values):
-        return None
-    return tuple(frozenset(value or ()) for value in values)

@@ -1,4 +1,4 @@
-"""The figures of a run with matplotlib: ROC, precision-recall and reliability, in the report's colours."""
+"""The figures of a run with matplotlib: ROC, precision-recall, decision, reliability, in the report's colours."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from eagbench.config.suggestions import choices
 from eagbench.contracts.records import FloatArray
 from eagbench.errors import UserError
 from eagbench.report.figures.estimates import REFERENCE_LOOK, Look, looks
+from eagbench.report.figures.threshold_curves import rounded_up
+from eagbench.report.method_curves import STEPS, SeedAnswers, by_seed
 from eagbench.report.sections.calibration import reliability_panel
 from eagbench.report.tables import entry, stamp
 from eagbench.report.wording import condition_label, several
-from eagbench.runs.reader import Answers, Group, ResultRow, RunFolder
-from eagbench.stats.curves import Curve, mean_curve, precision_recall, roc
+from eagbench.runs.pooled_answers import Answers
+from eagbench.runs.reader import Group, ResultRow, RunFolder
+from eagbench.stats.curves import Curve, decision, mean_curve, precision_recall, roc, treat_all
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +83,8 @@ def draw(run: RunFolder, cases: pd.DataFrame, wanted: Selection, ax: Axes | None
     where = "" if wanted.domains is None else f"{group.domain_train} → {group.domain_eval}"
     title = " · ".join(part for part in (stamp(run), about, where) if part)
     ax.set_title(title, loc="left", fontsize="small", wrap=True)
-    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    if wanted.kind != "decision":  # whose axis of net benefit ends at the event rate
+        ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     ax.grid(visible=True, linewidth=0.5, alpha=0.4)
     ax.legend(fontsize="small", framealpha=0.8)
     return ax
@@ -148,6 +152,22 @@ def _precision_recall(run: RunFolder, lines: Sequence[_Line], ax: Axes) -> None:
     ax.set(xlabel="Recall (sensitivity)", ylabel="Precision (positive predictive value)")
 
 
+def _decision(run: RunFolder, lines: Sequence[_Line], ax: Axes) -> None:
+    at = np.arange(1, STEPS) / STEPS
+    rates = [float(line.rows["label"].mean()) for line in lines if len(line.rows)]
+    for line in lines:
+        if not _is_drawn(line, ax):
+            continue
+        seeds = by_seed(_answers(line.rows))
+        benefit = np.mean([decision(seed.probability, seed.label, at) for seed in seeds], axis=0)
+        ax.plot(at, benefit, color=line.look.colour, linewidth=1.6, label=line.method + _lacking(run, line, seeds))
+    ax.axhline(0, color="0.6", linewidth=1, linestyle=":")
+    if rates:
+        ax.plot(at, treat_all(rates[0], at), color="0.6", linewidth=1, linestyle=":")
+        ax.set(xlim=(0, rounded_up(max(0.2, 3 * rates[0]))), ylim=(-0.3 * rates[0], 1.2 * rates[0]))
+    ax.set(xlabel="Threshold probability", ylabel="Net benefit (dotted: act on all, on none)")
+
+
 def _draw_curve(
     run: RunFolder, line: _Line, ax: Axes, curve: Callable[[FloatArray, Any], Curve], metric: tuple[str, str]
 ) -> None:
@@ -155,17 +175,18 @@ def _draw_curve(
     name, title = metric
     if not _is_drawn(line, ax):
         return
-    of_seeds = [
-        curve(rows["probability"].to_numpy(dtype=np.float64), rows["label"].to_numpy(dtype=np.int64))
-        for _, rows in line.rows.groupby("seed")
-    ]
-    mean = mean_curve(of_seeds)
+    seeds = by_seed(_answers(line.rows))
+    mean = mean_curve([curve(seed.probability, seed.label) for seed in seeds])
     said = entry(run, row) if (row := line.number(name)) is not None else None
     value = f"{title} {mean.area:.3f}" if said is None or not said.note else f"{title} {said.text} ({said.note})"
+    label = f"{line.method}, {value}{_lacking(run, line, seeds)}"
+    ax.plot(mean.x, mean.y, color=line.look.colour, linewidth=1.6, label=label)
+
+
+def _lacking(run: RunFolder, line: _Line, seeds: Sequence[SeedAnswers]) -> str:
+    """Say how many seeds a curve is the mean of, if some have no answer that could be read."""
     wanted = 1 if line.method in run.references else len(run.manifest["seeds"])
-    if len(of_seeds) < wanted:
-        value += f", {len(of_seeds)} of {several(wanted, 'seed')}"
-    ax.plot(mean.x, mean.y, color=line.look.colour, linewidth=1.6, label=f"{line.method}, {value}")
+    return f", {len(seeds)} of {several(wanted, 'seed')}" if len(seeds) < wanted else ""
 
 
 def _is_drawn(line: _Line, ax: Axes) -> bool:
@@ -221,5 +242,6 @@ def _answers(rows: pd.DataFrame) -> Answers:
 _KINDS: Mapping[str, Callable[[RunFolder, Sequence[_Line], Any], None]] = {
     "roc": _roc,
     "precision_recall": _precision_recall,
+    "decision": _decision,
     "calibration": _calibration,
 }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-Plot = Literal["roc", "precision_recall", "calibration"]
+Plot = Literal["roc", "precision_recall", "decision", "calibration"]
 
 
 class Run:
@@ -116,12 +116,13 @@ class Run:
         """Draw a figure of held-out cases with matplotlib, a line per method, in the report's colours.
 
         `roc` and `precision_recall` average the curves of the seeds vertically, so that the area under a line is the
-        AUROC or average precision of the report, which the legend gives with its interval. `calibration` is the
+        AUROC or average precision of the report, which the legend gives with its interval. `decision` draws net benefit
+        over threshold probability, beside acting on all and on none. `calibration` is the
         report's reliability diagram: event rate over mean probability in ten bins, the readable answers of all seeds
         pooled, bootstrap intervals over patients.
 
         Args:
-            kind: `roc`, `precision_recall` or `calibration`.
+            kind: `roc`, `precision_recall`, `decision` or `calibration`.
             methods: Labels of the methods to draw; None for all, references included.
             condition: The condition of the records.
             severity: Its severity; None if it has one only.

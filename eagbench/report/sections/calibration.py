@@ -20,7 +20,8 @@ from eagbench.report.figures.reliability import ReliabilityCurve, ReliabilityPan
 from eagbench.report.page.blocks import Block, FigureBlock, FigureFile, Folded, Section, TableBlock
 from eagbench.report.sections.prior_correction import prior_table, recalibration_table
 from eagbench.report.tables import Entry, Line, Table
-from eagbench.runs.reader import Answers, Group, RunFolder
+from eagbench.runs.pooled_answers import Answers
+from eagbench.runs.reader import Group, RunFolder
 from eagbench.stats.bootstrap import bootstrap, percentile_interval
 from eagbench.stats.weighted import ratio
 

@@ -23,7 +23,8 @@ from eagbench.report.method_curves import (
 )
 from eagbench.report.page.blocks import Block, FigureBlock, FigureFile, Prose, Section, TableBlock
 from eagbench.report.sections.thresholds import held_out_thresholds, tuned_thresholds
-from eagbench.runs.reader import Answers, Group, RunFolder
+from eagbench.runs.pooled_answers import Answers
+from eagbench.runs.reader import Group, RunFolder
 from eagbench.stats.curves import treat_all
 
 

@@ -28,7 +28,8 @@ from eagbench.report.page.blocks import (
 )
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.report.unread_answers import example_texts, unread
-from eagbench.runs.reader import Answers, Group, ResultRow, RunFolder
+from eagbench.runs.pooled_answers import Answers
+from eagbench.runs.reader import Group, ResultRow, RunFolder
 from eagbench.runs.schema import SUPPRESSED
 
 SHOWN_FEATURES = 12

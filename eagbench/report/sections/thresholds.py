@@ -13,7 +13,8 @@ from eagbench.report import tables, wording
 from eagbench.report.figures.estimates import Estimate
 from eagbench.report.method_curves import CRITERIA, FOUND, MethodCurves, SeedAnswers, by_seed
 from eagbench.report.tables import Entry, Line, Table
-from eagbench.runs.reader import Answers, Group, RunFolder
+from eagbench.runs.pooled_answers import Answers
+from eagbench.runs.reader import Group, RunFolder
 from eagbench.runs.schema import TUNING_PREDICTIONS
 from eagbench.stages.parquet_files import read_parquet
 from eagbench.stats.bootstrap import bootstrap, percentile_interval

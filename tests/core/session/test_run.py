@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -74,6 +75,17 @@ def test_the_area_under_a_line_is_the_reports_number(
     for line, (_, row) in zip(drawn, means.iterrows(), strict=True):
         assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(row["value"], abs=1e-12)
         assert f"{row['value']:.3f} ({row['ci_low']:.3f}\u2013{row['ci_high']:.3f})" in line.get_label()
+
+
+def test_the_decision_curve_is_the_reports(run: eagbench.Run) -> None:
+    ax = run.plot("decision")
+    table = pd.read_csv(run.folder / "figures" / "decision.csv").query("part == 'interval'")
+    drawn = {line.get_label(): line for line in ax.get_lines() if not line.get_label().startswith("_")}
+    assert list(drawn) == ["logistic_regression", "small_trees"]
+    for method, line in drawn.items():
+        rows = table[table["method"] == method]
+        np.testing.assert_allclose(line.get_xdata(), rows["threshold"])
+        np.testing.assert_allclose(line.get_ydata(), rows["net_benefit"], atol=1e-12)
 
 
 def test_the_reliability_diagram_is_the_reports(run: eagbench.Run) -> None:
