@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from eagbench.execution.whole_files import remove_leftovers, replace_text, write_text
+from eagbench.execution.whole_files import remove_leftovers, write_text
 from eagbench.report import tables
 from eagbench.report.figure_files import figure_files
 from eagbench.report.page.blocks import Section
@@ -30,7 +30,7 @@ def write_report(run: RunFolder) -> Path:
     remove_leftovers(figures)
     for name, text in made.items():
         if name != REPORT:
-            replace_text(run.path / name, text)
+            write_text(run.path / name, text)
     write_text(run.path / REPORT, made[REPORT])  # the last, so that all it names is there
     return run.path / REPORT
 

@@ -347,9 +347,10 @@ def _broken(run: Path) -> Iterator[Edit]:
     names = sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())
     for name in names:
         for what, do in _BREAKS.items():
-            if name == "report.html" and what == "it is gone":
+            is_report = name == "report.html" or name.startswith("figures/")
+            if is_report and what == "it is gone":
                 continue  # `eagbench report` makes it again; without one there is nothing to notice
-            yield Edit(name, what, partial(do, name), name != "report.html", may_be_refused=name == "manifest.json")
+            yield Edit(name, what, partial(do, name), not is_report, may_be_refused=name == "manifest.json")
     for name in ("predictions/other.parquet", "trajectories/other.jsonl"):
         yield Edit(name, "it is there, of a method that the run does not have", partial(_added, name))
 

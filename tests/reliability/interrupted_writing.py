@@ -27,6 +27,11 @@ FILES = {
     "comparisons.csv", "costs.csv", "log.jsonl", "manifest.json", "patients.parquet", "predictions/lightgbm.parquet",
     "predictions/logistic_regression.parquet", "report.html", "results.csv", "robustness.csv", "subgroups.parquet",
     "training_summaries.jsonl", "tuning_predictions.parquet",
+    *(
+        f"figures/{name}.{kind}"
+        for name in ("calibration", "decision", "differences", "performance", "precision_recall", "roc", "subgroups")
+        for kind in ("csv", "svg")
+    ),
 }  # fmt: skip
 CommandLine = Callable[..., Finished]
 
