@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,8 @@ CRITERIA: tuple[tuple[str, float], ...] = (
     ("sensitivity", 0.9),
 )
 FOUND = ("sensitivity", "specificity", "precision", "alerts")
+# A band of so many pixels needs no more; they are the first of those of all other intervals.
+MOST_RESAMPLES = 500
 # Between two points that are drawn and written. With credentialed records no step of a single case is shown.
 STEPS, STEPS_OF_CREDENTIALED = 100, 20
 _CHUNK = 2**20  # elements of one (rows, cases) array of weights
@@ -109,7 +111,7 @@ def method_curves(run: RunFolder, answers: Answers) -> MethodCurves | None:
     counts = [Counts.of(seed.probability, seed.label, np.ones((1, len(seed.label)))) for seed in seeds]
     values = np.concatenate([_values(count, steps) for count in counts])  # (S, Q)
     draws = _draws(run, answers, seeds, steps)  # (Q, B)
-    intervals = np.array([percentile_interval(of_value, run.level) for of_value in draws])  # (Q, 2)
+    intervals = _intervals(draws, run.level)  # (Q, 2)
     curves = {}
     for kind, (at, place) in _layout(steps).items():
         value = values[:, place].mean(axis=0)
@@ -176,5 +178,34 @@ def _draws(run: RunFolder, answers: Answers, seeds: Sequence[SeedAnswers], steps
         of_seeds = (_values(Counts.of(s.probability, s.label, weights[:, s.at]), steps) for s in seeds)
         return sum(of_seeds, np.zeros(1)) / len(seeds)
 
-    intervals = run.manifest["intervals"]
-    return bootstrap(statistic, answers.patient_id, int(intervals["resamples"]), int(intervals["seed"]))
+    return resampled(run, answers, statistic)
+
+
+def resampled(run: RunFolder, answers: Answers, statistic: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    """Compute numbers on resamples of the patients, all answers about one drawn together.
+
+    Args:
+        run: The run, whose seed draws.
+        answers: A method's answers, N of them.
+        statistic: From weights (b, N) to numbers (Q, b).
+
+    Returns:
+        Shape (Q, B).
+    """
+    return bootstrap(statistic, answers.patient_id, n_resamples(run), int(run.manifest["intervals"]["seed"]))
+
+
+def n_resamples(run: RunFolder) -> int:
+    """Return the number of resamples behind the intervals of curves and thresholds."""
+    return min(MOST_RESAMPLES, int(run.manifest["intervals"]["resamples"]))
+
+
+def _intervals(draws: FloatArray, level: float) -> FloatArray:
+    """Compute the percentile interval of every row of draws (Q, B), shape (Q, 2)."""
+    found = np.empty((len(draws), 2))
+    is_whole = ~np.isnan(draws).any(axis=1)
+    if is_whole.any():  # at once, because it is faster
+        found[is_whole] = np.quantile(draws[is_whole], [(1 - level) / 2, (1 + level) / 2], axis=1).T
+    for row in np.flatnonzero(~is_whole):
+        found[row] = percentile_interval(draws[row], level)
+    return found

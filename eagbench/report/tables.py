@@ -111,13 +111,10 @@ def interval_words(run: RunFolder) -> str:
     return percentile_words(run) + (", of AUROC one that is normal on the scale of its log odds" if is_logit else "")
 
 
-def percentile_words(run: RunFolder) -> str:
-    """Describe the intervals of a run's differences and shares."""
-    intervals = run.manifest["intervals"]
-    return (
-        f"{100 * run.level:g} % percentile bootstrap interval over patients "
-        f"({wording.count(int(intervals['resamples']))} resamples)"
-    )
+def percentile_words(run: RunFolder, resamples: int | None = None) -> str:
+    """Describe the intervals of a run's differences and shares, which are of all its resamples, or of the first few."""
+    n = int(run.manifest["intervals"]["resamples"]) if resamples is None else resamples
+    return f"{100 * run.level:g} % percentile bootstrap interval over patients ({wording.count(n)} resamples)"
 
 
 def seeds_words(run: RunFolder) -> str:

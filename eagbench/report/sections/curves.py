@@ -20,6 +20,7 @@ from eagbench.report.method_curves import (
     SeedCurves,
     is_credentialed,
     method_curves,
+    n_resamples,
 )
 from eagbench.report.page.blocks import Block, FigureBlock, FigureFile, Prose, Section, TableBlock
 from eagbench.report.sections.thresholds import held_out_thresholds, tuned_thresholds
@@ -101,7 +102,7 @@ def _counts(drawn: _Drawn) -> str:
 
 
 def _band_words(drawn: _Drawn) -> str:
-    return f"Bands: {tables.percentile_words(drawn.run)}, at each x by itself. {_counts(drawn)}"
+    return f"Bands: {tables.percentile_words(drawn.run, n_resamples(drawn.run))}, at each x by itself. {_counts(drawn)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from eagbench.contracts.records import BoolArray, FloatArray, IntArray
 from eagbench.contracts.traits import MetricTraits
 from eagbench.report import tables, wording
 from eagbench.report.figures.estimates import Estimate
-from eagbench.report.method_curves import CRITERIA, FOUND, MethodCurves, SeedAnswers, by_seed
+from eagbench.report.method_curves import CRITERIA, FOUND, MethodCurves, SeedAnswers, by_seed, n_resamples, resampled
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.runs.pooled_answers import Answers
 from eagbench.runs.reader import Group, RunFolder
 from eagbench.runs.schema import TUNING_PREDICTIONS
 from eagbench.stages.parquet_files import read_parquet
-from eagbench.stats.bootstrap import bootstrap, percentile_interval
+from eagbench.stats.bootstrap import percentile_interval
 from eagbench.stats.operating_points import Counts
 from eagbench.stats.weighted import ratio
 
@@ -62,12 +62,12 @@ def tuned_thresholds(run: RunFolder, group: Group, answers: Mapping[str, Answers
     for method, its in answers.items():
         rows = [row for row in tuning if row["method"] == method]
         seeds = by_seed(its)
-        for criterion in CRITERIA:
-            thresholds = _fixed(rows, criterion)
-            used = {(s.seed, int(fold)) for s in seeds for fold in its.fold[s.at]}
-            if used <= thresholds.keys():
-                values = np.array([thresholds[key] for key in sorted(used)])
-                lines.append(Line(method, _entries(criterion, _found(run, its, seeds, thresholds), values)))
+        used = sorted({(s.seed, int(fold)) for s in seeds for fold in its.fold[s.at]})
+        fixed = [_fixed(rows, criterion) for criterion in CRITERIA]
+        if all(key in fixed[0] for key in used):
+            found = _found(run, its, seeds, fixed)
+            values = [np.array([thresholds[key] for key in used]) for thresholds in fixed]
+            lines += [Line(method, _entries(*each)) for each in zip(CRITERIA, found, values, strict=True)]
     if not lines:
         return None
     cases = {(row["fold"], row["case_id"]): row["label"] for row in tuning}
@@ -82,7 +82,7 @@ def tuned_thresholds(run: RunFolder, group: Group, answers: Mapping[str, Answers
 
 
 def _words(run: RunFolder) -> str:
-    return f"{tables.seeds_words(run)}, with the {tables.percentile_words(run)}."
+    return f"{tables.seeds_words(run)}, with the {tables.percentile_words(run, n_resamples(run))}."
 
 
 def _fixed(rows: Sequence[Mapping[str, object]], criterion: Criterion) -> Thresholds:
@@ -99,24 +99,26 @@ def _fixed(rows: Sequence[Mapping[str, object]], criterion: Criterion) -> Thresh
 
 
 def _found(
-    run: RunFolder, answers: Answers, seeds: Sequence[SeedAnswers], thresholds: Thresholds
-) -> Mapping[str, Estimate]:
-    """Apply thresholds, and average what is found over the seeds."""
-    flagged = [s.probability >= np.array([thresholds[s.seed, int(fold)] for fold in answers.fold[s.at]]) for s in seeds]
+    run: RunFolder, answers: Answers, seeds: Sequence[SeedAnswers], fixed: Sequence[Thresholds]
+) -> list[Mapping[str, Estimate]]:
+    """Apply the thresholds of each criterion, and average what is found over the seeds."""
+    flagged = [
+        [s.probability >= np.array([each[s.seed, int(fold)] for fold in answers.fold[s.at]]) for each in fixed]
+        for s in seeds
+    ]
 
     def statistic(weights: FloatArray) -> FloatArray:
-        each = [
-            _numbers(s.label == 1, is_flagged, weights[:, s.at]) for s, is_flagged in zip(seeds, flagged, strict=True)
+        of_seeds = [
+            np.concatenate([_numbers(s.label == 1, is_flagged, weights[:, s.at]) for is_flagged in of_criteria])
+            for s, of_criteria in zip(seeds, flagged, strict=True)
         ]
-        return np.mean(each, axis=0)
+        return np.asarray(np.mean(of_seeds, axis=0), dtype=np.float64)
 
     values = statistic(np.ones((1, len(answers.label))))[:, 0]
-    intervals = run.manifest["intervals"]
-    draws = bootstrap(statistic, answers.patient_id, int(intervals["resamples"]), int(intervals["seed"]))
-    return {
-        name: Estimate(float(value), *percentile_interval(drawn, run.level))
-        for name, value, drawn in zip(FOUND, values, draws, strict=True)
-    }
+    draws = resampled(run, answers, statistic)
+    estimates = [Estimate(float(v), *percentile_interval(d, run.level)) for v, d in zip(values, draws, strict=True)]
+    n = len(FOUND)
+    return [dict(zip(FOUND, estimates[n * i : n * (i + 1)], strict=True)) for i in range(len(fixed))]
 
 
 def _numbers(is_event: BoolArray, is_flagged: BoolArray, weights: FloatArray) -> FloatArray:

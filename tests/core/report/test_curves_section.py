@@ -15,7 +15,7 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from eagbench.report.html import write_report
-from eagbench.report.method_curves import STEPS_OF_CREDENTIALED, method_curves
+from eagbench.report.method_curves import STEPS_OF_CREDENTIALED, method_curves, n_resamples
 from eagbench.report.sections.curves import curves
 from eagbench.report.sections.thresholds import tuned_thresholds
 from eagbench.runs.reader import RunFolder
@@ -88,7 +88,8 @@ def test_intervals_are_those_of_the_patients_drawn_jointly(folder: Path) -> None
     found = method_curves(run, answers)
     assert found is not None
     intervals = run.manifest["intervals"]
-    weights = patient_weights(answers.patient_id, int(intervals["resamples"]), int(intervals["seed"]))
+    assert n_resamples(run) == min(500, intervals["resamples"])
+    weights = patient_weights(answers.patient_id, n_resamples(run), int(intervals["seed"]))
     draws = []
     for row in weights:
         of_seeds = []
