@@ -22,6 +22,7 @@ from eagbench.contracts.components import (
     StrictParams,
     Tracker,
 )
+from eagbench.contracts.data_sources import DataSource, FetchableDataset, SourceFile
 from eagbench.contracts.hooks import Register, hookimpl
 from eagbench.contracts.language_models import (
     AttentionProbe,
@@ -122,6 +123,7 @@ __all__ = [
     "Concept",
     "Conversion",
     "CountsPrompts",
+    "DataSource",
     "Dataset",
     "DatasetTraits",
     "DeviceProcesses",
@@ -132,6 +134,7 @@ __all__ = [
     "ExpertTraits",
     "Feature",
     "FeatureVocabulary",
+    "FetchableDataset",
     "FetchablePolicy",
     "FloatArray",
     "Generation",
@@ -171,6 +174,7 @@ __all__ = [
     "SearchTask",
     "SearchTraits",
     "SharesPrompts",
+    "SourceFile",
     "SourceGenerator",
     "SourceItem",
     "Span",

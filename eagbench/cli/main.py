@@ -10,19 +10,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from eagbench.cli.completion import complete_data_set, complete_set, words_of_bash
+from eagbench.cli.completion import complete_set, words_of_bash
+from eagbench.cli.data.app import data_app
 from eagbench.cli.output import say as _say
 from eagbench.cli.plugins.app import plugins_app
 from eagbench.cli.show import RunFolder, show
+from eagbench.cli.stopping import stop_signals
 from eagbench.config.folders import default_root
 from eagbench.errors import Stopped, UserError
 from eagbench.execution.full_disk import EXIT_DISK_FULL, DiskFullError, as_disk_full
-from eagbench.execution.processes import StopSignals, end_soon, leave_nothing_behind
+from eagbench.execution.processes import end_soon, leave_nothing_behind
 from eagbench.execution.threads import use_one_thread
 
 EXIT_CELLS_FAILED, EXIT_USER_ERROR, EXIT_BUG = 1, 2, 70
-
-_stop_signals = StopSignals()
 
 app = typer.Typer(
     name="eagbench",
@@ -31,9 +31,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-)
-data_app = typer.Typer(
-    help="Data sets: what there is, what one needs, whether yours can be read.", no_args_is_help=True
 )
 store_app = typer.Typer(help="The store of finished stages.", no_args_is_help=True)
 policy_app = typer.Typer(help="Policies: the language models that read the records.", no_args_is_help=True)
@@ -86,7 +83,7 @@ def run(
     if plan:
         _say(commands.describe_plan(request))
         return
-    _stop_signals.goes_on = "the same command takes up the work where it stopped"
+    stop_signals.goes_on = "the same command takes up the work where it stopped"
     chosen = running.make_executor(executor, workers, stage_timeout, tuple(executor_options or ()))
     finished = running.run(request, out, chosen, fresh=fresh, quiet=quiet)
     _say(finished.summary)
@@ -118,7 +115,7 @@ def prompt(
     from eagbench.cli import commands
     from eagbench.session.running import Request
 
-    _stop_signals.goes_on = "the same command takes up the work where it stopped"
+    stop_signals.goes_on = "the same command takes up the work where it stopped"
     request = Request(benchmark, tuple(sets or ()), limit, profile)
     typer.echo(commands.show_prompt(request, case, method))
 
@@ -171,7 +168,7 @@ def sweep(
     from eagbench.sweep.session import SweepRequest
 
     request = SweepRequest(sweep, out, tuple(sets or ()), trials, limit, storage, timeout, quiet)
-    _stop_signals.goes_on = "the same command goes on with the sweep"
+    stop_signals.goes_on = "the same command goes on with the sweep"
     finished = run_sweep(request, jobs=jobs, evaluate_best=commands.evaluate if evaluate_best else None)
     _say(finished.summary)
     if finished.failed_by:
@@ -244,51 +241,6 @@ def doctor() -> None:
         raise typer.Exit(EXIT_CELLS_FAILED)
 
 
-@data_app.command("list")
-def data_list() -> None:
-    """List the data sets."""
-    from eagbench.cli import catalogue
-
-    _say(catalogue.list_datasets())
-
-
-@data_app.command("concepts")
-def data_concepts(
-    search: Annotated[
-        str | None, typer.Argument(help="Text in a name, synonym or LOINC code, e.g. glucose.", show_default=False)
-    ] = None,
-    source: Annotated[str | None, typer.Option(help="Only what this data set holds, e.g. mimic4.")] = None,
-) -> None:
-    """List the clinical concepts: unit, reference range, plausible range, other known units, names."""
-    from eagbench.cli import catalogue
-
-    _say(catalogue.list_concepts(search, source))
-
-
-@data_app.command("describe")
-def data_describe(name: Annotated[str, typer.Argument(help="A data set's name.", show_default=False)]) -> None:
-    """Say what a data set holds, what it needs and where it comes from."""
-    from eagbench.cli import catalogue
-
-    _say(catalogue.describe_dataset(name))
-
-
-@data_app.command("check")
-def data_check(
-    name: Annotated[str, typer.Argument(help="A data set's name.", show_default=False)],
-    sets: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", autocompletion=complete_data_set, help="A parameter, e.g. root=/data."
-        ),
-    ] = None,
-) -> None:
-    """Load a data set and print what was read, what was left out, and each feature's coverage and range."""
-    from eagbench.cli import catalogue
-
-    _say(catalogue.check_dataset(name, tuple(sets or ())))
-
-
 @store_app.command("check")
 def store_check(
     store: Annotated[Path | None, typer.Option(help="The store (default: $EAGBENCH_STORE, or your own).")] = None,
@@ -329,7 +281,7 @@ def policy_fetch(
     """Bring a policy's model onto this machine, or go on with an interrupted fetch."""
     from eagbench.cli.policies import fetch
 
-    _stop_signals.goes_on = "the same command goes on; a finished download is kept"
+    stop_signals.goes_on = "the same command goes on; a finished download is kept"
     _say(fetch(name, source, to))
 
 
@@ -342,11 +294,11 @@ def main() -> None:
     use_one_thread()  # before anything imports numpy; a stage has as many as its benchmark declares
     goes_on = ""
     try:
-        with _stop_signals, words_of_bash():
+        with stop_signals, words_of_bash():
             try:
                 app(standalone_mode=True)
             finally:
-                goes_on = _stop_signals.goes_on
+                goes_on = stop_signals.goes_on
     except Stopped as stop:
         sys.exit(stop.exit_code)
     except BaseException as error:

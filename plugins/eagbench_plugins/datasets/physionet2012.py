@@ -20,6 +20,7 @@ from eagbench.api import (
     Cases,
     Cohort,
     DatasetTraits,
+    DataSource,
     Provenance,
     StageRun,
     StrictParams,
@@ -31,6 +32,7 @@ from eagbench.api import (
 from eagbench_plugins.datasets.concept_choice import check_named_once
 from eagbench_plugins.datasets.csv_text import outcomes_by_id, read_csv_text
 from eagbench_plugins.datasets.measurements import StayMeasurements, cases_of_stays, series_by_stay
+from eagbench_plugins.datasets.physionet2012_published import CITATION, SET_A
 from eagbench_plugins.datasets.text_archive import Budget, texts_of
 
 if TYPE_CHECKING:
@@ -81,8 +83,8 @@ class PhysioNet2012Params(StrictParams):
 class PhysioNet2012:
     """The PhysioNet/CinC Challenge 2012: the first 48 hours of 4,000 stays per set in four kinds of ICU.
 
-    Needs `set-a.tar.gz` and `Outcomes-a.txt` in `root` (physionet.org, challenge-2012; ODC-BY 1.0). A case is a record
-    with a measurement in the window (docs/datasets/physionet2012.md).
+    Needs `set-a.tar.gz` and `Outcomes-a.txt` in `root` (`eagbench data fetch physionet2012` brings them; ODC-BY 1.0). A
+    case is a record with a measurement in the window (docs/datasets/physionet2012.md).
     """
 
     name: ClassVar[str] = "physionet2012"
@@ -91,6 +93,7 @@ class PhysioNet2012:
         groups={"icu_type": tuple(_UNITS.values())}, hospitals=("Beth Israel Deaconess Medical Center",)
     )
     # The challenge took its records from MIMIC-II.
+    sources: ClassVar[tuple[DataSource, ...]] = (SET_A,)
 
     def __init__(self, params: PhysioNet2012Params) -> None:
         self.params = params
@@ -107,7 +110,7 @@ class PhysioNet2012:
         """
         names = [name.format(letter) for letter in self.params.sets for name in (_ARCHIVE, _OUTCOMES)]
         listed = " and ".join(f"'{name}'" for name in names)
-        hint = f"Set data.root to the folder with {listed} (physionet.org, challenge-2012)."
+        hint = f"data.root is the folder with {listed}; `eagbench data fetch physionet2012` brings set A."
         return files_under(self.params.root, names, hint)
 
     def load(self, run: StageRun) -> Cohort:
@@ -208,11 +211,7 @@ def _provenance(records: int, cases: int, implausible: Mapping[str, int], passed
     return Provenance(
         source=PhysioNet2012.name,
         access="open",
-        citation=(
-            "Silva I, Moody G, Scott DJ, Celi LA, Mark RG. Predicting in-hospital mortality of ICU patients: "
-            "the PhysioNet/Computing in Cardiology Challenge 2012. Computing in Cardiology 39, 245-248 (2012). "
-            "Data: PhysioNet, ODC-BY 1.0."
-        ),
+        citation=CITATION,
         patient_is_stay=True,
         n_patients_read=records,
         exclusions=(("no measurement in the window", records - cases),),

@@ -20,7 +20,9 @@ from eagbench.api import (
     Cases,
     Cohort,
     DatasetTraits,
+    DataSource,
     Provenance,
+    SourceFile,
     StageRun,
     StrictParams,
     Task,
@@ -39,6 +41,10 @@ _FILE = "time_series_375_prerpocess_en.xlsx"
 _DATES = ("RE_DATE", "Admission time", "Discharge time")
 _NUMBERS = ("PATIENT_ID", "age", "gender", "outcome")
 _STATIC = ("age", "sex")
+_CITATION = (
+    "Yan L, et al. An interpretable mortality prediction model for COVID-19 patients. Nature Machine "
+    "Intelligence 2, 283-288 (2020). Data: GitHub HAIRLAB/Pre_Surv_COVID_19, MIT licence."
+)
 
 
 class TjhParams(StrictParams):
@@ -63,13 +69,26 @@ class TjhParams(StrictParams):
 class Tjh:
     """The TJH data set: 375 patients, blood tests during the whole stay.
 
-    Needs `time_series_375_prerpocess_en.xlsx` in `root` (GitHub HAIRLAB/Pre_Surv_COVID_19, folder data; MIT licence). A
-    case is a patient with a measurement in the window who is still in hospital at its end (docs/datasets/tjh.md).
+    Needs `time_series_375_prerpocess_en.xlsx` in `root` (`eagbench data fetch tjh` brings it; MIT licence). A case is a
+    patient with a measurement in the window who is still in hospital at its end (docs/datasets/tjh.md).
     """
 
     name: ClassVar[str] = "tjh"
     Params: ClassVar[type[TjhParams]] = TjhParams
     traits = DatasetTraits(hospitals=("Tongji Hospital, Wuhan",))
+    sources: ClassVar[tuple[DataSource, ...]] = (
+        DataSource(
+            name="tjh",
+            title="TJH, blood tests of 375 COVID-19 patients, Tongji hospital",
+            # The commit that brought the file.
+            url="https://raw.githubusercontent.com/HAIRLAB/Pre_Surv_COVID_19/436ead7ed68cff6842a525b56e352ca3594763d9/data/",
+            page="https://github.com/HAIRLAB/Pre_Surv_COVID_19/tree/master/data",
+            files=(SourceFile(path=_FILE, sha256="a9b4f468ca2d9d99fa5d943512d932b722797aba6ee1025cc1811c5b749c6cdf"),),
+            licence="MIT",
+            licence_url="https://github.com/HAIRLAB/Pre_Surv_COVID_19/blob/master/LICENSE",
+            citation=_CITATION,
+        ),
+    )
 
     def __init__(self, params: TjhParams) -> None:
         self.params = params
@@ -129,7 +148,7 @@ class Tjh:
         )
 
 
-_WHERE_FROM = f"Set data.root to the folder that holds '{_FILE}' (GitHub HAIRLAB/Pre_Surv_COVID_19, folder data)."
+_WHERE_FROM = f"`eagbench data fetch tjh` brings '{_FILE}' (GitHub HAIRLAB/Pre_Surv_COVID_19); data.root is its folder."
 
 
 def _task(params: TjhParams) -> Task:
@@ -149,10 +168,7 @@ def _provenance(
     return Provenance(
         source=Tjh.name,
         access="open",
-        citation=(
-            "Yan L, et al. An interpretable mortality prediction model for COVID-19 patients. Nature Machine "
-            "Intelligence 2, 283-288 (2020). Data: GitHub HAIRLAB/Pre_Surv_COVID_19, MIT licence."
-        ),
+        citation=_CITATION,
         patient_is_stay=False,
         n_patients_read=patients,
         exclusions=exclusions,

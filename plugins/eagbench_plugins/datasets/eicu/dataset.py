@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from eagbench.api import Access, Cohort, DatasetTraits, StageRun
+from eagbench.api import Access, Cohort, DatasetTraits, DataSource, StageRun
 from eagbench_plugins.datasets.eicu.params import EicuParams
+from eagbench_plugins.datasets.eicu.published import DEMO
 from eagbench_plugins.datasets.eicu.tables import EVENTS, PATIENT, source_files
 
 
@@ -17,6 +18,7 @@ class Eicu:
     name: ClassVar[str] = "eicu"
     Params: ClassVar[type[EicuParams]] = EicuParams
     traits = DatasetTraits(hospitals=("hospitals of the eICU programme",))
+    sources: ClassVar[tuple[DataSource, ...]] = (DEMO,)
 
     def __init__(self, params: EicuParams) -> None:
         self.params = params

@@ -13,6 +13,7 @@ from eagbench_plugins.datasets.csv_text import UNKNOWN
 from eagbench_plugins.datasets.eicu.cohort_rules import CaseRules, in_hospital_mortality
 from eagbench_plugins.datasets.eicu.measurements import Measurements, measurements
 from eagbench_plugins.datasets.eicu.params import EicuParams
+from eagbench_plugins.datasets.eicu.published import DEMO_CITATION
 from eagbench_plugins.datasets.eicu.pyhealth_tables import read_tables
 from eagbench_plugins.datasets.eicu.tables import EVENTS, PATIENT, source_files
 from eagbench_plugins.datasets.measurements import StayMeasurements, series_by_stay
@@ -22,10 +23,6 @@ CITATION = (
     "Pollard et al., The eICU Collaborative Research Database, a freely available multi-center database for critical "
     "care research, Scientific Data 5, 180178 (2018); eICU-CRD 2.0, PhysioNet Credentialed Health Data License 1.5.0. "
     "Not to be shared."
-)
-DEMO_CITATION = (
-    "Pollard et al., The eICU Collaborative Research Database, Scientific Data 5, 180178 (2018). Data: eICU "
-    "Collaborative Research Database Demo 2.0.1, PhysioNet, ODbL 1.0."
 )
 # The demo has some 2,500 unit stays, eICU-CRD 200,859.
 DEMO_STAYS = 2600

@@ -14,8 +14,8 @@ from eagbench.api import UserError, files_under
 from eagbench_plugins.datasets.csv_header import csv_header
 
 WHERE_FROM = (
-    "eICU-CRD v2.0 is given to credentialed users at physionet.org/content/eicu-crd, its demo to everyone at "
-    "physionet.org/content/eicu-crd-demo; data.root is the folder of its CSV files, data.tables names those to read."
+    "eICU-CRD v2.0 is given to credentialed users at physionet.org/content/eicu-crd; `eagbench data fetch eicu-demo` "
+    "brings its open demo. data.root is the folder of its CSV files, data.tables names those to read."
 )
 
 

@@ -6,25 +6,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from eagbench.api import Access, Cohort, DatasetTraits, StageRun
+from eagbench.api import Access, Cohort, DatasetTraits, DataSource, StageRun
 from eagbench_plugins.datasets.mimic4.params import SYNTHETIC, Mimic4Params
+from eagbench_plugins.datasets.mimic4.published import DEMO
 
 
 class Mimic4:
-    """MIMIC-IV v3.1: laboratory results and charted vital signs of ICU stays, read through PyHealth.
+    """MIMIC-IV v3.1 (or its open demo): laboratory results and charted vital signs of ICU stays, read through PyHealth.
 
     With `root: synthetic` a generator writes a hospital in the same form, which is then read in the same way.
     """
 
     name: ClassVar[str] = "mimic4"
     Params: ClassVar[type[Mimic4Params]] = Mimic4Params
+    sources: ClassVar[tuple[DataSource, ...]] = (DEMO,)
 
     def __init__(self, params: Mimic4Params) -> None:
         self.params = params
 
     def access(self) -> Access:
-        """Return `credentialed`, or `synthetic` if the generator makes the records."""
-        return "synthetic" if self.params.root == SYNTHETIC else "credentialed"
+        """Return `credentialed`, `synthetic` if the generator makes the records, or `open` if the benchmark says so.
+
+        `load` checks that this can be.
+        """
+        return "synthetic" if self.params.root == SYNTHETIC else self.params.access
 
     @property
     def traits(self) -> DatasetTraits:

@@ -18,6 +18,7 @@ from eagbench_plugins.datasets.mimic4.cohort_rules import (
 )
 from eagbench_plugins.datasets.mimic4.measurements import Measurements, observed, records
 from eagbench_plugins.datasets.mimic4.params import Mimic4Params, TaskName
+from eagbench_plugins.datasets.mimic4.published import DEMO_CITATION, DEMO_PATIENTS
 from eagbench_plugins.datasets.mimic4.pyhealth_tables import read_tables
 from eagbench_plugins.datasets.mimic4.source_files import source_files
 from eagbench_plugins.datasets.mimic4.tables import TABLES, TRUTH_FILE
@@ -29,6 +30,11 @@ CITATION = (
     "record dataset, Scientific Data 2023; PhysioNet Credentialed Health Data License 1.5.0. Not to be shared."
 )
 SYNTHETIC_CITATION = "SYNTHETIC records from eagbench's generator in the form of MIMIC-IV; no real patient."
+_CITATIONS: Mapping[Access, str] = {
+    "credentialed": CITATION,
+    "synthetic": SYNTHETIC_CITATION,
+    "open": DEMO_CITATION,
+}
 
 _OUTCOMES: Mapping[TaskName, str] = {
     "in_hospital_mortality": "die before leaving the hospital",
@@ -88,6 +94,7 @@ def load_cohort(root: Path, params: Mimic4Params, access: Access, run: StageRun)
     tables = read_tables(root, source_files(root), itemids, run)
 
     hospital = _hospital_tables(tables)
+    _check_access(access, hospital.patients)
     rules = _case_rules(hospital, params)
     chosen = rules.cases.with_row_index("case").with_columns(pl.col("case").cast(pl.Int64))
     events = {name: tables[name] for name in sorted(itemids) if name in tables}
@@ -139,6 +146,15 @@ def _hospital_tables(tables: Mapping[str, pl.LazyFrame]) -> _HospitalTables:
     return _HospitalTables(patients, admissions, stays)
 
 
+def _check_access(access: Access, patients: pl.DataFrame) -> None:
+    if access == "open" and len(patients) > DEMO_PATIENTS:
+        raise UserError(
+            f"data.access says open, but {len(patients)} patients are more than MIMIC-IV's open demo holds",
+            where=TABLES["patients"].file,
+            hint="Leave data.access out: MIMIC-IV is credentialed and does not leave the machine.",
+        )
+
+
 def _check_once(table: str, frame: pl.DataFrame, key: str) -> None:
     """Check that no id has rows that differ: a second outcome or time would win or lose in silence."""
     twice = frame.filter(frame[key].is_duplicated())
@@ -169,7 +185,7 @@ def _provenance(
     return Provenance(
         source="mimic4",
         access=access,
-        citation=SYNTHETIC_CITATION if access == "synthetic" else CITATION,
+        citation=_CITATIONS[access],
         patient_is_stay=False,
         n_patients_read=patients["patient_id"].n_unique(),
         exclusions=(*rules.exclusions, ("no measurement in the observation window", unmeasured)),

@@ -78,6 +78,7 @@ class Mimic4Params(StrictParams):
             `drawn` takes all that were drawn before it.
         synthetic_patients: Size of the synthetic hospital. 1,500 leave about 1,150 patients for mortality.
         synthetic_seed: Seed of the synthetic hospital.
+        access: What the files are. MIMIC-IV is credentialed; `open` declares that they are the open demo.
     """
 
     root: Annotated[str, Field(min_length=1)]
@@ -88,6 +89,7 @@ class Mimic4Params(StrictParams):
     availability: Availability = "known"
     synthetic_patients: Annotated[int, Field(ge=10, le=100_000)] = 1500
     synthetic_seed: Annotated[int, Field(ge=0)] = 0
+    access: Literal["credentialed", "open"] = "credentialed"
 
     @field_validator("concepts")
     @classmethod

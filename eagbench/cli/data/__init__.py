@@ -1,0 +1,1 @@
+"""`eagbench data`: arguments in `app`, a module per command that does more than list."""
