@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import inspect
 import json
-import tempfile
-from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import numpy as np
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from eagbench.config.benchmark import Benchmark
-from eagbench.config.loading import validate_params
-from eagbench.config.yaml_source import Source, apply_set
-from eagbench.contracts.records import Provenance
-from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
 from eagbench.registry.plugins import load_registry
-from eagbench.stages.cohort import check_static, read_cohort
 from eagbench.vocabulary.concepts import Concept
 from eagbench.vocabulary.vocabulary import vocabulary
 
@@ -123,69 +115,6 @@ def type_in_words(annotation: Any) -> str:
         inner = ", ".join("..." if part is Ellipsis else type_in_words(part) for part in parts)
         return f"{origin.__name__}[{inner}]"
     return "None" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
-
-
-def check_dataset(name: str, sets: tuple[str, ...]) -> str:
-    """Load a data set and summarise what was read.
-
-    Raises:
-        UserError: A parameter is wrong, or the data can't be read.
-    """
-    registry = load_registry()
-    component: Any = registry.get("dataset", name).component
-    source = Source()
-    for assignment in sets:
-        apply_set(source, assignment)
-    dataset = component(validate_params(component.Params, source.tree, source, ()))
-    files = list(dataset.files())
-    with tempfile.TemporaryDirectory() as folder:
-        cohort_folder, source_folder = Path(folder) / "cohort", Path(folder) / "source"
-        cohort_folder.mkdir()
-        inputs = {}
-        if not files:
-            source_folder.mkdir()
-            dataset.generate(StageRun(params={}, inputs={}, seed=0, out=source_folder))
-            inputs["source"] = source_folder
-        cohort = read_cohort(dataset, StageRun(params={}, inputs=inputs, seed=0, out=cohort_folder))
-    check_static(cohort, dataset)
-    cases, provenance = cohort.cases, cohort.provenance
-    n_positive = int(cohort.labels.sum())
-    share = f" ({n_positive / len(cases):.1%})" if len(cases) else ""
-    stamp = ", SYNTHETIC" if provenance.access == "synthetic" else ""
-    lines = [
-        f"{name}: {provenance.access}{stamp}",
-        f"patients read {provenance.n_patients_read}, cases {len(cases)}, with the outcome {n_positive}{share}",
-        "left out: " + (", ".join(f"{n} {reason}" for reason, n in provenance.exclusions) or "none"),
-        *provenance.notes,
-        "",
-        f"{'feature':<34} {'unit':<16} {'cases':>7} {'median':>10} {'5 %':>10} {'95 %':>10} {'removed':>8}",
-    ]
-    for feature in cases.features:
-        values = [case.values[:, case.features.index(feature.name)] for case in cases]
-        seen = [v[~np.isnan(v)] for v in values]
-        pooled = np.concatenate(seen) if seen else np.zeros(0)
-        coverage = sum(len(v) > 0 for v in seen) / max(len(cases), 1)
-        low, median, high = np.percentile(pooled, [5, 50, 95]) if len(pooled) else (np.nan,) * 3
-        removed = provenance.implausible.get(feature.name, 0)
-        lines.append(
-            f"{feature.name:<34} {feature.unit:<16} {coverage:>7.1%} {median:>10.4g} {low:>10.4g} {high:>10.4g} "
-            f"{removed:>8}"
-        )
-    lines.extend(_result_times(provenance))
-    return "\n".join(lines)
-
-
-def _result_times(provenance: Provenance) -> list[str]:
-    """List, by feature, which laboratory values were known too late, and the hours from drawing to knowing."""
-    if not provenance.result_times:
-        return []
-    columns = ("drawn", "known late", "left out", "no time", "lag median", "95 %", "longest")
-    lines = ["", f"{'laboratory values, lag in hours':<34}" + "".join(f" {name:>10}" for name in columns)]
-    for name, times in provenance.result_times.items():
-        lag = ["-"] * 3 if times.lag_hours is None else [f"{hours:.1f}" for hours in times.lag_hours]
-        shown = (*(str(n) for n in (times.drawn, times.known_late, times.left_out, times.undated)), *lag)
-        lines.append(f"{name:<34}" + "".join(f" {text:>10}" for text in shown))
-    return lines
 
 
 def schema() -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from eagbench.cli.stage_results import compute
 from eagbench.config.suggestions import choices, nearest
 from eagbench.contracts.language_models import PromptCounter
 from eagbench.contracts.policy_abilities import CountsPrompts
@@ -19,12 +20,10 @@ from eagbench.contracts.stages import (
     StageNode,
     StageRun,
     closure,
-    no_progress,
 )
 from eagbench.errors import UserError
 from eagbench.execution.exact_prompt import exact_prompt
 from eagbench.execution.resolve import resolve
-from eagbench.execution.runner import compute_stage
 from eagbench.execution.store import Store
 from eagbench.planning.plan import Plan
 from eagbench.registry.plugins import load_registry
@@ -120,9 +119,9 @@ def show_prompt(plan: Plan, store: Store, case_id: str, label: str | None) -> st
     chosen = _chosen_method(plan, store, label)
     folds = _predicting(plan, store, chosen)
     split = folds[0].cases.split
-    _compute(plan, store, [split])
+    compute(plan, store, [split])
     predicting, part = _of_case(folds, store, case_id)
-    _compute(plan, store, predicting.before_the_policy())
+    compute(plan, store, predicting.before_the_policy())
     whole = read_cases(store.folder(split.upstream()[0]))
     if predicting.cases.concepts is not None:
         whole = SharedConcepts.read(store.folder(predicting.cases.concepts)).restrict(whole)
@@ -166,22 +165,6 @@ def _of_case(folds: list[_Predicting], store: Store, case_id: str) -> tuple[_Pre
         raise UserError(f"the benchmark has no case '{case_id}'", where="eagbench prompt", hint=hint)
     chosen = next((fold for fold in folds if of_case.get(fold.cases.fold) == "held_out"), folds[0])
     return chosen, of_case[chosen.cases.fold]
-
-
-def _compute(plan: Plan, store: Store, stages: list[StageNode]) -> None:
-    """Compute stages and what they need, unless they are in the store.
-
-    Raises:
-        UserError: One failed.
-    """
-    wanted = {node.fingerprint for node in closure(stages)}
-    for node in plan.nodes:  # each after those that it needs
-        if node.fingerprint not in wanted or store.is_complete(node):
-            continue
-        _say(f"{node.kind} {node.label} ...")
-        outcome = compute_stage(node, store, fresh=False, progress=no_progress)
-        if not outcome.is_finished:
-            raise outcome.error or UserError(f"the stage {node.kind} {node.label} failed: {outcome.reason}")
 
 
 def prompt_lengths(plan: Plan, store: Store) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eagbench.contracts.records import Case, Cases, Cohort, Feature, IntArray, Task
+from eagbench.contracts.records import Case, Cases, Cohort, Feature, IntArray, Provenance, ResultTimes, Task
 from eagbench.stages.parquet_files import read_parquet
 
 _CASES, _LABELS = "cases.parquet", "labels.parquet"
@@ -139,6 +139,21 @@ def read_group(folder: Path, fact: str) -> dict[str, str]:
 def read_labels(folder: Path) -> dict[str, int]:
     """Read the label of each case, by case id in the cohort's order."""
     return _by_case(folder / _LABELS, "label")
+
+
+def read_stored(folder: Path) -> Cohort:
+    """Read a whole stored cohort, labels included."""
+    cases, labels = read_cases(folder), read_labels(folder)
+    facts = dict(read_facts(folder)["provenance"])
+    facts["exclusions"] = tuple((reason, n) for reason, n in facts["exclusions"])
+    facts["notes"] = tuple(facts["notes"])
+    facts["result_times"] = {name: ResultTimes(**times) for name, times in facts["result_times"].items()}
+    return Cohort(
+        cases=cases,
+        labels=labels_of(cases.case_ids, labels),
+        provenance=Provenance(**facts),
+        groups={name: tuple(read_group(folder, name).values()) for name in group_names(folder)},
+    )
 
 
 def read_reference_probabilities(folder: Path) -> dict[str, dict[str, float]]:

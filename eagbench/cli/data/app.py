@@ -38,11 +38,25 @@ def data_concepts(
 
 
 @data_app.command("describe")
-def data_describe(name: Annotated[str, typer.Argument(help="A data set's name.", show_default=False)]) -> None:
-    """Say what a data set holds, what it needs and where it comes from."""
-    from eagbench.cli import catalogue
+def data_describe(
+    name: Annotated[str, typer.Argument(help="A data set's name, or a benchmark's YAML file.", show_default=False)],
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            autocompletion=complete_data_set,
+            help="A parameter of the data set, e.g. root=/data, or a value of the benchmark.",
+        ),
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="Lay one of the benchmark's profiles on it.")] = None,
+    format: Annotated[str, typer.Option(help="text, md or json.")] = "text",
+) -> None:
+    """Say what a data set needs; with its parameters, or for a benchmark: who is in it, and what looks like a leak."""
+    from eagbench.cli.data.describe import describe
 
-    say(catalogue.describe_dataset(name))
+    stop_signals.goes_on = "the same command takes up the work where it stopped"
+    say(describe(name, tuple(sets or ()), profile, format))
 
 
 @data_app.command("check")
@@ -56,9 +70,9 @@ def data_check(
     ] = None,
 ) -> None:
     """Load a data set and print what was read, what was left out, and each feature's coverage and range."""
-    from eagbench.cli import catalogue
+    from eagbench.cli.data.check import check_dataset
 
-    say(catalogue.check_dataset(name, tuple(sets or ())))
+    say(check_dataset(name, tuple(sets or ())))
 
 
 @data_app.command("fetch")

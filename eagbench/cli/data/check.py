@@ -1,0 +1,55 @@
+"""What `eagbench data check` prints."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eagbench.cli.data.loaded import load_cohort
+from eagbench.contracts.records import Provenance
+
+
+def check_dataset(name: str, sets: tuple[str, ...]) -> str:
+    """Load a data set and summarise what was read.
+
+    Raises:
+        UserError: A parameter is wrong, or the data can't be read.
+    """
+    cohort = load_cohort(name, sets)
+    cases, provenance = cohort.cases, cohort.provenance
+    n_positive = int(cohort.labels.sum())
+    share = f" ({n_positive / len(cases):.1%})" if len(cases) else ""
+    stamp = ", SYNTHETIC" if provenance.access == "synthetic" else ""
+    lines = [
+        f"{name}: {provenance.access}{stamp}",
+        f"patients read {provenance.n_patients_read}, cases {len(cases)}, with the outcome {n_positive}{share}",
+        "left out: " + (", ".join(f"{n} {reason}" for reason, n in provenance.exclusions) or "none"),
+        *provenance.notes,
+        "",
+        f"{'feature':<34} {'unit':<16} {'cases':>7} {'median':>10} {'5 %':>10} {'95 %':>10} {'removed':>8}",
+    ]
+    for feature in cases.features:
+        values = [case.values[:, case.features.index(feature.name)] for case in cases]
+        seen = [v[~np.isnan(v)] for v in values]
+        pooled = np.concatenate(seen) if seen else np.zeros(0)
+        coverage = sum(len(v) > 0 for v in seen) / max(len(cases), 1)
+        low, median, high = np.percentile(pooled, [5, 50, 95]) if len(pooled) else (np.nan,) * 3
+        removed = provenance.implausible.get(feature.name, 0)
+        lines.append(
+            f"{feature.name:<34} {feature.unit:<16} {coverage:>7.1%} {median:>10.4g} {low:>10.4g} {high:>10.4g} "
+            f"{removed:>8}"
+        )
+    lines.extend(_result_times(provenance))
+    return "\n".join(lines)
+
+
+def _result_times(provenance: Provenance) -> list[str]:
+    """List, by feature, which laboratory values were known too late, and the hours from drawing to knowing."""
+    if not provenance.result_times:
+        return []
+    columns = ("drawn", "known late", "left out", "no time", "lag median", "95 %", "longest")
+    lines = ["", f"{'laboratory values, lag in hours':<34}" + "".join(f" {name:>10}" for name in columns)]
+    for name, times in provenance.result_times.items():
+        lag = ["-"] * 3 if times.lag_hours is None else [f"{hours:.1f}" for hours in times.lag_hours]
+        shown = (*(str(n) for n in (times.drawn, times.known_late, times.left_out, times.undated)), *lag)
+        lines.append(f"{name:<34}" + "".join(f" {text:>10}" for text in shown))
+    return lines
