@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Column
 
 from eagbench.execution.progress import Reporter
 from eagbench.execution.signs_of_life import SECONDS_BETWEEN_LINES
@@ -33,8 +34,14 @@ def metered(reporter: Reporter, name: str, done: int, total: int | None) -> Iter
         total: Bytes of the whole file; None if the server does not say.
     """
     if reporter.console.is_terminal and not reporter.quiet:
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), DownloadColumn(), TransferSpeedColumn())
-        with Progress(*columns, TimeRemainingColumn(), console=reporter.console) as bar:
+        shortened = Column(no_wrap=True, overflow="ellipsis")  # of a long name, rather than broken numbers
+        columns = (
+            TextColumn("{task.description}", table_column=shortened),
+            BarColumn(bar_width=20),
+            *(kind(table_column=Column(no_wrap=True)) for kind in (DownloadColumn, TransferSpeedColumn)),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=reporter.console) as bar:
             task = bar.add_task(name, total=total, completed=done)
             yield lambda n: bar.advance(task, n)
         return

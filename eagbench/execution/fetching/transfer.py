@@ -27,6 +27,7 @@ _MAY_SUCCEED_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TIMEOUT = httpx.Timeout(60.0, connect=20.0)
 _KEEP_FREE = 64 * 10**6  # bytes
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _WHY = {
     401: "the server wants a login",
     403: "the server refuses the file",
@@ -37,8 +38,19 @@ _WHY = {
 
 
 def new_client() -> httpx.Client:
-    """Make a client that heeds the environment's proxies and follows redirections."""
-    return httpx.Client(follow_redirects=True, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"})
+    """Make a client that heeds the environment's proxies and follows redirections.
+
+    Raises:
+        UserError: A proxy of the environment can't be one.
+    """
+    try:
+        return httpx.Client(follow_redirects=True, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"})
+    except (ValueError, ImportError, httpx.InvalidURL) as error:  # ImportError: SOCKS needs another package
+        raise UserError(
+            f"the environment's proxy can't be used: {error}",
+            where="HTTPS_PROXY, HTTP_PROXY or ALL_PROXY",
+            hint="write it as http://host:port, or unset it",
+        ) from error
 
 
 class _TryAgainError(Exception):
@@ -91,7 +103,7 @@ class Transfer:
             except (_TryAgainError, httpx.TransportError) as error:
                 if partial.size > most:  # it gets on
                     most, vain = partial.size, 0
-                what = str(error) or type(error).__name__
+                what = _ERRNO.sub("", str(error)) or type(error).__name__
                 if vain == len(PAUSES):
                     raise UserError(
                         f"the file can't be had after {vain + 1} attempts that brought nothing: {what}",

@@ -226,6 +226,13 @@ def test_a_proxy_is_taken_from_the_environment(tmp_path: Path, monkeypatch: pyte
     assert [asked.path for asked in proxy.asked] == ["http://origin.test/a.bin"]
 
 
+@pytest.mark.parametrize("proxy", ["gopher://proxy.test:70", "http://proxy.test:port"])
+def test_a_proxy_that_cannot_be_one(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(UserError, match="proxy can't be used"):
+        new_client()
+
+
 def test_any_cut_gives_the_same_file(transferring: Any) -> None:
     cuts = random.Random(1)
     for _ in range(5):
