@@ -39,11 +39,22 @@ class _Place:
 
 def complete_set(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete `--set path=value` of a benchmark."""
+    given = _given(ctx)
+    return _of_benchmark(given.get("benchmark"), given.get("profile"), incomplete)
+
+
+def complete_described(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete `--set` of what may be a benchmark's file or a data set."""
+    given = _given(ctx)
+    if Path(given.get("name") or "").suffix in (".yaml", ".yml"):
+        return _of_benchmark(given["name"], given.get("profile"), incomplete)
+    return complete_data_set(ctx, incomplete)
+
+
+def _of_benchmark(benchmark: str | Path | None, profile: str | None, incomplete: str) -> list[str]:
     from eagbench.config.benchmark import Benchmark
     from eagbench.config.loading import read_benchmark
 
-    given = _given(ctx)
-    benchmark, profile = given.get("benchmark"), given.get("profile")
     tree: Mapping[str, Any] = {}
     with contextlib.suppress(UserError):  # a file that can't be read yet still has the keys that all have
         tree = read_benchmark(Path(benchmark), profile=profile).tree if benchmark else {}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from eagbench.cli.completion import complete_data_set
+from eagbench.cli.completion import complete_data_set, complete_described
 from eagbench.cli.output import say
 from eagbench.cli.stopping import stop_signals
 
@@ -45,7 +45,7 @@ def data_describe(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            autocompletion=complete_data_set,
+            autocompletion=complete_described,
             help="A parameter of the data set, e.g. root=/data, or a value of the benchmark.",
         ),
     ] = None,

@@ -80,11 +80,21 @@ def share(part: int, whole: int, minimum: int) -> Cell:
 
 def number(value: float) -> Cell:
     """Make a cell of a number with four digits; NaN is undefined."""
-    return Cell(None, "-") if np.isnan(value) else Cell(float(value), f"{value:.4g}")
+    return Cell(None, "-") if np.isnan(value) else Cell(_rounded(value), f"{value:.4g}")
 
 
 def interval(ends: tuple[float, float], form: str) -> Cell:
     """Make a cell of an interval, whose ends are written in a form such as `.1%`."""
     if np.isnan(ends[0]):
         return Cell(None, "-")
-    return Cell((float(ends[0]), float(ends[1])), f"{ends[0]:{form}} to {ends[1]:{form}}")
+    return Cell((_rounded(ends[0]), _rounded(ends[1])), f"{ends[0]:{form}} to {ends[1]:{form}}")
+
+
+def area(value: float) -> Cell:
+    """Make a cell of an area under a curve."""
+    return Cell(_rounded(value), f"{value:.3f}")
+
+
+def _rounded(value: float) -> float:
+    """Round to four digits, as a bundle does: the last ones of an area tell how many cases there were."""
+    return float(f"{value:.4g}")

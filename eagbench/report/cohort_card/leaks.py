@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eagbench.contracts.records import Cohort, FloatArray, IntArray
-from eagbench.report.cohort_card.content import Cell, Section, interval, words
+from eagbench.report.cohort_card.content import Section, area, interval, words
 from eagbench.report.cohort_card.measured import Measured
 from eagbench.report.cohort_card.tables import partitions
 from eagbench.stats.separation import Separation, separation
@@ -83,7 +83,7 @@ def leak_section(cohort: Cohort, measured: Measured, basis: IntArray, fewest: in
     rows = [
         (
             words(signal.what),
-            Cell(found.auroc, f"{found.auroc:.3f}"),
+            area(found.auroc),
             interval((found.low, found.high), ".3f"),
             words("higher" if found.auroc >= 0.5 else "lower"),
         )

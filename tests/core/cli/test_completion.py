@@ -106,6 +106,8 @@ def test_what_is_not_there_offers_nothing(program: Path) -> None:
 
 def test_parameters_of_a_data_set(program: Path) -> None:
     offered = in_bash(program, "data", "check", "physionet2012", "--set", "")
+    assert in_bash(program, "data", "describe", "physionet2012", "--set", "") == offered
+    assert "methods.small_trees." in in_bash(program, "data", "describe", "first.yaml", "--set", "methods.")
     assert {"root=", "window_hours="} <= set(offered)
 
 
