@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from eagbench.config.bounded_yaml import read_yaml_file
 from eagbench.config.folders import policies_root
+from eagbench.config.prompt_files import read_wording
 from eagbench.config.settings import AnswerMode, RecordTextParams
 from eagbench.contracts.answers import Prediction, ScoredCases, Trajectory
 from eagbench.contracts.components import (
@@ -14,7 +15,9 @@ from eagbench.contracts.components import (
     Metric,
     Perturbation,
     Policy,
+    Prompt,
     Reward,
+    RewordsPrompts,
     Search,
     SearchResult,
     SearchTask,
@@ -40,6 +43,7 @@ from eagbench.contracts.language_models import (
 )
 from eagbench.contracts.method_plan import MethodPlan
 from eagbench.contracts.policy_abilities import CountsPrompts, FetchablePolicy
+from eagbench.contracts.prompts import FORMATS, AnswerFormat, Wording
 from eagbench.contracts.records import (
     SOURCE_SPLIT,
     Access,
@@ -71,6 +75,7 @@ from eagbench.contracts.traits import (
     MetricTraits,
     PerturbationTraits,
     PolicyTraits,
+    PromptTraits,
     RewardTraits,
     SearchTraits,
     TrackerTraits,
@@ -85,7 +90,9 @@ from eagbench.prompting.attention import attention_probe, measure_attention
 from eagbench.prompting.hugging_face import quiet_transformers
 from eagbench.prompting.prior import write_prior
 from eagbench.prompting.prompt_length import refuse_long_prompts
+from eagbench.prompting.prompt_specs import PromptSpec, style_of
 from eagbench.prompting.record import RecordText, Span
+from eagbench.prompting.registered import PromptFile
 from eagbench.prompting.styles import (
     ANSWER_LEVELS,
     STYLES,
@@ -95,6 +102,7 @@ from eagbench.prompting.styles import (
     prompt_text,
     prompt_with_spans,
     question,
+    style_for,
 )
 from eagbench.prompting.thoughts import FROM_SERVER, NO_THOUGHT, TEMPLATE_OPENS, ThoughtFormat, TokenThoughts
 from eagbench.registry.plugins import create_component
@@ -107,12 +115,14 @@ from eagbench.vocabulary.vocabulary import Vocabulary, vocabulary
 
 __all__ = [
     "ANSWER_LEVELS",
+    "FORMATS",
     "FROM_SERVER",
     "NO_THOUGHT",
     "SOURCE_SPLIT",
     "STYLES",
     "TEMPLATE_OPENS",
     "Access",
+    "AnswerFormat",
     "AnswerMode",
     "AttentionProbe",
     "BoolArray",
@@ -153,7 +163,11 @@ __all__ = [
     "Policy",
     "PolicyTraits",
     "Prediction",
+    "Prompt",
     "PromptCounter",
+    "PromptFile",
+    "PromptSpec",
+    "PromptTraits",
     "Provenance",
     "Question",
     "Reads",
@@ -167,6 +181,7 @@ __all__ = [
     "ResultTimes",
     "Reward",
     "RewardTraits",
+    "RewordsPrompts",
     "Sampling",
     "ScoredCases",
     "Search",
@@ -197,6 +212,7 @@ __all__ = [
     "Trajectory",
     "UserError",
     "Vocabulary",
+    "Wording",
     "answer_cases",
     "answer_prompts",
     "answer_with_policy",
@@ -223,12 +239,15 @@ __all__ = [
     "read_answer",
     "read_cross_fitted_probability",
     "read_salience",
+    "read_wording",
     "read_yaml_file",
     "refuse_long_prompts",
     "report_loss",
     "response_cache",
     "save_arrays",
     "save_estimator",
+    "style_for",
+    "style_of",
     "time_grid",
     "top_observed",
     "traits_of",

@@ -156,6 +156,20 @@ def test_a_served_model_is_asked_as_the_page_says(tmp_path: Path, run_command: C
     assert [row for row in rows if ",served," in row and ",auroc," in row and row.endswith(",ok")]
 
 
+def test_own_words_are_asked_as_the_page_says(
+    tmp_path: Path, physionet_root: Path, run_command: Callable[..., Finished]
+) -> None:
+    page = examples("docs/how_to/prompt.md")
+    (tmp_path / "my_prompt.yaml").write_text(page["words"])
+    data = f"data: {{name: physionet2012, root: {physionet_root}}}\npolicy: {{name: tiny}}\nmetrics: [auroc]\n"
+    (tmp_path / "words.yaml").write_text("name: words\n" + data + page["asks"])
+    own, styled = type_all(page["shell"], run_command, tmp_path)
+    assert own.out == styled.out
+    assert own.out.startswith("You help an intensive care physician.\n\nSex: ")
+    assert "Out of 100 patients like this one, how many will die" in own.out
+    assert own.out.rstrip().endswith("If you comment, comment in English, after the answer.")
+
+
 def test_the_conditions_of_the_robustness_page_run(tmp_path: Path, run_command: Callable[..., Finished]) -> None:
     benchmark = (
         "name: robust\ndata: {name: mimic4, root: synthetic, window_hours: 48}\n"

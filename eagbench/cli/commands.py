@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -57,12 +58,21 @@ def describe_plan(request: Request) -> str:
     return "\n".join([plan_text(plan, store), *prompt_lengths(plan, store)])
 
 
-def show_prompt(request: Request, case_id: str, label: str | None) -> str:
-    """Return the exact text that a method's policy reads about a case; see `prompts.show_prompt`."""
+def show_prompt(request: Request, case_id: str, label: str | None, style: str | None) -> str:
+    """Return the exact text that a method's policy reads about a case; see `prompts.show_prompt`.
+
+    With a style, the method asks in that prompt instead of its own.
+    """
     from eagbench.cli import prompts
 
     store = Store.open()
     plan = make_plan(request.load(), load_registry(), store, limit=request.limit)
+    if style is not None:
+        label = prompts.chosen_method(plan, store, label)
+        # Only unchanged records are shown, so a condition has no say in what may be asked.
+        sets = (*request.sets, f"methods.{label}.style={style}", "conditions=[clean]")
+        asked_in = replace(request, sets=sets)
+        plan = make_plan(asked_in.load(), load_registry(), store, limit=request.limit)
     say_notes(plan)
     return prompts.show_prompt(plan, store, case_id, label)
 

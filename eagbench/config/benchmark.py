@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from eagbench.config.settings import AnswerMode, RecordTextParams
 from eagbench.config.splits import AnySplit, FileSplit, SplitSpec, with_short_form, written_out
 from eagbench.config.strict import Strict
+from eagbench.contracts.prompts import Wording
 
 # Files are named after labels, and file systems hold names of 255 bytes.
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -228,6 +229,8 @@ class Benchmark(Strict):
         policy: The language model behind methods that name none.
         record_text: How a record is written as text.
         answer: How a policy's answer becomes a probability.
+        prompts: The benchmark's own prompts by name, each a file or the words themselves; a method names one as its
+            `style`.
         methods: What is compared: methods, and experts under their own names; `as` labels one.
         conditions: `clean`, and perturbations with their severities.
         seeds: Seeds of training, search and sampling; the split has one of its own.
@@ -259,6 +262,7 @@ class Benchmark(Strict):
     policy: ComponentSpec | None = None
     record_text: RecordTextParams = RecordTextParams()
     answer: AnswerMode = AnswerMode()
+    prompts: dict[str, Wording] = Field(default_factory=dict)
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
     conditions: tuple[ConditionSpec, ...] = (ConditionSpec.model_validate("clean"),)
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)

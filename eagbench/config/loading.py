@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from eagbench.config.benchmark import Benchmark
+from eagbench.config.own_prompts import put_prompts
 from eagbench.config.secrets import masked, note_secrets
 from eagbench.config.yaml_source import KeyPath, Source, apply_set, item_label, merge, read_yaml
 from eagbench.errors import UserError
@@ -90,9 +91,10 @@ def validate_benchmark(source: Source, profile: str | None = None) -> LoadedBenc
     """Validate the benchmark that a tree describes.
 
     Raises:
-        UserError: The tree has an error; the message names file and line.
+        UserError: The tree, or a prompt file that it names, has an error; the message names file and line.
     """
     note_secrets(source.tree)
+    put_prompts(source)
     try:
         benchmark = Benchmark.model_validate(source.tree)
     except ValidationError as error:

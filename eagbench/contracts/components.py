@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from eagbench.contracts.answers import Prediction, ScoredCases, Trajectory
 from eagbench.contracts.language_models import LanguageModel
 from eagbench.contracts.method_plan import MethodPlan
+from eagbench.contracts.prompts import Wording
 from eagbench.contracts.read_only import freeze, read_only_mapping
 from eagbench.contracts.records import Access, Case, Cases, Cohort, FloatArray, TrainingData
 from eagbench.contracts.stages import StageNode, StageRun
@@ -143,6 +144,23 @@ class Policy(Protocol):
 
     def open(self, folder: Path) -> LanguageModel:
         """Open a model folder, written by `prepare` or by training."""
+        ...
+
+
+@runtime_checkable
+class Prompt(Protocol):
+    """The words around a record, and the format of the answer that they ask for.
+
+    What it writes depends on its parameters only. Planning replaces its name by its words.
+    """
+
+    name: ClassVar[str]
+    Params: ClassVar[type[BaseModel]]
+
+    def __init__(self, params: Any) -> None: ...
+
+    def wording(self) -> Wording:
+        """Return the words."""
         ...
 
 
@@ -291,6 +309,15 @@ class Perturbation(Protocol):
 
         Severity 0 changes nothing. With the same seed, a higher severity changes at least what a lower one does.
         """
+        ...
+
+
+@runtime_checkable
+class RewordsPrompts(Protocol):
+    """A perturbation that changes the words of prompts (`Case.wordings`) and not the record."""
+
+    def reworded(self) -> frozenset[str]:
+        """Name the prompts that it has other words for; a benchmark that asks in another one is refused."""
         ...
 
 

@@ -36,6 +36,11 @@ def register_policies(register: Register) -> None:
 
 
 @hookspec
+def register_prompts(register: Register) -> None:
+    """Register each `Prompt` class (YAML: `style:` of a method)."""
+
+
+@hookspec
 def register_searches(register: Register) -> None:
     """Register each `Search` class (YAML: `search:` of a method)."""
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from eagbench.contracts.prompts import Wording
 from eagbench.contracts.read_only import freeze, read_only, read_only_mapping
 from eagbench.contracts.renamed import renamed_fields
 
@@ -120,6 +121,8 @@ class Case:
         renderings: Features that this record's text writes differently from the cohort's description. Their values
             stay in the cohort's units. Only perturbations set it.
         distractors: Lines that appear only in this record's text. Only perturbations set it.
+        wordings: Other words for the prompts about this case, by the prompt's name; empty if they are asked in their
+            own. Only perturbations set it.
     """
 
     case_id: str
@@ -130,6 +133,7 @@ class Case:
     static: Mapping[str, float]
     renderings: Mapping[str, Rendering] = field(default_factory=dict)
     distractors: tuple[Distractor, ...] = ()
+    wordings: Mapping[str, Wording] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.values.shape != (len(self.times), len(self.features)):
@@ -143,6 +147,7 @@ class Case:
             values=read_only(self.values),
             static=read_only_mapping(self.static),
             renderings=read_only_mapping(self.renderings),
+            wordings=read_only_mapping(self.wordings),
         )
 
     def values_in_order(self, names: Sequence[str]) -> FloatArray:

@@ -96,6 +96,11 @@ class PolicyTraits(Traits):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PromptTraits(Traits):
+    """What a prompt declares."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SearchTraits(Traits):
     """What a search declares.
 

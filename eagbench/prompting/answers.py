@@ -64,7 +64,7 @@ def read_answer(
         vocabulary: Names of the features.
         thought: The thought that the model wrote before the text.
     """
-    if thought is None and style.name != "think_answer":
+    if thought is None and style.format != "think_answer":
         thought, text = PLAIN.split(text)  # from a model that does not tell its thought apart
     start = _reasoning_end(style, text)
     if thought is not None and not thought.closed:
@@ -105,9 +105,9 @@ def write_answer(
         question: The final question; only `question_decomposition` writes it.
     """
     answer = f"{style.answer_open}{probability_text(probability)}{style.answer_close}"
-    if style.name == "vanilla":
+    if style.format == "vanilla":
         return answer
-    if style.name == "think_answer":
+    if style.format == "think_answer":
         return f"<think> {' '.join(text for _, text in steps)}</think>{answer}"
     pairs = "".join(f"<Subquestion> {subquestion}<Answer> {text}" for subquestion, text in steps)
     return f"{pairs}<Final subquestion> {question}<Important Features> {', '.join(cited)}{answer}"
@@ -124,7 +124,7 @@ def text_up_to_answer(style: Style, text: str, thought: Thought | None = None) -
 
     A tag inside an unclosed thought, or inside the style's unclosed reasoning, does not begin an answer.
     """
-    if thought is None and style.name != "think_answer":
+    if thought is None and style.format != "think_answer":
         thought, text = PLAIN.split(text)
     if thought is not None and not thought.closed:
         return None
@@ -146,7 +146,7 @@ def answer_text(style: Style, text: str, thought: Thought | None = None) -> str 
 def _is_the_styles(style: Style, thought: Thought, text: str) -> bool:
     """Check whether a thought is the block that `think_answer` asks for."""
     return (
-        style.name == "think_answer"
+        style.format == "think_answer"
         and thought.text.lstrip().startswith("<think>")
         and not text.lstrip().startswith("<think>")
     )
@@ -154,7 +154,7 @@ def _is_the_styles(style: Style, thought: Thought, text: str) -> bool:
 
 def _reasoning_end(style: Style, text: str) -> int | None:
     """Find where the text after the style's `<think>` ... `</think>` begins; return None if it was not closed."""
-    if style.name != "think_answer":
+    if style.format != "think_answer":
         return 0
     end = 0
     while True:  # a model may think in the same tags first, and then write the style's block

@@ -1,18 +1,25 @@
-"""The three answer formats, and the prompts that ask for them.
+"""The prompts that ask for an answer: a record, and the wording around it.
 
-`question_decomposition` is the policy question decomposition (PQD) of EAG-RL (arXiv 2508.13579), with its tags;
-`vanilla` and `think_answer` are the paper's baselines.
+The built-in wordings are the data files in `prompts/`, one per answer format. `question_decomposition` is the policy
+question decomposition (PQD) of EAG-RL (arXiv 2508.13579), with its tags; `vanilla` and `think_answer` are the paper's
+baselines.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
+from eagbench.config.prompt_files import read_wording
+from eagbench.contracts.prompts import FORMATS, FormatName, Wording
 from eagbench.contracts.records import Case, Cases, Task
+from eagbench.errors import UserError
 from eagbench.prompting.record import RecordText, Span
 
-StyleName = Literal["vanilla", "think_answer", "question_decomposition"]
+# The built-in prompts have the names of the formats that they ask for.
+StyleName = FormatName
 
 # The probabilities over whose tokens the `expectation` answer mode weighs. All have two decimals, so that none is the
 # beginning of another.
@@ -21,87 +28,92 @@ ANSWER_LEVELS: tuple[str, ...] = tuple(f"{percent / 100:.2f}" for percent in ran
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """An answer format.
+    """A prompt: how a policy is asked, and the format in which its answer is read.
 
     Attributes:
         name: The name in the YAML.
-        instruction: What the prompt says about the format.
-        tags: Every tag of the format, opening tags before closing ones.
-        answer_open: The tag before the probability.
-        answer_close: The tag after the probability. An answer without it may have been cut short and can't be parsed.
-        cites_features: Whether the answer lists the features it found important.
+        wording: What the prompt says beside the record.
     """
 
-    name: StyleName
-    instruction: str
-    tags: tuple[str, ...]
-    answer_open: str
-    answer_close: str
-    cites_features: bool
+    name: str
+    wording: Wording
+
+    @property
+    def format(self) -> FormatName:
+        """The name of the answer's format."""
+        return self.wording.format
+
+    @property
+    def instruction(self) -> str:
+        """What the prompt says about the format, with its placeholders."""
+        return self.wording.instruction
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Every tag of the format, opening tags before closing ones."""
+        return FORMATS[self.format].tags
+
+    @property
+    def answer_open(self) -> str:
+        """The tag before the probability."""
+        return FORMATS[self.format].answer_open
+
+    @property
+    def answer_close(self) -> str:
+        """The tag after the probability. An answer without it may have been cut short and can't be parsed."""
+        return FORMATS[self.format].answer_close
+
+    @property
+    def cites_features(self) -> bool:
+        """Whether the answer lists the features it found important."""
+        return FORMATS[self.format].cites_features
 
 
-_PROBABILITY = "The probability is a decimal number between 0 and 1 with two decimals."
+_FILES = Path(__file__).parent / "prompts"
 
-STYLES: dict[str, Style] = {
-    style.name: style
-    for style in (
-        Style(
-            name="vanilla",
-            instruction=f"Answer with the probability only, in this format:\n<answer>0.00</answer>\n{_PROBABILITY}",
-            tags=("<answer>", "</answer>"),
-            answer_open="<answer>",
-            answer_close="</answer>",
-            cites_features=False,
-        ),
-        Style(
-            name="think_answer",
-            instruction=(
-                "First reason about the record, then answer with the probability, in this format:\n"
-                f"<think> your reasoning </think><answer>0.00</answer>\n{_PROBABILITY}"
-            ),
-            tags=("<think>", "<answer>", "</think>", "</answer>"),
-            answer_open="<answer>",
-            answer_close="</answer>",
-            cites_features=False,
-        ),
-        Style(
-            name="question_decomposition",
-            instruction=(
-                "Split the question into one to five subquestions about this record and answer each from it. Then "
-                "repeat the question, list the features that matter most, named as in the record and separated by "
-                "commas, and give the probability. Write in this format and nothing else:\n"
-                "<Subquestion> your first subquestion <Answer> its answer "
-                "<Subquestion> your next subquestion <Answer> its answer "
-                "<Final subquestion> the question "
-                "<Important Features> feature, feature, feature <Final answer>0.00</Final answer>\n"
-                f"{_PROBABILITY}"
-            ),
-            tags=(
-                "<Subquestion>",
-                "<Answer>",
-                "<Final subquestion>",
-                "<Important Features>",
-                "<Final answer>",
-                "</Final answer>",
-            ),
-            answer_open="<Final answer>",
-            answer_close="</Final answer>",
-            cites_features=True,
-        ),
-    )
-}
+STYLES: dict[str, Style] = {name: Style(name, read_wording(_FILES / f"{name}.yaml")) for name in FORMATS}
 
 
 def question(task: Task) -> str:
-    """Write the question about every case of a task."""
-    return f"How likely is it that this patient will {task.outcome}?"
+    """Write the question about every case of a task, as the built-in prompts ask it."""
+    return STYLES["vanilla"].wording.asked(_words(task))
+
+
+def _words(task: Task) -> Mapping[str, str]:
+    return {"role": task.role, "outcome": task.outcome, "window_hours": f"{task.window_hours:g}"}
+
+
+def style_for(style: Style, case: Case) -> Style:
+    """Return the style in the words that a perturbation gives this case's prompt; the style itself without any.
+
+    Raises:
+        UserError: The perturbation has no other words for this prompt, or words that ask for another format.
+    """
+    if not case.wordings:
+        return style
+    other = case.wordings.get(style.name)
+    if other is None:
+        raise UserError(
+            f"there are no other words for the prompt '{style.name}'",
+            where="the condition that changes the wording",
+            hint=f"give it some: `wordings: {{{style.name}: [OTHER.yaml]}}`; it has words for "
+            + ", ".join(case.wordings),
+        )
+    if other.format != style.format:
+        raise UserError(
+            f"the other words for '{style.name}' ask for the format '{other.format}', and its answers are read in "
+            f"'{style.format}'",
+            where="the condition that changes the wording",
+            hint="only the words may differ",
+        )
+    return replace(style, wording=other)
 
 
 def prompt_text(style: Style, case: Case, cases: Cases, record_text: RecordText) -> str:
     """Write the full prompt for one case: role, record, question, format.
 
     Args:
-        style: The answer format.
+        style: How it is asked.
         case: The case.
         cases: Cases of the same cohort, for the description of task and features.
         record_text: The fitted record text; its `instructions` say how much the prompt explains.
@@ -112,7 +124,7 @@ def prompt_text(style: Style, case: Case, cases: Cases, record_text: RecordText)
 def prompt_with_spans(style: Style, case: Case, cases: Cases, record_text: RecordText) -> tuple[str, dict[str, Span]]:
     """Write the prompt as `prompt_text` does, and also return the span of each feature's text in it."""
     record, spans = record_text.render_with_spans(case, cases)
-    prompt = compose_prompt(style, record, cases.task, record_text.params.instructions)
+    prompt = compose_prompt(style_for(style, case), record, cases.task, record_text.params.instructions)
     offset = prompt.index(record)
     return prompt, {name: (start + offset, end + offset) for name, (start, end) in spans.items()}
 
@@ -122,9 +134,4 @@ def compose_prompt(style: Style, record: str, task: Task, instructions: Literal[
 
     It ends with a line break, and the policy writes after that.
     """
-    if instructions == "short":
-        return f"{record}\n{question(task)}\nFormat: {style.name}\n"
-    return (
-        f"You are {task.role}.\n\nThe record of a patient:\n{record}\n\n"
-        f"Question: {question(task)}\n\n{style.instruction}\n"
-    )
+    return style.wording.prompt(record, _words(task), short=instructions == "short")

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from eagbench.registry.kept import Kept, installed, place
 
 KINDS = (
-    "dataset", "expert", "policy", "search", "reward", "method", "perturbation", "metric", "tracker", "executor",
+    "dataset", "expert", "policy", "prompt", "search", "reward", "method", "perturbation", "metric", "tracker",
+    "executor",
 )  # fmt: skip
 
 

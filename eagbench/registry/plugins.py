@@ -39,6 +39,7 @@ KINDS: Mapping[str, Kind] = {
     "dataset": Kind("register_datasets", components.Dataset, traits.DatasetTraits),
     "expert": Kind("register_experts", components.Expert, traits.ExpertTraits),
     "policy": Kind("register_policies", components.Policy, traits.PolicyTraits),
+    "prompt": Kind("register_prompts", components.Prompt, traits.PromptTraits),
     "search": Kind("register_searches", components.Search, traits.SearchTraits),
     "reward": Kind("register_rewards", components.Reward, traits.RewardTraits),
     "method": Kind("register_methods", components.Method, traits.MethodTraits),

@@ -26,6 +26,7 @@ _KINDS = (
     "metrics",
     "perturbations",
     "policies",
+    "prompts",
     "rewards",
     "searches",
     "trackers",
@@ -41,6 +42,7 @@ from eagbench.testing.methods import MethodConformance  # noqa: E402
 from eagbench.testing.metrics import MetricConformance  # noqa: E402
 from eagbench.testing.perturbations import PerturbationConformance  # noqa: E402
 from eagbench.testing.policies import PolicyConformance  # noqa: E402
+from eagbench.testing.prompts import PromptConformance  # noqa: E402
 from eagbench.testing.rewards import RewardConformance  # noqa: E402
 from eagbench.testing.searches import SearchConformance  # noqa: E402
 from eagbench.testing.trackers import TrackerConformance  # noqa: E402
@@ -53,6 +55,7 @@ __all__ = [
     "MetricConformance",
     "PerturbationConformance",
     "PolicyConformance",
+    "PromptConformance",
     "RewardConformance",
     "SearchConformance",
     "TrackerConformance",

@@ -134,6 +134,7 @@ def content(cases: Sequence[Case]) -> list[tuple[object, ...]]:
             repr(dict(c.static)),  # NaN is NaN
             repr(dict(c.renderings)),
             [(line.feature, line.values.tobytes(), line.before) for line in c.distractors],
+            repr(dict(c.wordings)),
         )
         for c in cases
     ]

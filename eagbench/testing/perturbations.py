@@ -99,7 +99,7 @@ def levels_of(perturbation: Any) -> tuple[float, ...]:
 
 
 def changes(before: Case, after: Case) -> int:
-    """Count the changes in a record: values at their times, places of features, facts, names and units, lines.
+    """Count the changes in a record: values at their times, places of features, facts, names and units, lines, prompts.
 
     A moved item counts once, at its original place. Added rows count as well.
     """
@@ -109,7 +109,7 @@ def changes(before: Case, after: Case) -> int:
     places = {name: i for i, name in enumerate(after.features)}
     count += sum(places.get(name) != i for i, name in enumerate(before.features))
     count += sum(repr(value) != repr(after.static.get(name)) for name, value in before.static.items())
-    return count + len(after.renderings) + len(after.distractors)
+    return count + len(after.renderings) + len(after.distractors) + len(after.wordings)
 
 
 def _cells(case: Case) -> Counter[tuple[float, str, float]]:

@@ -19,9 +19,9 @@ from eagbench.registry.listing import KINDS
 from eagbench.registry.plugins import Registry, load_registry
 
 TITLES = {
-    "dataset": "Data sets", "expert": "Experts", "policy": "Policies", "search": "Searches", "reward": "Rewards",
-    "method": "Methods", "perturbation": "Perturbations", "metric": "Metrics", "tracker": "Trackers",
-    "executor": "Executors",
+    "dataset": "Data sets", "expert": "Experts", "policy": "Policies", "prompt": "Prompts", "search": "Searches",
+    "reward": "Rewards", "method": "Methods", "perturbation": "Perturbations", "metric": "Metrics",
+    "tracker": "Trackers", "executor": "Executors",
 }  # fmt: skip
 
 

@@ -67,6 +67,8 @@ def _around(kind: str, own: Part, component: Any) -> Mapping[str, Any]:
             return {"methods": [own] if name == _OTHER else [own, _OTHER]}
         case "policy":
             return {"policy": own, "record_text": _RECORD_TEXT, "methods": [_PROMPT, _OTHER]}
+        case "prompt":
+            return {**_READS_TEXT, "methods": [{**_PROMPT, "style": own}, _OTHER]}
         case "search":
             return _distilled({"expert": _OTHER, "search": own})
         case "reward":

@@ -82,6 +82,7 @@ def _contents(kind: str, name: str) -> dict[str, str]:
     own_tests = f"test_conformance.{kind}.py"
     tests = own_tests if (files(__package__) / "templates" / f"{own_tests}.txt").is_file() else "test_conformance.py"
     made_up = _made_up_stays() if kind == "dataset" else {}
+    words = {f"{package}/{name}.yaml": _filled("prompt.yaml", kind, name)} if kind == "prompt" else {}
     params = {"root": _MADE_UP, "access": "synthetic"} if made_up else {}
     return {
         "pyproject.toml": _filled("pyproject.toml", kind, name),
@@ -90,6 +91,7 @@ def _contents(kind: str, name: str) -> dict[str, str]:
         f"{package}/__init__.py": _filled("__init__.py", kind, name),
         f"{package}/plugin.py": _filled(f"{kind}.py", kind, name),
         "tests/test_conformance.py": _filled(tests, kind, name),
+        **words,
         **{f"{_MADE_UP}/{file}": text for file, text in made_up.items()},
     }
 

@@ -222,7 +222,7 @@ def _aligned(clean: Case, changed: Case) -> tuple[FloatArray, FloatArray, FloatA
 
 
 def _around_the_values(clean: Case, changed: Case) -> list[str]:
-    """Say what else differs: order, static facts, names and units, further lines."""
+    """Say what else differs: order, static facts, names and units, further lines, the prompt's words."""
     said = []
     common = [name for name in clean.features if name in changed.features]
     moved = sum(a != b for a, b in zip(common, (n for n in changed.features if n in common), strict=False))
@@ -236,6 +236,8 @@ def _around_the_values(clean: Case, changed: Case) -> list[str]:
     if changed.distractors:
         names = [line.feature.label for line in changed.distractors]
         said.append(f"further lines: {', '.join(names)}")
+    if changed.wordings:
+        said.append("asked in other words")
     return said
 
 

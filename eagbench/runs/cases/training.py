@@ -16,8 +16,9 @@ from typing import Any
 from eagbench.contracts.records import Cases, TrainingData
 from eagbench.contracts.stages import StageOutput, TrainingInput
 from eagbench.execution.resolve import resolve
+from eagbench.prompting.prompt_specs import style_if_any
 from eagbench.prompting.record import RecordText
-from eagbench.prompting.styles import STYLES, prompt_text
+from eagbench.prompting.styles import prompt_text
 from eagbench.runs.cases.past_stages import MissingStageError, PastStage, PastStages
 from eagbench.stages.salience import read_salience
 
@@ -113,12 +114,12 @@ class Search:
         return {} if folder is None else read_salience(folder)
 
     def prompt(self, case_id: str) -> str | None:
-        """Return the prompt about a case; None if the stage is not known to ask in one of the built-in styles.
+        """Return the prompt about a case; None if the stage does not say how it asks.
 
         Raises:
             MissingStageError: The store lacks the fitted text form of records.
         """
-        style = STYLES.get(str(self.node.params.get("style")))
+        style = style_if_any(self.node.params.get("style"))
         if style is None or self._record_text is None:
             return None
         case = next(case for case in self.records if case.case_id == case_id)

@@ -12,7 +12,8 @@ from eagbench.contracts.answers import NOT_ATTEMPTED, Trajectory
 from eagbench.contracts.language_models import Thought
 from eagbench.contracts.records import Case, Feature
 from eagbench.prompting.answers import FeatureVocabulary, read_answer
-from eagbench.prompting.styles import STYLES, Style
+from eagbench.prompting.prompt_specs import style_if_any
+from eagbench.prompting.styles import Style
 from eagbench.runs.predictions import Place, Rows
 from eagbench.runs.verify.findings import TOLERANCE, DamagedError, Findings
 from eagbench.runs.verify.table_files import read_json_lines
@@ -94,7 +95,7 @@ def _number(severity: Any) -> str:
 def _style(method: str, manifest: Mapping[str, Any]) -> Style | None:
     """Return the format of a method's answers, if its parameters name one."""
     params = next(m["params"] for m in manifest["methods"] if m["label"] == method)
-    return STYLES.get(params["style"]) if isinstance(params.get("style"), str) else None
+    return style_if_any(params.get("style"))
 
 
 def _vocabularies(manifest: Mapping[str, Any]) -> dict[str, FeatureVocabulary]:

@@ -21,17 +21,17 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from eagbench.api import (
-    STYLES,
     Cases,
     MethodPlan,
     MethodTraits,
     Prediction,
+    PromptSpec,
     RecordText,
     StageNode,
     StageRun,
     StrictParams,
-    StyleName,
     Task,
+    style_of,
 )
 from eagbench_plugins.baselines.example_choice import RepresentationSpace, random_ranking, take
 from eagbench_plugins.baselines.examples import Examples, collect, read_examples
@@ -65,7 +65,7 @@ class FewShot:
         balanced: bool = True
         with_expert: Literal["none", "probability"] = "none"
         expert: ComponentSpec | None = None
-        style: StyleName = "vanilla"
+        style: PromptSpec = "vanilla"
         max_new_tokens: int = Field(default=128, ge=1)
 
         @model_validator(mode="after")
@@ -116,7 +116,7 @@ class FewShot:
         Raises:
             UserError: There are too few training cases.
         """
-        params, style = self.params, STYLES[self.params.style]
+        params, style = self.params, style_of(self.params.style)
         shown = [self._example(examples, i, cases.task, record_text) for i in range(len(examples.case_ids))]
         if params.selection == "nearest":
             assert examples.expert is not None
@@ -156,7 +156,7 @@ class FewShot:
             output = output_of_fitted(self.params.expert, run.inputs["expert"], cases)
         record_text = RecordText.load(run.inputs["record_text"])
         prompts = self.prompts(cases, read_examples(run.inputs["examples"]), output, record_text, run.seed)
-        return answer_written(cases, prompts, run, STYLES[self.params.style], self.params.max_new_tokens)
+        return answer_written(cases, prompts, run, style_of(self.params.style), self.params.max_new_tokens)
 
 
 def _before(shown: Sequence[str], record_text: RecordText) -> str:

@@ -30,18 +30,18 @@ from typing import ClassVar
 import numpy as np
 
 from eagbench.api import (
-    STYLES,
     Cases,
     FloatArray,
     MethodPlan,
     MethodTraits,
     Prediction,
+    PromptSpec,
     RecordText,
     StageNode,
     StageRun,
     StrictParams,
-    StyleName,
     TrainingData,
+    style_of,
 )
 from eagbench_plugins.baselines.expert_output import (
     ComponentSpec,
@@ -70,7 +70,7 @@ class HybridEmbedding:
         """
 
         expert: ComponentSpec
-        style: StyleName = "vanilla"
+        style: PromptSpec = "vanilla"
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -100,7 +100,7 @@ class HybridEmbedding:
         """Predict with the head."""
         head = LogisticHead.load(run.inputs["head"])
         record_text = RecordText.load(run.inputs["record_text"])
-        embedding = encode(cases, run.inputs["policy"], record_text, STYLES[self.params.style], run.progress)
+        embedding = encode(cases, run.inputs["policy"], record_text, style_of(self.params.style), run.progress)
         output = output_of_fitted(self.params.expert, run.inputs["expert"], cases)
         trained_on = json.loads((run.inputs["head"] / _FEATURES).read_text(encoding="utf-8"))
         probability = head.predict(_joined(embedding, output.for_features(trained_on))[0])

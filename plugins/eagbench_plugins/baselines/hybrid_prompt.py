@@ -20,16 +20,16 @@ from typing import ClassVar
 from pydantic import Field
 
 from eagbench.api import (
-    STYLES,
     Cases,
     MethodPlan,
     MethodTraits,
     Prediction,
+    PromptSpec,
     RecordText,
     StageNode,
     StageRun,
     StrictParams,
-    StyleName,
+    style_of,
     top_observed,
 )
 from eagbench_plugins.baselines.expert_output import ComponentSpec, ExpertOutput, output_of_fitted
@@ -55,7 +55,7 @@ class HybridPrompt:
 
         expert: ComponentSpec
         features: int = Field(default=5, ge=0)
-        style: StyleName = "vanilla"
+        style: PromptSpec = "vanilla"
         max_new_tokens: int = Field(default=128, ge=1)
 
     def __init__(self, params: Params) -> None:
@@ -74,7 +74,7 @@ class HybridPrompt:
             output: The expert's output on them.
             record_text: The fitted record text.
         """
-        style = STYLES[self.params.style]
+        style = style_of(self.params.style)
         top = top_observed(cases, output.salience, self.params.features)
         column = {name: j for j, name in enumerate(output.features)}
         prompts = []
@@ -89,4 +89,4 @@ class HybridPrompt:
         """Answer with the frozen policy, in the benchmark's answer mode."""
         output = output_of_fitted(self.params.expert, run.inputs["expert"], cases)
         prompts = self.prompts(cases, output, RecordText.load(run.inputs["record_text"]))
-        return answer_written(cases, prompts, run, STYLES[self.params.style], self.params.max_new_tokens)
+        return answer_written(cases, prompts, run, style_of(self.params.style), self.params.max_new_tokens)

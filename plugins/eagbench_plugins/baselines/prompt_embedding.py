@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 
 from eagbench.api import (
-    STYLES,
     Cases,
     FloatArray,
     MethodPlan,
+    PromptSpec,
     RecordText,
     StageNode,
     StageRun,
     Style,
-    StyleName,
     TextEncoder,
     UserError,
     load_arrays,
     open_policy,
     prompt_text,
     save_arrays,
+    style_of,
 )
 
 # Cases per call of the model, so that a progress bar moves.
@@ -34,7 +34,7 @@ _CHUNK = 64
 _FILE = "embedding.safetensors"
 
 
-def embedding_stage(plan: MethodPlan, style: StyleName) -> StageNode:
+def embedding_stage(plan: MethodPlan, style: PromptSpec) -> StageNode:
     """Declare the stage that embeds the training cases."""
     return plan.stage(
         kind="embedding",
@@ -49,7 +49,7 @@ def encode_training_cases(run: StageRun) -> None:
     """Run the stage `embedding`: write the policy's representation of each training case, without its label."""
     cases: Cases = run.inputs["cases"]
     record_text = RecordText.load(run.inputs["record_text"])
-    style = STYLES[run.params["style"]]
+    style = style_of(run.params["style"])
     embedding = encode(cases, run.inputs["policy"], record_text, style, run.progress)
     save_arrays(run.out / _FILE, {"embedding": embedding}, {"case_ids": list(cases.case_ids)})
 

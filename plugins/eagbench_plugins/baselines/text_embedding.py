@@ -19,17 +19,17 @@ from typing import ClassVar
 import numpy as np
 
 from eagbench.api import (
-    STYLES,
     Cases,
     MethodPlan,
     MethodTraits,
     Prediction,
+    PromptSpec,
     RecordText,
     StageNode,
     StageRun,
     StrictParams,
-    StyleName,
     TrainingData,
+    style_of,
 )
 from eagbench_plugins.baselines.logistic_head import LogisticHead
 from eagbench_plugins.baselines.prompt_embedding import embedding_stage, encode, read_embedding
@@ -48,7 +48,7 @@ class TextEmbedding:
             style: The style of the prompt that the policy reads; the policy generates nothing.
         """
 
-        style: StyleName = "vanilla"
+        style: PromptSpec = "vanilla"
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -67,7 +67,7 @@ class TextEmbedding:
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
         """Predict with the head."""
         record_text = RecordText.load(run.inputs["record_text"])
-        style = STYLES[self.params.style]
+        style = style_of(self.params.style)
         embedding = encode(cases, run.inputs["policy"], record_text, style, run.progress)
         probability = LogisticHead.load(run.inputs["head"]).predict(embedding.astype(np.float64))
         return [Prediction(case_id, float(p), "model") for case_id, p in zip(cases.case_ids, probability, strict=True)]

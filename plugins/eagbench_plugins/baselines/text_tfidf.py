@@ -23,22 +23,22 @@ import numpy as np
 from pydantic import Field
 
 from eagbench.api import (
-    STYLES,
     Cases,
     FloatArray,
     IntArray,
     MethodPlan,
     MethodTraits,
     Prediction,
+    PromptSpec,
     RecordText,
     StageNode,
     StageRun,
     StrictParams,
-    StyleName,
     TrainingData,
     load_arrays,
     prompt_text,
     save_arrays,
+    style_of,
 )
 from eagbench_plugins.baselines.penalised_logistic import (
     cross_validated_log_loss,
@@ -66,7 +66,7 @@ class TextTfidf:
             max_words: Longest run of words that is a term: 1 for single words, 2 for pairs as well.
         """
 
-        style: StyleName = "vanilla"
+        style: PromptSpec = "vanilla"
         max_words: int = Field(default=2, ge=1, le=5)
 
     def __init__(self, params: Params) -> None:
@@ -89,7 +89,7 @@ class TextTfidf:
         if not len(cases):
             return []
         record_text = RecordText.load(run.inputs["record_text"])
-        texts = [prompt_text(STYLES[self.params.style], case, cases, record_text) for case in cases]
+        texts = [prompt_text(style_of(self.params.style), case, cases, record_text) for case in cases]
         columns = PromptWords.load(run.inputs["words"]).columns(texts)  # (N, T)
         head = WordsHead.load(run.inputs["words"])
         probability = logistic(columns @ head.coefficient + head.intercept)
@@ -136,7 +136,7 @@ def fit_words(run: StageRun) -> None:
     cases, labels = data.train.cases, data.train.labels
     fewest_patients(labels, cases.patient_ids)
     record_text = RecordText.load(run.inputs["record_text"])
-    texts = [prompt_text(STYLES[run.params["style"]], case, cases, record_text) for case in cases]
+    texts = [prompt_text(style_of(run.params["style"]), case, cases, record_text) for case in cases]
     words = PromptWords.fit(texts, run.params["max_words"])
     columns = words.columns(texts)  # (N, T)
 

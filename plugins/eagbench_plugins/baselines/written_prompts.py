@@ -22,6 +22,7 @@ from eagbench.api import (
     measure_attention,
     open_policy,
     refuse_long_prompts,
+    style_for,
 )
 
 # Cases per call of the model when attention is measured, so that a progress bar moves.
@@ -50,7 +51,7 @@ def write_prompt(
         below: Text placed directly below the asked case's record.
     """
     record, spans = record_text.render_with_spans(case, cases)
-    asked = compose_prompt(style, record + below, cases.task, record_text.params.instructions)
+    asked = compose_prompt(style_for(style, case), record + below, cases.task, record_text.params.instructions)
     offset = len(before) + asked.index(record)
     return WrittenPrompt(before + asked, {name: (start + offset, end + offset) for name, (start, end) in spans.items()})
 

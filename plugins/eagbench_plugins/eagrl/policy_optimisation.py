@@ -16,7 +16,6 @@ import numpy as np
 from packaging.specifiers import SpecifierSet
 
 from eagbench.api import (
-    STYLES,
     FeatureVocabulary,
     IntArray,
     RecordText,
@@ -25,6 +24,7 @@ from eagbench.api import (
     create_component,
     prompt_with_spans,
     read_salience,
+    style_of,
     write_prior,
 )
 from eagbench_plugins.eagrl.optimisation import JudgedCase, Optimisation
@@ -111,7 +111,7 @@ def _judged_cases(run: StageRun) -> list[JudgedCase]:
     train = chosen_cases(run.inputs["training"].train, run.params["max_training_cases"], run.seed)
     record_text = RecordText.load(run.inputs["record_text"])
     salience = read_salience(run.inputs["salience"]) if "salience" in run.inputs else None
-    style = STYLES[run.params["style"]]
+    style = style_of(run.params["style"])
     judged = partial(
         JudgedCase,
         reward=create_component(run.params["reward"]),

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from eagbench.api import (
-    STYLES,
     LabelledCases,
     RecordText,
     StageRun,
     Style,
     UserError,
     prompt_text,
+    style_of,
     write_prior,
 )
 from eagbench_plugins.eagrl.distillation import SelectedTrajectory, Selection, select
@@ -49,7 +49,7 @@ def fine_tune(run: StageRun) -> None:
             hint="lower the thresholds, raise token_budget, or see summary.json of the trajectories: perhaps no answer "
             "could be read",
         )
-    learn(selected, data, STYLES[run.params["style"]], run)
+    learn(selected, data, style_of(run.params["style"]), run)
 
 
 def learn(selected: Sequence[SelectedTrajectory], data: LabelledCases, style: Style, run: StageRun) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from eagbench.api import (
-    STYLES,
     Case,
     FeatureVocabulary,
     LabelledCases,
@@ -38,6 +37,7 @@ from eagbench.api import (
     read_answer,
     read_salience,
     refuse_long_prompts,
+    style_of,
     traits_of,
 )
 from eagbench_plugins.eagrl.journal import JournaledModel
@@ -52,7 +52,7 @@ def search_trajectories(run: StageRun) -> None:
     train = chosen_cases(run.inputs["training"].train, run.params["max_training_cases"], run.seed)
     model = open_policy(run.inputs["policy"])
     search = create_component(run.params["search"])
-    style = STYLES[run.params["style"]]
+    style = style_of(run.params["style"])
     vocabulary = FeatureVocabulary(train.cases.features)
     reward = create_component(run.params["reward"])
     record_text = RecordText.load(run.inputs["record_text"])
@@ -109,7 +109,7 @@ def chosen_cases(train: LabelledCases, most: int | None, seed: int) -> LabelledC
 
 def _tasks(train: LabelledCases, record_text: RecordText, reward: Reward, run: StageRun) -> list[SearchTask]:
     salience = read_salience(run.inputs["salience"]) if "salience" in run.inputs else {}
-    style = STYLES[run.params["style"]]
+    style = style_of(run.params["style"])
     tasks = []
     for case, label in zip(train.cases, train.labels.tolist(), strict=True):
         weights: Mapping[str, float] | None = salience.get(case.case_id)

@@ -20,20 +20,20 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from eagbench.api import (
-    STYLES,
     Cases,
     ComponentUse,
     MethodPlan,
     MethodTraits,
     Prediction,
+    PromptSpec,
     RewardTraits,
     SearchTraits,
     StageNode,
     StageRun,
-    StyleName,
     UserError,
     answer_with_policy,
     create_component,
+    style_of,
     traits_of,
 )
 from eagbench_plugins.eagrl.data_parallel import refuse_uneven
@@ -71,7 +71,7 @@ class TrajectoryDistillation:
         expert: ComponentSpec | None = None
         search: ComponentSpec = "expert_mcts"
         reward: ComponentSpec = "eag"
-        style: StyleName = "question_decomposition"
+        style: PromptSpec = "question_decomposition"
         token_budget: int = Field(default=1024, ge=1)
         max_new_tokens: int = Field(default=192, ge=1)
         max_training_cases: int | None = Field(default=None, ge=2)
@@ -147,7 +147,7 @@ class TrajectoryDistillation:
                 where=where,
                 hint=f"give the method `expert: lightgbm` (or another one), or choose a {use.kind} that needs none",
             )
-        if needs_steps and not STYLES[self.params.style].cites_features:
+        if needs_steps and not style_of(self.params.style).cites_features:
             raise UserError(
                 f"the search '{use.name}' goes step by step, and the style '{self.params.style}' has no steps",
                 where=where,
@@ -156,4 +156,4 @@ class TrajectoryDistillation:
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
         """Answer with the trained policy, in the benchmark's answer mode."""
-        return answer_with_policy(cases, run, STYLES[self.params.style], self.params.max_new_tokens)
+        return answer_with_policy(cases, run, style_of(self.params.style), self.params.max_new_tokens)

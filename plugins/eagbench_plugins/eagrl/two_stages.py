@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 
 from eagbench.api import (
-    STYLES,
     Cases,
     MethodPlan,
     MethodTraits,
@@ -19,6 +18,7 @@ from eagbench.api import (
     UserError,
     answer_with_policy,
     create_component,
+    style_of,
     traits_of,
 )
 from eagbench_plugins.eagrl.data_parallel import devices_of, refuse_uneven
@@ -80,7 +80,7 @@ class TwoStageMethod:
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
         """Answer with the trained policy, in the benchmark's answer mode."""
-        return answer_with_policy(cases, run, STYLES[self.params.style], self.params.max_new_tokens)
+        return answer_with_policy(cases, run, style_of(self.params.style), self.params.max_new_tokens)
 
 
 def with_defaults(given: Any, defaults: Mapping[str, Any]) -> Any:

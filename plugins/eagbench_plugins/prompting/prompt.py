@@ -8,16 +8,16 @@ from typing import ClassVar
 from pydantic import Field
 
 from eagbench.api import (
-    STYLES,
     Cases,
     MethodPlan,
     MethodTraits,
     Prediction,
+    PromptSpec,
     StageNode,
     StageRun,
     StrictParams,
-    StyleName,
     answer_with_policy,
+    style_of,
 )
 
 
@@ -35,7 +35,7 @@ class Prompt:
             max_new_tokens: Upper limit on the tokens of one answer.
         """
 
-        style: StyleName = "question_decomposition"
+        style: PromptSpec = "question_decomposition"
         max_new_tokens: int = Field(default=512, ge=1)
 
     def __init__(self, params: Params) -> None:
@@ -47,4 +47,4 @@ class Prompt:
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
         """Return the policy's answers, read in the benchmark's answer mode."""
-        return answer_with_policy(cases, run, STYLES[self.params.style], self.params.max_new_tokens)
+        return answer_with_policy(cases, run, style_of(self.params.style), self.params.max_new_tokens)
