@@ -22,6 +22,7 @@ from eagbench.planning.method_plan import PlannedMethod
 from eagbench.planning.patient_split import BenchmarkSplit, ContentHashes, PatientSplit
 from eagbench.planning.plan import Cell, Plan
 from eagbench.planning.plan_transfer import plan_transfer
+from eagbench.planning.rewording import refuse_unworded
 from eagbench.planning.stage_graph import StageGraph
 from eagbench.registry.blame import refusing
 from eagbench.registry.import_closure import kept_code
@@ -63,6 +64,7 @@ def make_plan(
         reference_expert=reference,
     )
     methods = [_method(graph, index) for index in range(len(benchmark.methods))]
+    refuse_unworded(graph, [method for method, _ in methods])
     cells = [
         cell
         for method, instance in methods

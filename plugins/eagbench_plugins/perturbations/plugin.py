@@ -11,6 +11,7 @@ from eagbench_plugins.perturbations.missing_by_value import MissingByValue
 from eagbench_plugins.perturbations.missing_parts import LastHoursRemoved, MissingFeatures, MissingVisits
 from eagbench_plugins.perturbations.missing_values import MissingValues
 from eagbench_plugins.perturbations.repeated_rows import ContradictoryRows, DuplicatedRows
+from eagbench_plugins.perturbations.rewording.prompt_wording import PromptWording
 from eagbench_plugins.perturbations.sex_age_removed import SexAgeRemoved
 from eagbench_plugins.perturbations.timing import CoarserSampling, TimeJitter, TimeShuffle, TimeShuffleBeforeLast
 from eagbench_plugins.perturbations.unit_change import UnitChange, UnitChangeUnlabelled
@@ -35,6 +36,7 @@ BUILT_IN = (
     DistractorFeatures,
     FeatureSynonyms,
     FeatureAbbreviations,
+    PromptWording,
     DuplicatedRows,
     ContradictoryRows,
     SexAgeRemoved,

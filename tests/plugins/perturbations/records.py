@@ -104,4 +104,5 @@ def content(case: Case) -> tuple[object, ...]:
         repr(tuple(case.static.items())),
         tuple(sorted(case.renderings.items(), key=lambda item: item[0])),
         tuple((line.feature, line.values.tobytes(), line.before) for line in case.distractors),
+        repr(dict(case.wordings)),
     )

@@ -84,6 +84,7 @@ CHANGE: dict[str, tuple[st.SearchStrategy[float], Callable[[Case], Case], Measur
     "distractor_features": (st.integers(0, 20).map(float), as_it_is, lambda a, b: np.array(len(b.distractors))),
     "feature_synonyms": (SHARES, as_it_is, lambda a, b: np.array([name in b.renderings for name in a.features])),
     "feature_abbreviations": (SHARES, as_it_is, lambda a, b: np.array([name in b.renderings for name in a.features])),
+    "prompt_wording": (SHARES, as_it_is, lambda a, b: np.array(len(b.wordings))),
     "duplicated_rows": (SHARES, as_it_is, times_added),
     "contradictory_rows": (SHARES, as_it_is, times_added),
     "sex_age_removed": (SHARES, as_it_is, lambda a, b: np.isnan(list(b.static.values()))),
@@ -209,7 +210,7 @@ def test_what_only_readers_of_text_meet_changes_no_column(name: str) -> None:
     for seed in range(10):
         case = typical(seed)
         changed = perturbation.apply(case, perturbation.traits.levels[-1], seed)
-        in_columns = replace(changed, renderings=case.renderings, distractors=case.distractors)
+        in_columns = replace(changed, renderings=case.renderings, distractors=case.distractors, wordings=case.wordings)
         if "columns" not in perturbation.traits.applies_to:
             assert content(in_columns) == content(case)
         else:

@@ -25,4 +25,5 @@ def test_the_page_lists_every_perturbation_with_its_levels_and_readers() -> None
 def test_text_alone_and_columns_alone() -> None:
     only = {reader: {k.name for k in registered() if k.traits.applies_to == {reader}} for reader in ("text", "columns")}
     assert only["columns"] == {"feature_order_positional"}
-    assert only["text"] == {"unit_change", "distractor_features", "feature_synonyms", "feature_abbreviations"}
+    names = {"feature_synonyms", "feature_abbreviations"}
+    assert only["text"] == {"unit_change", "distractor_features", "prompt_wording", *names}
