@@ -1,4 +1,4 @@
-"""Refuses a condition that changes the words of prompts where a method asks in a prompt that it has no words for."""
+"""Refuses a condition that changes the words of prompts where it could leave a method's prompt as it is."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ def refuse_unworded(graph: StageGraph, methods: Sequence[PlannedMethod]) -> None
         methods: The methods. Those that read text say by their parameter `style` in which prompt they ask.
 
     Raises:
-        UserError: A condition has no other words for the prompt of a method.
+        UserError: A condition has no other words for the prompt of a method, or the method names no prompt. Its result
+            under the condition would be that on unchanged prompts, and no finding.
     """
-    asked = [(method, style) for method in methods if (style := style_if_any(method.use.params.get("style")))]
+    asked = [(method, style_if_any(method.use.params.get("style"))) for method in methods if method.reads == "text"]
     for i, spec in enumerate(graph.benchmark.conditions):
         path: KeyPath = ("conditions", i)
         if not graph.registry.has("perturbation", spec.name):
@@ -34,6 +35,13 @@ def refuse_unworded(graph: StageGraph, methods: Sequence[PlannedMethod]) -> None
             continue
         known = perturbation.reworded()
         for method, style in asked:
+            if style is None:
+                raise UserError(
+                    f"the condition '{spec.label}' changes the words of prompts, and the method '{method.label}' does "
+                    "not say in which prompt it asks",
+                    where=graph.place(path),
+                    hint="leave the condition out, or give the method a parameter `style` of the type `PromptSpec`",
+                )
             if style.name not in known:
                 raise UserError(
                     f"the condition '{spec.label}' has no other words for the prompt '{style.name}' of the method "

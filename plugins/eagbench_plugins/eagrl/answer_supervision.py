@@ -26,20 +26,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from eagbench.api import (
     ANSWER_LEVELS,
-    STYLES,
     Cases,
     LabelledCases,
     MethodPlan,
     MethodTraits,
     Prediction,
+    PromptSpec,
     StageNode,
     StageRun,
     StrictParams,
+    Style,
     answer_with_policy,
+    style_of,
     write_answer,
 )
 from eagbench_plugins.eagrl.data_parallel import refuse_uneven
@@ -47,8 +49,6 @@ from eagbench_plugins.eagrl.distillation import SelectedTrajectory, balanced
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.sft import learn
 from eagbench_plugins.eagrl.trajectories import chosen_cases
-
-_STYLE = STYLES["vanilla"]
 
 
 class AnswerSupervision:
@@ -64,14 +64,24 @@ class AnswerSupervision:
             max_training_cases: Maximum number of training cases, half of them positive if there are enough; None uses
                 all.
             balance: Repeat the rarer class's answers until both classes have equally many.
+            style: The prompt; its format is `vanilla`, which has nothing but the answer.
             sft: Parameters of supervised fine-tuning.
             max_new_tokens: Maximum number of tokens of one answer in prediction.
         """
 
         max_training_cases: int | None = Field(default=None, ge=2)
         balance: bool = True
+        style: PromptSpec = "vanilla"
         sft: FineTuning = FineTuning()
         max_new_tokens: int = Field(default=32, ge=1)
+
+        @field_validator("style")
+        @classmethod
+        def _has_only_an_answer(cls, style: PromptSpec) -> PromptSpec:
+            asked = style_of(style).format
+            if asked != "vanilla":
+                raise ValueError(f"answers alone are learnt in the format 'vanilla', not in '{asked}'")
+            return style
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -84,31 +94,32 @@ class AnswerSupervision:
             kind="sft",
             label="answers only",
             function=fine_tune_on_answers,
-            params=self.params.model_dump(mode="json", include={"max_training_cases", "balance", "sft"}),
+            params=self.params.model_dump(mode="json", include={"max_training_cases", "balance", "style", "sft"}),
             inputs={"training": plan.training, "policy": policy, "record_text": record_text},
         )
         return {"policy": fine_tuned, "record_text": record_text}
 
     def predict(self, cases: Cases, run: StageRun) -> Sequence[Prediction]:
         """Answer with the trained policy, in the benchmark's answer mode."""
-        return answer_with_policy(cases, run, _STYLE, self.params.max_new_tokens)
+        return answer_with_policy(cases, run, style_of(self.params.style), self.params.max_new_tokens)
 
 
 def fine_tune_on_answers(run: StageRun) -> None:
     """Run the stage `sft` on answers alone.
 
-    Params: `max_training_cases`, `balance`, `sft`. Inputs: `training`, `policy`, `record_text`.
+    Params: `max_training_cases`, `balance`, `style`, `sft`. Inputs: `training`, `policy`, `record_text`.
     """
     data = run.inputs["training"].train
-    answers = supervised_answers(chosen_cases(data, run.params["max_training_cases"], run.seed))
-    learn(balanced(answers) if run.params["balance"] else answers, data, _STYLE, run)
+    style = style_of(run.params["style"])
+    answers = supervised_answers(chosen_cases(data, run.params["max_training_cases"], run.seed), style)
+    learn(balanced(answers) if run.params["balance"] else answers, data, style, run)
 
 
-def supervised_answers(data: LabelledCases) -> list[SelectedTrajectory]:
+def supervised_answers(data: LabelledCases, style: Style) -> list[SelectedTrajectory]:
     """Write the text to learn for each case: the answer at the level nearest its label."""
     levels = [float(level) for level in ANSWER_LEVELS]
     nearest = {label: min(levels, key=lambda level: abs(level - label)) for label in (0, 1)}
     return [
-        SelectedTrajectory(case_id, label, write_answer(_STYLE, [], [], nearest[label], ""), nearest[label])
+        SelectedTrajectory(case_id, label, write_answer(style, [], [], nearest[label], ""), nearest[label])
         for case_id, label in zip(data.cases.case_ids, data.labels.tolist(), strict=True)
     ]

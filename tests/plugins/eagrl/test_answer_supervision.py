@@ -21,15 +21,14 @@ from tests.plugins.eagrl.conftest import Prepared, stage_run
 
 def tuned(out: Path, prepared: Prepared, most: int | None = None, balance: bool = True, **sft: Any) -> Path:
     chosen = FineTuning(**{"steps": 8, **sft}).model_dump(mode="json")
-    fine_tune_on_answers(
-        stage_run(out, prepared.inputs, {"max_training_cases": most, "balance": balance, "sft": chosen})
-    )
+    params = {"max_training_cases": most, "balance": balance, "style": "vanilla", "sft": chosen}
+    fine_tune_on_answers(stage_run(out, prepared.inputs, params))
     return out
 
 
 def test_the_answer_is_the_level_nearest_the_label(prepared: Prepared) -> None:
     train = prepared.training.train
-    answers = supervised_answers(train)
+    answers = supervised_answers(train, STYLES["vanilla"])
     assert [(a.case_id, a.label) for a in answers] == list(
         zip(train.cases.case_ids, train.labels.tolist(), strict=True)
     )
@@ -87,6 +86,13 @@ def test_its_training_settings_are_those_of_stage_one() -> None:
     ours, stage_one = AnswerSupervision.Params(), TrajectoryDistillation.Params()
     for name in ("sft", "balance", "max_training_cases"):
         assert getattr(ours, name) == getattr(stage_one, name)
+
+
+def test_answers_alone_are_learnt_in_any_words_and_in_one_format() -> None:
+    words = {"name": "mine", "format": "vanilla", "instruction": "Only <answer>0.00</answer>"}
+    assert AnswerSupervision.Params.model_validate({"style": words}).model_dump(mode="json")["style"]["name"] == "mine"
+    with pytest.raises(ValueError, match="in the format 'vanilla', not in 'think_answer'"):
+        AnswerSupervision.Params.model_validate({"style": "think_answer"})
 
 
 def test_a_benchmark_with_it_has_no_expert_and_no_search(cli: Any, tmp_path: Path, physionet_root: Path) -> None:
