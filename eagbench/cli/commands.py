@@ -58,23 +58,25 @@ def describe_plan(request: Request) -> str:
     return "\n".join([plan_text(plan, store), *prompt_lengths(plan, store)])
 
 
-def show_prompt(request: Request, case_id: str, label: str | None, style: str | None) -> str:
+def show_prompt(request: Request, case_id: str, method: str | None) -> str:
     """Return the exact text that a method's policy reads about a case; see `prompts.show_prompt`.
 
-    With a style, the method asks in that prompt instead of its own.
+    Args:
+        request: The benchmark.
+        case_id: The case.
+        method: The method's label; with `=` and the name or file of a prompt, the method asks in that one.
     """
     from eagbench.cli import prompts
 
-    store = Store.open()
-    plan = make_plan(request.load(), load_registry(), store, limit=request.limit)
-    if style is not None:
-        label = prompts.chosen_method(plan, store, label)
+    label, _, style = (method or "").partition("=")
+    if style:
         # Only unchanged records are shown, so a condition has no say in what may be asked.
         sets = (*request.sets, f"methods.{label}.style={style}", "conditions=[clean]")
-        asked_in = replace(request, sets=sets)
-        plan = make_plan(asked_in.load(), load_registry(), store, limit=request.limit)
+        request = replace(request, sets=sets)
+    store = Store.open()
+    plan = make_plan(request.load(), load_registry(), store, limit=request.limit)
     say_notes(plan)
-    return prompts.show_prompt(plan, store, case_id, label)
+    return prompts.show_prompt(plan, store, case_id, label or None)
 
 
 def plan_text(plan: Plan, store: Store) -> str:

@@ -106,8 +106,10 @@ def plan(
 def prompt(
     benchmark: BenchmarkFile,
     case: Annotated[str, typer.Argument(help="The id of a case.", show_default=False)],
-    method: Annotated[str | None, typer.Option(help="A method's label (default: the first that reads text).")] = None,
-    style: Annotated[str | None, typer.Option(help="Ask in this prompt: a name, or a prompt file.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="A method's label, or LABEL=PROMPT to ask otherwise (default: the first of text)."),
+    ] = None,
     sets: Sets = None,
     limit: Limit = None,
     profile: Profile = None,
@@ -118,7 +120,7 @@ def prompt(
 
     stop_signals.goes_on = "the same command takes up the work where it stopped"
     request = Request(benchmark, tuple(sets or ()), limit, profile)
-    typer.echo(commands.show_prompt(request, case, method, style))
+    typer.echo(commands.show_prompt(request, case, method))
 
 
 @app.command()

@@ -116,7 +116,7 @@ def show_prompt(plan: Plan, store: Store, case_id: str, label: str | None) -> st
     Raises:
         UserError: There is no such case or method, or the method asks the policy nothing about a case.
     """
-    chosen = chosen_method(plan, store, label)
+    chosen = _chosen_method(plan, store, label)
     folds = _predicting(plan, store, chosen)
     split = folds[0].cases.split
     compute(plan, store, [split])
@@ -138,12 +138,7 @@ def show_prompt(plan: Plan, store: Store, case_id: str, label: str | None) -> st
     return template
 
 
-def chosen_method(plan: Plan, store: Store, label: str | None) -> str:
-    """Return the label of the method whose prompt is asked for: the given one, or the first that asks a policy.
-
-    Raises:
-        UserError: It asks no policy, or there is none.
-    """
+def _chosen_method(plan: Plan, store: Store, label: str | None) -> str:
     labels = [method.label for method in plan.methods if _asks_policy(plan, store, method.label)]
     if label is None:
         if not labels:

@@ -122,11 +122,11 @@ def test_the_prompt_is_printed_in_its_words_or_in_others(
     case = unknown.err.rpartition("for example '")[2].partition("'")[0]
     own = cli("prompt", folder / "words.yaml", case, "--method", "german")
     assert own.out.startswith("Sie sind Ärztin"), own.err
-    named = cli("prompt", folder / "words.yaml", case, "--style", "german")
-    file = cli("prompt", folder / "words.yaml", case, "--style", folder / "vanilla_german.yaml")
+    named = cli("prompt", folder / "words.yaml", case, "--method", "prompt=german")
+    file = cli("prompt", folder / "words.yaml", case, "--method", f"prompt={folder / 'vanilla_german.yaml'}")
     assert named.out == file.out == own.out
-    thought = cli("prompt", folder / "words.yaml", case, "--method", "german", "--style", "think_answer")
+    thought = cli("prompt", folder / "words.yaml", case, "--method", "german=think_answer")
     assert "<think> your reasoning </think>" in thought.out
-    wrong = cli("prompt", folder / "words.yaml", case, "--style", "germann")
+    wrong = cli("prompt", folder / "words.yaml", case, "--method", "prompt=germann")
     assert wrong.code == 2
     assert "did you mean 'german'" in wrong.err or "no prompt called 'germann'" in wrong.err
