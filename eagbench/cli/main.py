@@ -106,10 +106,7 @@ def plan(
 def prompt(
     benchmark: BenchmarkFile,
     case: Annotated[str, typer.Argument(help="The id of a case.", show_default=False)],
-    method: Annotated[
-        str | None,
-        typer.Option(help="A method's label, or LABEL=PROMPT to ask otherwise (default: the first of text)."),
-    ] = None,
+    method: Annotated[str | None, typer.Option(help="LABEL, or LABEL=PROMPT (default: the first that asks).")] = None,
     sets: Sets = None,
     limit: Limit = None,
     profile: Profile = None,
