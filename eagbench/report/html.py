@@ -8,6 +8,7 @@ from pathlib import Path
 
 from eagbench.execution.whole_files import remove_leftovers, write_text
 from eagbench.report import tables
+from eagbench.report.answer.lines import TITLE, answer
 from eagbench.report.figure_files import figure_files
 from eagbench.report.page.blocks import Section
 from eagbench.report.page.page import Page, render
@@ -51,6 +52,9 @@ def _page(run: RunFolder, sections: Sequence[Section]) -> str:
         opening=setting.opening(run),
         tiles=setting.tiles(run),
         sections=sections,
+        answer=answer(run),
+        answer_title=TITLE,
+        description=str(run.manifest.get("benchmark", {}).get("description") or "").strip(),
     )
     return render(page, "report.html.j2", {"run": run, "cases": CASES if (run.path / CASES).is_file() else None})
 

@@ -14,6 +14,7 @@ from eagbench.analysis.scored_run import UNANSWERED
 from eagbench.errors import UserError
 from eagbench.metrics.number_names import UNCORRECTED
 from eagbench.report import wording
+from eagbench.report.page.script import TABLES, THEME, inline_script, sort_value
 from eagbench.report.sections.comparisons import p_value, signed
 from eagbench.report.tables import Entry, Line, Table, markdown
 from eagbench.runs.compare import COLUMNS, Comparison
@@ -104,7 +105,12 @@ def render(comparison: Comparison, suffix: str) -> str:
         loader=PackageLoader("eagbench.report.page", "templates"), autoescape=True, undefined=StrictUndefined
     )
     return environment.get_template("comparison.html.j2").render(
-        first=_run(comparison.first), second=_run(comparison.second), opening=opening, table=table(comparison)
+        first=_run(comparison.first),
+        second=_run(comparison.second),
+        opening=opening,
+        table=table(comparison),
+        script=inline_script(THEME, TABLES),
+        sort_value=sort_value,
     )
 
 

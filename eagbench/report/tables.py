@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eagbench.analysis.cells import CLEAN
+from eagbench.analysis.run_tables import MEAN_SEED
 from eagbench.analysis.scored_run import UNANSWERED
 from eagbench.contracts.traits import MetricTable
 from eagbench.metrics.unparsed import UnparsedRate
@@ -20,11 +21,19 @@ Format = Literal["md", "latex", "csv"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A cell of a table: its text, with a note such as an interval beside it."""
+    """A cell of a table.
+
+    Attributes:
+        text: What it says.
+        note: What stands beside it, such as an interval.
+        quiet: Whether it has no number of its own.
+        value: The unrounded number, by which the page sorts; None if the text is the number.
+    """
 
     text: str
     note: str = ""
     quiet: bool = False
+    value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,12 @@ class Table:
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
     numeric: bool = True
+
+
+def sort_value(entry: Entry) -> float | None:
+    """Return the number by which a page sorts a cell; None for words and for cells without a number."""
+    value = wording.written_number(entry.text) if entry.value is None else entry.value
+    return value if value is not None and math.isfinite(value) and not entry.quiet else None
 
 
 def label(run: RunFolder, metric: str) -> str:
@@ -99,7 +114,7 @@ def entry(run: RunFolder, row: ResultRow | None) -> Entry:
         return Entry(wording.EN_DASH, quiet=True)
     if row.status == "ok" and not math.isnan(row.value):
         traits = run.declared(row.metric)
-        return Entry(wording.number(row.value, traits), wording.interval(row, traits))
+        return Entry(wording.number(row.value, traits), wording.interval(row, traits), value=row.value)
     if run.declared(row.metric).undefined and row.status == "undefined":
         return Entry(wording.EN_DASH, quiet=True)  # by construction; the table of missing cells explains it
     return Entry("n/a" if row.status == "not_applicable" else row.status.replace("ok", "undefined"), quiet=True)
@@ -275,19 +290,26 @@ def group_title(run: RunFolder, group: Group) -> str:
     return ", ".join(parts)
 
 
+def unparsed_share(row: ResultRow, n_seeds: int) -> float:
+    """Return the share of unparsed answers: a mean row counts those of all seeds, but each case once."""
+    answers = row.n_cases * (n_seeds if row.seed == MEAN_SEED else 1)
+    return row.n_unparsed / answers if answers else 0.0
+
+
 def curve_metrics(run: RunFolder) -> tuple[str, ...]:
     """List the metrics followed over severities: those that declare so, or the run's first if none does."""
     chosen = tuple(metric for metric in run.metrics if run.declared(metric).curve)
     return chosen or run.metrics[:1]
 
 
+def escaped_markdown(content: str) -> str:
+    """Escape text for Markdown: most viewers render HTML inside it, and a bar would end a cell."""
+    return content.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "\\|")
+
+
 def markdown(table: Table, opening: str) -> str:
     """Write a table in Markdown, after its caption, which starts with an opening that must come first."""
-
-    def safe(content: str) -> str:
-        # Most viewers render HTML inside Markdown, and a bar would end the cell.
-        return content.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "\\|")
-
+    safe = escaped_markdown
     rows = [[line.name, *(f"{e.text} ({e.note})" if e.note else e.text for e in line.entries)] for line in table.lines]
     body = "\n".join(f"| {' | '.join(map(safe, row))} |" for row in rows)
     rule = " | ".join(["---", *(["---:" if table.numeric else "---"] * (len(table.columns) - 1))])
@@ -304,12 +326,14 @@ _LATEX = {
 }  # fmt: skip
 
 
+def escaped_latex(content: str) -> str:
+    """Escape text for LaTeX."""
+    return "".join(_LATEX.get(character, character) for character in content)
+
+
 def latex(table: Table, opening: str) -> str:
     """Write a table in LaTeX, with an opening that must come first in its caption."""
-
-    def safe(content: str) -> str:
-        return "".join(_LATEX.get(character, character) for character in content)
-
+    safe = escaped_latex
     columns = "l" + ("r" if table.numeric else "l") * (len(table.columns) - 1)
     body: list[str] = []
     in_references = False

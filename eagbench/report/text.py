@@ -8,10 +8,22 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from eagbench.report import wording
+from eagbench.report.answer.lines import TITLE, UNREAD, answer
 from eagbench.report.page.blocks import Block, Folded, Section, TableBlock
 from eagbench.report.section_list import report_sections
 from eagbench.report.sections.transfer import is_crossed, matrix_table
-from eagbench.report.tables import Format, Table, curve_metrics, group_title, latex, main_table, markdown, stamp
+from eagbench.report.tables import (
+    Format,
+    Table,
+    curve_metrics,
+    escaped_latex,
+    escaped_markdown,
+    group_title,
+    latex,
+    main_table,
+    markdown,
+    stamp,
+)
 from eagbench.runs.reader import Cell, Group, ResultRow, RunFolder
 
 
@@ -30,7 +42,23 @@ def render(run: RunFolder, format: Format) -> str:
     parts = [("", section) for section in found.overview]
     parts += [(pair.title, section) for pair in found.of_pairs for section in pair.sections]
     parts += [("", section) for section in found.about_the_run]
-    return "\n".join(block for title, section in parts for block in _blocks(run, format, title, section))
+    blocks = [block for title, section in parts for block in _blocks(run, format, title, section)]
+    return "\n".join([_answer(run, format), *blocks])
+
+
+def _answer(run: RunFolder, format: Format) -> str:
+    """Render the lines that answer the benchmark's question, after the words that must come first."""
+    lines = [f"{point.topic}: {point.text}" for point in answer(run)]
+    if format == "md":
+        return "\n".join(
+            [
+                f"## {TITLE}\n",
+                *([f"{stamp(run)}\n"] if stamp(run) else []),
+                *(f"- {escaped_markdown(line)}" for line in lines),
+                "",
+            ]
+        )
+    return "\n".join([f"% {TITLE}", *(f"{escaped_latex(text)}\n" for text in (stamp(run), *lines) if text)])
 
 
 def _blocks(run: RunFolder, format: Format, pair: str, section: Section) -> list[str]:
@@ -58,11 +86,19 @@ def _opening(run: RunFolder, pair: str) -> str:
 
 
 def headline(run: RunFolder) -> str:
-    """Render only the tables for unchanged records, as Markdown: `eagbench run` prints them at its end."""
-    blocks = []
+    """Render what `eagbench run` prints at its end: the tables for unchanged records as Markdown, and the answer.
+
+    Answers that could not be read have their own lines there.
+    """
+    points = (f"{point.topic}: {point.text}" for point in answer(run) if point.topic != UNREAD)
+    return "\n".join([_clean_tables(run), *points])
+
+
+def _clean_tables(run: RunFolder) -> str:
     if is_crossed(run):
         matrix = matrix_table(run, curve_metrics(run)[0])
         return markdown(matrix, stamp(run)) if matrix is not None else ""
+    blocks = []
     for group in run.groups:
         blocks.append(markdown(main_table(run, group), _opening(run, group_title(run, group))))
     return "\n".join(blocks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from eagbench.contracts.traits import MetricTraits
 from eagbench.metrics.number_names import UNCORRECTED, metric_and_calibration
@@ -89,6 +90,27 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"
+
+
+_WRITTEN = re.compile(r"<?([+\u2212-]?\d[\d,]*(?:\.\d+)?)(?: %| / [\d,/ ]+)?")
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def written_number(text: str) -> float | None:
+    """Read a number, percentage, duration or count that this module wrote; of "80 / 12" the first.
+
+    Returns:
+        The number, a duration in seconds; None for any other text.
+    """
+    found = _WRITTEN.fullmatch(text)
+    if found is not None:
+        return float(found[1].replace(",", "").replace(MINUS, "-"))
+    parts = text.split()
+    if len(parts) in (2, 4) and all(unit in _SECONDS for unit in parts[1::2]):
+        numbers = [written_number(number) for number in parts[::2]]
+        seconds = [n * _SECONDS[unit] for n, unit in zip(numbers, parts[1::2], strict=True) if n is not None]
+        return sum(seconds) if len(seconds) == len(numbers) else None
+    return None
 
 
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -25,6 +25,7 @@ from eagbench.report import wording
 from eagbench.report.cases.details import SettingDetails, searched_details
 from eagbench.report.cases.packing import packed, script
 from eagbench.report.cases.selection import main_method
+from eagbench.report.page.script import THEME, inline_script
 from eagbench.runs.cases.answers import THRESHOLD, MethodAnswers, SettingCases, read_settings
 from eagbench.runs.cases.past_stages import MissingStageError
 from eagbench.runs.cases.records import CaseRecords
@@ -193,6 +194,6 @@ def _write_html(run: RunFolder) -> Path:
     )
     code = (files("eagbench.report.cases") / "templates" / "page.js").read_text(encoding="utf-8")
     replace_text(run.path / CASE_SCRIPTS / "page.js", code)
-    path = run.path / CASES
-    replace_text(path, environment.get_template("cases.html.j2").render(manifest=run.manifest))
+    path, theme = run.path / CASES, inline_script(THEME)
+    replace_text(path, environment.get_template("cases.html.j2").render(manifest=run.manifest, script=theme))
     return path

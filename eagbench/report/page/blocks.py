@@ -98,6 +98,14 @@ Block = Prose | Heading | TableBlock | FigureBlock | Facts | Code | Folded
 
 
 @dataclass(frozen=True, slots=True)
+class Point:
+    """One of the lines that open a page: what it is about, and what it says."""
+
+    topic: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """A part of the page under a heading."""
 

@@ -11,7 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from eagbench.report.figures.estimates import Look, swatch
-from eagbench.report.page.blocks import Section
+from eagbench.report.page.blocks import Point, Section
+from eagbench.report.page.script import TABLES, THEME, inline_script, sort_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,9 @@ class Page:
         opening: Paragraphs before the first section.
         tiles: Names and values of the numbers at the top.
         sections: The parts of the page.
+        answer: The lines that answer the question, first of all; empty if a page has none.
+        answer_title: Their title.
+        description: What it is about, in the words of its author.
     """
 
     name: str
@@ -37,6 +41,9 @@ class Page:
     opening: Sequence[str]
     tiles: Sequence[tuple[str, str]]
     sections: Sequence[Section]
+    answer: Sequence[Point] = ()
+    answer_title: str = ""
+    description: str = ""
 
 
 def render(page: Page, template: str, more: Mapping[str, Any]) -> str:
@@ -60,6 +67,8 @@ def render(page: Page, template: str, more: Mapping[str, Any]) -> str:
         # The only markup not escaped here comes from eagbench.report.figures.svg, which escapes each text it is given.
         picture=Markup,
         swatch=_swatch,
+        sort_value=sort_value,
+        script=inline_script(THEME, TABLES),
         **more,
     )
 

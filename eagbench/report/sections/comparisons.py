@@ -119,8 +119,8 @@ def primary_table(run: RunFolder, rows: Sequence[ComparisonRow]) -> Table:
                 if math.isnan(row.relative_percent)
                 else Entry(f"{signed(row.relative_percent, 1)} %"),
                 _detectable(run, row),
-                Entry(p_value(row.p_value)),
-                Entry(p_value(row.p_corrected)),
+                p_entry(row.p_value),
+                p_entry(row.p_corrected),
             ),
         )
         for row in rows
@@ -152,8 +152,8 @@ def _grid_table(run: RunFolder, rows: Sequence[ComparisonRow], metric: str, cali
                 Entry(wording.condition_label(row.condition, row.severity)),
                 _difference(run, row),
                 _detectable(run, row),
-                Entry(p_value(row.p_value)),
-                Entry(p_value(row.p_corrected), "the primary test" if row.correction == HOLM else ""),
+                p_entry(row.p_value),
+                p_entry(row.p_corrected, "the primary test" if row.correction == HOLM else ""),
             ),
         )
         for row in chosen
@@ -207,7 +207,8 @@ def _difference(run: RunFolder, row: ComparisonRow) -> Entry:
         return Entry("unanswered", quiet=True)
     decimals = run.declared(row.metric).decimals
     difference, low, high = (signed(value, decimals) for value in (row.difference, row.ci_low, row.ci_high))
-    return Entry(difference, "interval undefined" if math.isnan(row.ci_low) else f"{low} to {high}")
+    interval = "interval undefined" if math.isnan(row.ci_low) else f"{low} to {high}"
+    return Entry(difference, interval, value=row.difference)
 
 
 def _detectable(run: RunFolder, row: ComparisonRow) -> Entry:
@@ -228,3 +229,8 @@ def p_value(value: float) -> str:
     if math.isnan(value):
         return wording.EN_DASH
     return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def p_entry(value: float, note: str = "") -> Entry:
+    """Write a p-value as a cell that sorts by the unrounded one."""
+    return Entry(p_value(value), note, value=value)

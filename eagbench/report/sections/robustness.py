@@ -9,7 +9,7 @@ from eagbench.analysis import summaries as names
 from eagbench.metrics.number_names import UNCORRECTED
 from eagbench.report import tables, wording
 from eagbench.report.page.blocks import Block, Folded, Prose, Section, TableBlock
-from eagbench.report.sections.comparisons import distinct_tests, p_value, signed
+from eagbench.report.sections.comparisons import distinct_tests, p_entry, signed
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.runs.reader import Group, RobustnessRow, RunFolder
 
@@ -102,8 +102,8 @@ def _own_losses(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
                 Entry(tables.label(run, row.metric)),
                 _degradation(run, row),
                 _relative(percent.get((row.metric, row.condition, row.severity, row.method))),
-                Entry(p_value(row.p_value)),
-                Entry(p_value(row.p_corrected)),
+                p_entry(row.p_value),
+                p_entry(row.p_corrected),
             ),
         )
         for row in chosen
@@ -142,8 +142,8 @@ def _differences(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:
                 Entry(tables.label(run, row.metric)),
                 Entry("worst case" if row.summary == names.WORST_CASE_DEGRADATION else row.condition),
                 _degradation(run, row),
-                Entry(p_value(row.p_value)),
-                Entry(p_value(row.p_corrected)),
+                p_entry(row.p_value),
+                p_entry(row.p_corrected),
             ),
         )
         for row in chosen
@@ -207,7 +207,7 @@ def _degradation(run: RunFolder, row: RobustnessRow | None) -> Entry:
     if math.isnan(row.value):
         return Entry("unanswered", quiet=True)
     value, low, high = (signed(v, run.declared(row.metric).decimals) for v in (row.value, row.ci_low, row.ci_high))
-    return Entry(value, "" if math.isnan(row.ci_low) else f"{low} to {high}")
+    return Entry(value, "" if math.isnan(row.ci_low) else f"{low} to {high}", value=row.value)
 
 
 def _entry(row: RobustnessRow | None, *, sign: bool = False) -> Entry:
@@ -215,4 +215,4 @@ def _entry(row: RobustnessRow | None, *, sign: bool = False) -> Entry:
         return Entry(wording.EN_DASH, quiet=True)
     written = signed if sign else wording.number
     note = "" if math.isnan(row.ci_low) else f"{written(row.ci_low)} to {written(row.ci_high)}"
-    return Entry(written(row.value), note)
+    return Entry(written(row.value), note, value=row.value)

@@ -7,32 +7,20 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from eagbench.analysis.cells import CLEAN
-from eagbench.contracts.traits import MetricTraits
 from eagbench.report import tables, wording
 from eagbench.report.page.blocks import Block, Code, Facts, Folded, Prose, Section, TableBlock
-from eagbench.report.sections import transfer as transfer_section
 from eagbench.report.tables import Entry, Line, Table
-from eagbench.report.unread_answers import explanation
-from eagbench.runs.reader import Group, ResultRow, RunFolder
+from eagbench.runs.reader import RunFolder
 
 
 def opening(run: RunFolder) -> tuple[str, ...]:
-    """Say in a few plain sentences what was done, on what, and what came out."""
+    """Say in a few plain sentences what was done, and on what."""
     manifest = run.manifest
-    description = str(manifest.get("benchmark", {}).get("description") or "").strip()
-    paragraphs = [text for text in (explanation(run), description) if text]
     sentences = [_data_sentence(domain) for domain in manifest["data"].values()]
     used, available = (sum(part["n_cases"] for part in parts) for parts in (_used(manifest), manifest["data"].values()))
     if used and used < available:
         sentences.append(f"Of these, {wording.count(used)} cases were used.")
-    paragraphs.append(" ".join(sentences))
-    paragraphs.append(_done(run))
-    if transfer_section.is_crossed(run):
-        paragraphs += [text for text in (transfer_section.found(run), transfer_section.unread(run)) if text]
-    else:
-        paragraphs.extend(sentence for group in run.groups[:1] if (sentence := _found(run, group)))
-    return tuple(paragraphs)
+    return (" ".join(sentences), _done(run))
 
 
 def _data_sentence(domain: Mapping[str, Any]) -> str:
@@ -86,51 +74,6 @@ def _given_by(split: Mapping[str, Any]) -> str:
         return f"as the file {PurePath(split['file']).name} says"
     held_out = f": {wording.enumeration(list(split['held_out']))} held out" if split.get("held_out") else ""
     return f"by {split['by']}{held_out}"
-
-
-def _found(run: RunFolder, group: Group) -> str:
-    metric = tables.curve_metrics(run)[0] if tables.curve_metrics(run) else None
-    if metric is None:
-        return ""
-    cells = run.headline(group)
-    clean = [
-        row for m in run.methods if (row := cells.get((m, CLEAN, None, metric))) is not None and row.status == "ok"
-    ]
-    if not clean:
-        return ""
-    label, traits = tables.label(run, metric), run.declared(metric)
-    low, high = min(clean, key=lambda row: row.value), max(clean, key=lambda row: row.value)
-    if len(clean) == 1:
-        text = f"On unchanged records its {label} is {_with_interval(high, traits)}."
-    else:
-        text = (
-            f"On unchanged records {label} ranges from {_with_interval(low, traits)} for {low.method} to "
-            f"{_with_interval(high, traits)} for {high.method}."
-        )
-    for reference in run.references:
-        row = cells.get((reference, CLEAN, None, metric))
-        if row is not None and row.status == "ok":
-            text += f" The reference {reference} reaches {wording.number(row.value, traits)}."
-    falls = [
-        (wording.loss(traits, before.value, row.value), before, row)
-        for (method, condition, _, name), row in cells.items()
-        if name == metric and condition != CLEAN and row.status == "ok"
-        if (before := cells.get((method, CLEAN, None, metric))) is not None and before.status == "ok"
-    ]
-    lost, before, after = max(falls, key=lambda fall: fall[0], default=(0.0, None, None))
-    if lost > 0 and before is not None and after is not None:
-        text += (
-            f" The largest loss under a perturbation is that of {after.method}, from "
-            f"{wording.number(before.value, traits)} to {wording.number(after.value, traits)}, at "
-            f"{wording.condition_label(after.condition, after.severity)}."
-        )
-    tested = "are tested in the section on paired differences" if run.comparisons else "are not tested on this page"
-    return f"{text} These are point estimates; differences between methods {tested}."
-
-
-def _with_interval(row: ResultRow, traits: MetricTraits) -> str:
-    interval, value = wording.interval(row, traits), wording.number(row.value, traits)
-    return f"{value} ({interval})" if interval else value
 
 
 def tiles(run: RunFolder) -> tuple[tuple[str, str], ...]:

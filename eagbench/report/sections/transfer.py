@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from eagbench.analysis.cells import CLEAN
-from eagbench.analysis.run_tables import MEAN_SEED
 from eagbench.analysis.transfer import OTHER_CASES
 from eagbench.metrics.unparsed import UnparsedRate
 from eagbench.report import tables, wording
@@ -16,7 +15,7 @@ from eagbench.report.figure_data import of_estimates
 from eagbench.report.figures import transfer as transfer_figures
 from eagbench.report.figures.estimates import Estimate
 from eagbench.report.page.blocks import Block, FigureBlock, Folded, Prose, Section, TableBlock
-from eagbench.report.sections.comparisons import UNTESTED, is_untested, p_value, signed
+from eagbench.report.sections.comparisons import UNTESTED, is_untested, p_entry, signed
 from eagbench.report.tables import Entry, Line, Table
 from eagbench.runs.reader import Group, ResultRow, RunFolder
 
@@ -139,7 +138,9 @@ def _matrix(run: RunFolder, metric: str) -> FigureBlock:
             frozenset(
                 (place, column)
                 for (name, place, column), row in cells.items()
-                if name == method and row.status == "ok" and _unparsed(row, len(run.manifest["seeds"])) >= _MANY
+                if name == method
+                and row.status == "ok"
+                and tables.unparsed_share(row, len(run.manifest["seeds"])) >= _MANY
             ),
         )
         for method in run.methods
@@ -183,7 +184,7 @@ def matrix_table(run: RunFolder, metric: str) -> Table | None:
         f"{tables.heading(run, metric)} by training domain (row) and evaluated domain (column, with its held-out "
         f"cases / events), on unchanged records. {tables.seeds_words(run)}, with the {tables.interval_words(run)}."
     )
-    if any(_unparsed(row, n_seeds) >= _NAMED for row in cells.values()):
+    if any(tables.unparsed_share(row, n_seeds) >= _NAMED for row in cells.values()):
         caption += (
             " Unparsed: answers that could not be read, scored with the training prevalence, where 1 % or more are."
         )
@@ -194,16 +195,10 @@ def matrix_table(run: RunFolder, metric: str) -> Table | None:
 def _matrix_entry(run: RunFolder, row: ResultRow | None) -> Entry:
     """Write a number with its interval, and the share of unparsed answers if that is large enough to be named."""
     entry, n_seeds = tables.entry(run, row), len(run.manifest["seeds"])
-    if row is None or row.metric == UnparsedRate.name or _unparsed(row, n_seeds) < _NAMED:
+    if row is None or row.metric == UnparsedRate.name or tables.unparsed_share(row, n_seeds) < _NAMED:
         return entry
-    share = f"{wording.percent(_unparsed(row, n_seeds))} unparsed"
+    share = f"{wording.percent(tables.unparsed_share(row, n_seeds))} unparsed"
     return replace(entry, note=f"{entry.note}; {share}" if entry.note else share)
-
-
-def _unparsed(row: ResultRow, n_seeds: int) -> float:
-    """Return the share of unparsed answers: a mean row counts those of all seeds, but each case once."""
-    answers = row.n_cases * (n_seeds if row.seed == MEAN_SEED else 1)
-    return row.n_unparsed / answers if answers else 0.0
 
 
 def _across(run: RunFolder) -> list[Mapping[str, str]]:
@@ -277,7 +272,7 @@ def gap_table(run: RunFolder, metric: str) -> Table | None:
                     f"{row['in_domain']}, {'other cases' if row['cases'] == OTHER_CASES else 'same cases'}",
                 ),
                 _gap(row, traits.decimals),
-                *(Entry(p_value(float(row[key] or "nan"))) for key in ("p_value", "p_corrected")),
+                *(p_entry(float(row[key] or "nan")) for key in ("p_value", "p_corrected")),
             ),
         )
         for row in rows
@@ -328,7 +323,7 @@ def unread(run: RunFolder) -> str:
     """Say in one sentence which models gave many unreadable answers; return nothing if none did."""
     shares: dict[tuple[str, str], list[float]] = {}
     for (method, place, _), row in _cells(run, tables.curve_metrics(run)[0]).items():
-        share = _unparsed(row, len(run.manifest["seeds"]))
+        share = tables.unparsed_share(row, len(run.manifest["seeds"]))
         if share >= _MANY:
             shares.setdefault((method, place), []).append(share)
     if not shares:
@@ -345,7 +340,7 @@ def unread(run: RunFolder) -> str:
 
 def _gap(row: Mapping[str, Any], decimals: int) -> Entry:
     gap, low, high = (signed(float(row[key] or "nan"), decimals) for key in ("gap", "ci_low", "ci_high"))
-    return Entry(gap, f"{low} to {high}" if row["ci_low"] else "interval undefined")
+    return Entry(gap, f"{low} to {high}" if row["ci_low"] else "interval undefined", value=float(row["gap"] or "nan"))
 
 
 def by_pair(sections: Sequence[tuple[Group, Sequence[Section]]]) -> Section:

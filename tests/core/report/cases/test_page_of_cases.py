@@ -120,7 +120,11 @@ def test_nothing_in_the_page_becomes_markup(folder: Path, tmp_path: Path) -> Non
     (folder / "manifest.json").write_text(json.dumps(manifest | {"name": HOSTILE}))
     page = write_case_page(RunFolder(folder), tmp_path / "no store").read_text(encoding="utf-8")
     assert HOSTILE not in page
-    assert re.findall(r"<script[^>]*>", page) == ['<script src="cases/page.js">', '<script src="cases/index.js">']
+    assert re.findall(r"<script[^>]*>", page) == [
+        "<script>",
+        '<script src="cases/page.js">',
+        '<script src="cases/index.js">',
+    ]
     for path in (folder / "cases").glob("*.js"):
         if path.name != "page.js":
             assert "<" not in path.read_text(encoding="ascii")
