@@ -61,6 +61,15 @@ def sort_value(entry: Entry) -> float | None:
     return value if value is not None and math.isfinite(value) and not entry.quiet else None
 
 
+def columns_of_words(table: Table) -> tuple[bool, ...]:
+    """Tell for each heading whether its column holds words, which read from the left, and no numbers."""
+    if not table.numeric:
+        return (True,) * len(table.columns)
+    columns = zip(*(line.entries for line in table.lines), strict=True) if table.lines else ()
+    said = [[entry for entry in column if not entry.quiet] for column in columns]
+    return (True, *(bool(shown) and all(sort_value(entry) is None for entry in shown) for shown in said))
+
+
 def label(run: RunFolder, metric: str) -> str:
     """Return the label that readers see for one of a run's numbers."""
     return wording.metric_label(metric, run.declared(metric))

@@ -9,7 +9,7 @@ from eagbench.analysis.cells import CLEAN
 from eagbench.analysis.comparisons import PRIMARY
 from eagbench.report import tables, wording
 from eagbench.report.answer import ranking
-from eagbench.report.answer.losses import largest_losses, losses_sentence
+from eagbench.report.answer.losses import domain_sentence, largest_losses, losses_sentence
 from eagbench.report.page.blocks import Point
 from eagbench.report.sections import transfer
 from eagbench.report.sections.comparisons import of_group, verdict
@@ -93,7 +93,7 @@ def _of_pairs(run: RunFolder, metric: str) -> list[tuple[str, str]]:
     if len(by_group) <= _PAIRS:
         lines += [(_sentence(tables.group_title(run, g)), _pair(run, g, rows)) for g, rows in by_group.items()]
     if transfer.is_crossed(run):
-        lines.append(("Change of domain", transfer.found(run)))
+        lines.append(("Change of domain", domain_sentence(run, metric)))
     losses = [loss for group in by_group for loss in largest_losses(run, group, metric)]
     worst = sorted(losses, key=lambda loss: -loss.value)[:1]
     if run.perturbations:

@@ -1,9 +1,9 @@
-"""What breaks whom: each method's largest loss under a perturbation."""
+"""What breaks whom: each method's largest loss under a perturbation, and the largest between domains."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eagbench.analysis import summaries as names
@@ -88,3 +88,37 @@ def _words(run: RunFolder, metric: str, loss: Loss) -> str:
     low, high = wording.number(row.ci_low, traits), wording.number(row.ci_high, traits)
     tested = "" if math.isnan(row.p_corrected) else f"; p corrected {p_value(row.p_corrected)}"
     return f"{value} ({low} to {high}{tested})"
+
+
+def domain_sentence(run: RunFolder, metric: str) -> str:
+    """Say how many losses between domains are shown, and which is the largest; return nothing for one domain."""
+    rows = [row for row in run.gaps if row["metric"] == metric]
+    if not rows:
+        return ""
+    traits, alpha = run.declared(metric), 1 - run.level
+    lost = [row for row in rows if traits.sign * float(row["gap"] or "nan") > 0]
+    shown = [row for row in lost if row["p_corrected"] and float(row["p_corrected"]) <= alpha]
+    text = (
+        f"Of {wording.several(len(rows), 'gap')} in {tables.label(run, metric)} between domains, "
+        f"{wording.count(len(shown))} {'is a loss that is' if len(shown) == 1 else 'are losses that are'} "
+        f"shown at {100 * alpha:g} % after correction, which is not to say that there are no others."
+    )
+    if lost:
+        text += _largest_gap(run, metric, max(lost, key=lambda row: traits.sign * float(row["gap"])))
+    return text
+
+
+def _largest_gap(run: RunFolder, metric: str, row: Mapping[str, str]) -> str:
+    traits = run.declared(metric)
+    gap, low, high = (traits.sign * float(row[key] or "nan") for key in ("gap", "ci_low", "ci_high"))
+    value, at_home = (wording.number(float(row[key]), traits) for key in ("value", "in_domain_value"))
+    interval = ""
+    if not math.isnan(low):
+        low, high = sorted((low, high))
+        p = p_value(float(row["p_corrected"] or "nan"))
+        interval = f" ({wording.number(low, traits)} to {wording.number(high, traits)}; p corrected {p})"
+    where = f"{row['domain_train']} to {row['domain_eval']}"
+    return (
+        f" The largest loss is that of {row['method']} from {where}: {value} instead of {at_home} "
+        f"({row['in_domain']}), {wording.number(gap, traits)}{interval}, chosen afterwards."
+    )

@@ -90,7 +90,7 @@ class _Field:
         low, high = extent
         share = min(1.0, max(0.0, (estimate.value - low) / ((high - low) or 1.0)))
         colour = "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(_PALE, _DARK, strict=True))
-        ink = " inverse" if share > 0.4 else " upright"
+        ink = " inverse" if share > 0.7 else " upright"  # either has a contrast above 4.5 to 1
         parts = [rectangle(self.x + 1.5, self.y + 1.5, self.width - 3, self.height - 3, "field", colour)]
         parts.append(text(middle, centre - 1, f"{estimate.value:.3f}{mark}", f"label strong{ink}", "middle"))
         if not math.isnan(estimate.low):

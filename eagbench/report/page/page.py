@@ -13,6 +13,7 @@ from markupsafe import Markup
 from eagbench.report.figures.estimates import Look, swatch
 from eagbench.report.page.blocks import Point, Section
 from eagbench.report.page.script import TABLES, THEME, inline_script, sort_value
+from eagbench.report.tables import columns_of_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ def render(page: Page, template: str, more: Mapping[str, Any]) -> str:
         picture=Markup,
         swatch=_swatch,
         sort_value=sort_value,
+        columns_of_words=columns_of_words,
         script=inline_script(THEME, TABLES),
         **more,
     )

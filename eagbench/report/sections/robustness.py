@@ -67,12 +67,10 @@ def _areas(run: RunFolder, rows: Sequence[RobustnessRow], metric: str) -> Table 
         return None
     by_cell = {(row.method, row.condition): row for row in mine}
     methods = [method for method in run.methods if any((method, p) in by_cell for p in perturbations)]
-    lines = []
-    for method in methods:
-        entries = [_degradation(run, by_cell.get((method, perturbation))) for perturbation in perturbations]
-        if worst:
-            entries.append(_entry(worst.get(method)))
-        lines.append(Line(method, tuple(entries)))
+    # A line per perturbation: there are often twenty, more than fit beside each other.
+    lines = [Line(p, tuple(_degradation(run, by_cell.get((method, p))) for method in methods)) for p in perturbations]
+    if worst:
+        lines.append(Line("Worst case", tuple(_entry(worst.get(method)) for method in methods)))
     what = tables.label(run, metric)
     caption = (
         f"Mean degradation in {what} over the severities of each perturbation, clean records at 0 among them: above 0 "
@@ -81,7 +79,7 @@ def _areas(run: RunFolder, rows: Sequence[RobustnessRow], metric: str) -> Table 
     )
     if worst:
         caption += " Worst case: the Brier score if each case met the condition that is worst for it."
-    return Table(caption, ("Method", *perturbations, *(["Worst case"] if worst else [])), tuple(lines))
+    return Table(caption, ("Perturbation", *methods), tuple(lines))
 
 
 def _own_losses(run: RunFolder, rows: Sequence[RobustnessRow]) -> Table | None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -11,6 +13,8 @@ import pytest
 
 from eagbench.errors import UserError
 from eagbench.report import wording
+from eagbench.report.figures.estimates import REFERENCE
+from eagbench.report.figures.svg import COLOURS
 from eagbench.report.html import write_report
 from eagbench.runs.reader import RunFolder
 
@@ -77,6 +81,29 @@ def test_the_page_is_one_file_that_loads_nothing(page, simulated_run, tmp_path):
     assert {value for value in addresses if value[1:] not in here} == {
         f"figures/{name}" for name in figure_names(simulated_run, tmp_path)
     }
+
+
+def test_its_content_security_policy_allows_its_own_script_and_no_other(simulated_run, tmp_path):
+    text = write_report(RunFolder(simulated_run.write(tmp_path / "run"))).read_text(encoding="utf-8")
+    [script] = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'\">" in text
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|fetch\(|XMLHttp", script)
+
+
+def test_every_colour_of_the_figures_has_a_dark_one(simulated_run, tmp_path):
+    text = write_report(RunFolder(simulated_run.write(tmp_path / "run"))).read_text(encoding="utf-8")
+    light, dark = (
+        dict(re.findall(r"(--c\d): (#\w+);", text[text.index(start) :][:900]))
+        for start in ("--ink", "color-scheme: dark")
+    )
+    used = {colour.upper() for colour in re.findall(r'(?:fill|stroke)="(#\w+)"', text[text.index("<main") :])}
+    assert used <= {*COLOURS, REFERENCE}
+    for colour in (*COLOURS, REFERENCE):
+        for attribute in ("fill", "stroke"):
+            [name] = re.findall(rf'svg \[{attribute}="{colour}"\] {{ {attribute}: var\((--c\d)\); }}', text)
+            assert int(light[name].ljust(7, "3")[1:], 16) == int(colour[1:], 16)  # printed as drawn
+            assert dark[name] != light[name]
 
 
 def test_the_same_run_gives_the_same_bytes(simulated_run, tmp_path):

@@ -9,8 +9,12 @@ import re
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from eagbench.report import wording
 from eagbench.report.html import write_report
+from eagbench.report.tables import Entry, Line, Table, columns_of_words, sort_value
 from eagbench.report.text import render
 from eagbench.runs.reader import RunFolder
 from tests.core.report.test_html import Page
@@ -110,3 +114,32 @@ def test_special_characters_in_labels(simulated_run, tmp_path):
     assert r"| a_b\|&lt;i&gt;$\x{y}% |" in markdown
     assert r"a\_b|\textless{}i\textgreater{}\$\textbackslash{}x\{y\}\%" in render(RunFolder(folder), "latex")
     assert label in render(RunFolder(folder), "csv")
+
+
+@given(st.floats(-1e6, 1e6))
+def test_a_written_number_is_read_as_it_was_written(value):
+    assert wording.written_number(wording.number(value)) == pytest.approx(round(value, 3), abs=1e-9)
+    assert wording.written_number(wording.percent(value)) == pytest.approx(100 * value, abs=0.0501)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1,204", 1204), ("80 / 12", 80), ("34 / 0 / 0", 34), ("+0.016", 0.016), ("\u22120.016", -0.016),
+     ("<0.001", 0.001), ("12.5 s", 12.5), ("3 min 02 s", 182), ("2 h 05 min", 7500), ("n/a", None), ("\u2013", None),
+     ("0.1 and more", None), ("missing_values 0.3", None), ("", None)],
+)  # fmt: skip
+def test_known_texts_are_numbers_or_words(text, value):
+    assert wording.written_number(text) == value
+
+
+def test_a_cell_sorts_by_its_unrounded_number_and_a_quiet_one_by_none():
+    assert sort_value(Entry("0.834", "0.793\u20130.867", value=0.83449)) == 0.83449
+    assert sort_value(Entry("<0.001", value=2e-7)) == 2e-7
+    assert sort_value(Entry("81.0 %")) == 81.0
+    assert sort_value(Entry("undefined", value=float("nan"))) is None
+    assert sort_value(Entry("0.5", quiet=True)) is None
+
+
+def test_columns_of_words_read_from_the_left():
+    lines = (Line("a", (Entry("clean"), Entry("0.1"))), Line("b", (Entry("gone 0.3"), Entry("\u2013", quiet=True))))
+    assert columns_of_words(Table("", ("Against", "Condition", "Difference"), lines)) == (True, True, False)
