@@ -91,7 +91,8 @@ def headline(run: RunFolder) -> str:
     Answers that could not be read have their own lines there.
     """
     points = (f"{point.topic}: {point.text}" for point in answer(run) if point.topic != UNREAD)
-    return "\n".join([_clean_tables(run), *points])
+    title = f"{TITLE}: {stamp(run)}".rstrip()
+    return "\n".join([_clean_tables(run), title, *points])
 
 
 def _clean_tables(run: RunFolder) -> str:

@@ -131,7 +131,8 @@ def test_the_page_is_one_file_that_loads_nothing(folder, several, pruned):
     for swept in (folder, several, pruned):
         page = page_of(swept)
         assert not page.open
-        assert not [tag for tag, _ in page.tags if tag in {"script", "link", "img", "iframe", "object"}]
+        assert not [tag for tag, _ in page.tags if tag in {"link", "img", "iframe", "object"}]
+        assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}]  # inline
         addresses = [value for _, attrs in page.tags for name, value in attrs.items() if name in {"src", "href"}]
         assert addresses
         assert all(value.startswith("#") for value in addresses)
