@@ -201,7 +201,7 @@ def parallel(names: Sequence[str], axes: Sequence[Axis], lines: Sequence[Paralle
         is_marked = trial.look != COMPLETE
         colour = trial.look.colour if is_marked else _shade(trial.value, min(values), max(values))
         ends = [*zip(xs, ys, strict=False), (xs[-1], value_scale(trial.value))]
-        parts.append(path(ends, "curve" if is_marked else "curve trace", colour))
+        parts.append(path(ends, "curve" if is_marked else "curve trace shaded", colour))
     for x, axis, name in zip(xs, axes, names, strict=False):
         parts.append(line(x, top, x, top + plot, "axis"))
         parts.append(
