@@ -41,6 +41,7 @@ _FILE = "time_series_375_prerpocess_en.xlsx"
 _DATES = ("RE_DATE", "Admission time", "Discharge time")
 _NUMBERS = ("PATIENT_ID", "age", "gender", "outcome")
 _STATIC = ("age", "sex")
+_CELLS = ("White blood cell count", "Red blood cell count")
 _CITATION = (
     "Yan L, et al. An interpretable mortality prediction model for COVID-19 patients. Nature Machine "
     "Intelligence 2, 283-288 (2020). Data: GitHub HAIRLAB/Pre_Surv_COVID_19, MIT licence."
@@ -54,11 +55,14 @@ class TjhParams(StrictParams):
         root: The folder with the published Excel file, or the file itself.
         task: In-hospital mortality is the only outcome in the file.
         window_hours: Length of the observation window, from admission; prediction is at its end.
+        cells_of_urine: What becomes of the white and red cells of urinalyses, which stand in the columns of the blood
+            counts without a mark: `left_out`, or `as_blood`, as most published work reads them.
     """
 
     root: Path
     task: Literal["in_hospital_mortality"] = "in_hospital_mortality"
     window_hours: Annotated[float, Field(gt=0)] = 24.0
+    cells_of_urine: Literal["left_out", "as_blood"] = "left_out"
 
     @field_validator("root")
     @classmethod
@@ -119,6 +123,9 @@ class Tjh:
         window = self.params.window_hours
         # A float in hours; NaN where the row has no date.
         table["hours"] = _hours(table["RE_DATE"] - table["Admission time"])
+        urine = _urinalyses(table)
+        if self.params.cells_of_urine == "left_out":
+            table.loc[urine, list(_CELLS)] = np.nan
         names = tuple(dict.fromkeys(item.concept for item in vocabulary().source("tjh")))
         measured, implausible = _measurements(table, stays, names, window, path)
         series = series_by_stay(measured, len(stays), len(names))
@@ -144,8 +151,12 @@ class Tjh:
         return Cohort(
             cases=Cases(vocabulary().features(names), _STATIC, _task(self.params), cases),
             labels=stays["outcome"].to_numpy(dtype=np.int64)[chosen],
-            provenance=_provenance(table, len(stays), exclusions, implausible),
+            provenance=_provenance(table, len(stays), exclusions, implausible, self._note(int(urine.sum()))),
         )
+
+    def _note(self, rows: int) -> str:
+        become = {"left_out": "are left out", "as_blood": "are read as cells of blood"}[self.params.cells_of_urine]
+        return f"White and red cells of {rows} urinalyses stand in the columns of the blood counts and {become}."
 
 
 _WHERE_FROM = f"`eagbench data fetch tjh` brings '{_FILE}' (GitHub HAIRLAB/Pre_Surv_COVID_19); data.root is its folder."
@@ -161,7 +172,11 @@ def _task(params: TjhParams) -> Task:
 
 
 def _provenance(
-    table: pd.DataFrame, patients: int, exclusions: tuple[tuple[str, int], ...], implausible: Mapping[str, int]
+    table: pd.DataFrame,
+    patients: int,
+    exclusions: tuple[tuple[str, int], ...],
+    implausible: Mapping[str, int],
+    urine: str,
 ) -> Provenance:
     undated = table["hours"].isna()
     after = table["RE_DATE"] > table["Discharge time"]
@@ -178,8 +193,18 @@ def _provenance(
             "and so outside every case.",
             "Column '2019-nCoV nucleic acid detection' is not read: it holds the same code in every row.",
             "Column 'PH value' mixes blood gases with urinalysis and is kept apart from blood pH.",
+            urine,
         ),
     )
+
+
+def _urinalyses(table: pd.DataFrame) -> pd.Series[bool]:
+    """Find the rows of urinalyses: they have a pH and cells, but no haemoglobin, which a blood count always has.
+
+    All 170 such rows have a pH from 5 to 7, and their cells differ from the patient's blood counts of the days around
+    (findings/tjh_white_cells_of_urine_among_those_of_blood.sh). No range of plausible counts tells them from blood.
+    """
+    return table["hemoglobin"].isna() & table["PH value"].notna() & table[list(_CELLS)].notna().any(axis=1)
 
 
 def _measurements(

@@ -98,15 +98,34 @@ def test_times_increase_inside_the_window_and_values_are_plausible(cohort: Cohor
 
 
 @needs_data
-def test_codes_and_urine_counts_are_removed_and_counted(cohort: Cohort, published: pd.DataFrame) -> None:
+def test_codes_are_removed_and_counted(cohort: Cohort, published: pd.DataFrame) -> None:
     hours = (published["RE_DATE"] - published["Admission time"]).dt.total_seconds() / 3600
     coded = ((published["Platelet count"] == -1) & (hours <= 24)).sum()
     assert cohort.provenance.implausible["platelets"] == coded > 0
-    # Red cells per microlitre of urine stand in the blood count's column.
-    urine = (
-        ((published["Red blood cell count"] > 10) | (published["Red blood cell count"] < 0.3)) & (hours <= 24)
-    ).sum()
-    assert cohort.provenance.implausible["red_blood_cells"] == urine > 0
+
+
+@needs_data
+def test_cells_of_urine_are_no_cells_of_blood(cohort: Cohort, published: pd.DataFrame, tmp_path: Path) -> None:
+    hours = (published["RE_DATE"] - published["Admission time"]).dt.total_seconds() / 3600
+    counted = published["White blood cell count"].notna()
+    urine = counted & published["hemoglobin"].isna()
+    assert (urine.sum(), published["PH value"][urine].between(5, 7).sum()) == (170, 170)
+    assert "170 urinalyses" in cohort.provenance.notes[-1]
+    as_blood = load(DATA, tmp_path, cells_of_urine="as_blood")
+    assert as_blood.cases.case_ids == cohort.cases.case_ids
+    changed = 0
+    for case, before in zip(cohort.cases, as_blood.cases, strict=True):
+        rows = (published["PATIENT_ID"] == int(case.patient_id)) & counted & (hours <= 24) & (hours >= 0)
+        for found, kept in ((case, rows & ~urine), (before, rows)):
+            white = found.values_in_order(["white_blood_cells"])[:, 0]
+            # A row without a number in another unit: the unit of both is 10^9/L.
+            expected = published["White blood cell count"][kept & published["White blood cell count"].between(0.01, 1000)]
+            np.testing.assert_allclose(np.sort(white[~np.isnan(white)]), np.sort(expected), rtol=1e-6)
+        changed += int((rows & urine).any())
+        others = [name for name in case.features if name not in ("white_blood_cells", "red_blood_cells")]
+        kept_times = np.isin(before.times, case.times)
+        np.testing.assert_array_equal(case.values_in_order(others), before.values_in_order(others)[kept_times])
+    assert changed == 69
 
 
 @needs_data
