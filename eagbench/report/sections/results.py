@@ -170,7 +170,8 @@ def citations(run: RunFolder, group: Group) -> Section | None:
         ("Method", "Features cited", "Expert's features", "Answers"),
         tuple(lines),
     )
-    features = [feature for feature, _ in sorted(rank.items(), key=lambda item: (-item[1], item[0]))[:SHOWN_FEATURES]]
+    ranked = [feature for feature, _ in sorted(rank.items(), key=lambda item: (-item[1], item[0]))]
+    features = ranked[:SHOWN_FEATURES]
     look = figures.looks(run.methods)
     figure = FigureBlock(
         figures.citations(panels, features, look),
@@ -183,7 +184,7 @@ def citations(run: RunFolder, group: Group) -> Section | None:
             [
                 {"method": p.method, "feature": f, "cited": p.cited.get(f, 0.0), "expert": p.reference.get(f, 0.0)}
                 for p in panels
-                for f in rank
+                for f in ranked
             ],
         ),
     )

@@ -11,8 +11,9 @@ import pytest
 
 from eagbench.report.answer.lines import answer
 from eagbench.report.answer.losses import domain_sentence
-from eagbench.report.html import report_text
+from eagbench.report.html import report_files
 from eagbench.report.text import headline, render
+from eagbench.runs.folder import REPORT
 from eagbench.runs.reader import RunFolder
 from eagbench.runs.schema import COMPARISON_COLUMNS, ROBUSTNESS_COLUMNS
 from tests.core.report.test_html import Page
@@ -162,7 +163,7 @@ def test_several_pairs_of_domains_are_counted_and_named(folder: Path) -> None:
 
 def test_page_markdown_latex_and_terminal_begin_or_end_with_the_same_lines(folder: Path) -> None:
     run = RunFolder(folder)
-    page = Page(report_text(run)).words
+    page = Page(report_files(run)[REPORT]).words
     assert page.index("In short") < page.index("first 48 hours") < page.index("Table 1.")
     md = render(run, "md")
     assert md.startswith("## In short\n")
@@ -177,7 +178,7 @@ def test_page_markdown_latex_and_terminal_begin_or_end_with_the_same_lines(folde
 def test_a_synthetic_or_limited_run_says_so_before_its_answer(simulated_run: Any, tmp_path: Path) -> None:
     run = RunFolder(simulated_run.write(tmp_path / "run", limit=150))
     assert render(run, "md").startswith("## In short\n\nSYNTHETIC DATA. LIMITED TO 150 PATIENTS.")
-    assert "In short SYNTHETIC DATA. LIMITED TO 150 PATIENTS." in Page(report_text(run)).words
+    assert "In short SYNTHETIC DATA. LIMITED TO 150 PATIENTS." in Page(report_files(run)[REPORT]).words
 
 
 def test_one_method_has_a_result_and_no_rank(folder: Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import itertools
+import os
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
@@ -37,8 +40,25 @@ def test_every_figure_of_the_page_has_both_files(folder: Path) -> None:
     assert names == {f"{stem}.{kind}" for stem in stems for kind in ("svg", "csv")}
     assert {"roc", "precision_recall", "decision", "calibration", "performance", "citations"} <= stems
     page = (folder / "report.html").read_text()
-    assert len(stems) == page.count('<figure class="picture">')
+    assert len(stems) == page.count('<figure class="picture"')
     assert report_files(RunFolder(folder)).keys() == {"report.html", *(f"figures/{name}" for name in names)}
+
+
+def test_another_process_makes_the_same_bytes(folder: Path) -> None:
+    """Sets of names come in another order in each process."""
+    script = "import sys; from eagbench.report.html import report_files; from eagbench.runs.reader import RunFolder; "
+    script += "from pathlib import Path; sys.stdout.write(repr(report_files(RunFolder(Path(sys.argv[1])))))"
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", script, str(folder)],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(made) == 1
 
 
 def test_pictures_stand_alone(folder: Path) -> None:

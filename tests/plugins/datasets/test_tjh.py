@@ -118,8 +118,9 @@ def test_cells_of_urine_are_no_cells_of_blood(cohort: Cohort, published: pd.Data
         rows = (published["PATIENT_ID"] == int(case.patient_id)) & counted & (hours <= 24) & (hours >= 0)
         for found, kept in ((case, rows & ~urine), (before, rows)):
             white = found.values_in_order(["white_blood_cells"])[:, 0]
-            # A row without a number in another unit: the unit of both is 10^9/L.
-            expected = published["White blood cell count"][kept & published["White blood cell count"].between(0.01, 1000)]
+            expected = published["White blood cell count"][
+                kept & published["White blood cell count"].between(0.01, 1000)
+            ]
             np.testing.assert_allclose(np.sort(white[~np.isnan(white)]), np.sort(expected), rtol=1e-6)
         changed += int((rows & urine).any())
         others = [name for name in case.features if name not in ("white_blood_cells", "red_blood_cells")]

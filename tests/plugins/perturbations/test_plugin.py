@@ -15,7 +15,7 @@ def registered() -> list[type]:
 
 
 def test_the_page_lists_every_perturbation_with_its_levels_and_readers() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|([^|]*)\|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|([\d. ]*)\|([^|]*)\|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
     listed = {name: (tuple(map(float, levels.split())), set(readers.split(", "))) for name, levels, readers in (
         (name, levels.strip(), readers.strip()) for name, levels, readers in rows
     )}  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from eagbench.api import (
+    STYLES,
     Cases,
     Expert,
     LabelledCases,
@@ -17,6 +18,7 @@ from eagbench.api import (
     StageRun,
     TrainingData,
     create_component,
+    prompt_text,
 )
 from eagbench.contracts.stages import no_progress
 from eagbench.execution.resolve import case_seed
@@ -85,14 +87,15 @@ def test_experts_answer_under_every_perturbation(
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
-def test_the_text_of_the_record_changes(name: str, data: TrainingData, asked: Cases) -> None:
+def test_the_prompt_changes(name: str, data: TrainingData, asked: Cases) -> None:
     if "text" not in load_registry().get("perturbation", name).component.traits.applies_to:  # type: ignore[attr-defined]
         pytest.skip("means nothing to a reader of text")
     text = RecordText(RecordTextParams())
-    before = [text.render(case, asked) for case in asked]
+    style = STYLES["vanilla"]
+    before = [prompt_text(style, case, asked, text) for case in asked]
     shares = []
     for level in (1, 5):
-        after = [text.render(case, asked) for case in perturbed(name, data, asked, level)]
+        after = [prompt_text(style, case, asked, text) for case in perturbed(name, data, asked, level)]
         shares.append(np.mean([a != b for a, b in zip(before, after, strict=True)]))
     assert shares[1] >= shares[0] > 0
     # Nearly every text differs at the highest level: some patients' last hours are empty, some slips do not show.
