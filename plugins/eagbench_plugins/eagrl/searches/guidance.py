@@ -1,12 +1,31 @@
-"""The expert's local reward: how much a step adds to the overlap of the features named so far with the expert's."""
+"""What guides a tree search; and the expert's local reward.
+
+The local reward of a step is how much it adds to the overlap of the features named so far with the expert's.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from eagbench.api import SearchTask, Trajectory
 from eagbench_plugins.eagrl.rewards.parts import expert_features, jaccard
+
+
+@dataclass(frozen=True, slots=True)
+class Guidance:
+    """What guides the search on one case.
+
+    Attributes:
+        local: Of a partial answer, what its steps are worth.
+        objective: Of a finished answer, the return that the search seeks.
+        proposals: Of a node's text and the search's seed, with what some of its children begin.
+    """
+
+    local: Callable[[Trajectory], float]
+    objective: Callable[[Trajectory], float]
+    proposals: Callable[[str, int], Sequence[str]]
 
 
 def mentioned_features(text: str, names: Collection[str]) -> set[str]:

@@ -27,6 +27,8 @@ Departures from paper and code, numbered:
 5. Several simulations of a tree run at once (virtual loss), and all cases share the model calls.
 6. Every node draws from its own random stream, seeded by the search's seed and the node's text.
 7. Self-evaluation is off by default; an unparsed score counts as 0.
+8. With `proposals`, off by default, some children of `expert_mcts` begin with a question about a feature that the
+   expert attends to (`searches/proposals.py`). A policy that knows little of medicine hardly ever asks about it itself.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ from eagbench.api import (
     UserError,
 )
 from eagbench_plugins.eagrl.searches.budget import BudgetedWriter, Request, derived_seed
-from eagbench_plugins.eagrl.searches.guidance import overlap_with_expert
+from eagbench_plugins.eagrl.searches.guidance import Guidance, overlap_with_expert
+from eagbench_plugins.eagrl.searches.proposals import Proposals, no_proposals
 from eagbench_plugins.eagrl.searches.results import Read, ranked_result
 from eagbench_plugins.eagrl.searches.steps import STOP_AT_STEP, extended
 from eagbench_plugins.eagrl.searches.tree import Backup, Node, Tree
@@ -91,17 +94,8 @@ class TreeSearchParams(StrictParams):
 class _CaseSearch:
     """One case's tree and the trajectories finished so far."""
 
-    def __init__(
-        self,
-        index: int,
-        task: SearchTask,
-        params: TreeSearchParams,
-        read: Read,
-        guide: Callable[[Trajectory], float],
-        objective: Callable[[Trajectory], float],
-    ) -> None:
-        self.index, self.task, self.params, self.read = index, task, params, read
-        self.guide, self.objective = guide, objective
+    def __init__(self, index: int, task: SearchTask, params: TreeSearchParams, read: Read, guidance: Guidance) -> None:
+        self.index, self.task, self.params, self.read, self.guidance = index, task, params, read, guidance
         self.tree = Tree(params.exploration, params.backup)
         self.trajectories: list[Trajectory] = []
         self.simulations = 0
@@ -126,16 +120,21 @@ class _CaseSearch:
         node = self.tree.nodes[position]
         return position == 0 or node.visits > 0
 
-    def request(self, position: int) -> Request:
-        """Build the request for a continuation of a node."""
-        return Request(self.index, self.task.prompt, self.tree.nodes[position].text)
+    def request(self, position: int, begun: str = "") -> Request:
+        """Build the request for a continuation of a node, with the beginning of its next step if there is one."""
+        return Request(self.index, self.task.prompt, self.tree.nodes[position].text + begun)
+
+    def beginnings(self, position: int, seed: int) -> list[str]:
+        """Return with what each child of a node begins; nothing, where the policy begins by itself."""
+        found = self.guidance.proposals(self.tree.nodes[position].text, seed)[: self.params.children]
+        return [*found, *[""] * (self.params.children - len(found))]
 
     def add_child(self, parent: int, edge: str, tokens: int) -> int:
         """Add the text generated after a node as its child, with its gain in overlap; return the child's position."""
         above = self.tree.nodes[parent]
         text = extended(above.text, edge, above.edges, self.params.depth)
         child = Node(text, parent, above.edges + 1, above.tokens + tokens)
-        child.overlap = self.guide(self.read(self.task.case, text, child.tokens))
+        child.overlap = self.guidance.local(self.read(self.task.case, text, child.tokens))
         child.local = child.overlap - above.overlap
         return self.tree.add(child)
 
@@ -146,8 +145,8 @@ class _CaseSearch:
         node.finished.append(len(self.trajectories))
         self.trajectories.append(trajectory)
         steps = sum(self.tree.nodes[above].local for above in self.tree.path(position))
-        rest = self.guide(trajectory) - node.overlap
-        self.tree.back_up(position, self.objective(trajectory) + self.params.step_weight * (steps + rest))
+        rest = self.guidance.local(trajectory) - node.overlap
+        self.tree.back_up(position, self.guidance.objective(trajectory) + self.params.step_weight * (steps + rest))
         self.simulations += 1
 
     def result(self, spent: int) -> SearchResult:
@@ -226,14 +225,20 @@ def _expand(
         (case, node) -> new children, for the nodes that the budget allowed at least one child.
     """
     asked = [(case, position) for case, position in selected if case.needs_children(position)]
-    requests = [case.request(position) for case, position in asked for _ in range(params.children)]
+    begun = [begin for case, position in asked for begin in case.beginnings(position, seed)]
+    requests = [
+        case.request(position, begun[i * params.children + k])
+        for i, (case, position) in enumerate(asked)
+        for k in range(params.children)
+    ]
     texts = writer.write(requests, step, derived_seed(seed, "expand"))
     expanded: dict[tuple[int, int], list[int]] = {}
     for i, (case, position) in enumerate(asked):
         children: dict[int, None] = {}
-        for text in texts[i * params.children : (i + 1) * params.children]:
+        of_node = slice(i * params.children, (i + 1) * params.children)
+        for begin, text in zip(begun[of_node], texts[of_node], strict=True):
             if text is not None:
-                children[case.add_child(position, text.text, text.tokens)] = None
+                children[case.add_child(position, begin + text.text, text.tokens)] = None
         if children:
             case.tree.nodes[position].expanded = True
             expanded[case.index, position] = list(children)
@@ -309,7 +314,8 @@ class MCTS:
             return without_expert
 
         cases = [
-            _CaseSearch(i, task, self.params, read, lambda _: 0.0, objective(task)) for i, task in enumerate(tasks)
+            _CaseSearch(i, task, self.params, read, Guidance(lambda _: 0.0, objective(task), no_proposals))
+            for i, task in enumerate(tasks)
         ]
         search_trees(cases, model, writer, self.params, seed)
         return [case.result(writer.spent[case.index]) for case in cases]
@@ -322,13 +328,15 @@ class ExpertMCTS:
     traits = SearchTraits(needs_salience=True, needs_steps=True)
 
     class Params(TreeSearchParams):
-        """Tree search parameters, and the number of expert features.
+        """Tree search parameters, and what the expert adds.
 
         Attributes:
             k: Number of expert features.
+            proposals: How many of a node's children begin with a question about one of them.
         """
 
         k: int = Field(default=5, ge=1)
+        proposals: int = Field(default=0, ge=0)
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -339,12 +347,13 @@ class ExpertMCTS:
         """Search one tree per task."""
         writer = BudgetedWriter(model, len(tasks), token_budget)
 
-        def objective(task: SearchTask) -> Callable[[Trajectory], float]:
-            return lambda trajectory: task.reward(trajectory)["total"]
+        def guidance(task: SearchTask) -> Guidance:
+            return Guidance(
+                overlap_with_expert(task, self.params.k),
+                lambda trajectory: task.reward(trajectory)["total"],
+                Proposals(task, self.params.k, self.params.proposals),
+            )
 
-        cases = [
-            _CaseSearch(i, task, self.params, read, overlap_with_expert(task, self.params.k), objective(task))
-            for i, task in enumerate(tasks)
-        ]
+        cases = [_CaseSearch(i, task, self.params, read, guidance(task)) for i, task in enumerate(tasks)]
         search_trees(cases, model, writer, self.params, seed)
         return [case.result(writer.spent[case.index]) for case in cases]
