@@ -1,6 +1,7 @@
 """Check pages with axe-core in Chromium, wide and narrow, light and dark; exit 1 if it finds anything.
 
-In an environment of its own: pip install axe-playwright-python, then python scripts/axe.py report.html cases.html
+In an environment of its own: pip install axe-playwright-python, then python scripts/axe.py report.html cases.html, or
+a single case as `cases.html#e/0/ID`, the fragment of its link.
 
 A page is opened from its file, with everything unfolded. It must request nothing but files, log no error, and
 be no wider than the window.
@@ -20,8 +21,8 @@ from playwright.sync_api import Browser, sync_playwright
 WIDTHS, SCHEMES = (1400, 420), ("light", "dark")
 
 
-def problems(browser: Browser, page: Path, width: int, scheme: Any) -> Iterator[str]:
-    """Open a page and say what is wrong with it."""
+def problems(browser: Browser, page: str, width: int, scheme: Any) -> Iterator[str]:
+    """Open a page, by its path and perhaps a fragment, and say what is wrong with it."""
     code = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
     # Only axe-core needs the page's Content-Security-Policy out of its way.
     context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme, bypass_csp=True)
@@ -29,7 +30,8 @@ def problems(browser: Browser, page: Path, width: int, scheme: Any) -> Iterator[
     said: list[str] = []
     tab.on("pageerror", lambda error: said.append(str(error)))
     tab.on("request", lambda request: said.append(request.url) if not request.url.startswith("file:") else None)
-    tab.goto(page.resolve().as_uri())
+    path, mark, fragment = page.partition("#")
+    tab.goto(Path(path).resolve().as_uri() + mark + fragment)
     tab.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
     tab.wait_for_timeout(500)
     yield from said
@@ -50,7 +52,7 @@ def main() -> None:
         for name in sys.argv[1:]:
             for width in WIDTHS:
                 for scheme in SCHEMES:
-                    found = list(problems(browser, Path(name), width, scheme))
+                    found = list(problems(browser, name, width, scheme))
                     failed = failed or bool(found)
                     print(f"{name}, {width} px, {scheme}: {len(found)} problems", *found, sep="\n  ", flush=True)
         browser.close()
