@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,9 @@ def edits_of(run: Path) -> Iterator[Edit]:
     for path in sorted(run.rglob("*")):
         name = path.relative_to(run).as_posix()
         if path.suffix == ".csv":
-            yield from _of_table(name, _csv_rows(path.read_text()), edit_csv)
+            edits = _of_table(name, _csv_rows(path.read_text()), edit_csv)
+            # An editor who has the report made anew gets the figures back.
+            yield from (replace(e, adapts=False) for e in edits) if path.parent.name == "figures" else edits
         elif path.suffix == ".parquet":
             yield from _of_table(name, pq.read_table(path).to_pylist(), edit_parquet)
         elif path.suffix == ".jsonl":
