@@ -39,7 +39,7 @@ def mean_loss(model: Any, batch: dict[str, torch.Tensor]) -> float:
     weights, labels = batch.pop("weights")[:, 1:], batch.pop("labels")[:, 1:]
     log_p = model.model(**batch).logits.log_softmax(-1)[:, :-1]
     picked = log_p.gather(-1, labels.clamp(min=0)[:, :, None])[:, :, 0]
-    return float(-(weights * picked).sum() / weights.sum())
+    return float(-(weights * picked).sum().detach() / weights.sum())
 
 
 def test_the_loss_of_a_packed_batch_is_that_of_its_texts(prepared: Prepared) -> None:
