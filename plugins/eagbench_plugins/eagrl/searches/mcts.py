@@ -225,23 +225,16 @@ def _expand(
         (case, node) -> new children, for the nodes that the budget allowed at least one child.
     """
     asked = [(case, position) for case, position in selected if case.needs_children(position)]
-    begun = [begin for case, position in asked for begin in case.beginnings(position, seed)]
-    requests = [
-        case.request(position, begun[i * params.children + k])
-        for i, (case, position) in enumerate(asked)
-        for k in range(params.children)
-    ]
+    begun = [(case, position, begin) for case, position in asked for begin in case.beginnings(position, seed)]
+    requests = [case.request(position, begin) for case, position, begin in begun]
     texts = writer.write(requests, step, derived_seed(seed, "expand"))
-    expanded: dict[tuple[int, int], list[int]] = {}
-    for i, (case, position) in enumerate(asked):
-        children: dict[int, None] = {}
-        of_node = slice(i * params.children, (i + 1) * params.children)
-        for begin, text in zip(begun[of_node], texts[of_node], strict=True):
-            if text is not None:
-                children[case.add_child(position, begin + text.text, text.tokens)] = None
-        if children:
+    children: dict[tuple[int, int], dict[int, None]] = {}
+    for (case, position, begin), text in zip(begun, texts, strict=True):
+        if text is not None:
+            child = case.add_child(position, begin + text.text, text.tokens)
+            children.setdefault((case.index, position), {})[child] = None
             case.tree.nodes[position].expanded = True
-            expanded[case.index, position] = list(children)
+    expanded = {node: list(found) for node, found in children.items()}
     if params.self_evaluation:
         by_index = {case.index: case for case, _ in asked}
         _self_evaluate([(by_index[i], child) for (i, _), new in expanded.items() for child in new], model, writer, seed)
