@@ -9,6 +9,7 @@ import numpy as np
 
 from eagbench.contracts.records import FloatArray, IntArray
 from eagbench.report.figures.estimates import Estimate
+from eagbench.report.wording import several
 from eagbench.runs.pooled_answers import Answers
 from eagbench.runs.reader import RunFolder
 from eagbench.stats.bootstrap import bootstrap, percentile_interval
@@ -97,9 +98,10 @@ def by_seed(answers: Answers) -> list[SeedAnswers]:
     return found
 
 
-def is_credentialed(run: RunFolder) -> bool:
-    """Say whether a run's records may not be shown one by one."""
-    return run.manifest.get("access") == "credentialed"
+def seeds_lacking(run: RunFolder, method: str, there: int) -> str:
+    """Say of how many of its training seeds a method has curves, if some have no answer that could be read."""
+    wanted = 1 if method in run.references else len(run.manifest["seeds"])
+    return f"{there} of {several(wanted, 'seed')}" if there < wanted else ""
 
 
 def method_curves(run: RunFolder, answers: Answers) -> MethodCurves | None:
@@ -107,7 +109,7 @@ def method_curves(run: RunFolder, answers: Answers) -> MethodCurves | None:
     seeds = by_seed(answers)
     if not seeds or any(len(np.unique(seed.label)) < 2 for seed in seeds):
         return None
-    steps = STEPS_OF_CREDENTIALED if is_credentialed(run) else STEPS
+    steps = STEPS_OF_CREDENTIALED if run.is_credentialed else STEPS
     counts = [Counts.of(seed.probability, seed.label, np.ones((1, len(seed.label)))) for seed in seeds]
     values = np.concatenate([_values(count, steps) for count in counts])  # (S, Q)
     draws = _draws(run, answers, seeds, steps)  # (Q, B)
@@ -115,7 +117,7 @@ def method_curves(run: RunFolder, answers: Answers) -> MethodCurves | None:
     curves = {}
     for kind, (at, place) in _layout(steps).items():
         value = values[:, place].mean(axis=0)
-        if kind == "decision" or is_credentialed(run):
+        if kind == "decision" or run.is_credentialed:
             of_seeds = [Curve(at, of_seed[place]) for of_seed in values]
             mean = Curve(at, value)
         else:

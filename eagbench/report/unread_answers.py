@@ -126,7 +126,7 @@ def terminal_lines(run: RunFolder) -> list[str]:
     lines = [explanation(run)] if unread(run) else []
     for method in unread(run):
         texts = example_texts(run, method.method)
-        if texts and run.manifest.get("access") == "credentialed":
+        if texts and run.is_credentialed:
             # A terminal is copied, recorded and looked at: a text may repeat what the record says.
             lines.append(f"{method.method}: what it wrote is in trajectories/{method.method}.jsonl")
         elif texts:

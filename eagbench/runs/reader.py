@@ -185,6 +185,11 @@ class RunFolder:
         """Whether the numbers come from generated records."""
         return bool(self.manifest.get("synthetic"))
 
+    @property
+    def is_credentialed(self) -> bool:
+        """Whether the records may not be shown one by one."""
+        return self.manifest.get("access") == "credentialed"
+
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """Return the groups of uncorrected probabilities on all cases, in order of first appearance."""

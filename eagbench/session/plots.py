@@ -14,10 +14,10 @@ from eagbench.contracts.records import FloatArray
 from eagbench.errors import UserError
 from eagbench.report.figures.estimates import REFERENCE_LOOK, Look, looks
 from eagbench.report.figures.threshold_curves import rounded_up
-from eagbench.report.method_curves import STEPS, SeedAnswers, by_seed
+from eagbench.report.method_curves import STEPS, SeedAnswers, by_seed, seeds_lacking
 from eagbench.report.sections.calibration import reliability_panel
 from eagbench.report.tables import entry, stamp
-from eagbench.report.wording import condition_label, several
+from eagbench.report.wording import condition_label
 from eagbench.runs.pooled_answers import Answers
 from eagbench.runs.reader import Group, ResultRow, RunFolder
 from eagbench.stats.curves import Curve, decision, mean_curve, precision_recall, roc, treat_all
@@ -184,9 +184,8 @@ def _draw_curve(
 
 
 def _lacking(run: RunFolder, line: _Line, seeds: Sequence[SeedAnswers]) -> str:
-    """Say how many seeds a curve is the mean of, if some have no answer that could be read."""
-    wanted = 1 if line.method in run.references else len(run.manifest["seeds"])
-    return f", {len(seeds)} of {several(wanted, 'seed')}" if len(seeds) < wanted else ""
+    lacking = seeds_lacking(run, line.method, len(seeds))
+    return f", {lacking}" if lacking else ""
 
 
 def _is_drawn(line: _Line, ax: Axes) -> bool:

@@ -1,8 +1,7 @@
-"""SHA-256 of files, and the lists of them that origins publish."""
+"""The lists of SHA-256 that origins publish."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 
@@ -10,12 +9,6 @@ from eagbench.errors import UserError
 
 _LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(\S.*)")
 _MOST_BYTES = 8 * 2**20
-
-
-def sha256_of(path: Path) -> str:
-    """Hash a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_checksums(path: Path) -> dict[str, str]:

@@ -12,11 +12,12 @@ from filelock import FileLock, Timeout
 from eagbench.config.secrets import masked_text
 from eagbench.contracts.data_sources import DataSource, SourceFile
 from eagbench.errors import UserError
-from eagbench.execution.fetching.checksums import read_checksums, sha256_of
+from eagbench.execution.fetching.checksums import read_checksums
 from eagbench.execution.fetching.partial import Partial
 from eagbench.execution.fetching.record import NAME, FetchedFile, Record
 from eagbench.execution.fetching.transfer import Transfer, new_client
 from eagbench.execution.progress import Reporter
+from eagbench.execution.stage_files import file_hash
 
 BY_EAGBENCH = "eagbench"
 
@@ -88,7 +89,7 @@ class _Fetching:
         known = self._fetched(file.path, file.sha256, BY_EAGBENCH) if file.sha256 else before
         if place.exists():
             expected = known or self._expected(file)
-            if sha256_of(place) == expected.sha256:
+            if file_hash(place) == expected.sha256:
                 self.reporter.say(f"{file.path}: here, and whole")
                 if before is None or before.sha256 != expected.sha256:
                     self._took(file, replace(expected, taken_from=str(self.folder)))
@@ -105,11 +106,11 @@ class _Fetching:
         place.parent.mkdir(parents=True, exist_ok=True)
         partial = Partial(place)
         was_joined = self._copy(file.path, partial)
-        if was_joined and sha256_of(partial.file) != expected.sha256:
+        if was_joined and file_hash(partial.file) != expected.sha256:
             self.reporter.say(f"{file.path}: its parts do not belong together; fetching it anew")
             partial.drop()
             self._copy(file.path, partial)
-        found = sha256_of(partial.file)
+        found = file_hash(partial.file)
         if found != expected.sha256:
             partial.drop()
             raise UserError(

@@ -12,11 +12,8 @@ from eagbench.report.cohort_card.content import Card, Cell, Section, count, inte
 from eagbench.report.cohort_card.leaks import FEWEST, leak_section
 from eagbench.report.cohort_card.measured import Measured
 from eagbench.report.cohort_card.tables import feature_section, group_section, split_section, time_section
-from eagbench.report.export.small_cells import Counts, hidden, is_small
+from eagbench.report.export.small_cells import MINIMUM, Counts, hidden, is_small
 from eagbench.stats.proportion import share_interval
-
-# As `export` has it for what is passed on.
-SMALLEST_CELL = 11
 
 
 def make_card(
@@ -30,7 +27,7 @@ def make_card(
         parts: The parts of a benchmark's split, as `read_parts` reads them; empty without a benchmark.
         training: Positions of the training cases of its first fold, in which hints are looked for; None for all cases.
     """
-    minimum = SMALLEST_CELL if cohort.provenance.access == "credentialed" else 1
+    minimum = MINIMUM if cohort.provenance.access == "credentialed" else 1
     measured = Measured.of(cohort.cases)
     basis = np.arange(len(cohort.cases)) if training is None else training
     signals, hints = leak_section(cohort, measured, basis, max(FEWEST, minimum))

@@ -66,7 +66,7 @@ def group_section(cohort: Cohort, minimum: int) -> Section:
             mine = of_case == value
             ends = share_interval(labels[mine], patients[mine].tolist(), _LEVEL)
             found = cells[value]
-            rate = Cell(found.positive / found.cases, f"{found.positive / found.cases:.1%}")
+            rate = share(found.positive, found.cases, 1)
             rows.append((*head, count(found.cases, 1), count(found.positive, 1), rate, interval(ends, ".1%")))
     columns = ("fact", "value", "cases", "with outcome", "event rate", "interval")
     return Section("groups", "Event rate by group", columns, tuple(rows), " ".join(notes))
@@ -150,7 +150,7 @@ def split_section(parts: Sequence[Mapping[str, Any]], minimum: int) -> Section:
         if name in blank:
             rows.append((words(name), *(Cell(None, "suppressed"),) * 3, Cell(None, "-")))
             continue
-        rate = Cell(found.positive / found.cases, f"{found.positive / found.cases:.1%}")
+        rate = share(found.positive, found.cases, 1)
         patients = count(part["n_patients"], minimum)
         rows.append((words(name), patients, count(found.cases, 1), count(found.positive, 1), rate))
     n_folds = 1 + max(part["fold"] for part in parts)

@@ -18,13 +18,13 @@ from eagbench.errors import UserError
 from eagbench.execution.stage_files import file_hash
 from eagbench.execution.whole_files import beside
 from eagbench.report.export.manifest import exported_manifest
+from eagbench.report.export.small_cells import MINIMUM
 from eagbench.report.export.tables import Suppression, exported_tables
 from eagbench.report.html import write_report
 from eagbench.runs.reader import RunFolder
 from eagbench.runs.schema import read_manifest
 from eagbench.stages.parquet_files import read_parquet
 
-MINIMUM = 11  # no cell of 1 to 10
 _LOGGED = ("time", "stage", "kind", "label", "seed", "status", "seconds")
 _LEFT_OUT = (
     "predictions/, tuning_predictions.parquet, subgroups.parquet, patients.parquet: what was said of each case",

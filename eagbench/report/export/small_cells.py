@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+MINIMUM = 11  # no cell of 1 to 10
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:

@@ -11,16 +11,16 @@ import numpy as np
 from eagbench.analysis.cells import CLEAN
 from eagbench.analysis.run_tables import MEAN_SEED
 from eagbench.metrics.discrimination import Auprc, Auroc
-from eagbench.report import tables, wording
+from eagbench.report import tables
 from eagbench.report.figures.estimates import REFERENCE_LOOK, looks
 from eagbench.report.figures.threshold_curves import DrawnCurves, Ground, rounded_up, threshold_curves
 from eagbench.report.method_curves import (
     STEPS_OF_CREDENTIALED,
     MethodCurves,
     SeedCurves,
-    is_credentialed,
     method_curves,
     n_resamples,
+    seeds_lacking,
 )
 from eagbench.report.page.blocks import Block, FigureBlock, FigureFile, Prose, Section, TableBlock
 from eagbench.report.sections.thresholds import held_out_thresholds, tuned_thresholds
@@ -86,7 +86,7 @@ def _how(drawn: _Drawn) -> str:
             "their areas; the answers of several seeds are never put into one curve."
         )
     said += " An answer that could not be read counts with the training prevalence, as in the tables."
-    if is_credentialed(run):
+    if run.is_credentialed:
         said += (
             f" The records are credentialed: curves are given at {STEPS_OF_CREDENTIALED} equal steps, so that no step "
             "shows a single case, and their areas differ a little from the tables'."
@@ -189,16 +189,13 @@ def _figure(
 
 def _note(drawn: _Drawn, method: str, metric: str) -> str:
     """Write a curve's area as in the tables, and how many seeds it lacks."""
-    said = []
+    said = [seeds_lacking(drawn.run, method, len(drawn.curves[method].roc.of_seeds))]
     row = drawn.run.headline(drawn.group).get((method, CLEAN, None, metric))
     if row is not None and row.status == "ok":
         entry = tables.entry(drawn.run, row)
-        said.append(f"{tables.label(drawn.run, metric)} {entry.text}" + (f" ({entry.note})" if entry.note else ""))
-    wanted = 1 if method in drawn.run.references else len(drawn.run.manifest["seeds"])
-    there = len(drawn.curves[method].roc.of_seeds)
-    if there < wanted:
-        said.append(f"{there} of {wording.several(wanted, 'seed')}")
-    return ", ".join(said)
+        area = f"{tables.label(drawn.run, metric)} {entry.text}" + (f" ({entry.note})" if entry.note else "")
+        said.insert(0, area)
+    return ", ".join(filter(None, said))
 
 
 def _rows(method: str, its: SeedCurves, kind: _Kind) -> Iterator[dict[str, Any]]:

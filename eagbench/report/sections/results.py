@@ -220,7 +220,7 @@ def unparsed(run: RunFolder, group: Group) -> Section | None:
     if perturbed is not None:
         blocks.append(Folded("The same under perturbations", (TableBlock(perturbed),)))
     for method, texts in examples:
-        if texts and run.manifest.get("access") == "credentialed":
+        if texts and run.is_credentialed:
             # A page is passed on, and a text may repeat what the record says.
             where = f"trajectories/{method}.jsonl"
             blocks.append(Prose(f"The data are credentialed, so what {method} wrote instead is shown in {where} only."))
