@@ -1,7 +1,9 @@
 """`sft`: supervised fine-tuning of the base policy on the answer alone, without reasoning, search or expert.
 
 This baseline shows whether Stage I of EAG-RL (`trajectory_distillation`) adds anything to plain supervision. The
-completion to learn is the answer in the style `vanilla`, at the level of `ANSWER_LEVELS` nearest the label.
+completion to learn is the answer in the style `vanilla`, at the level of `ANSWER_LEVELS` nearest the label. With
+`answer_target: expert` it is the level nearest the probability of an expert, so that a policy that copies the expert is
+not taken for one that reasons.
 
 Given the same parameters, these match Stage I:
 1. The cases: the same draw from the same training cases, and so the same records.
@@ -18,18 +20,18 @@ These differ:
    (about 43 %). If anything, this favours the baseline: all of its gradient is about the label.
 3. Each case has exactly one text. In Stage I it has up to `top_k`, or none if the search found no readable answer or
    none above the reward thresholds.
-4. The answers are 0.05 and 0.95. In Stage I the policy wrote them and the reward selected them.
+4. The answers are 0.05 and 0.95. In Stage I the policy wrote them and the reward selected them, unless both have the
+   same `answer_target`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from eagbench.api import (
-    ANSWER_LEVELS,
     Cases,
     LabelledCases,
     MethodPlan,
@@ -44,6 +46,7 @@ from eagbench.api import (
     style_of,
     write_answer,
 )
+from eagbench_plugins.eagrl.answer_targets import AnswerTarget, ComponentSpec, answer_levels, expert_to_learn_from
 from eagbench_plugins.eagrl.data_parallel import refuse_uneven
 from eagbench_plugins.eagrl.distillation import SelectedTrajectory, balanced
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
@@ -65,6 +68,8 @@ class AnswerSupervision:
                 all.
             balance: Repeat the rarer class's answers until both classes have equally many.
             style: The prompt; its format is `vanilla`, which has nothing but the answer.
+            answer_target: What the answer aims at: the `label`, or the `expert`'s cross-fitted probability.
+            expert: The expert whose probability is the target; None if the target is the label.
             sft: Parameters of supervised fine-tuning.
             max_new_tokens: Maximum number of tokens of one answer in prediction.
         """
@@ -72,6 +77,8 @@ class AnswerSupervision:
         max_training_cases: int | None = Field(default=None, ge=2)
         balance: bool = True
         style: PromptSpec = "vanilla"
+        answer_target: AnswerTarget = "label"
+        expert: ComponentSpec | None = None
         sft: FineTuning = FineTuning()
         max_new_tokens: int = Field(default=32, ge=1)
 
@@ -90,12 +97,16 @@ class AnswerSupervision:
         """Declare the fine-tuned policy and the record text."""
         policy, record_text = plan.policy(), plan.record_text()
         refuse_uneven(policy, "sft, batch_size", examples_at_once=self.params.sft.part_size)
+        inputs: dict[str, Any] = {"training": plan.training, "policy": policy, "record_text": record_text}
+        if self.params.answer_target == "expert":
+            inputs["salience"] = expert_to_learn_from(self.params.expert, plan, self.name)
+        learnt = {"max_training_cases", "balance", "style", "answer_target", "sft"}
         fine_tuned = plan.stage(
             kind="sft",
             label="answers only",
             function=fine_tune_on_answers,
-            params=self.params.model_dump(mode="json", include={"max_training_cases", "balance", "style", "sft"}),
-            inputs={"training": plan.training, "policy": policy, "record_text": record_text},
+            params=self.params.model_dump(mode="json", include=learnt),
+            inputs=inputs,
         )
         return {"policy": fine_tuned, "record_text": record_text}
 
@@ -107,19 +118,19 @@ class AnswerSupervision:
 def fine_tune_on_answers(run: StageRun) -> None:
     """Run the stage `sft` on answers alone.
 
-    Params: `max_training_cases`, `balance`, `style`, `sft`. Inputs: `training`, `policy`, `record_text`.
+    Params: `max_training_cases`, `balance`, `style`, `answer_target`, `sft`. Inputs: `training`, `policy`,
+    `record_text`, and `salience` if the answers aim at the expert's probability.
     """
     data = run.inputs["training"].train
     style = style_of(run.params["style"])
-    answers = supervised_answers(chosen_cases(data, run.params["max_training_cases"], run.seed), style)
+    chosen = chosen_cases(data, run.params["max_training_cases"], run.seed)
+    answers = supervised_answers(chosen, answer_levels(run.params["answer_target"], chosen, run), style)
     learn(balanced(answers) if run.params["balance"] else answers, data, style, run)
 
 
-def supervised_answers(data: LabelledCases, style: Style) -> list[SelectedTrajectory]:
-    """Write the text to learn for each case: the answer at the level nearest its label."""
-    levels = [float(level) for level in ANSWER_LEVELS]
-    nearest = {label: min(levels, key=lambda level: abs(level - label)) for label in (0, 1)}
+def supervised_answers(data: LabelledCases, levels: Mapping[str, float], style: Style) -> list[SelectedTrajectory]:
+    """Write the text to learn for each case: the answer at its level."""
     return [
-        SelectedTrajectory(case_id, label, write_answer(style, [], [], nearest[label], ""), nearest[label])
+        SelectedTrajectory(case_id, label, write_answer(style, [], [], levels[case_id], ""), levels[case_id])
         for case_id, label in zip(data.cases.case_ids, data.labels.tolist(), strict=True)
     ]

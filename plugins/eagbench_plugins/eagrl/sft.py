@@ -24,7 +24,8 @@ from eagbench.api import (
     style_of,
     write_prior,
 )
-from eagbench_plugins.eagrl.distillation import SelectedTrajectory, Selection, select
+from eagbench_plugins.eagrl.answer_targets import answer_levels, bare_answers, with_answers
+from eagbench_plugins.eagrl.distillation import SelectedTrajectory, Selection, balanced, select
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.trajectories import read_trajectories
 
@@ -32,7 +33,8 @@ from eagbench_plugins.eagrl.trajectories import read_trajectories
 def fine_tune(run: StageRun) -> None:
     """Select the trajectories, train the policy, and write the policy folder.
 
-    Params: `style`, `selection`, `sft`. Inputs: `training`, `trajectories`, `policy`, `record_text`.
+    Params: `style`, `selection`, `answer_target`, `bare_answers`, `sft`. Inputs: `training`, `trajectories`, `policy`,
+    `record_text`, and `salience` if the answers aim at the expert's probability.
 
     Raises:
         UserError: No trajectories are left to learn from, or those of one class only.
@@ -40,7 +42,11 @@ def fine_tune(run: StageRun) -> None:
     data = run.inputs["training"].train
     label = dict(zip(data.cases.case_ids, data.labels.tolist(), strict=True))
     found = read_trajectories(run.inputs["trajectories"])
-    selected = select(found, label, Selection.model_validate(run.params["selection"]))
+    style, target = style_of(run.params["style"]), run.params["answer_target"]
+    if target != "searched":
+        found = with_answers(found, answer_levels(target, data, run), style)
+    rules = Selection.model_validate(run.params["selection"])
+    selected = select(found, label, rules)
     if {item.label for item in selected} != {0, 1}:
         raise UserError(
             f"{len(selected)} trajectories were selected, none of them of "
@@ -49,7 +55,10 @@ def fine_tune(run: StageRun) -> None:
             hint="lower the thresholds, raise token_budget, or see summary.json of the trajectories: perhaps no answer "
             "could be read",
         )
-    learn(selected, data, style_of(run.params["style"]), run)
+    if run.params["bare_answers"]:
+        bare = bare_answers(selected, data.cases, style)
+        selected += balanced(bare) if rules.balance else bare
+    learn(selected, data, style, run)
 
 
 def learn(selected: Sequence[SelectedTrajectory], data: LabelledCases, style: Style, run: StageRun) -> None:

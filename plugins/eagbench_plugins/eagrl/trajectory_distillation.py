@@ -10,14 +10,17 @@ Departures from the paper (P) and its released code (C), numbered:
    carries the label, so a small policy would otherwise learn nothing from it.
 3. Classes are balanced (C) by repeating the rarer class's trajectories, not by dropping those of the other class.
 4. Any search can replace `expert_mcts`, with the same token budget, which counts every generated token.
+5. With `answer_target`, the reasoning of the selected trajectories is learnt with another probability than the one that
+   the search found: the label's or the expert's (`answer_targets.py`). Off by default.
+6. With `bare_answers`, the answers are also learnt without reasoning, in the same format. Off by default.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from eagbench.api import (
     Cases,
@@ -36,14 +39,12 @@ from eagbench.api import (
     style_of,
     traits_of,
 )
+from eagbench_plugins.eagrl.answer_targets import AnswerTarget, ComponentSpec, expert_to_learn_from
 from eagbench_plugins.eagrl.data_parallel import refuse_uneven
 from eagbench_plugins.eagrl.distillation import Selection
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.sft import fine_tune
 from eagbench_plugins.eagrl.trajectories import search_trajectories
-
-# A component by name, or a mapping with `name` and its parameters.
-ComponentSpec = str | dict[str, Any]
 
 
 class TrajectoryDistillation:
@@ -65,6 +66,9 @@ class TrajectoryDistillation:
             max_training_cases: Maximum number of training cases to search, half of them positive if there are enough;
                 None searches all.
             batch_cases: Number of cases searched at once.
+            answer_target: The probability that is learnt with the reasoning of a trajectory: the one that the search
+                found, or the level nearest the `label` or the `expert`'s cross-fitted probability.
+            bare_answers: Learn the answer of each selected trajectory also without its steps and features.
             sft: Parameters of supervised fine-tuning.
         """
 
@@ -76,7 +80,17 @@ class TrajectoryDistillation:
         max_new_tokens: int = Field(default=192, ge=1)
         max_training_cases: int | None = Field(default=None, ge=2)
         batch_cases: int = Field(default=128, ge=1)
+        answer_target: Literal["searched"] | AnswerTarget = "searched"
+        bare_answers: bool = False
         sft: FineTuning = FineTuning()
+
+        @model_validator(mode="after")
+        def _has_reasoning_to_leave_out(self) -> Self:
+            if self.bare_answers and style_of(self.style).format == "vanilla":
+                raise ValueError(
+                    "`bare_answers` leaves the reasoning out, and answers in the format 'vanilla' have none"
+                )
+            return self
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -86,6 +100,14 @@ class TrajectoryDistillation:
         policy, record_text = plan.policy(), plan.record_text()
         refuse_uneven(policy, "sft, batch_size", examples_at_once=self.params.sft.part_size)
         trajectories = self.trajectories(plan, policy, record_text)
+        inputs: dict[str, Any] = {
+            "training": plan.training,
+            "trajectories": trajectories,
+            "policy": policy,
+            "record_text": record_text,
+        }
+        if self.params.answer_target == "expert":
+            inputs["salience"] = expert_to_learn_from(self.params.expert, plan, self.name)
         fine_tuned = plan.stage(
             kind="sft",
             label="trajectory distillation",
@@ -93,14 +115,11 @@ class TrajectoryDistillation:
             params={
                 "style": self.params.style,
                 "selection": self.params.model_dump(mode="json", include=set(Selection.model_fields)),
+                "answer_target": self.params.answer_target,
+                "bare_answers": self.params.bare_answers,
                 "sft": self.params.sft.model_dump(mode="json"),
             },
-            inputs={
-                "training": plan.training,
-                "trajectories": trajectories,
-                "policy": policy,
-                "record_text": record_text,
-            },
+            inputs=inputs,
         )
         return {"policy": fine_tuned, "record_text": record_text}
 

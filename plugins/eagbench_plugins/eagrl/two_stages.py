@@ -21,10 +21,11 @@ from eagbench.api import (
     style_of,
     traits_of,
 )
+from eagbench_plugins.eagrl.answer_targets import ComponentSpec
 from eagbench_plugins.eagrl.data_parallel import devices_of, refuse_uneven
 from eagbench_plugins.eagrl.optimisation import Optimisation
 from eagbench_plugins.eagrl.policy_optimisation import optimise_policy
-from eagbench_plugins.eagrl.trajectory_distillation import ComponentSpec, TrajectoryDistillation
+from eagbench_plugins.eagrl.trajectory_distillation import TrajectoryDistillation
 
 
 class PolicyOptimisation(Optimisation):

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from eagbench.api import STYLES, AnswerMode, RecordText, answer_cases, open_policy
 from eagbench_plugins.eagrl.answer_supervision import AnswerSupervision, fine_tune_on_answers, supervised_answers
+from eagbench_plugins.eagrl.answer_targets import answer_levels
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.sft_training import Example, encode
 from eagbench_plugins.eagrl.trajectories import chosen_cases
@@ -21,14 +22,21 @@ from tests.plugins.eagrl.conftest import Prepared, stage_run
 
 def tuned(out: Path, prepared: Prepared, most: int | None = None, balance: bool = True, **sft: Any) -> Path:
     chosen = FineTuning(**{"steps": 8, **sft}).model_dump(mode="json")
-    params = {"max_training_cases": most, "balance": balance, "style": "vanilla", "sft": chosen}
+    params = {
+        "max_training_cases": most,
+        "balance": balance,
+        "style": "vanilla",
+        "answer_target": "label",
+        "sft": chosen,
+    }
     fine_tune_on_answers(stage_run(out, prepared.inputs, params))
     return out
 
 
-def test_the_answer_is_the_level_nearest_the_label(prepared: Prepared) -> None:
+def test_the_answer_is_the_level_nearest_the_label(prepared: Prepared, tmp_path: Path) -> None:
     train = prepared.training.train
-    answers = supervised_answers(train, STYLES["vanilla"])
+    levels = answer_levels("label", train, stage_run(tmp_path / "out", prepared.inputs, {}))
+    answers = supervised_answers(train, levels, STYLES["vanilla"])
     assert [(a.case_id, a.label) for a in answers] == list(
         zip(train.cases.case_ids, train.labels.tolist(), strict=True)
     )

@@ -57,7 +57,13 @@ def inputs(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> dict
 def fine_tuned(out: Path, inputs: dict[str, Any], progress: Any = no_progress, **sft: Any) -> Path:
     selection = {"top_k": 1, "balance": True, "minimum_reward_positive": None, "minimum_reward_negative": None}
     chosen = FineTuning(**{"steps": 6, "batch_size": 8, "checkpoint_every": 2, **sft}).model_dump(mode="json")
-    params = {"style": STYLE.name, "selection": selection, "sft": chosen}
+    params = {
+        "style": STYLE.name,
+        "selection": selection,
+        "answer_target": "searched",
+        "bare_answers": False,
+        "sft": chosen,
+    }
     fine_tune(stage_run(out, inputs, params, progress=progress))
     return out
 

@@ -24,7 +24,13 @@ SELECTION = {"top_k": 1, "balance": True, "minimum_reward_positive": None, "mini
 
 def params(**sft: Any) -> dict[str, Any]:
     chosen = FineTuning(**{"steps": 8, "checkpoint_every": 3, **sft}).model_dump(mode="json")
-    return {"style": STYLE.name, "selection": SELECTION, "sft": chosen}
+    return {
+        "style": STYLE.name,
+        "selection": SELECTION,
+        "answer_target": "searched",
+        "bare_answers": False,
+        "sft": chosen,
+    }
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,11 @@ def benchmark_file(tmp_path: Path, physionet_root: Path, store_folder: Path) -> 
         ({"search": "mcts", "style": "vanilla"}, "the search 'mcts' goes step by step, and the style 'vanilla'"),
         ({"reward": {"name": "eag", "preset": "paper", "wieght": 0.5}}, "wieght"),
         ({"reward": {"name": "eag", "preset": "released_code", "weight": 0.5}}, "weight belongs to the preset"),
+        (
+            {"expert": None, "search": "best_of_n", "reward": "brier", "answer_target": "expert"},
+            "the answers are to aim at the expert's probability, and the method has no expert",
+        ),
+        ({"style": "vanilla", "bare_answers": True}, "answers in the format 'vanilla' have none"),
         ({"search": "best_of_m"}, "did you mean 'best_of_n'"),
         ({"sft": {"stepz": 3}}, "stepz"),
     ],

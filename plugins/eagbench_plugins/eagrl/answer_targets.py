@@ -1,0 +1,113 @@
+"""What the probability of a text to learn aims at, if not at what the search found; and answers without reasoning.
+
+The answers of a search are drawn by a policy that knows no label yet, and the reward picks the better ones: 0.10 here,
+0.35 there, for the same outcome. A small policy needs many examples to see the label through that. The label itself
+is a cleaner target, and the expert's cross-fitted probability a calibrated one.
+
+Behind reasoning a small pre-trained policy hardly learns any of them, next to the record it does (docs/eagrl.md has the
+figures). So its answer may be learnt in both places, in one format (`bare_answers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from eagbench.api import (
+    ANSWER_LEVELS,
+    Cases,
+    LabelledCases,
+    MethodPlan,
+    StageNode,
+    StageRun,
+    Style,
+    UserError,
+    probability_text,
+    question,
+    read_cross_fitted_probability,
+    write_answer,
+)
+from eagbench_plugins.eagrl.distillation import SelectedTrajectory
+
+AnswerTarget = Literal["label", "expert"]
+# A component by name, or a mapping with `name` and its parameters.
+ComponentSpec = str | dict[str, Any]
+
+
+def expert_to_learn_from(expert: ComponentSpec | None, plan: MethodPlan, method: str) -> StageNode:
+    """Declare the expert's cross-fitted probabilities of the training cases.
+
+    Args:
+        expert: The expert; None is refused.
+        plan: The plan for one fold and seed.
+        method: Name of the method, for the error message.
+
+    Raises:
+        UserError: The method has no expert.
+    """
+    if expert is None:
+        raise UserError(
+            "the answers are to aim at the expert's probability, and the method has no expert",
+            where=f"method {method}, answer_target",
+            hint="give the method `expert: lightgbm` (or another one), or write `answer_target: label`",
+        )
+    return plan.cross_fitted_salience(plan.component("expert", expert, "expert"))
+
+
+def answer_levels(target: AnswerTarget, data: LabelledCases, run: StageRun) -> dict[str, float]:
+    """Compute the level of `ANSWER_LEVELS` nearest each case's target.
+
+    Args:
+        target: The label, or the probability by an expert that was not trained on the patient.
+        data: The training cases.
+        run: The stage's run, with the input `salience` if the target is the expert's probability.
+    """
+    levels = [float(level) for level in ANSWER_LEVELS]
+    aims: Mapping[str, float]
+    if target == "expert":
+        aims = read_cross_fitted_probability(run.inputs["salience"])
+    else:
+        aims = dict(zip(data.cases.case_ids, data.labels.astype(float).tolist(), strict=True))
+    return {
+        case_id: min(levels, key=lambda level, aim=aims[case_id]: abs(level - aim))  # type: ignore[misc]
+        for case_id in data.cases.case_ids
+    }
+
+
+def with_answers(found: Sequence[Mapping[str, Any]], levels: Mapping[str, float], style: Style) -> list[dict[str, Any]]:
+    """Replace the probability of every readable trajectory by its case's level.
+
+    Args:
+        found: Lines of `trajectories.jsonl`.
+        levels: Level by case id.
+        style: The format of the trajectories.
+    """
+    return [
+        {**line, "trajectories": [_with_answer(t, levels[line["case_id"]], style) for t in line["trajectories"]]}
+        for line in found
+    ]
+
+
+def _with_answer(trajectory: Mapping[str, Any], level: float, style: Style) -> Mapping[str, Any]:
+    if trajectory["probability"] is None:
+        return trajectory
+    text = trajectory["text"]
+    start = text.rindex(style.answer_open) + len(style.answer_open)
+    end = text.index(style.answer_close, start)
+    return {**trajectory, "probability": level, "text": text[:start] + probability_text(level) + text[end:]}
+
+
+def bare_answers(selected: Sequence[SelectedTrajectory], cases: Cases, style: Style) -> list[SelectedTrajectory]:
+    """Write each selected trajectory's answer without steps and features, once for each case and probability.
+
+    Args:
+        selected: The trajectories to learn, including repeats.
+        cases: The training cases.
+        style: The format of the trajectories; the answers are in the same one.
+    """
+    distinct = {(item.case_id, item.probability): item for item in selected}
+    return [
+        replace(item, text=write_answer(style, [], [], item.probability, question(cases.task)))
+        for item in distinct.values()
+    ]

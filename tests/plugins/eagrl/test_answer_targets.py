@@ -1,0 +1,84 @@
+"""What learnt answers aim at: the label or the expert, whatever the search found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eagbench.api import ANSWER_LEVELS, STYLES, FeatureVocabulary, question, read_answer, write_answer
+from eagbench_plugins.eagrl.answer_targets import answer_levels, bare_answers, with_answers
+from eagbench_plugins.eagrl.distillation import Selection, balanced, select
+from tests.plugins.eagrl.conftest import Prepared, stage_run
+
+STYLE = STYLES["question_decomposition"]
+
+
+def trajectory(p: float | None, steps: list[tuple[str, str]], total: float = 0.0) -> dict:
+    text = "nothing to read" if p is None else write_answer(STYLE, steps, ["lactate"], p, "How likely?")
+    return {"text": text, "probability": p, "reward": {"total": total}}
+
+
+def test_the_expert_s_level_is_the_nearest_that_can_be_written(prepared: Prepared, tmp_path: Path) -> None:
+    train = prepared.training.train
+    probability = np.linspace(0, 1, len(train.cases))
+    table = pa.table({"case_id": list(train.cases.case_ids), "probability": probability})
+    pq.write_table(table, tmp_path / "salience.parquet")
+    levels = answer_levels("expert", train, stage_run(tmp_path / "out", {"salience": tmp_path}, {}))
+    assert levels[train.cases.case_ids[0]] == 0.05
+    assert levels[train.cases.case_ids[-1]] == 0.95
+    found = np.array([levels[case_id] for case_id in train.cases.case_ids])
+    assert np.all(np.abs(found - np.clip(probability, 0.05, 0.95)) <= 0.025 + 1e-9)
+    assert set(found) == {float(level) for level in ANSWER_LEVELS}
+
+
+def test_only_the_answer_of_a_text_changes(prepared: Prepared) -> None:
+    steps = [("What about <Final answer>?", "0.30 of what was seen")]
+    found = [{"case_id": "a", "trajectories": [trajectory(0.3, steps), trajectory(None, [])]}]
+    changed, unread = with_answers(found, {"a": 0.95}, STYLE)[0]["trajectories"]
+    assert changed["text"] == write_answer(STYLE, steps, ["lactate"], 0.95, "How likely?")
+    assert changed["probability"] == 0.95
+    assert unread == trajectory(None, [])
+
+
+def test_reasonings_that_differ_in_their_answer_alone_are_learnt_once() -> None:
+    found = [
+        {"case_id": "a", "trajectories": [trajectory(p, [("How?", "so")], total) for p, total in ((0.2, 1), (0.3, 0))]},
+        {"case_id": "b", "trajectories": [trajectory(0.6, [("How?", "so")])]},
+    ]
+    rules = Selection(top_k=2, balance=False)
+    assert len(select(found, {"a": 0, "b": 1}, rules)) == 3
+    aimed = select(with_answers(found, {"a": 0.05, "b": 0.95}, STYLE), {"a": 0, "b": 1}, rules)
+    assert [(item.case_id, item.probability) for item in aimed] == [("a", 0.05), ("b", 0.95)]
+
+
+def test_the_changed_text_is_read_back(prepared: Prepared) -> None:
+    cases = prepared.training.train.cases
+    [line] = with_answers([{"case_id": "a", "trajectories": [trajectory(0.4, [])]}], {"a": 0.15}, STYLE)
+    text = line["trajectories"][0]["text"]
+    assert read_answer(STYLE, cases[0], text, 9, FeatureVocabulary(cases.features)).probability == 0.15
+
+
+def test_each_answer_is_written_once_without_its_reasoning(prepared: Prepared) -> None:
+    cases = prepared.training.train.cases
+    found = [
+        {"case_id": "a", "trajectories": [trajectory(0.2, [("How?", word)]) for word in ("low", "high")]},
+        {"case_id": "b", "trajectories": [trajectory(p, [("How?", "so")]) for p in (0.6, 0.9)]},
+        {"case_id": "c", "trajectories": [trajectory(0.1, [("How?", "so")])]},
+    ]
+    selected = select(found, {"a": 0, "b": 1, "c": 0}, Selection(top_k=2))
+    assert selected[-1] == selected[2]  # a repeat, for balance
+    bare = bare_answers(selected, cases, STYLE)
+    assert [(item.case_id, item.label, item.probability) for item in bare] == [
+        ("a", 0, 0.2),
+        ("b", 1, 0.6),
+        ("b", 1, 0.9),
+        ("c", 0, 0.1),
+    ]
+    asked = question(cases.task)
+    assert bare[0].text == f"<Final subquestion> {asked}<Important Features> <Final answer>0.20</Final answer>"
+    read = read_answer(STYLE, cases[0], bare[0].text, 9, FeatureVocabulary(cases.features))
+    assert (read.probability, read.steps, read.cited_features) == (0.2, (), ())
+    assert balanced(bare) == bare
