@@ -7,6 +7,7 @@ from eagbench.config.folders import policies_root
 from eagbench.config.prompt_files import read_wording
 from eagbench.config.settings import AnswerMode, RecordTextParams
 from eagbench.contracts.answers import Prediction, ScoredCases, Trajectory
+from eagbench.contracts.cohort_stream import CaseBlock, CohortStream
 from eagbench.contracts.components import (
     Dataset,
     Executor,
@@ -127,8 +128,10 @@ __all__ = [
     "AttentionProbe",
     "BoolArray",
     "Case",
+    "CaseBlock",
     "Cases",
     "Cohort",
+    "CohortStream",
     "ComponentUse",
     "Concept",
     "Conversion",

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from eagbench.contracts.answers import Prediction, ScoredCases, Trajectory
+from eagbench.contracts.cohort_stream import CohortStream
 from eagbench.contracts.language_models import LanguageModel
 from eagbench.contracts.method_plan import MethodPlan
 from eagbench.contracts.prompts import Wording
@@ -63,8 +64,12 @@ class Dataset(Protocol):
         """
         ...
 
-    def load(self, run: StageRun) -> Cohort:
-        """Read the cohort from its files, or from `run.inputs["source"]`, the folder that `generate` wrote."""
+    def load(self, run: StageRun) -> Cohort | CohortStream:
+        """Read the cohort from its files, or from `run.inputs["source"]`, the folder that `generate` wrote.
+
+        A source too large for memory is returned as a `CohortStream`, whose blocks are stored as they come. Scratch
+        files go to `run.checkpoints`.
+        """
         ...
 
 

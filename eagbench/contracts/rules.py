@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from eagbench.contracts.answers import Prediction, Trajectory
+from eagbench.contracts.cohort_stream import CaseBlock
 from eagbench.contracts.components import SearchResult, SearchTask
 from eagbench.contracts.language_models import Generation, Sampling
 from eagbench.contracts.records import Case, Cases, Cohort, FloatArray
@@ -112,22 +113,36 @@ def check_cohort(cohort: Cohort) -> None:
     Raises:
         ContractError: Something does not fit.
     """
-    call = "load"
-    _require(isinstance(cohort, Cohort), call, "result", f"a Cohort, not {type(cohort).__name__}")
+    _require(isinstance(cohort, Cohort), "load", "result", f"a Cohort, not {type(cohort).__name__}")
     cases = cohort.cases
-    _require(len(cohort.labels) == len(cases), call, "result.labels", f"{len(cohort.labels)} for {len(cases)} cases")
-    _require(set(np.unique(cohort.labels)) <= {0, 1}, call, "result.labels", "a label is 0 or 1")
-    _require(len(set(cases.case_ids)) == len(cases), call, "result.cases", "case ids occur more than once")
-    names = set(cases.feature_names)
+    _require(len(set(cases.case_ids)) == len(cases), "load", "result.cases", "case ids occur more than once")
+    whole = CaseBlock(tuple(cases), cohort.labels, cohort.groups, cohort.reference_probabilities)
+    check_block(whole, frozenset(cases.feature_names), cases.task.window_hours)
+
+
+def check_block(block: CaseBlock, names: frozenset[str], window_hours: float) -> None:
+    """Check labels, times and features of some cases of a cohort.
+
+    Args:
+        block: The cases and what belongs to them.
+        names: The cohort's features.
+        window_hours: The window of its task.
+
+    Raises:
+        ContractError: Something does not fit.
+    """
+    call, cases = "load", block.items
+    _require(len(block.labels) == len(cases), call, "result.labels", f"{len(block.labels)} for {len(cases)} cases")
+    _require(set(np.unique(block.labels)) <= {0, 1}, call, "result.labels", "a label is 0 or 1")
     for case in cases:
         _require(set(case.features) == names, call, "result.cases", f"case {case.case_id} has other features")
         shape = (len(case.times), len(case.features))
         found = case.values.shape
         _require(found == shape, call, "result.cases", f"case {case.case_id} has values of shape {found}, not {shape}")
         _require((np.diff(case.times) > 0).all(), call, "result.cases", f"times of case {case.case_id} do not rise")
-        late = len(case.times) and case.times[-1] > cases.task.window_hours
+        late = len(case.times) and case.times[-1] > window_hours
         _require(not late, call, "result.cases", f"case {case.case_id} has times after the window of the task")
-    beside: dict[str, Sequence[Any] | FloatArray] = {**cohort.groups, **cohort.reference_probabilities}
+    beside: dict[str, Sequence[Any] | FloatArray] = {**block.groups, **block.reference_probabilities}
     for name, values in beside.items():
         _require(len(values) == len(cases), call, f"result['{name}']", f"{len(values)} values for {len(cases)} cases")
 

@@ -13,8 +13,8 @@ from eagbench.contracts.components import SourceGenerator
 from eagbench.contracts.records import Access, Cohort
 from eagbench.contracts.rules import check_cohort
 from eagbench.contracts.stages import StageRun
-from eagbench.stages.cohort import read_cohort
-from eagbench.stages.cohort_files import read_cases, read_labels, write_cohort
+from eagbench.stages.cohort import load, read_cohort
+from eagbench.stages.cohort_files import read_cases, read_labels, read_stored, write_cohort
 from eagbench.testing.cases import content
 from eagbench.testing.component import ComponentConformance
 
@@ -95,6 +95,20 @@ class DatasetConformance(ComponentConformance):
         assert content(again.cases) == content(cohort.cases)
         np.testing.assert_array_equal(again.labels, cohort.labels)
         assert again.provenance == cohort.provenance
+
+    def test_the_cohort_stage_stores_it_within_its_row_groups(
+        self, validated: BaseModel, source: Path | None, cohort: Cohort, tmp_path: Path
+    ) -> None:
+        """The `cohort` stage writes the cohort block by block, and the same one is read back. Scratch is apart."""
+        dataset = self.component(validated)
+        run = StageRun({}, {} if source is None else {"source": source}, 0, tmp_path, component=dataset)
+        load(run)
+        left = {path.name for path in tmp_path.iterdir()} - {"checkpoints"}
+        assert left == {"cases.parquet", "measurements.parquet", "labels.parquet", "cohort.json"}
+        stored = read_stored(tmp_path)
+        assert stored.provenance == cohort.provenance
+        assert stored.groups == cohort.groups
+        np.testing.assert_array_equal(stored.labels, cohort.labels)
 
     def test_stored_and_read_it_is_the_same(self, cohort: Cohort, tmp_path: Path) -> None:
         """The cohort is the same after the `cohort` stage writes it and the other stages read it."""

@@ -148,35 +148,66 @@ class Vocabulary:
             The values with implausible ones set to NaN (float64, a new array), and the number of implausible values.
 
         Raises:
-            UserError: The values seem to be in another unit than declared. Either their median is outside the plausible
-                range (checked with 5 values or more). Or it is far outside the reference range, and would be near it if
-                the numbers were in another known unit (checked with 25 values or more).
+            UserError: The values seem to be in another unit than declared (see `check_unit`).
+        """
+        self.check_unit(concept, values, where, unit)
+        return self.keep_plausible(concept, values)
+
+    def check_unit(
+        self, concept: str, values: npt.ArrayLike, where: str | None = None, unit: str | None = None
+    ) -> None:
+        """Refuse values that seem to be in another unit than declared.
+
+        Args:
+            concept: The concept's name.
+            values: All values of the concept (or of one place of it) in the canonical unit, any shape.
+            where: The file or column, for the message.
+            unit: The declared unit of the values before conversion; None for the canonical one.
+
+        Raises:
+            UserError: Their median is outside the plausible range (checked with 5 values or more). Or it is far outside
+                the reference range, and would be near it if the numbers were in another known unit (checked with 25
+                values or more).
         """
         known = self.concept(concept)
         low, high = known.plausible
-        cleaned = np.array(values, dtype=np.float64)
-        measured = cleaned[~np.isnan(cleaned)]
+        numbers = np.asarray(values, dtype=np.float64)
+        measured = numbers[~np.isnan(numbers)]
+        if measured.size < _VALUES_FOR_MEDIAN:
+            return
         said = known.unit if unit is None else unit
-        if measured.size >= _VALUES_FOR_MEDIAN:
-            median = float(np.median(measured))
-            found = self._unit_that_fits(concept, median, said)
-            impossible = not low <= median <= high
-            if impossible or (found is not None and measured.size >= _VALUES_FOR_REFERENCE):
-                raise UserError(
-                    f"{concept}: the median of {measured.size} values, taken as {said}, is {median:g} {known.unit}, "
-                    + (
-                        f"which no living patient has (plausible: {low:g} to {high:g})"
-                        if impossible
-                        else f"far from the reference range {known.reference[0]:g} to {known.reference[1]:g}"
-                    )
-                    + (", so the values are in another unit" if found is None else f"; they look like {found}"),
-                    where=where,
-                    hint=f"Expected unit: {said}; found: {found or 'another one'}. Convert the values, or name their "
-                    "unit in the data set.",
+        median = float(np.median(measured))
+        found = self._unit_that_fits(concept, median, said)
+        impossible = not low <= median <= high
+        if impossible or (found is not None and measured.size >= _VALUES_FOR_REFERENCE):
+            raise UserError(
+                f"{concept}: the median of {measured.size} values, taken as {said}, is {median:g} {known.unit}, "
+                + (
+                    f"which no living patient has (plausible: {low:g} to {high:g})"
+                    if impossible
+                    else f"far from the reference range {known.reference[0]:g} to {known.reference[1]:g}"
                 )
-        implausible = (cleaned < low) | (cleaned > high)
-        cleaned[implausible] = np.nan
-        return cleaned, int(implausible.sum())
+                + (", so the values are in another unit" if found is None else f"; they look like {found}"),
+                where=where,
+                hint=f"Expected unit: {said}; found: {found or 'another one'}. Convert the values, or name their "
+                "unit in the data set.",
+            )
+
+    def keep_plausible(self, concept: str, values: npt.ArrayLike) -> tuple[FloatArray, int]:
+        """Remove values that are impossible in a living patient, without a look at their unit.
+
+        Args:
+            concept: The concept's name.
+            values: Some values of the concept in the canonical unit, any shape.
+
+        Returns:
+            The values with implausible ones set to NaN (float64, a new array), and the number of implausible values.
+        """
+        low, high = self.concept(concept).plausible
+        kept = np.array(values, dtype=np.float64)
+        implausible = (kept < low) | (kept > high)
+        kept[implausible] = np.nan
+        return kept, int(implausible.sum())
 
     def _unit_that_fits(self, concept: str, median: float, said: str) -> str | None:
         """Find another unit in which the median makes sense; None if it makes sense as it is, or in no unit.
