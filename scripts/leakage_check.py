@@ -121,7 +121,7 @@ def main() -> None:
             if given.mimic4:
                 mimic4 = Mimic4Params(root=str(given.mimic4), availability=availability)
                 print(f"mimic4, availability: {availability}")
-                check(given.python, Mimic4(mimic4).load(run), mimic_rows(given.mimic4), 48 * 60)
+                check(given.python, Mimic4(mimic4).load(run).collect(), mimic_rows(given.mimic4), 48 * 60)
 
 
 if __name__ == "__main__":

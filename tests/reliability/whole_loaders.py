@@ -23,6 +23,7 @@ from eagbench.contracts.records import Cohort
 from eagbench.contracts.rules import ContractError, check_cohort
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
+from eagbench.stages.cohort import read_cohort
 from eagbench.vocabulary.vocabulary import vocabulary
 from eagbench_plugins.datasets.eicu.dataset import Eicu
 from eagbench_plugins.datasets.icu_demo import IcuDemo
@@ -207,7 +208,7 @@ def _row(name: str, source: Source, times: int, rng: random.Random, folder: Path
                 warnings.simplefilter("ignore")
                 dataset = source.dataset(source.dataset.Params(root=str(root), **source.params(root)))
                 dataset.files()
-                wrong = _sane(dataset.load(StageRun(params={}, inputs={}, seed=0, out=out)))
+                wrong = _sane(read_cohort(dataset, StageRun(params={}, inputs={}, seed=0, out=out)))
         except UserError as error:
             refused += 1
             wrong = f"it was refused: {error.what}" if number == 0 else None

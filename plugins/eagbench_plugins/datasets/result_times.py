@@ -7,62 +7,65 @@ known. A record that takes every result drawn in the window shows the model what
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import polars as pl
 
 from eagbench.api import ResultTimes
 from eagbench_plugins.datasets.availability import Availability
+from eagbench_plugins.datasets.value_counts import ValueCounts, repeated
 
 
-@dataclass(frozen=True, slots=True)
 class KnownInTime:
-    """The values that the records may hold.
-
-    Attributes:
-        rows: The rows kept, without the columns `lag_hours`, `known_late` and `laboratory`.
-        times: When the laboratory results were known, by concept.
-    """
-
-    rows: pl.DataFrame
-    times: Mapping[str, ResultTimes]
-
-
-def known_in_time(found: pl.DataFrame, concepts: Sequence[str], availability: Availability) -> KnownInTime:
-    """Leave out what was known too late, unless `availability` is `drawn`.
+    """Leaves out what was known too late, unless `availability` is `drawn`, and counts it.
 
     Args:
-        found: Values drawn in the windows: `place`, `laboratory` (false for what a monitor or a nurse shows at once),
-            `lag_hours` (from drawing to knowing, null where the second time is missing), `known_late` (known at or
-            after the prediction time; null or false where that is missing), and further columns.
         concepts: The concept of each place.
         availability: See `Availability`.
     """
-    late = pl.col("known_late").fill_null(False) & pl.col("laboratory")
-    of_concept = pl.col("place").replace_strict(dict(enumerate(concepts)), return_dtype=pl.String).alias("concept")
-    lag = pl.col("lag_hours")
-    summary = (
-        found.filter("laboratory")
-        .group_by(of_concept)
-        .agg(
-            pl.len(),
-            late.sum(),
-            lag.null_count().alias("undated"),
-            lag.median().alias("median"),
-            lag.quantile(0.95, "linear").alias("high"),
-            lag.max().alias("largest"),
-        )
-        .sort("concept")
+
+    def __init__(self, concepts: Sequence[str], availability: Availability) -> None:
+        self._concepts, self._leaves_out = dict(enumerate(concepts)), availability == "known"
+        columns = {"place": pl.Int64, "known_late": pl.Boolean, "lag_hours": pl.Float64}
+        self._counts = ValueCounts(pl.Schema(columns))
+
+    def keep(self, found: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows that the records may hold, without `lag_hours`, `known_late` and `laboratory`.
+
+        Args:
+            found: Values drawn in the windows: `place`, `laboratory` (false for what a monitor or a nurse shows at
+                once), `lag_hours` (from drawing to knowing, null where the second time is missing), `known_late` (known
+                at or after the prediction time; null or false where that is missing), and further columns.
+        """
+        late = pl.col("known_late").fill_null(False)
+        self._counts.add(found.filter("laboratory").select("place", late, "lag_hours"))
+        kept = found.filter(~(late & pl.col("laboratory"))) if self._leaves_out else found
+        return kept.drop("lag_hours", "known_late", "laboratory")
+
+    def times(self) -> dict[str, ResultTimes]:
+        """Say when the laboratory results seen so far were known, by concept."""
+        of_concept = pl.col("place").replace_strict(self._concepts, return_dtype=pl.String).alias("concept")
+        counts = self._counts.total().with_columns(of_concept).sort("concept", maintain_order=True)
+        times = {}
+        for (concept,), rows in counts.partition_by("concept", as_dict=True, maintain_order=True).items():
+            n_late = int(rows.filter("known_late")["n"].sum())
+            undated = int(rows.filter(pl.col("lag_hours").is_null())["n"].sum())
+            times[str(concept)] = ResultTimes(
+                int(rows["n"].sum()), n_late, n_late if self._leaves_out else 0, undated, _lags(rows)
+            )
+        return times
+
+
+def _lags(rows: pl.DataFrame) -> tuple[float, float, float] | None:
+    """Compute median, 95 % quantile and largest of `lag_hours`, each of which occurred `n` times."""
+    dated = rows.filter(pl.col("lag_hours").is_not_null())
+    if not len(dated):
+        return None
+    lag = pl.col("lag")
+    found = pl.DataFrame({"lag": repeated(dated["lag_hours"], dated["n"])}).select(
+        lag.median().alias("median"), lag.quantile(0.95, "linear").alias("high"), lag.max().alias("largest")
     )
-    leaves_out = availability == "known"
-    times = {
-        concept: ResultTimes(
-            drawn, n_late, n_late if leaves_out else 0, undated, None if median is None else (median, high, largest)
-        )
-        for concept, drawn, n_late, undated, median, high, largest in summary.iter_rows()
-    }
-    kept = found.filter(~late) if leaves_out else found
-    return KnownInTime(kept.drop("lag_hours", "known_late", "laboratory"), times)
+    [(median, high, largest)] = found.iter_rows()
+    return median, high, largest
 
 
 def availability_note(times: Mapping[str, ResultTimes], second_time: str) -> str:

@@ -141,7 +141,7 @@ class TestConformance(DatasetConformance):
 def test_the_cohort_is_that_of_the_mimic4_loader(hospital: Path, meds: Path, tmp_path: Path) -> None:
     # MEDS has one time per event, here that of drawing.
     params = Mimic4Params(root="synthetic", window_hours=HOURS, availability="drawn")
-    expected = Mimic4(params).load(stage(tmp_path / "mimic4", hospital))
+    expected = Mimic4(params).load(stage(tmp_path / "mimic4", hospital)).collect()
     cohort = load(meds, tmp_path, concepts=DEFAULT_CONCEPTS)
     assert len(cohort.cases) == len(expected.cases) > 40
     assert cohort.cases.feature_names == DEFAULT_CONCEPTS

@@ -6,9 +6,11 @@ import gzip
 import io
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,11 @@ from eagbench.contracts.components import Dataset
 from eagbench.contracts.records import Cohort, ResultTimes
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
+from eagbench.testing.cases import content
 from eagbench.vocabulary.vocabulary import vocabulary
+from eagbench_plugins.datasets import case_partitions, csv_blocks
 from eagbench_plugins.datasets.availability import Availability
+from eagbench_plugins.datasets.mimic4 import loader
 from eagbench_plugins.datasets.mimic4.cohort_rules import (
     admissions_with_icu,
     in_hospital_mortality,
@@ -52,14 +57,14 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def load(hospital: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Cohort]:
-    """Loads the small hospital; PyHealth is imported once for all tests."""
+    """Loads the small hospital; once for all tests."""
     done: dict[str, Cohort] = {}
 
     def loaded(**params: Any) -> Cohort:
         key = repr(sorted(params.items()))
         if key not in done:
             run = stage(tmp_path_factory.mktemp("stage"), hospital)
-            done[key] = Mimic4(Mimic4Params(root="synthetic", **params)).load(run)
+            done[key] = Mimic4(Mimic4Params(root="synthetic", **params)).load(run).collect()
         return done[key]
 
     return loaded
@@ -225,13 +230,32 @@ def test_chosen_concepts_make_the_record(load: Callable[..., Cohort]) -> None:
         np.testing.assert_array_equal(case.values, other[~np.isnan(other).all(axis=1)])
 
 
+@pytest.mark.parametrize("task", ["in_hospital_mortality", "readmission_30_days"])
+def test_blocks_and_partitions_do_not_show(
+    hospital: Path, tmp_path: Path, load: Callable[..., Cohort], task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_blocks, "BLOCK", 2**16)
+    monkeypatch.setattr(csv_blocks, "ROWS", 1000)
+    for module in (case_partitions, loader):
+        monkeypatch.setattr(module, "CASES", 13)
+    monkeypatch.setattr(case_partitions, "_WAITING", 3000)
+    run = stage(tmp_path / "stage", hospital)
+    cut = Mimic4(Mimic4Params(root="synthetic", task=task)).load(run).collect()
+    whole = load(task=task)
+    assert content(cut.cases) == content(whole.cases)
+    np.testing.assert_array_equal(cut.labels, whole.labels)
+    np.testing.assert_array_equal(cut.reference_probabilities["oracle"], whole.reference_probabilities["oracle"])
+    assert (cut.groups, cut.provenance) == (whole.groups, whole.provenance)
+    assert [path for path in (run.checkpoints).rglob("*") if path.is_file()] == []
+
+
 def test_loading_is_quiet_repeatable_and_leaves_nothing(
     hospital: Path, tmp_path: Path, load: Callable[..., Cohort], capfd: pytest.CaptureFixture[str]
 ) -> None:
     first = load()
     before = set(psutil.Process().children(recursive=True))
     capfd.readouterr()
-    again = Mimic4(Mimic4Params(root="synthetic")).load(stage(tmp_path / "again", hospital))
+    again = Mimic4(Mimic4Params(root="synthetic")).load(stage(tmp_path / "again", hospital)).collect()
     assert capfd.readouterr() == ("", "")
     assert set(psutil.Process().children(recursive=True)) <= before
     assert [path.name for path in (tmp_path / "again").iterdir()] == ["checkpoints"]
@@ -254,7 +278,7 @@ def test_a_real_root_is_credentialed_and_has_no_oracle(
         "labevents.csv.gz",
         "chartevents.csv.gz",
     ]
-    cohort = dataset.load(stage(tmp_path / "stage"))
+    cohort = dataset.load(stage(tmp_path / "stage")).collect()
     assert cohort.provenance.access == "credentialed"
     assert cohort.reference_probabilities == {}
     np.testing.assert_array_equal(cohort.labels, load().labels)
@@ -266,7 +290,7 @@ def test_synthetic_generates_what_it_loads(tmp_path: Path) -> None:
     assert dataset.access() == "synthetic"
     (tmp_path / "out").mkdir()
     dataset.generate(stage(tmp_path / "out"))
-    assert len(dataset.load(stage(tmp_path / "cohort", tmp_path / "out")).cases) > 0
+    assert len(dataset.load(stage(tmp_path / "cohort", tmp_path / "out")).collect().cases) > 0
 
 
 def test_the_plugin_is_cheap_to_import() -> None:
@@ -465,8 +489,8 @@ def measure(
     stored: Sequence[str | None] | None = None,
     availability: Availability = "known",
 ) -> Any:
-    """Events (hours, itemid, valuenum, valueuom) of one table, read."""
-    frame = pl.LazyFrame(
+    """Events (hours, itemid, valuenum, valueuom) of one table, read in blocks of two."""
+    frame = pl.DataFrame(
         {
             "patient_id": ["1"] * len(rows),
             "timestamp": [T0 + timedelta(hours=hours) for hours, *_ in rows],
@@ -479,8 +503,14 @@ def measure(
         },
         schema_overrides={"valuenum": pl.String, "value": pl.String, "valueuom": pl.String, "storetime": pl.String},
     )
-    places = tuple(place for place in vocabulary().source("mimic4") if place.concept in DEFAULT_CONCEPTS)
-    return observed(CASES, {table: frame}, places, DEFAULT_CONCEPTS, vocabulary(), availability)
+    with tempfile.TemporaryDirectory() as folder:
+        blocks = frame.iter_slices(max(2, len(frame) // 3))
+        found = observed(CASES, {table: blocks}, vocabulary(), DEFAULT_CONCEPTS, availability, Path(folder) / "events")
+        [(first, values)] = found.parts
+    assert first == 0
+    return SimpleNamespace(
+        rows=values, implausible=found.implausible, stray_units=found.stray_units, result_times=found.result_times
+    )
 
 
 def values_of(measurements: Any, concept: str) -> list[tuple[float, float]]:
@@ -642,7 +672,7 @@ def fail(root: Path, tmp_path: Path) -> str:
     def plan_and_load() -> None:
         dataset = Mimic4(Mimic4Params(root=str(root)))
         dataset.files()
-        dataset.load(stage(tmp_path / "stage"))
+        dataset.load(stage(tmp_path / "stage")).collect()
 
     with pytest.raises(UserError) as caught:
         plan_and_load()
@@ -697,10 +727,10 @@ def test_a_time_that_is_none(broken: Path, tmp_path: Path, name: str, column: st
 
 
 def test_rows_of_joined_exports_count_once(broken: Path, tmp_path: Path) -> None:
-    whole = Mimic4(Mimic4Params(root=str(broken))).load(stage(tmp_path / "whole"))
+    whole = Mimic4(Mimic4Params(root=str(broken))).load(stage(tmp_path / "whole")).collect()
     for name in ("patients", "admissions", "icustays"):
         change(broken, name, lambda text: text + "".join(text.splitlines(keepends=True)[1:6]))
-    joined = Mimic4(Mimic4Params(root=str(broken))).load(stage(tmp_path / "joined"))
+    joined = Mimic4(Mimic4Params(root=str(broken))).load(stage(tmp_path / "joined")).collect()
     assert joined.cases.case_ids == whole.cases.case_ids
     np.testing.assert_array_equal(joined.labels, whole.labels)
     assert joined.provenance == whole.provenance
@@ -741,19 +771,19 @@ def test_an_admission_without_outcome_is_refused(broken: Path, tmp_path: Path, f
 
 
 def test_unpacked_files_are_read_too(broken: Path, tmp_path: Path) -> None:
-    packed = Mimic4(Mimic4Params(root=str(broken))).load(stage(tmp_path / "packed"))
+    packed = Mimic4(Mimic4Params(root=str(broken))).load(stage(tmp_path / "packed")).collect()
     for path in list(broken.rglob("*.gz")):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
     dataset = Mimic4(Mimic4Params(root=str(broken)))
     assert all(path.suffix == ".csv" for path in dataset.files())
-    unpacked = dataset.load(stage(tmp_path / "unpacked"))
+    unpacked = dataset.load(stage(tmp_path / "unpacked")).collect()
     assert packed.cases.case_ids == unpacked.cases.case_ids
     assert len(packed.cases) > 0
 
 
 def test_cases_without_measurement_are_counted(broken: Path, tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
-    cohort = Mimic4(Mimic4Params(root=str(broken))).load(stage(tmp_path / "stage"))
+    cohort = Mimic4(Mimic4Params(root=str(broken))).load(stage(tmp_path / "stage")).collect()
     expected, _ = expected_mortality(tables, 48)
     without = dict(cohort.provenance.exclusions)["no measurement in the observation window"]
     assert without > 0

@@ -45,9 +45,9 @@ def medians(
         "eicu_demo": IcuDemo(IcuDemoParams(root=demo / "eicu_demo")).load(run),
         "mimic_demo": IcuDemo(IcuDemoParams(root=demo / "mimic_demo")).load(run),
         "tjh": Tjh(TjhParams(root=shared_data / "tjh")).load(run),
-        "mimic4": Mimic4(Mimic4Params(root="synthetic", window_hours=24)).load(
-            replace(run, inputs={"source": hospital})
-        ),
+        "mimic4": Mimic4(Mimic4Params(root="synthetic", window_hours=24))
+        .load(replace(run, inputs={"source": hospital}))
+        .collect(),
     }
     return {name: _medians(cohort) for name, cohort in cohorts.items()}
 

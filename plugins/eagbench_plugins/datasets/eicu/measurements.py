@@ -12,7 +12,7 @@ import polars as pl
 from eagbench.api import ResultTimes, SourceItem, UserError, Vocabulary
 from eagbench_plugins.datasets.eicu.params import EicuParams
 from eagbench_plugins.datasets.eicu.tables import EVENTS, Table
-from eagbench_plugins.datasets.result_times import known_in_time
+from eagbench_plugins.datasets.result_times import KnownInTime
 from eagbench_plugins.datasets.stray_units import few_stray
 
 _SCHEMA = {
@@ -77,8 +77,8 @@ def measurements(
         ((pl.col("revised") - pl.col("minutes")) / 60).alias("lag_hours"),
         (pl.col("revised") >= params.window_hours * 60).alias("known_late"),
     )
-    in_time = known_in_time(timed, [place.concept for place in places], params.availability)
-    found = in_time.rows
+    in_time = KnownInTime([place.concept for place in places], params.availability)
+    found = in_time.keep(timed)
     found = found.sort("place", "hospital_unit", "system_unit", "stay", "minutes", "revised", "row", nulls_last=False)
     values = np.full(len(found), np.nan)
     raw = found["number"].to_numpy()
@@ -105,7 +105,7 @@ def measurements(
         .sort("revised", "row", nulls_last=False)
         .select("stay", "minutes", "place", "value")
     )
-    return Measurements(rows, {k: n for k, n in implausible.items() if n}, stray, unknown, in_time.times)
+    return Measurements(rows, {k: n for k, n in implausible.items() if n}, stray, unknown, in_time.times())
 
 
 def _read(events: Mapping[str, pl.LazyFrame]) -> list[Table]:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from eagbench.api import Access, Cohort, DatasetTraits, DataSource, StageRun
+from eagbench.api import Access, CohortStream, DatasetTraits, DataSource, StageRun
 from eagbench_plugins.datasets.mimic4.params import SYNTHETIC, Mimic4Params
 from eagbench_plugins.datasets.mimic4.published import DEMO
 
 
 class Mimic4:
-    """MIMIC-IV v3.1 (or its open demo): laboratory results and charted vital signs of ICU stays, read through PyHealth.
+    """MIMIC-IV v3.1 (or its open demo): laboratory results and charted vital signs of ICU stays.
 
     With `root: synthetic` a generator writes a hospital in the same form, which is then read in the same way.
     """
@@ -56,12 +56,8 @@ class Mimic4:
 
         write_hospital(run.out, self.params.synthetic_patients, self.params.synthetic_seed)
 
-    def load(self, run: StageRun) -> Cohort:
-        """Read the cohort.
-
-        Raises:
-            UserError: Something is wrong with the files or with the units in them.
-        """
+    def load(self, run: StageRun) -> CohortStream:
+        """Begin to read the cohort; its blocks raise `UserError` if the files or the units in them are wrong."""
         from eagbench_plugins.datasets.mimic4.loader import load_cohort
 
         return load_cohort(run.inputs.get("source", self._root()), self.params, self.access(), run)

@@ -1,27 +1,38 @@
-"""Builds a cohort from MIMIC-IV's files: PyHealth reads, the rules choose, the vocabulary converts."""
+"""Builds a cohort from MIMIC-IV's files, a range of cases at a time: the rules choose, the vocabulary converts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from eagbench.api import Access, Cases, Cohort, FloatArray, Provenance, StageRun, Task, UserError, vocabulary
+from eagbench.api import (
+    Access,
+    CaseBlock,
+    CohortStream,
+    FloatArray,
+    Provenance,
+    StageRun,
+    Task,
+    UserError,
+    vocabulary,
+)
+from eagbench_plugins.datasets.case_partitions import CASES
 from eagbench_plugins.datasets.mimic4.cohort_rules import (
     CaseRules,
     admissions_with_icu,
     in_hospital_mortality,
     readmission_30_days,
 )
-from eagbench_plugins.datasets.mimic4.measurements import Measurements, observed, records
+from eagbench_plugins.datasets.mimic4.events import read_events, read_table
+from eagbench_plugins.datasets.mimic4.measurements import Measurements, observed, places_of, records
 from eagbench_plugins.datasets.mimic4.params import Mimic4Params, TaskName
 from eagbench_plugins.datasets.mimic4.published import DEMO_CITATION, DEMO_PATIENTS
-from eagbench_plugins.datasets.mimic4.pyhealth_tables import read_tables
 from eagbench_plugins.datasets.mimic4.source_files import source_files
-from eagbench_plugins.datasets.mimic4.tables import TABLES, TRUTH_FILE
+from eagbench_plugins.datasets.mimic4.tables import READ_TABLES, TABLES, TRUTH_FILE
 from eagbench_plugins.datasets.result_times import availability_note
 from eagbench_plugins.datasets.stray_units import stray_notes
 
@@ -61,7 +72,7 @@ _NOTES: Mapping[TaskName, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class _HospitalTables:
-    """Who was in hospital when. Columns have PyHealth's names; numbers and times are parsed.
+    """Who was in hospital when. `subject_id` is called `patient_id`; numbers and times are parsed.
 
     Attributes:
         patients: One row per patient.
@@ -74,61 +85,84 @@ class _HospitalTables:
     stays: pl.DataFrame
 
 
-def load_cohort(root: Path, params: Mimic4Params, access: Access, run: StageRun) -> Cohort:
-    """Read the cohort.
+def load_cohort(root: Path, params: Mimic4Params, access: Access, run: StageRun) -> CohortStream:
+    """Begin to read the cohort.
 
     Args:
         root: The folder that holds hosp/ and icu/.
         params: The task and which patients it covers.
         access: `synthetic` if the generator wrote `root`; then the generator's probabilities are read too.
         run: Folder and progress.
+    """
+    task = Task(params.task, _OUTCOMES[params.task], "an intensive care physician", params.window_hours)
+    blocks = _blocks(root, params, access, run)
+    return CohortStream(vocabulary().features(params.concepts), ("age", "sex"), task, blocks)
+
+
+def _blocks(root: Path, params: Mimic4Params, access: Access, run: StageRun) -> Generator[CaseBlock, None, Provenance]:
+    """Yield the cases, a range of them at a time.
 
     Raises:
         UserError: Something is wrong with the files or with the units in them.
     """
-    words = vocabulary()
-    places = tuple(place for place in words.source("mimic4") if place.concept in params.concepts)
-    itemids: dict[str, set[int]] = {"chartevents": set(), "labevents": set()}
-    for place in places:
-        itemids[str(place.keys["table"])].add(int(place.keys["itemid"]))
-    tables = read_tables(root, source_files(root), itemids, run)
-
-    hospital = _hospital_tables(tables)
+    paths = {table.name: path for table, path in zip(READ_TABLES, source_files(root), strict=True)}
+    hospital = _hospital_tables(paths)
     _check_access(access, hospital.patients)
     rules = _case_rules(hospital, params)
     chosen = rules.cases.with_row_index("case").with_columns(pl.col("case").cast(pl.Int64))
-    events = {name: tables[name] for name in sorted(itemids) if name in tables}
-    measurements = observed(chosen, events, places, params.concepts, words, params.availability)
-    items = records(chosen, measurements.rows, params.concepts)
-    measured = chosen.filter(pl.col("case").is_in(measurements.rows["case"].unique().implode()))
-    task = Task(params.task, _OUTCOMES[params.task], "an intensive care physician", params.window_hours)
-    unmeasured = len(chosen) - len(measured)
-    return Cohort(
-        cases=Cases(words.features(params.concepts), ("age", "sex"), task, tuple(items)),
-        labels=measured["label"].to_numpy().astype(np.int64),
-        provenance=_provenance(params.task, access, hospital.patients, rules, unmeasured, measurements),
-        groups={
-            "icu_type": tuple(measured["icu_type"].fill_null("unknown")),
-            "anchor_year_group": _year_groups(measured, hospital.patients),
-        },
-        reference_probabilities=_oracle(root, params.task, measured) if access == "synthetic" else {},
+    measurements = observed(
+        chosen,
+        _events(paths, params.concepts, run),
+        vocabulary(),
+        params.concepts,
+        params.availability,
+        run.checkpoints / "events",
     )
+    years = _year_groups(chosen, hospital.patients)
+    oracle = _oracle(root, params.task, chosen) if access == "synthetic" else {}
+    unmeasured = 0
+    for first, rows in measurements.parts:
+        here = chosen.slice(first, CASES)
+        measured = here.filter(pl.col("case").is_in(rows["case"].unique().implode()))
+        unmeasured += len(here) - len(measured)
+        at = measured["case"].to_numpy()
+        yield CaseBlock(
+            items=tuple(records(measured, rows, params.concepts)),
+            labels=measured["label"].to_numpy().astype(np.int64),
+            groups={
+                "icu_type": tuple(measured["icu_type"].fill_null("unknown")),
+                "anchor_year_group": tuple(years[i] for i in at),
+            },
+            reference_probabilities={name: column[at] for name, column in oracle.items()},
+        )
+    return _provenance(params.task, access, hospital.patients, rules, unmeasured, measurements)
 
 
-def _hospital_tables(tables: Mapping[str, pl.LazyFrame]) -> _HospitalTables:
-    """Read patients, admissions and ICU stays from PyHealth's events.
+def _events(paths: Mapping[str, Path], concepts: Sequence[str], run: StageRun) -> dict[str, Iterator[pl.DataFrame]]:
+    """Prepare to read the events of the concepts; a table without any is not read."""
+    itemids: dict[str, set[int]] = {}
+    for place in places_of(vocabulary(), concepts):
+        itemids.setdefault(str(place.keys["table"]), set()).add(int(place.keys["itemid"]))
+    return {
+        name: iter(run.progress(read_events(name, paths[name], wanted), f"read MIMIC-IV's {name}", None))
+        for name, wanted in itemids.items()
+    }
+
+
+def _hospital_tables(paths: Mapping[str, Path]) -> _HospitalTables:
+    """Read patients, admissions and ICU stays.
 
     Raises:
         UserError: A number or a time can't be read, an id has several rows, or the outcome is not 0 or 1.
     """
-    patients = _typed(tables["patients"], "patients", numbers=("anchor_age", "anchor_year"), dates=("dod",))
+    patients = _typed("patients", paths, numbers=("anchor_age", "anchor_year"), dates=("dod",))
     admissions = _typed(
-        tables["admissions"].rename({"timestamp": "admittime"}),
         "admissions",
+        paths,
         numbers=("hospital_expire_flag",),
-        times=("dischtime", "deathtime"),
+        times=("admittime", "dischtime", "deathtime"),
     )
-    stays = _typed(tables["icustays"].rename({"timestamp": "intime"}), "icustays", times=("outtime",))
+    stays = _typed("icustays", paths, times=("intime", "outtime"))
     for table, frame, key in (
         ("patients", patients, "patient_id"),
         ("admissions", admissions, "hadm_id"),
@@ -210,17 +244,22 @@ def _oracle(root: Path, task: TaskName, cases: pl.DataFrame) -> dict[str, FloatA
 
 
 def _typed(
-    events: pl.LazyFrame,
     table: str,
+    paths: Mapping[str, Path],
     *,
     numbers: tuple[str, ...] = (),
     times: tuple[str, ...] = (),
     dates: tuple[str, ...] = (),
 ) -> pl.DataFrame:
-    frame = events.drop("event_type", "row").with_columns(
-        *(pl.col(name).cast(pl.Int64) for name in numbers),
-        *(pl.col(name).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="ms") for name in times),
-        *(pl.col(name).str.slice(0, 10).str.to_date("%Y-%m-%d") for name in dates),
+    frame = (
+        read_table(table, paths[table])
+        .lazy()
+        .rename({"subject_id": "patient_id"})
+        .with_columns(
+            *(pl.col(name).cast(pl.Int64) for name in numbers),
+            *(pl.col(name).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="ms") for name in times),
+            *(pl.col(name).str.slice(0, 10).str.to_date("%Y-%m-%d") for name in dates),
+        )
     )
     try:
         return frame.collect().unique(maintain_order=True)  # exports that were joined hold equal rows twice

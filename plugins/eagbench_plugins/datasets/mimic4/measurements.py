@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from eagbench.api import Case, FloatArray, ResultTimes, SourceItem, UserError, Vocabulary
+from eagbench.api import Case, ResultTimes, SourceItem, UserError, Vocabulary
 from eagbench_plugins.datasets.availability import Availability
+from eagbench_plugins.datasets.case_partitions import CasePartitions
 from eagbench_plugins.datasets.mimic4.tables import TABLES
 from eagbench_plugins.datasets.places import place_keys, translations
-from eagbench_plugins.datasets.result_times import known_in_time
+from eagbench_plugins.datasets.result_times import KnownInTime
 from eagbench_plugins.datasets.stray_units import few_stray
+from eagbench_plugins.datasets.value_counts import ValueCounts, repeated
 
 _TIMING = ("laboratory", "lag_hours", "known_late")
 _KNOWN = pl.col("storetime").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="ms")
@@ -25,25 +28,26 @@ class Measurements:
     """Values in canonical units.
 
     Attributes:
-        rows: `case` (row in the cases), `hours`, `feature` (column), `value`; sorted by case, hours, feature, one each.
         implausible: Values removed per feature because no living patient has them.
         stray_units: Values removed per feature because of their unit.
         result_times: When laboratory results were known, per feature.
+        parts: Yields, for a range of cases after the other, the range's first case and its rows: `case` (row in the
+            cases), `hours`, `feature` (column), `value`; sorted by case, hours, feature, one each. Can be read once.
     """
 
-    rows: pl.DataFrame
     implausible: Mapping[str, int]
     stray_units: Mapping[str, int]
     result_times: Mapping[str, ResultTimes]
+    parts: Iterator[tuple[int, pl.DataFrame]]
 
 
 def observed(
     cases: pl.DataFrame,
-    events: Mapping[str, pl.LazyFrame],
-    places: Sequence[SourceItem],
-    concepts: Sequence[str],
+    events: Mapping[str, Iterable[pl.DataFrame]],
     vocabulary: Vocabulary,
+    concepts: Sequence[str],
     availability: Availability,
+    scratch: Path,
 ) -> Measurements:
     """Collect the measurements of every case in its window.
 
@@ -51,25 +55,45 @@ def observed(
     several values of a concept at the same time, the one from the place listed first in the vocabulary is kept, and of
     the same place the one stored last.
 
+    Events go to disk as they come, by ranges of cases. What needs the values of all cases (the median of an item, which
+    tells a wrong unit) is computed exactly, from how often each number occurred in each unit.
+
     Args:
         cases: `case` (0, 1, ...), `patient_id`, `origin`, `start`, `end`, `predicted`.
-        events: chartevents and labevents as PyHealth returns them.
-        places: The vocabulary's places for the concepts, by precedence.
+        events: Blocks of chartevents and labevents as `read_events` yields them.
+        vocabulary: Names the places of the concepts, by precedence, and converts and cleans.
         concepts: The features, in the order of the record's columns.
-        vocabulary: Converts and cleans.
         availability: Whether laboratory results count that were known (`storetime`) only at or after the prediction
             time. Charted values always count: a monitor shows them, and their storetime is a validation.
+        scratch: A folder to make for the events in the windows.
 
     Raises:
         UserError: A concept is in a unit without conversion, or its values can't be in the named unit.
     """
-    found = pl.concat([_in_window(cases, events[table], table, places) for table in sorted(events)])
-    in_time = known_in_time(found, [place.concept for place in places], availability)
-    found = in_time.rows.sort("place", "valueuom", maintain_order=True)
-    values, implausible, stray = _canonical(found, places, vocabulary)
+    places = places_of(vocabulary, concepts)
+    in_time = KnownInTime([place.concept for place in places], availability)
+    partitions = CasePartitions(scratch, len(cases))
+    counts = ValueCounts(pl.Schema({"place": pl.Int64, "valueuom": pl.String, "number": pl.Float64}))
+    for table in sorted(events):
+        select = _Windows(cases, table, places)
+        for block in events[table]:
+            found = in_time.keep(select(block))
+            counts.add(found)
+            partitions.add(found)
+    canonical = _Canonical(places, vocabulary, counts.total())
     column = np.array([concepts.index(place.concept) for place in places], dtype=np.int64)
-    rows = (
-        found.with_columns(pl.Series("value", values), pl.Series("feature", column[found["place"].to_numpy()]))
+    parts = ((first, _rows(canonical(found), column)) for first, found in partitions.read())
+    return Measurements(canonical.implausible, canonical.stray, in_time.times(), parts)
+
+
+def places_of(vocabulary: Vocabulary, concepts: Sequence[str]) -> tuple[SourceItem, ...]:
+    """List the places of the concepts in MIMIC-IV, by precedence."""
+    return tuple(place for place in vocabulary.source("mimic4") if place.concept in concepts)
+
+
+def _rows(found: pl.DataFrame, column: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pl.DataFrame:
+    return (
+        found.with_columns(pl.Series("feature", column[found["place"].to_numpy()]))
         .filter(pl.col("value").is_not_nan())
         # Places of lower precedence first, then earlier stored: the last of each group is the one to keep.
         .with_columns((-pl.col("place")).alias("precedence"))
@@ -77,63 +101,99 @@ def observed(
         .unique(["case", "hours", "feature"], keep="last", maintain_order=True)
         .select("case", "hours", "feature", "value")
     )
-    return Measurements(rows, implausible, stray, in_time.times)
 
 
-def _in_window(cases: pl.DataFrame, events: pl.LazyFrame, table: str, places: Sequence[SourceItem]) -> pl.DataFrame:
-    here = [(index, place) for index, place in enumerate(places) if place.keys["table"] == table]
-    windows = cases.lazy().select("case", "patient_id", "origin", "start", "end", "predicted")
-    frame = (
-        events.join(place_keys(here, "itemid"), on="itemid")
-        .join(windows, on="patient_id")
-        .filter((pl.col("timestamp") >= pl.col("start")) & (pl.col("timestamp") < pl.col("end")))
-        .join(translations(here, "value"), on=["place", "value"], how="left")
-        .with_columns(
-            pl.coalesce(pl.col("translated"), pl.col("valuenum").cast(pl.Float64)).alias("number"),
-            ((pl.col("timestamp") - pl.col("origin")).dt.total_seconds() / 3600.0).alias("hours"),
-            pl.lit(table == "labevents").alias("laboratory"),
-            ((_KNOWN - pl.col("timestamp")).dt.total_seconds() / 3600.0).alias("lag_hours"),
-            (pl.col("predicted") <= _KNOWN).alias("known_late"),
+class _Windows:
+    """Selects, from a table's events, the numbers in the cases' windows."""
+
+    def __init__(self, cases: pl.DataFrame, table: str, places: Sequence[SourceItem]) -> None:
+        here = [(index, place) for index, place in enumerate(places) if place.keys["table"] == table]
+        self._table = table
+        self._places = place_keys(here, "itemid")
+        self._translations = translations(here, "value")
+        self._cases = cases.lazy().select("case", "patient_id", "origin", "start", "end", "predicted")
+
+    def __call__(self, events: pl.DataFrame) -> pl.DataFrame:
+        frame = (
+            events.lazy()
+            .join(self._cases, on="patient_id")
+            .filter((pl.col("timestamp") >= pl.col("start")) & (pl.col("timestamp") < pl.col("end")))
+            .join(self._places, on="itemid")
+            .join(self._translations, on=["place", "value"], how="left")
+            .with_columns(
+                pl.coalesce(pl.col("translated"), pl.col("valuenum").cast(pl.Float64)).alias("number"),
+                ((pl.col("timestamp") - pl.col("origin")).dt.total_seconds() / 3600.0).alias("hours"),
+                pl.lit(self._table == "labevents").alias("laboratory"),
+                ((_KNOWN - pl.col("timestamp")).dt.total_seconds() / 3600.0).alias("lag_hours"),
+                (pl.col("predicted") <= _KNOWN).alias("known_late"),
+                _KNOWN,
+            )
+            .filter(pl.col("number").is_not_null() & pl.col("number").is_finite())
+            .select("case", "hours", "place", "number", "valueuom", "storetime", "row", *_TIMING)
         )
-        .filter(pl.col("number").is_not_null() & pl.col("number").is_finite())
-        .select("case", "hours", "place", "number", "valueuom", "storetime", "row", *_TIMING)
-    )
-    try:
-        return frame.collect()
-    except pl.exceptions.InvalidOperationError as error:
-        raise UserError(
-            f"MIMIC-IV's {table} holds a valuenum that isn't a number, or a storetime that isn't a time "
-            f"({str(error).splitlines()[0]})",
-            where=TABLES[table].file,
-            hint="Numbers are written as 1.5, times as 2150-01-31 13:45:00.",
-        ) from error
+        try:
+            return frame.collect()
+        except pl.exceptions.InvalidOperationError as error:
+            raise UserError(
+                f"MIMIC-IV's {self._table} holds a valuenum that isn't a number, or a storetime that isn't a time "
+                f"({str(error).splitlines()[0]})",
+                where=TABLES[self._table].file,
+                hint="Numbers are written as 1.5, times as 2150-01-31 13:45:00.",
+            ) from error
 
 
-def _canonical(
-    found: pl.DataFrame, places: Sequence[SourceItem], vocabulary: Vocabulary
-) -> tuple[FloatArray, dict[str, int], dict[str, int]]:
-    """Convert values to canonical units (NaN where removed), in the order of `found`, sorted by place and unit."""
-    values = np.full(len(found), np.nan)
-    raw = found["number"].to_numpy()
-    implausible: dict[str, int] = {}
-    stray = Counter[str]()
-    counts = found.group_by("place", "valueuom", maintain_order=True).len()
-    of_place = dict(found.group_by("place").len().iter_rows())
-    begin = 0
-    first_of_place: dict[int, int] = {}
-    for index, unit, count in counts.iter_rows():
-        first_of_place.setdefault(index, begin)
-        with few_stray(stray, places[index].concept, count, of_place[index]):
-            values[begin : begin + count] = vocabulary.from_source(places[index], raw[begin : begin + count], unit)
-        begin += count
-    for index, begin in first_of_place.items():
-        part = slice(begin, begin + of_place[index])
-        place = places[index]
+class _Canonical:
+    """Converts values to canonical units (`value`, NaN where removed), once all values have shown their units.
+
+    Args:
+        places: The places.
+        vocabulary: Converts and cleans.
+        counts: How often (`n`) each `number` occurs by `place` and `valueuom`, sorted by these.
+
+    Attributes:
+        implausible: Values per feature that no living patient has.
+        stray: Values per feature in a rare unit that nobody can convert.
+
+    Raises:
+        UserError: A concept is in a unit without conversion, or its values can't be in the named unit.
+    """
+
+    def __init__(self, places: Sequence[SourceItem], vocabulary: Vocabulary, counts: pl.DataFrame) -> None:
+        self._places, self._vocabulary = places, vocabulary
+        self.implausible: dict[str, int] = {}
+        self.stray: Counter[str] = Counter()
+        self._convertible: set[tuple[int, str | None]] = set()
+        of_place = dict(counts.group_by("place").agg(pl.col("n").sum()).iter_rows())
+        by_unit = counts.partition_by("place", "valueuom", as_dict=True, maintain_order=True)
+        converted: dict[int, list[pl.Series]] = {}
+        for (index, unit), rows in by_unit.items():
+            converted.setdefault(index, [])
+            with few_stray(self.stray, places[index].concept, int(rows["n"].sum()), of_place[index]):
+                values = pl.Series(vocabulary.from_source(places[index], rows["number"].to_numpy(), unit))
+                converted[index].append(repeated(values, rows["n"]))
+                self._convertible.add((index, unit))
+        for index, parts in converted.items():
+            if parts:
+                self._judge(places[index], pl.concat(parts))
+
+    def _judge(self, place: SourceItem, values: pl.Series) -> None:
         where = f"MIMIC-IV's {place.keys['table']}, itemid {place.keys['itemid']}"
-        values[part], removed = vocabulary.clean(place.concept, values[part], where, place.unit)
+        _, removed = self._vocabulary.clean(place.concept, values.to_numpy(), where, place.unit)
         if removed:
-            implausible[place.concept] = implausible.get(place.concept, 0) + removed
-    return values, implausible, stray
+            self.implausible[place.concept] = self.implausible.get(place.concept, 0) + removed
+
+    def __call__(self, found: pl.DataFrame) -> pl.DataFrame:
+        found = found.sort("place", "valueuom", maintain_order=True)
+        values = np.full(len(found), np.nan)
+        raw = found["number"].to_numpy()
+        begin = 0
+        for index, unit, count in found.group_by("place", "valueuom", maintain_order=True).len().iter_rows():
+            part = slice(begin, begin + count)
+            begin += count
+            if (index, unit) in self._convertible:
+                converted = self._vocabulary.from_source(self._places[index], raw[part], unit)
+                values[part], _ = self._vocabulary.keep_plausible(self._places[index].concept, converted)
+        return found.with_columns(pl.Series("value", values))
 
 
 def records(cases: pl.DataFrame, rows: pl.DataFrame, features: tuple[str, ...]) -> list[Case]:
