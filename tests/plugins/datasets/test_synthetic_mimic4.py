@@ -17,9 +17,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 
 from eagbench.vocabulary.vocabulary import vocabulary
+from eagbench_plugins.datasets.mimic4 import synthetic_parts
 from eagbench_plugins.datasets.mimic4.params import DEFAULT_CONCEPTS
 from eagbench_plugins.datasets.mimic4.synthetic import write_hospital
 from eagbench_plugins.datasets.mimic4.synthetic_items import CHARTED, LABS, Item
+from eagbench_plugins.datasets.mimic4.synthetic_unread import UNREAD
 from eagbench_plugins.datasets.mimic4.tables import READ_TABLES, TABLES, TRUTH_FILE
 
 FACTS: dict[str, Any] = yaml.safe_load(
@@ -190,6 +192,74 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
         contents.append([path.read_bytes() for path in files])
     assert contents[0] == contents[1]
     assert contents[0] != contents[2]
+
+
+@pytest.fixture(scope="module")
+def in_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The hospital of `small`, written in parts of 150 patients."""
+    root = tmp_path_factory.mktemp("parts")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(synthetic_parts.WHOLE, "sparse", 100)
+        patched.setitem(synthetic_parts.PART, "sparse", 150)
+        write_hospital(root, patients=400, seed=2)
+    return root
+
+
+def test_a_hospital_in_parts_has_the_same_patients_and_outcomes(small: Path, in_parts: Path) -> None:
+    files = sorted(path.relative_to(in_parts) for path in in_parts.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(small) for path in small.rglob("*") if path.is_file())
+    assert (in_parts / TRUTH_FILE).read_bytes() == (small / TRUTH_FILE).read_bytes()
+    drawn = {
+        "patients": ["subject_id", "gender", "anchor_age", "dod"],
+        "admissions": ["subject_id", "hadm_id", "admittime", "dischtime", "deathtime", "hospital_expire_flag"],
+        "icustays": ["stay_id", "intime", "outtime"],
+    }
+    for name, columns in drawn.items():
+        assert read(in_parts, name).select(columns).equals(read(small, name).select(columns))
+
+
+def test_the_events_of_parts_make_one_table(small: Path, in_parts: Path) -> None:
+    for name in ("chartevents", "labevents"):
+        cut, whole = read(in_parts, name), read(small, name)
+        assert cut.schema == whole.schema
+        assert cut["subject_id"].is_sorted()
+        assert len(cut) == pytest.approx(len(whole), rel=0.05)
+        assert set(cut["subject_id"]) == set(whole["subject_id"])
+        assert not cut["valuenum"].equals(whole["valuenum"])
+        median = pl.col("valuenum").cast(pl.Float64).median()
+        first, second = (table.group_by("itemid").agg(median, pl.len()) for table in (cut, whole))
+        both = first.filter(pl.col("len") > 500).join(second, on="itemid")
+        assert (both["valuenum"] / both["valuenum_right"]).drop_nulls().is_between(0.8, 1.25).all()
+    labs = read(in_parts, "labevents")
+    assert labs["labevent_id"].is_unique().all()
+    assert labs.group_by("specimen_id").agg(pl.col("subject_id").n_unique())["subject_id"].max() == 1
+
+
+def test_parts_begun_before_a_kill_are_written_anew(tmp_path: Path, in_parts: Path) -> None:
+    (tmp_path / "part1").mkdir()
+    (tmp_path / "icu").mkdir()
+    (tmp_path / "icu" / "chartevents.csv.gz").write_bytes(b"the first part")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(synthetic_parts.WHOLE, "sparse", 100)
+        patched.setitem(synthetic_parts.PART, "sparse", 150)
+        write_hospital(tmp_path, patients=400, seed=2)
+    for path in in_parts.rglob("*.gz"):
+        assert (tmp_path / path.relative_to(in_parts)).read_bytes() == path.read_bytes()
+    assert not (tmp_path / "part1").exists()
+
+
+def test_at_mimics_density_most_events_are_of_items_that_nobody_reads(tmp_path: Path) -> None:
+    write_hospital(tmp_path, patients=120, seed=0, density="mimic")
+    charted, stays = read(tmp_path, "chartevents"), read(tmp_path, "icustays")
+    assert len(charted) / len(stays) == pytest.approx(4600, rel=0.15)
+    read_items = {p.keys["itemid"] for p in vocabulary().source("mimic4") if p.keys["table"] == "chartevents"}
+    is_read = charted["itemid"].cast(pl.Int64).is_in(read_items)
+    assert 0.05 < is_read.mean() < 0.2
+    named = set(read(tmp_path, "d_items")["itemid"].cast(pl.Int64))
+    assert set(charted["itemid"].cast(pl.Int64)) <= named
+    assert not {item.itemid for item in UNREAD} & read_items
+    times = charted.join(stays.select("stay_id", "outtime"), on="stay_id")
+    assert (times["charttime"] < times["outtime"]).all()
 
 
 def test_tables_are_consistent(small: Path) -> None:

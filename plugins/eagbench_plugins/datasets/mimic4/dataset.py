@@ -54,7 +54,8 @@ class Mimic4:
         """Write the synthetic hospital into `run.out`."""
         from eagbench_plugins.datasets.mimic4.synthetic import write_hospital
 
-        write_hospital(run.out, self.params.synthetic_patients, self.params.synthetic_seed)
+        params = self.params
+        write_hospital(run.out, params.synthetic_patients, params.synthetic_seed, params.synthetic_density)
 
     def load(self, run: StageRun) -> CohortStream:
         """Begin to read the cohort; its blocks raise `UserError` if the files or the units in them are wrong."""

@@ -6,13 +6,16 @@ whole pipeline, from MIMIC-IV's CSV files to the report, runs without access to 
 
 from __future__ import annotations
 
-import gzip
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from eagbench_plugins.datasets.mimic4.synthetic_charting import Grid, chart, measure
+from eagbench_plugins.datasets.mimic4.synthetic_charting import Grid
 from eagbench_plugins.datasets.mimic4.synthetic_course import (
     DAY,
     HOUR,
@@ -22,10 +25,21 @@ from eagbench_plugins.datasets.mimic4.synthetic_course import (
     Stays,
     simulate,
 )
+from eagbench_plugins.datasets.mimic4.synthetic_events import (
+    EPOCH,
+    compress,
+    empty,
+    time_text,
+    write_events,
+    write_table,
+)
 from eagbench_plugins.datasets.mimic4.synthetic_items import CHARTED, LABS
-from eagbench_plugins.datasets.mimic4.tables import TABLES, TRUTH_COLUMNS, TRUTH_FILE, Table
+from eagbench_plugins.datasets.mimic4.synthetic_parts import Density, Part, parts
+from eagbench_plugins.datasets.mimic4.synthetic_unread import UNREAD
+from eagbench_plugins.datasets.mimic4.tables import TABLES, TRUTH_COLUMNS, TRUTH_FILE
 
-_EPOCH = pl.datetime(2100, 1, 1)
+# Parts in memory: about 0.4 GB each.
+_MOST_THREADS = 4
 _CARE_UNITS = (
     "Medical Intensive Care Unit (MICU)",
     "Surgical Intensive Care Unit (SICU)",
@@ -37,32 +51,34 @@ _CARE_UNIT_SHARES = (0.40, 0.20, 0.18, 0.14, 0.08)
 _YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019", "2020 - 2022")
 
 
-def write_hospital(folder: Path, patients: int, seed: int) -> None:
+def write_hospital(folder: Path, patients: int, seed: int, density: Density = "sparse") -> None:
     """Write hosp/*.csv.gz, icu/*.csv.gz and the file with the true probabilities.
 
-    The same arguments write the same bytes: the compressed files contain no time of day and no file name.
+    The same arguments write the same bytes: the compressed files contain no time of day and no file name. A hospital of
+    several parts is written by several threads; each file is then a sequence of gzip members.
 
     Args:
         folder: An existing folder.
         patients: Number of patients, each with at least one ICU stay.
         seed: Seed of everything drawn.
+        density: `sparse` charts only items that are read, `mimic` as many events as MIMIC-IV has.
     """
     people, admissions, stays = simulate(patients, seed)
+    cut = list(parts(people, admissions, stays, seed, density))
     rng = np.random.default_rng(np.random.SeedSequence([seed, 4]))
-    grid = Grid(rng, admissions, stays)
-    _write(folder, TABLES["patients"], _patients(rng, people))
-    _write(folder, TABLES["admissions"], _admissions(rng, people, admissions))
-    _write(folder, TABLES["icustays"], _icustays(rng, people, admissions, stays))
-    _write(
-        folder,
-        TABLES["chartevents"],
-        _chartevents(rng, chart(seed, people, admissions, stays, grid), people, admissions, stays),
-    )
-    _write(
-        folder, TABLES["labevents"], _labevents(rng, measure(seed, people, admissions, stays, grid), people, admissions)
-    )
-    _write(folder, TABLES["d_items"], _d_items())
-    _write(folder, TABLES["d_labitems"], _d_labitems())
+    for name in ("hosp", "icu"):
+        (folder / name).mkdir(exist_ok=True)
+    # A hospital of one part draws its grid first and its events last, as it did when there were no parts.
+    grids = [Grid(rng, admissions, stays)] if len(cut) == 1 else []
+    write_table(folder, TABLES["patients"], _patients(rng, people))
+    write_table(folder, TABLES["admissions"], _admissions(rng, people, admissions))
+    write_table(folder, TABLES["icustays"], _icustays(rng, people, admissions, stays))
+    for grid in grids:
+        write_events(folder, cut[0], rng, grid, density)
+    if len(cut) > 1:
+        _write_parts(folder, cut, density)
+    write_table(folder, TABLES["d_items"], _d_items(density))
+    write_table(folder, TABLES["d_labitems"], _d_labitems())
     truth = pl.DataFrame(
         {
             "subject_id": people.subject_id[admissions.patient],
@@ -71,27 +87,28 @@ def write_hospital(folder: Path, patients: int, seed: int) -> None:
             "probability_readmission_or_death_30_days": admissions.readmission_probability,
         }
     )
-    _compress(folder / TRUTH_FILE, truth.select(TRUTH_COLUMNS))
+    compress(folder / TRUTH_FILE, truth.select(TRUTH_COLUMNS))
 
 
-def _write(folder: Path, table: Table, frame: pl.DataFrame) -> None:
-    path = folder / f"{table.file}.gz"
-    path.parent.mkdir(exist_ok=True)
-    _compress(path, frame.select(table.columns))
+def _write_parts(folder: Path, cut: Sequence[Part], density: Density) -> None:
+    """Write the events of all parts, some at a time, each into a scratch folder, and join their files in order."""
+    for name in ("chartevents", "labevents"):  # of an attempt that was killed
+        (folder / f"{TABLES[name].file}.gz").unlink(missing_ok=True)
 
+    def write(part: Part) -> Path:
+        place = folder / f"part{part.number}"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        rng = part.draws(4)
+        write_events(place, part, rng, Grid(rng, part.admissions, part.stays), density)
+        return place
 
-def _compress(path: Path, frame: pl.DataFrame) -> None:
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as packed:
-        frame.write_csv(packed)  # type: ignore[call-overload]
-
-
-def _time(minute: str) -> pl.Expr:
-    """Format a column of minutes since 2100 as MIMIC-IV writes times; null stays null."""
-    return (_EPOCH + pl.duration(minutes=pl.col(minute))).dt.strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _empty(*names: str) -> list[pl.Expr]:
-    return [pl.lit(None, dtype=pl.String).alias(name) for name in names]
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        for place in pool.map(write, cut):
+            for path in place.rglob("*.gz"):
+                with path.open("rb") as written, (folder / path.relative_to(place)).open("ab") as whole:
+                    shutil.copyfileobj(written, whole)
+            shutil.rmtree(place)
 
 
 def _optional(minutes: Ints, known: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> pl.Series:
@@ -113,7 +130,7 @@ def _patients(rng: np.random.Generator, people: Patients) -> pl.DataFrame:
             "anchor_year_group": _choice(rng, _YEAR_GROUPS, (0.2,) * 5, count),
             "died": _optional(people.died_minute, people.died_minute >= 0),
         }
-    ).with_columns((_EPOCH + pl.duration(minutes=pl.col("died"))).dt.strftime("%Y-%m-%d").alias("dod"))
+    ).with_columns((EPOCH + pl.duration(minutes=pl.col("died"))).dt.strftime("%Y-%m-%d").alias("dod"))
 
 
 def _admissions(rng: np.random.Generator, people: Patients, admissions: Admissions) -> pl.DataFrame:
@@ -150,11 +167,11 @@ def _admissions(rng: np.random.Generator, people: Patients, admissions: Admissio
         }
     )
     return frame.with_columns(
-        _time("admit").alias("admittime"),
-        _time("discharge").alias("dischtime"),
-        _time("death").alias("deathtime"),
-        _time("registered").alias("edregtime"),
-        _time("left").alias("edouttime"),
+        time_text("admit").alias("admittime"),
+        time_text("discharge").alias("dischtime"),
+        time_text("death").alias("deathtime"),
+        time_text("registered").alias("edregtime"),
+        time_text("left").alias("edouttime"),
     ).sort("subject_id", "hadm_id")
 
 
@@ -173,74 +190,26 @@ def _icustays(rng: np.random.Generator, people: Patients, admissions: Admissions
                 "los": (stays.end - stays.start) / DAY,
             }
         )
-        .with_columns(_time("in").alias("intime"), _time("out").alias("outtime"))
+        .with_columns(time_text("in").alias("intime"), time_text("out").alias("outtime"))
         .sort("subject_id", "hadm_id", "stay_id")
     )
 
 
-def _chartevents(
-    rng: np.random.Generator, events: pl.DataFrame, people: Patients, admissions: Admissions, stays: Stays
-) -> pl.DataFrame:
-    admission = stays.admission
-    keys = pl.DataFrame(
-        {
-            "stay": np.arange(len(admission)),
-            "subject_id": people.subject_id[admissions.patient[admission]],
-            "hadm_id": admissions.hadm_id[admission],
-            "stay_id": stays.stay_id,
-            "out": stays.end,
-            "caregiver_id": rng.integers(1, 99_999, len(admission)),
-        }
-    )
-    # Nothing is charted at or after the end of a stay.
-    events = events.join(keys, on="stay").filter(pl.col("minute") < pl.col("out"))
-    events = events.sort("subject_id", "hadm_id", "stay_id", "minute", "itemid")
-    return events.with_columns(
-        _time("minute").alias("charttime"),
-        (pl.col("minute") + pl.Series(rng.integers(1, 45, len(events)))).alias("stored"),
-        pl.lit(0).alias("warning"),
-    ).with_columns(_time("stored").alias("storetime"))
-
-
-def _labevents(
-    rng: np.random.Generator, events: pl.DataFrame, people: Patients, admissions: Admissions
-) -> pl.DataFrame:
-    keys = pl.DataFrame(
-        {
-            "admission": np.arange(len(admissions.hadm_id)),
-            "subject_id": people.subject_id[admissions.patient],
-            "hadm": admissions.hadm_id,
-        }
-    )
-    events = events.join(keys, on="admission").sort("subject_id", "minute", "specimen", "itemid")
-    count = len(events)
-    # In MIMIC-IV some results of a stay lack the admission's id.
-    unlinked = pl.Series(rng.random(count) < 0.02)
-    return events.with_columns(
-        pl.Series("labevent_id", np.arange(1, count + 1)),
-        (pl.col("specimen") + 10_000_000).alias("specimen_id"),
-        pl.when(unlinked).then(None).otherwise(pl.col("hadm")).alias("hadm_id"),
-        _time("minute").alias("charttime"),
-        (pl.col("minute") + pl.Series(rng.integers(20, 150, count))).alias("stored"),
-        pl.lit("STAT").alias("priority"),
-        *_empty("order_provider_id", "ref_range_lower", "ref_range_upper", "flag", "comments"),
-    ).with_columns(_time("stored").alias("storetime"))
-
-
-def _d_items() -> pl.DataFrame:
+def _d_items(density: Density) -> pl.DataFrame:
+    items = [*CHARTED.values(), *(UNREAD if density == "mimic" else ())]
     return (
         pl.DataFrame(
             {
-                "itemid": [item.itemid for item in CHARTED.values()],
-                "label": [item.label for item in CHARTED.values()],
-                "abbreviation": [item.abbreviation for item in CHARTED.values()],
-                "linksto": ["chartevents"] * len(CHARTED),
-                "category": [item.category for item in CHARTED.values()],
-                "unitname": [item.unit or None for item in CHARTED.values()],
-                "param_type": [item.kind for item in CHARTED.values()],
+                "itemid": [item.itemid for item in items],
+                "label": [item.label for item in items],
+                "abbreviation": [item.abbreviation for item in items],
+                "linksto": ["chartevents"] * len(items),
+                "category": [item.category for item in items],
+                "unitname": [item.unit or None for item in items],
+                "param_type": [item.kind for item in items],
             }
         )
-        .with_columns(*_empty("lownormalvalue", "highnormalvalue"))
+        .with_columns(*empty("lownormalvalue", "highnormalvalue"))
         .sort("itemid")
     )
 

@@ -102,9 +102,10 @@ def _events(
     )
 
 
-def chart(seed: int, patients: Patients, admissions: Admissions, stays: Stays, grid: Grid) -> pl.DataFrame:
+def chart(
+    rng: np.random.Generator, patients: Patients, admissions: Admissions, stays: Stays, grid: Grid
+) -> pl.DataFrame:
     """Generate all charted events: stay, minute, itemid, value, valuenum, valueuom."""
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
     person = admissions.patient[stays.admission]  # (K,)
     parts = [
         *_haemodynamics(rng, patients, person, grid),
@@ -254,12 +255,13 @@ def _body_size(rng: np.random.Generator, patients: Patients, person: Ints, stays
     ]
 
 
-def measure(seed: int, patients: Patients, admissions: Admissions, stays: Stays, grid: Grid) -> pl.DataFrame:
+def measure(
+    rng: np.random.Generator, patients: Patients, admissions: Admissions, stays: Stays, grid: Grid
+) -> pl.DataFrame:
     """Generate all laboratory events: admission, specimen, minute, itemid, value, valuenum, valueuom.
 
     Specimens are drawn on arrival in the hospital (before the ICU) and during ICU stays.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 3]))
     arrivals = np.flatnonzero(admissions.has_icu)
     admission = np.concatenate([arrivals, stays.admission[grid.stay]])
     minute = np.concatenate([admissions.admit[arrivals] + 10, grid.minute])
