@@ -117,7 +117,7 @@ def main() -> None:
             if given.eicu:
                 eicu = EicuParams(root=given.eicu, tables=("lab",), access="open", availability=availability)
                 print(f"eicu, availability: {availability}")
-                check(given.python, Eicu(eicu).load(run), eicu_rows(given.eicu), 24 * 60)
+                check(given.python, Eicu(eicu).load(run).collect(), eicu_rows(given.eicu), 24 * 60)
             if given.mimic4:
                 mimic4 = Mimic4Params(root=str(given.mimic4), availability=availability)
                 print(f"mimic4, availability: {availability}")

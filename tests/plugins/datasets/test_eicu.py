@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +20,11 @@ from eagbench.contracts.records import Case, Cohort, ResultTimes
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
 from eagbench.vocabulary.vocabulary import vocabulary
+from eagbench_plugins.datasets import case_partitions, csv_blocks
+from eagbench_plugins.datasets.eicu import loader
 from eagbench_plugins.datasets.eicu.dataset import Eicu
 from eagbench_plugins.datasets.eicu.params import EicuParams
-from eagbench_plugins.datasets.eicu.tables import EVENTS, PATIENT
+from eagbench_plugins.datasets.eicu.tables import EVENTS
 from tests.conftest import Finished
 
 
@@ -27,7 +32,7 @@ def load(root: Path, tmp_path: Path, **params: Any) -> Cohort:
     folder = tmp_path / "stage"
     folder.mkdir(exist_ok=True)
     run = StageRun(params={}, inputs={}, seed=0, out=folder)
-    return Eicu(EicuParams(root=root, **params)).load(run)
+    return Eicu(EicuParams(root=root, **params)).load(run).collect()
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +57,34 @@ def column(case: Case, name: str) -> dict[float, float]:
     return {
         time: value for time, value in zip(case.times.tolist(), values.tolist(), strict=True) if not np.isnan(value)
     }
+
+
+# Computed with the loader that read through PyHealth and held everything (revision efb7e96).
+FORMER = {
+    ("lab", "physicalExam"): "15e68d6d14f8361e00e5565cbbd7fc2ba5db7f76fe8e04d55523a410529ecd47",
+    ("lab",): "a648e8fa5c7e2c46eeb07ab40eba45d4a65119c1b3204b7c013b4ecd30e74add",
+}
+
+
+@pytest.mark.parametrize(
+    ("tables", "size"), [(("lab", "physicalExam"), 1000), (("lab", "physicalExam"), 7), (("lab",), 20)]
+)
+def test_the_cohort_is_that_of_the_former_loader(
+    demo: Path, tmp_path: Path, tables: tuple[str, ...], size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (case_partitions, loader):
+        monkeypatch.setattr(module, "CASES", size)
+    monkeypatch.setattr(csv_blocks, "ROWS", 100 * size)
+    availability = "known" if len(tables) == 2 else "drawn"
+    cohort = load(demo, tmp_path, tables=tables, access="open", availability=availability)
+    found = hashlib.sha256()
+    for case, label in zip(cohort.cases, cohort.labels, strict=True):
+        found.update(repr((case.case_id, case.patient_id, case.features, dict(case.static), int(label))).encode())
+        found.update(case.times.tobytes())
+        found.update(case.values_in_order(case.features).tobytes())
+    facts = [dict(cohort.groups), dataclasses.asdict(cohort.provenance)]
+    found.update(json.dumps(facts, sort_keys=True).encode())
+    assert found.hexdigest() == FORMER[tables]
 
 
 def test_facts(stays: pd.DataFrame, demo: Path) -> None:
@@ -452,16 +485,3 @@ def test_parameters_are_strict() -> None:
     ):
         with pytest.raises(ValidationError):
             EicuParams(root="x", **wrong)  # type: ignore[arg-type]
-
-
-def test_the_columns_that_pyhealth_reads_are_those_checked() -> None:
-    import yaml
-
-    from eagbench_plugins.datasets.eicu.pyhealth_tables import CONFIG
-
-    described = yaml.safe_load(CONFIG.read_text())["tables"]
-    for table in (PATIENT, *EVENTS.values()):
-        entry = described[table.name]
-        read = {entry["patient_id"], *entry["attributes"]}
-        assert read == {*table.columns, *([table.offset] if table.offset else [])}
-        assert entry["file_path"] == table.file

@@ -1,1 +1,1 @@
-"""eICU-CRD, read through PyHealth."""
+"""eICU-CRD."""

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from eagbench.api import Access, Cohort, DatasetTraits, DataSource, StageRun
+from eagbench.api import Access, CohortStream, DatasetTraits, DataSource, StageRun
 from eagbench_plugins.datasets.eicu.params import EicuParams
 from eagbench_plugins.datasets.eicu.published import DEMO
 from eagbench_plugins.datasets.eicu.tables import EVENTS, PATIENT, source_files
 
 
 class Eicu:
-    """eICU-CRD v2.0 (or its open demo): laboratory results and vital signs of ICU stays, read through PyHealth."""
+    """eICU-CRD v2.0 (or its open demo): laboratory results and vital signs of ICU stays."""
 
     name: ClassVar[str] = "eicu"
     Params: ClassVar[type[EicuParams]] = EicuParams
@@ -35,13 +35,8 @@ class Eicu:
         """
         return source_files(self.params.root, [PATIENT, *(EVENTS[name] for name in self.params.tables)])
 
-    def load(self, run: StageRun) -> Cohort:
-        """Read the cohort.
-
-        Raises:
-            UserError: Something is wrong with the files or with the units in them, or files that are declared open
-                can't be the demo.
-        """
+    def load(self, run: StageRun) -> CohortStream:
+        """Begin to read the cohort; its blocks raise `UserError` if the files or the units in them are wrong."""
         from eagbench_plugins.datasets.eicu.loader import load_cohort
 
         return load_cohort(self.params, run)

@@ -24,7 +24,7 @@ class Table:
     """One CSV file of eICU-CRD.
 
     Attributes:
-        name: Name in PyHealth's configuration, in lower case.
+        name: Name in the vocabulary's places, in lower case.
         file: File name, without compression suffix.
         offset: Column with the minutes since unit admission, None for `patient`.
         columns: The other columns that are read.

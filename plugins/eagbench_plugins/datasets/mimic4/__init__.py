@@ -1,1 +1,1 @@
-"""MIMIC-IV, read through PyHealth, and a synthetic hospital in the same form."""
+"""MIMIC-IV, and a synthetic hospital in the same form."""
