@@ -1,0 +1,195 @@
+"""Measure memory, time and disk of generating a MIMIC-IV-shaped hospital and making its cohort, on two revisions.
+
+    python speed/cohort_memory.py [--admissions 1500 6000] [--density mimic] [--base REVISION | none] [--repeats 1]
+
+For each size both sides take turns, each stage in a process of its own: `source` writes the files as .csv.gz, `cohort`
+reads the files that the working tree wrote. Memory is the summed PSS of the process and all its children, the most of
+samples every 0.2 s; disk is what they wrote (`wchar`), scratch files included; CPU time includes children. The stored
+cohorts of both sides are compared value by value. A base without `synthetic_density` makes no source of that density.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+from revisions import ROOT, environment_of, worktree
+
+ADMISSIONS_PER_PATIENT = 1.4
+SECONDS = 0.2
+OURS = "working tree"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one stage cost: peak PSS in GB, CPU and wall time in seconds, bytes written in GB."""
+
+    memory: float
+    cpu: float
+    wall: float
+    disk: float
+
+
+def main() -> None:
+    """Measure both sides, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--admissions", type=int, nargs="+", default=[1500, 6000])
+    parser.add_argument("--density", choices=["sparse", "mimic"], default="sparse")
+    parser.add_argument("--base", default="HEAD", help="the revision to compare with; `none` for no other")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child is not None:
+        _stage(**args.child)
+        return
+    with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+        folder = Path(place)
+        sides = {}
+        if args.base != "none":
+            base = stack.enter_context(worktree(args.base, folder / "tree"))
+            sides[args.base] = environment_of(base, folder / "base")
+        sides[OURS] = environment_of(ROOT, folder / "ours")
+        for admissions in args.admissions:
+            _size(sides, admissions, args.density, args.repeats, folder / str(admissions))
+
+
+def _size(sides: Mapping[str, Path], admissions: int, density: str, repeats: int, folder: Path) -> None:
+    """Measure both stages of one size on all sides, alternately."""
+    patients = round(admissions / ADMISSIONS_PER_PATIENT)
+    given = {"patients": patients, "density": density}
+    costs: dict[tuple[str, str], list[Cost]] = {}
+    for number in range(repeats):
+        source = folder / f"{number}"
+        for side in reversed(list(sides)):
+            if side == OURS or density == "sparse":
+                out = source if side == OURS else folder / f"{number}-base"
+                cost = _measured(sides[side], {**given, "stage": "source", "out": str(out)})
+                costs.setdefault((side, "source"), []).append(cost)
+        for side, python in sides.items():
+            out = folder / f"{number}-{'ours' if side == OURS else 'base'}-cohort"
+            told = {**given, "stage": "cohort", "source": str(source), "out": str(out)}
+            costs.setdefault((side, "cohort"), []).append(_measured(python, told))
+        if len(sides) > 1:
+            _compare(*(folder / f"{number}-{side}-cohort" for side in ("base", "ours")))
+    for (side, stage), of_side in sorted(costs.items(), key=lambda item: item[0][1], reverse=True):
+        _print(f"{admissions:>7} admissions, {density:<6} {stage:<6} {side[:12]:<13}", of_side, admissions)
+    for stage in ("source", "cohort"):
+        theirs = [of_side for (side, name), of_side in costs.items() if name == stage and side != OURS]
+        if theirs:
+            _print_ratios(f"{admissions:>7} admissions, {density:<6} {stage:<6}", theirs[0], costs[OURS, stage])
+
+
+def _measured(python: Path, given: Mapping[str, Any]) -> Cost:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0"}
+    environment.pop("PYTHONPATH", None)
+    Path(given["out"]).mkdir(parents=True)
+    before, start = os.times(), time.perf_counter()
+    command = [str(python), __file__, "--child", json.dumps(given)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    peak, written = 0.0, dict[int, int]()
+    while process.poll() is None:
+        found = 0
+        for pid in _tree(process.pid):
+            found += _number(pid, "smaps_rollup", "Pss:") * 1024
+            written[pid] = max(written.get(pid, 0), _number(pid, "io", "wchar:"))
+        peak = max(peak, found)
+        time.sleep(SECONDS)
+    wall, after = time.perf_counter() - start, os.times()
+    assert process.stdout is not None
+    if process.returncode:
+        raise SystemExit(process.stdout.read())
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return Cost(peak / 1e9, cpu, wall, sum(written.values()) / 1e9)
+
+
+def _tree(pid: int) -> list[int]:
+    try:
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _number(pid: int, file: str, key: str) -> int:
+    """Read a number that the kernel tells of a process, 0 if the process is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(key)), 0)
+
+
+def _compare(base: Path, ours: Path) -> None:
+    """Refuse cohorts that differ in a value, a label or a line of their provenance."""
+    for name in ("cases.parquet", "measurements.parquet", "labels.parquet"):
+        with pq.ParquetFile(base / name) as first, pq.ParquetFile(ours / name) as second:
+            columns = first.schema_arrow.names
+            same = columns == second.schema_arrow.names and all(
+                _bytes(first, column) == _bytes(second, column) for column in columns
+            )
+        if not same:
+            raise SystemExit(f"{name} differs")
+    if json.loads((base / "cohort.json").read_text()) != json.loads((ours / "cohort.json").read_text()):
+        raise SystemExit("cohort.json differs")
+    print("the cohorts are equal", flush=True)
+
+
+def _bytes(file: pq.ParquetFile, column: str) -> bytes:
+    """Return a column's values, NaN included, so that they can be compared to the bit."""
+    values = file.read([column]).column(0)
+    if pa.types.is_string(values.type):
+        return "\n".join(values.to_pylist()).encode()
+    found: bytes = values.combine_chunks().to_numpy(zero_copy_only=False).tobytes()
+    return found
+
+
+def _print(label: str, costs: list[Cost], admissions: int) -> None:
+    memory, cpu, wall, disk = (statistics.median(getattr(c, name) for c in costs) for name in Cost.__slots__)
+    per = 1000 / admissions
+    print(
+        f"{label} {memory:5.2f} GB, an admission {cpu * per:6.2f} ms of CPU, {wall * per:7.2f} ms of wall time; "
+        f"written {disk:5.2f} GB",
+        flush=True,
+    )
+
+
+def _print_ratios(label: str, theirs: list[Cost], ours: list[Cost]) -> None:
+    """Print base / ours, the median of the turns and their range."""
+    words = []
+    for name in Cost.__slots__:
+        ratios = [getattr(a, name) / max(getattr(b, name), 1e-9) for a, b in zip(theirs, ours, strict=True)]
+        spread = f" ({min(ratios):.1f} to {max(ratios):.1f})" if len(ratios) > 1 else ""
+        words.append(f"{name} {statistics.median(ratios):.1f}x{spread}")
+    print(f"{label} base / ours: {', '.join(words)}", flush=True)
+
+
+def _stage(stage: str, patients: int, density: str, out: str, source: str | None = None) -> None:
+    """Run one stage in this process."""
+    from eagbench.api import StageRun
+    from eagbench.stages import cohort
+    from eagbench_plugins.datasets.mimic4.dataset import Mimic4
+    from eagbench_plugins.datasets.mimic4.params import Mimic4Params
+
+    given: dict[str, Any] = {} if density == "sparse" or stage == "cohort" else {"synthetic_density": density}
+    dataset = Mimic4(Mimic4Params(root="synthetic", synthetic_patients=patients, **given))
+    run = StageRun({}, {} if source is None else {"source": Path(source)}, 0, Path(out), component=dataset)
+    (cohort.generate if stage == "source" else cohort.load)(run)
+
+
+if __name__ == "__main__":
+    main()
