@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import tarfile
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ UNITS = {1: "CCU", 2: "CSRU", 3: "MICU", 4: "SICU"}
 
 def load(root: Path, **params: Any) -> Cohort:
     dataset = LongCsv(LongCsvParams(root=root, **{**TASK, **params}))
-    return dataset.load(StageRun(params={}, inputs={}, seed=0, out=root))
+    with tempfile.TemporaryDirectory() as folder:
+        return dataset.load(StageRun(params={}, inputs={}, seed=0, out=Path(folder))).collect()
 
 
 # --- PhysioNet 2012 as one's own files -------------------------------------------------------------------------------

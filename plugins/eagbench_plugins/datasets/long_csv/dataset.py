@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from eagbench.api import Access, Cohort, DatasetTraits, StageRun, files_under
+from eagbench.api import Access, CohortStream, DatasetTraits, StageRun, files_under
 from eagbench_plugins.datasets.long_csv.params import LongCsvParams
 
 _HINT = "data.root is the folder that holds data.events (a row per measurement) and data.outcomes (a row per stay)."
@@ -38,7 +38,7 @@ class LongCsv:
         """
         return files_under(self.params.root, [self.params.outcomes, *self.params.events], _HINT)
 
-    def load(self, run: StageRun) -> Cohort:
+    def load(self, run: StageRun) -> CohortStream:
         """Read the cohort: one case per stay of the outcomes with a measurement in the window.
 
         Raises:
@@ -46,6 +46,5 @@ class LongCsv:
         """
         from eagbench_plugins.datasets.long_csv.loader import load_cohort
 
-        del run
         outcomes, *events = self.files()
-        return load_cohort(self.params, outcomes, events)
+        return load_cohort(self.params, outcomes, events, run)

@@ -11,11 +11,13 @@ from pathlib import Path
 import polars as pl
 
 from eagbench.api import SourceItem, UserError
+from eagbench_plugins.datasets.case_partitions import CasePartitions
 from eagbench_plugins.datasets.csv_text import check_columns, known_text
 from eagbench_plugins.datasets.long_csv.blocks import blocks
 from eagbench_plugins.datasets.long_csv.params import LongCsvParams
 from eagbench_plugins.datasets.long_csv.time_units import PER_HOUR, timestamp
 from eagbench_plugins.datasets.places import place_keys, translations
+from eagbench_plugins.datasets.value_counts import ValueCounts
 
 _HINT = "data.events has a row per measurement: stay_id, time, variable, value (other names: data.columns)."
 
@@ -25,34 +27,39 @@ class Events:
     """What the files of events hold.
 
     Attributes:
-        rows: Measurements of the cases in their windows, in the files' order: `case`, `at` (time since admission, in
-            the unit of `PER_HOUR`), `place` (position among the places), `number`, `unit` (null where none is named),
-            `file`, `line`.
+        rows: Measurements of the cases in their windows, by ranges of cases, in the files' order: `case`, `at` (time
+            since admission, in the unit of `PER_HOUR`), `place` (position among the places), `number`, `unit` (null
+            where none is named).
+        counts: How often (`n`) each `number` occurs by `place` and `unit`, sorted by these.
         variables: Rows by variable, of all stays.
         patients: `stay` and `patient` as the files name them, each pair once; `patient` is null where there is none.
     """
 
-    rows: pl.DataFrame
+    rows: CasePartitions
+    counts: pl.DataFrame
     variables: Mapping[str, int]
     patients: pl.DataFrame
 
 
 def read_events(
-    paths: Sequence[Path], stays: pl.DataFrame, places: Sequence[SourceItem], params: LongCsvParams
+    paths: Sequence[Path], stays: pl.DataFrame, places: Sequence[SourceItem], params: LongCsvParams, scratch: Path
 ) -> Events:
-    """Read all files, block by block, and keep the wanted rows only.
+    """Read all files, block by block, and keep the wanted rows only, on disk.
 
     Args:
         paths: The files.
         stays: `case`, `stay` and `origin` of the cases.
         places: How to read each variable, by precedence.
         params: Columns, time and window.
+        scratch: A folder to make for the measurements.
 
     Raises:
         UserError: A file can't be read, lacks a column, or holds a time or a value that can't be read.
     """
-    rows, variables, patients = [], Counter[str](), []
-    for index, path in enumerate(paths):
+    rows, variables = CasePartitions(scratch, len(stays)), Counter[str]()
+    counts = ValueCounts(pl.Schema({"place": pl.Int64, "unit": pl.String, "number": pl.Float64}))
+    patients = ValueCounts(pl.Schema({"stay": pl.String, "patient": pl.String}))
+    for path in paths:
         line = 2
         try:
             for block in blocks(path):
@@ -61,13 +68,15 @@ def read_events(
                 found = _wanted(frame.lazy(), stays, places, params).collect()
                 _check(path, frame, found, params)
                 line += len(table)
-                rows.append(found.drop("wrong", "text").sort("line").with_columns(pl.lit(index).alias("file")))
+                measured = found.sort("line").select("case", "at", "place", "number", "unit")
+                rows.add(measured)
+                counts.add(measured)
                 variables.update({name or "(no name)": n for name, n in frame.group_by("variable").len().iter_rows()})
-                patients.append(frame.select("stay", "patient").unique())
+                patients.add(frame)
         except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"can't be read as CSV ({reason})", where=str(path), hint=_HINT) from error
-    return Events(pl.concat(rows), variables, pl.concat(patients).unique().sort("stay", "patient"))
+    return Events(rows, counts.total(), variables, patients.total().select("stay", "patient"))
 
 
 def _text(table: pl.DataFrame, line: int, path: Path, params: LongCsvParams) -> pl.DataFrame:

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from eagbench.api import Case, Cases, Cohort, Provenance, SourceItem, Task, UserError, Vocabulary
+from eagbench.api import (
+    Case,
+    CaseBlock,
+    CohortStream,
+    FloatArray,
+    Provenance,
+    SourceItem,
+    StageRun,
+    Task,
+    UserError,
+    Vocabulary,
+)
+from eagbench_plugins.datasets.case_partitions import CASES
 from eagbench_plugins.datasets.long_csv.events import Events, read_events
 from eagbench_plugins.datasets.long_csv.outcomes import Stays, read_stays
 from eagbench_plugins.datasets.long_csv.params import LongCsvParams
 from eagbench_plugins.datasets.long_csv.time_units import PER_HOUR
-from eagbench_plugins.datasets.long_csv.values import Values, canonical, places_of
+from eagbench_plugins.datasets.long_csv.values import Canonical, places_of
 from eagbench_plugins.datasets.measurements import StayMeasurements, series_by_stay
 from eagbench_plugins.datasets.stray_units import stray_notes
 
 _NAMED = 5
 
 
-def load_cohort(params: LongCsvParams, outcomes: Path, events: Sequence[Path]) -> Cohort:
-    """Read the cohort.
+def load_cohort(params: LongCsvParams, outcomes: Path, events: Sequence[Path], run: StageRun) -> CohortStream:
+    """Read the files; the cases then come a range at a time.
 
     Raises:
         UserError: Something is wrong with the files, with the variables or with the units of their values.
@@ -29,36 +42,75 @@ def load_cohort(params: LongCsvParams, outcomes: Path, events: Sequence[Path]) -
     words = params.vocabulary()
     stays = read_stays(outcomes, params, words)
     places = places_of(params, words)
-    found = read_events(events, stays.table, places, params)
+    found = read_events(events, stays.table, places, params, run.checkpoints / "events")
     concepts = params.concepts or _concepts_found(found, places, words, events)
     patients = _patients(stays, found.patients, outcomes)
-    values = canonical(found.rows, places, words, events)
-    series = series_by_stay(_measured(found, values, places, concepts, params), len(stays.table), len(concepts))
-    chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
-    ids = stays.table["stay"].to_list()
-    items = tuple(
-        Case(
-            case_id=ids[i],
-            patient_id=patients.get(ids[i], ids[i]),
-            features=concepts,
-            times=series[i][0],
-            values=series[i][1],
-            static={name: float(column[i]) for name, column in stays.static.items()},
+    values = Canonical(found.counts, places, words, events)
+    task = Task(params.task, params.outcome, params.role, params.window_hours)
+    source = _Source(params, stays, places, found, patients, values)
+    return CohortStream(words.features(concepts), tuple(stays.static), task, source.blocks(concepts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """All that was read, from which the cases are made."""
+
+    params: LongCsvParams
+    stays: Stays
+    places: Sequence[SourceItem]
+    found: Events
+    patients: Mapping[str, str]
+    values: Canonical
+
+    def blocks(self, concepts: tuple[str, ...]) -> Generator[CaseBlock, None, Provenance]:
+        """Yield the cases, a range of them at a time."""
+        n_cases = 0
+        for first, rows in self.found.rows.read():
+            n_here = min(CASES, len(self.stays.table) - first)
+            series = series_by_stay(self._measured(rows, first, concepts), n_here, len(concepts))
+            block = self._block(first, series, concepts)
+            n_cases += len(block.items)
+            yield block
+        return self._provenance(n_cases)
+
+    def _measured(self, rows: pl.DataFrame, first: int, concepts: tuple[str, ...]) -> StayMeasurements:
+        values = self.values(rows)
+        kept = ~np.isnan(values)
+        rows = rows.filter(kept)
+        place = rows["place"].to_numpy()
+        column = {name: i for i, name in enumerate(concepts)}
+        feature = np.array([column.get(item.concept, -1) for item in self.places], dtype=np.int64)
+        # By NumPy, whose division is rounded correctly.
+        hours = rows["at"].to_numpy() / PER_HOUR[self.params.time]
+        return StayMeasurements(rows["case"].to_numpy() - first, hours, feature[place], values[kept], place)
+
+    def _block(
+        self, first: int, series: Sequence[tuple[FloatArray, FloatArray]], concepts: tuple[str, ...]
+    ) -> CaseBlock:
+        chosen = [i for i, (times, _) in enumerate(series) if len(times)]
+        ids = self.stays.table["stay"].slice(first, len(series)).to_list()
+        positions = [first + i for i in chosen]
+        return CaseBlock(
+            items=tuple(
+                Case(
+                    case_id=ids[i],
+                    patient_id=self.patients.get(ids[i], ids[i]),
+                    features=concepts,
+                    times=series[i][0],
+                    values=series[i][1],
+                    static={name: float(column[first + i]) for name, column in self.stays.static.items()},
+                )
+                for i in chosen
+            ),
+            labels=self.stays.labels[positions],
+            groups={name: tuple(column[i] for i in positions) for name, column in self.stays.groups.items()},
         )
-        for i in chosen
-    )
-    listed = set(stays.patients["stay"])
-    unlisted = len(set(found.patients["stay"]) - listed)
-    return Cohort(
-        cases=Cases(
-            words.features(concepts),
-            tuple(stays.static),
-            Task(params.task, params.outcome, params.role, params.window_hours),
-            items,
-        ),
-        labels=stays.labels[chosen],
-        groups={name: tuple(column[i] for i in chosen) for name, column in stays.groups.items()},
-        provenance=Provenance(
+
+    def _provenance(self, n_cases: int) -> Provenance:
+        params, stays, found, patients = self.params, self.stays, self.found, self.patients
+        listed = set(stays.patients["stay"])
+        unlisted = len(set(found.patients["stay"]) - listed)
+        return Provenance(
             source="long_csv",
             access=params.access,
             citation=params.citation,
@@ -67,12 +119,11 @@ def load_cohort(params: LongCsvParams, outcomes: Path, events: Sequence[Path]) -
             exclusions=(
                 ("no row in the file of outcomes", unlisted),
                 *stays.exclusions,
-                ("no measurement in the observation window", len(ids) - len(chosen)),
+                ("no measurement in the observation window", len(stays.table) - n_cases),
             ),
-            implausible={**values.implausible, **stays.implausible},
-            notes=_notes(params, stays, found, places, values),
-        ),
-    )
+            implausible={**self.values.implausible, **stays.implausible},
+            notes=_notes(params, stays, found, self.places, self.values),
+        )
 
 
 def _concepts_found(
@@ -120,21 +171,8 @@ def _patients(stays: Stays, pairs: pl.DataFrame, outcomes: Path) -> dict[str, st
     return patient
 
 
-def _measured(
-    found: Events, values: Values, places: Sequence[SourceItem], concepts: tuple[str, ...], params: LongCsvParams
-) -> StayMeasurements:
-    kept = ~np.isnan(values.values)
-    rows = found.rows.filter(kept)
-    place = rows["place"].to_numpy()
-    column = {name: i for i, name in enumerate(concepts)}
-    feature = np.array([column.get(item.concept, -1) for item in places], dtype=np.int64)
-    # By NumPy, whose division is rounded correctly.
-    hours = rows["at"].to_numpy() / PER_HOUR[params.time]
-    return StayMeasurements(rows["case"].to_numpy(), hours, feature[place], values.values[kept], place)
-
-
 def _notes(
-    params: LongCsvParams, stays: Stays, found: Events, places: Sequence[SourceItem], values: Values
+    params: LongCsvParams, stays: Stays, found: Events, places: Sequence[SourceItem], values: Canonical
 ) -> tuple[str, ...]:
     read = {str(item.keys["variable"]) for item in places}
     unread = [(name, count) for name, count in found.variables.items() if name not in read]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +12,7 @@ import polars as pl
 from eagbench.api import FloatArray, SourceItem, UserError, Vocabulary
 from eagbench_plugins.datasets.long_csv.params import LongCsvParams, Variable
 from eagbench_plugins.datasets.stray_units import few_stray
-
-
-@dataclass(frozen=True, slots=True)
-class Values:
-    """Values in canonical units.
-
-    Attributes:
-        values: One per row of the events, NaN where removed. Shape (M,).
-        implausible: Values removed per concept because no living patient has them.
-        stray_units: Values removed per concept because of their unit.
-    """
-
-    values: FloatArray
-    implausible: Mapping[str, int]
-    stray_units: Mapping[str, int]
+from eagbench_plugins.datasets.value_counts import repeated
 
 
 def places_of(params: LongCsvParams, words: Vocabulary) -> list[SourceItem]:
@@ -51,33 +36,61 @@ def places_of(params: LongCsvParams, words: Vocabulary) -> list[SourceItem]:
     ]
 
 
-def canonical(rows: pl.DataFrame, places: Sequence[SourceItem], words: Vocabulary, paths: Sequence[Path]) -> Values:
-    """Convert the values of each variable and unit.
+class Canonical:
+    """Converts the values of each variable and unit, once all values have shown their units.
 
     Args:
-        rows: `place`, `number`, `unit`. M rows, in any order.
+        counts: How often (`n`) each `number` occurs by `place` and `unit`, sorted by these.
         places: How to read each variable.
         words: The vocabulary.
         paths: The files of events, for error messages.
 
+    Attributes:
+        implausible: Values removed per concept because no living patient has them.
+        stray_units: Values removed per concept because of their unit.
+
     Raises:
         UserError: A unit is missing or unknown, or values can't be in the named unit.
     """
-    numbers = rows["number"].to_numpy()
-    values = np.full(len(rows), np.nan)
-    implausible, stray, of_concept = Counter[str](), Counter[str](), Counter[str]()
-    groups = rows.with_row_index("row").group_by("place", "unit").agg("row").sort("place", "unit", nulls_last=False)
-    for place, _, members in groups.iter_rows():
-        of_concept[places[place].concept] += len(members)
-    for place, unit, members in groups.iter_rows():
-        item, part = places[place], np.array(members, dtype=np.int64)
-        where = f"{', '.join(path.name for path in paths)}, variable '{item.keys['variable']}'"
-        with few_stray(stray, item.concept, len(part), of_concept[item.concept], where):
-            _check_unit(item, unit, words)
-            converted = words.from_source(item, numbers[part], unit)
-            values[part], removed = words.clean(item.concept, converted, where, unit or item.unit or None)
-            implausible[item.concept] += removed
-    return Values(values, {name: n for name, n in implausible.items() if n}, dict(stray))
+
+    def __init__(
+        self, counts: pl.DataFrame, places: Sequence[SourceItem], words: Vocabulary, paths: Sequence[Path]
+    ) -> None:
+        self._places, self._words = places, words
+        self._files = ", ".join(path.name for path in paths)
+        self._convertible: set[tuple[int, str | None]] = set()
+        implausible, stray, of_concept = Counter[str](), Counter[str](), Counter[str]()
+        for place, n in counts.group_by("place").agg(pl.col("n").sum()).iter_rows():
+            of_concept[places[place].concept] += n
+        for (place, unit), rows in counts.partition_by("place", "unit", as_dict=True, maintain_order=True).items():
+            concept = places[place].concept
+            count, where = int(rows["n"].sum()), self._where(places[place])
+            with few_stray(stray, concept, count, of_concept[concept], where):
+                implausible[concept] += self._judged(places[place], unit, rows, where)
+                self._convertible.add((place, unit))
+        self.implausible: Mapping[str, int] = {name: n for name, n in implausible.items() if n}
+        self.stray_units: Mapping[str, int] = dict(stray)
+
+    def __call__(self, rows: pl.DataFrame) -> FloatArray:
+        """Convert some rows (`place`, `number`, `unit`, in any order); NaN where a value is removed. Shape (M,)."""
+        values = np.full(len(rows), np.nan)
+        numbers = rows["number"].to_numpy()
+        for place, unit, members in rows.with_row_index("row").group_by("place", "unit").agg("row").iter_rows():
+            if (place, unit) in self._convertible:
+                part = np.array(members, dtype=np.int64)
+                converted = self._words.from_source(self._places[place], numbers[part], unit)
+                values[part], _ = self._words.keep_plausible(self._places[place].concept, converted)
+        return values
+
+    def _judged(self, item: SourceItem, unit: str | None, rows: pl.DataFrame, where: str) -> int:
+        """Check a unit by all its values, and count those that no living patient has."""
+        _check_unit(item, unit, self._words)
+        converted = pl.Series(self._words.from_source(item, rows["number"].to_numpy(), unit))
+        values = repeated(converted, rows["n"]).to_numpy()
+        return self._words.clean(item.concept, values, where, unit or item.unit or None)[1]
+
+    def _where(self, item: SourceItem) -> str:
+        return f"{self._files}, variable '{item.keys['variable']}'"
 
 
 def _check_unit(item: SourceItem, unit: str | None, words: Vocabulary) -> None:
