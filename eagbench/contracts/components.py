@@ -65,11 +65,7 @@ class Dataset(Protocol):
         ...
 
     def load(self, run: StageRun) -> Cohort | CohortStream:
-        """Read the cohort from its files, or from `run.inputs["source"]`, the folder that `generate` wrote.
-
-        A source too large for memory is returned as a `CohortStream`, whose blocks are stored as they come. Scratch
-        files go to `run.checkpoints`.
-        """
+        """Read the cohort from its files or `run.inputs["source"]`; as a `CohortStream` if it is large."""
         ...
 
 
