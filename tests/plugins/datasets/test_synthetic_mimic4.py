@@ -229,6 +229,7 @@ def test_the_events_of_parts_make_one_table(small: Path, in_parts: Path) -> None
         median = pl.col("valuenum").cast(pl.Float64).median()
         first, second = (table.group_by("itemid").agg(median, pl.len()) for table in (cut, whole))
         both = first.filter(pl.col("len") > 500).join(second, on="itemid")
+        both = both.filter(pl.col("valuenum_right") > 1)  # the base excess is about 0
         assert (both["valuenum"] / both["valuenum_right"]).median() == pytest.approx(1, abs=0.05)
         assert (both["valuenum"] / both["valuenum_right"]).drop_nulls().is_between(0.5, 2).all()
     labs = read(in_parts, "labevents")
