@@ -6,8 +6,6 @@ import re
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 import eagbench
 from eagbench.contracts.rules import ContractError
 from eagbench.contracts.stages import StageLost, StageNode
@@ -82,13 +80,9 @@ def earlier_death(node: StageNode, store: Store) -> str | None:
     """Say that an earlier run ended without a farewell during this stage, unless another run is at it now."""
     file = under_way_file(node, store)
     by = left_under_way(file)
-    if by is None:
+    if by is None or store.is_locked(node):
         return None
-    try:
-        with FileLock(store.root / node.kind / f"{node.fingerprint}.lock", timeout=0):
-            file.unlink(missing_ok=True)
-    except Timeout:
-        return None
+    file.unlink(missing_ok=True)
     return (
         f"note: the run before ended during {node.kind} '{node.label}' (under way was {by or _owner(node)}); if that "
         "ended it, `--workers 2` or `--stage-timeout` lets this stage fail alone"

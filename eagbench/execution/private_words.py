@@ -22,14 +22,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
 from eagbench.config.secrets import masked_text
-from eagbench.contracts.components import Executor, StrictParams
+from eagbench.contracts.components import ComputeStage, Executor, StrictParams
 from eagbench.contracts.stages import StageNode
 from eagbench.contracts.traits import ExecutorTraits, traits_of
 from eagbench.errors import UserError
@@ -225,7 +224,7 @@ class Discreet:
     def execute(
         self,
         nodes: Sequence[StageNode],
-        compute: Callable[[StageNode], object],
+        compute: ComputeStage,
         done: Callable[[StageNode, object], bool],
     ) -> None:
         """Compute every stage after those it needs (`eagbench.contracts.components.Executor`)."""
@@ -233,14 +232,26 @@ class Discreet:
         def told(node: StageNode, outcome: object) -> bool:
             return done(node, self._words.outcome(node, outcome) if isinstance(outcome, Outcome) else outcome)
 
-        self._executor.execute(nodes, partial(_privately, compute, self._words), told)
+        self._executor.execute(nodes, _Privately(compute, self._words), told)
 
 
-def _privately(compute: Callable[[StageNode], object], words: PrivateWords, node: StageNode) -> object:
-    """Compute a stage in whatever process."""
-    keep_private()
-    with words.guarded():
-        return compute(node)
+@dataclass(frozen=True, slots=True)
+class _Privately:
+    """Computes stages in whatever process, and keeps files and words to their owner."""
+
+    compute: ComputeStage
+    words: PrivateWords
+
+    @property
+    def folder(self) -> Path:
+        """The store."""
+        return self.compute.folder
+
+    def __call__(self, node: StageNode) -> object:
+        """Compute a stage."""
+        keep_private()
+        with self.words.guarded():
+            return self.compute(node)
 
 
 def _raised(details: str) -> str:

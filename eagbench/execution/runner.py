@@ -8,10 +8,9 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,11 @@ from eagbench.execution.failures import (
 )
 from eagbench.execution.full_disk import DiskFullError, as_disk_full
 from eagbench.execution.needed import all_stages, needed_stages
+from eagbench.execution.process_identity import this_process
 from eagbench.execution.processes import check_not_stopped, end_with_parent
 from eagbench.execution.progress import Reporter
 from eagbench.execution.resolve import read_stages, resolve, training_patients
+from eagbench.execution.same_code import check_same_code
 from eagbench.execution.signs_of_life import Signs
 from eagbench.execution.stage_conduct import checked_costs, unchanged_inputs
 from eagbench.execution.store import Store, enumerated
@@ -145,7 +146,7 @@ def run_plan(
         if node.fingerprint in needed.stages and (death := earlier_death(node, store)):
             reporter.say(death)
     since = time.time() if fresh else 0.0
-    compute = partial(_settle, needed=needed.stages, store=store, fresh=fresh, answers_since=since, signs=signs)
+    compute = _Compute(needed.stages, store, fresh, since, signs, this_process())
     try:
         chosen.execute(plan.nodes, compute, follower.done)
     except BaseException as error:
@@ -157,7 +158,7 @@ def run_plan(
 
 def _passed_through(error: BaseException) -> bool:
     """Say whether an executor only passed on what was raised by who computes the stages, or is told of them."""
-    ours = {_settle.__code__, _Outcomes.done.__code__}
+    ours = {_Compute.__call__.__code__, _Outcomes.done.__code__}
     return any(frame.f_code in ours for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
@@ -223,21 +224,42 @@ def _log_entry(node: StageNode, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _settle(
-    node: StageNode,
-    needed: frozenset[str],
-    store: Store,
-    *,
-    fresh: bool,
-    answers_since: float,
-    signs: Signs,
-) -> Outcome:
-    """Compute a stage, reuse it, or leave it out."""
-    end_with_parent()  # whichever executor started this process
-    if node.fingerprint not in needed and not store.is_whole(node):
-        return Outcome("not_needed", damage=enumerated(store.damage(node)) or None)
-    with signs.of(displayed(node)) as progress:
-        return compute_stage(node, store, fresh=fresh, answers_since=answers_since, progress=progress)
+@dataclass(frozen=True, slots=True)
+class _Compute:
+    """Computes stages, reuses them or leaves them out, in whichever process an executor calls it.
+
+    Attributes:
+        needed: The fingerprints of the stages that the run needs.
+        store: Holds the stages.
+        fresh: Compute every stage anew.
+        answers_since: Ask servers again for answers from before this time (seconds since 1970).
+        signs: Shows that a stage is alive.
+        planned_in: The process that made the plan.
+    """
+
+    needed: frozenset[str]
+    store: Store
+    fresh: bool
+    answers_since: float
+    signs: Signs
+    planned_in: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """The store."""
+        return self.store.root
+
+    def __call__(self, node: StageNode) -> Outcome:
+        """Compute a stage, reuse it, or leave it out."""
+        end_with_parent()  # whichever executor started this process
+        if node.fingerprint not in self.needed and not self.store.is_whole(node):
+            return Outcome("not_needed", damage=enumerated(self.store.damage(node)) or None)
+        if this_process() != self.planned_in:
+            check_same_code(node)
+        with self.signs.of(displayed(node)) as progress:
+            return compute_stage(
+                node, self.store, fresh=self.fresh, answers_since=self.answers_since, progress=progress
+            )
 
 
 def compute_stage(
@@ -260,42 +282,55 @@ def compute_stage(
         return Outcome("reused", facts=store.manifest(node))
     if problem := _lost_input(node, store):
         return _failed(0.0, problem.message, "", problem)
-    with store.lock(node):
-        if not fresh and store.is_whole(node):
-            return Outcome("reused", facts=store.manifest(node))
-        damage = None if fresh else store.put_aside(node)
-        stage_begins()
-        out, started = store.begin(node, anew=fresh), time.monotonic()
-        try:
-            with under_way(under_way_file(node, store)), separate_streams(), limited_threads(node.threads or 1):
-                costs = _call(node, store, out, progress, ResponseCache(store.root / RESPONSES, answers_since))
-            refuse_written_secrets(node, out)
-            check_not_stopped()
-            seconds = time.monotonic() - started
-            facts = {
-                "seconds": seconds,
-                "peak_memory_mb": peak_memory_mb(),
-                "costs": costs,
-                "patients_sha256": training_patients(node, store.folder),
-                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-            return Outcome("computed", seconds=seconds, facts=store.commit(node, facts), damage=damage)
-        except BaseException as error:
-            if is_stop(error):
-                raise
-            # Whatever else a stage raises fails its cells and is reported with its traceback.
-            disk_full = as_disk_full(error, (out,)) if isinstance(error, Exception) else None
-            if disk_full is None and isinstance(error, UserError | ContractError):
-                store.discard(node)  # nothing of this attempt is useful
-            return Outcome(
-                "failed",
-                seconds=time.monotonic() - started,
-                reason=reason_of(error),
-                details=traceback.format_exc(),
-                error=plain_user_error(error) if disk_full is None else None,
-                damage=damage,
-                disk_full=disk_full,
-            )
+    outcome = None
+    while outcome is None:  # while it slept, another process took the stage over
+        with store.lock(node):
+            outcome = _compute_locked(node, store, fresh=fresh, progress=progress, answers_since=answers_since)
+    return outcome
+
+
+def _compute_locked(
+    node: StageNode, store: Store, *, fresh: bool, progress: Callable[..., Any], answers_since: float
+) -> Outcome | None:
+    """Compute a stage whose lock is held; return None if another process has meanwhile taken it over."""
+    if not fresh and store.is_whole(node):
+        return Outcome("reused", facts=store.manifest(node))
+    damage = None if fresh else store.put_aside(node)
+    stage_begins()
+    out, started = store.begin(node, anew=fresh), time.monotonic()
+    try:
+        with under_way(under_way_file(node, store)), separate_streams(), limited_threads(node.threads or 1):
+            costs = _call(node, store, out, progress, ResponseCache(store.root / RESPONSES, answers_since))
+        refuse_written_secrets(node, out)
+        check_not_stopped()
+        seconds = time.monotonic() - started
+        facts = {
+            "seconds": seconds,
+            "peak_memory_mb": peak_memory_mb(),
+            "costs": costs,
+            "patients_sha256": training_patients(node, store.folder),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        return Outcome("computed", seconds=seconds, facts=store.commit(node, facts), damage=damage)
+    except BaseException as error:
+        if is_stop(error):
+            raise
+        if store.is_taken_over(node):
+            store.discard(node)
+            return None
+        # Whatever else a stage raises fails its cells and is reported with its traceback.
+        disk_full = as_disk_full(error, (out,)) if isinstance(error, Exception) else None
+        if disk_full is None and isinstance(error, UserError | ContractError):
+            store.discard(node)  # nothing of this attempt is useful
+        return Outcome(
+            "failed",
+            seconds=time.monotonic() - started,
+            reason=reason_of(error),
+            details=traceback.format_exc(),
+            error=plain_user_error(error) if disk_full is None else None,
+            damage=damage,
+            disk_full=disk_full,
+        )
 
 
 def _lost_input(node: StageNode, store: Store) -> UserError | None:

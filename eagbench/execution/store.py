@@ -4,9 +4,10 @@
     <root>/<kind>/<fingerprint>/              a finished stage; its manifest.json is written last
     <root>/<kind>/<fingerprint>.checked       when its files were checked (`stage_checks`)
     <root>/<kind>/<fingerprint>.partial/      work in progress, which survives a kill
-    <root>/<kind>/<fingerprint>.lock          held by the process working on it
+    <root>/<kind>/<fingerprint>.lease         held by the process working on it (`lease`)
     <root>/<kind>/<fingerprint>.damaged-1/    what it was when a file turned out to be damaged
 
+Work in progress is in another folder, `<fingerprint>.partial-...`, where a process took over from one that had stopped.
 A stage is complete if and only if its manifest exists. A finished stage contains no pickle. What a manifest vouches for
 is on the disk before it.
 """
@@ -24,12 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 import eagbench
 from eagbench.config.folders import default_root
 from eagbench.contracts.stages import StageNode
 from eagbench.errors import UserError
+from eagbench.execution import lease
 from eagbench.execution.durable import sync, sync_all, tree
 from eagbench.execution.stage_checks import damage, forget, note, record_of, stamps_of
 from eagbench.execution.stage_files import MANIFEST, file_hash, manifest_text
@@ -103,7 +103,7 @@ class Store:
 
     def partial(self, node: StageNode) -> Path:
         """Return the folder of the stage's work in progress."""
-        return self.root / node.kind / f"{node.fingerprint}.partial"
+        return lease.working_folder(self.folder(node))
 
     def is_complete(self, node: StageNode) -> bool:
         """Say whether the stage is finished."""
@@ -129,14 +129,21 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, node: StageNode) -> Iterator[None]:
-        """Lock the stage, so that two processes never work on the same one; the second waits for the first."""
-        path = self.root / node.kind / f"{node.fingerprint}.lock"
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
+        """Lock the stage, so that two processes do not work on the same one; the second waits for the first."""
+        folder = self.folder(node)
+        if not folder.parent.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
             sync(self.root)
-        # The operating system releases this lock when its holder dies, so a kill leaves nothing to clean up.
-        with FileLock(path):
+        with lease.leased(folder):
             yield
+
+    def is_locked(self, node: StageNode) -> bool:
+        """Say whether a process works on the stage now."""
+        return lease.is_held(self.folder(node))
+
+    def is_taken_over(self, node: StageNode) -> bool:
+        """Say whether another process has the lock that this one held, because this one had stopped for a while."""
+        return lease.is_lost(self.folder(node))
 
     def put_aside(self, node: StageNode) -> str | None:
         """Rename a damaged stage, so that it can be computed again. The lock must be held.
@@ -185,6 +192,9 @@ class Store:
         """Finish a stage: remove its checkpoints, give the folder its final name, and write the manifest last.
 
         At each moment, what is on the disk of a folder with a manifest is whole, even if the power fails.
+
+        Raises:
+            LeaseLostError: Another process has taken the stage over.
         """
         partial, folder = self.partial(node), self.folder(node)
         replaced = folder.with_name(f"{folder.name}.replaced")
@@ -209,6 +219,7 @@ class Store:
         }
         (partial / _NEW_MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
         sync_all(tree(partial))
+        lease.check(folder)
         record_of(folder).unlink(missing_ok=True)
         if folder.exists():  # it is computed anew, or a kill came before its manifest
             folder.rename(replaced)
@@ -216,6 +227,7 @@ class Store:
         (folder / _NEW_MANIFEST).rename(folder / MANIFEST)
         sync_all((folder, folder.parent))
         shutil.rmtree(replaced, ignore_errors=True)
+        lease.forget_predecessors(folder)
         note(folder, {**stamps, MANIFEST: stamp(str(folder / MANIFEST))}, folder.stat().st_ino)
         return manifest
 

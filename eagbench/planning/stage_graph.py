@@ -25,6 +25,13 @@ _RESOLVES_INPUTS = "eagbench.execution.resolve"
 _COMPUTE_NOTHING = frozenset({"source", "cohort", "split", "domain", "shared_concepts"})
 
 
+def modules_of(node: StageNode) -> tuple[str, ...]:
+    """Name the modules whose code is that of a stage, its component's apart."""
+    module = node.function.partition(":")[0]
+    reads_records = any(not isinstance(value, StageOutput | StageOutputs) for value in node.inputs.values())
+    return (module, _RESOLVES_INPUTS) if reads_records else (module,)
+
+
 class StageGraph:
     """Make the components and stages of one plan.
 
@@ -127,10 +134,7 @@ class StageGraph:
         Raises:
             UserError: Its code needs a package that is not installed.
         """
-        modules = [node.function.partition(":")[0]]
-        if any(not isinstance(value, StageOutput | StageOutputs) for value in node.inputs.values()):
-            modules.append(_RESOLVES_INPUTS)
-        code = code_version(*modules).require(f"the stage {node.kind} '{node.label}'")
+        code = code_version(*modules_of(node)).require(f"the stage {node.kind} '{node.label}'")
         threads = None if node.kind in _COMPUTE_NOTHING else self.benchmark.threads
         kept, secrets = apart(node.params)
         locations = {**node.locations, **secrets}

@@ -12,21 +12,19 @@ dead and wakes up again, its result is refused.
 
 from __future__ import annotations
 
-import platform
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
-import psutil
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from eagbench.config.secrets import masked_text
+from eagbench.execution.process_identity import is_gone, this_process
 
 LEASE_SECONDS = 60.0
 # A trial that takes its process with it (memory) is not tried for ever.
@@ -180,14 +178,7 @@ def _attempts(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
 
 
 def _lease(count: int) -> dict[str, Any]:
-    process = psutil.Process()
-    return {"place": _place(), "pid": process.pid, "started": process.create_time(), "renewals": count}
-
-
-def _place() -> str:
-    """Name this machine, and the part of it within which process ids are unique."""
-    namespace = Path("/proc/self/ns/pid")
-    return f"{platform.node()} {namespace.readlink() if namespace.is_symlink() else ''}".strip()
+    return {**this_process(), "renewals": count}
 
 
 def _holder_is_dead(lease: Any) -> bool:
@@ -195,10 +186,4 @@ def _holder_is_dead(lease: Any) -> bool:
 
     For a process on another machine, only its lease can tell.
     """
-    if not lease or lease["place"] != _place():
-        return False
-    try:
-        process = psutil.Process(lease["pid"])
-        return bool(process.create_time() != lease["started"] or process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
+    return bool(lease) and is_gone(lease)
