@@ -10,7 +10,6 @@ from eagbench.contracts.answers import Prediction, ScoredCases, Trajectory
 from eagbench.contracts.cohort_stream import CaseBlock, CohortStream
 from eagbench.contracts.components import (
     Dataset,
-    Executor,
     Expert,
     Method,
     Metric,
@@ -27,6 +26,7 @@ from eagbench.contracts.components import (
     Tracker,
 )
 from eagbench.contracts.data_sources import DataSource, FetchableDataset, SourceFile
+from eagbench.contracts.executors import ComputeStage, Executor, SubmitsJobs
 from eagbench.contracts.hooks import Register, hookimpl
 from eagbench.contracts.language_models import (
     AttentionProbe,
@@ -133,6 +133,7 @@ __all__ = [
     "Cohort",
     "CohortStream",
     "ComponentUse",
+    "ComputeStage",
     "Concept",
     "Conversion",
     "CountsPrompts",
@@ -203,6 +204,7 @@ __all__ = [
     "StrictParams",
     "Style",
     "StyleName",
+    "SubmitsJobs",
     "Task",
     "TextEncoder",
     "Thought",

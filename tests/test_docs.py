@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -185,6 +186,47 @@ def test_the_store_is_checked_as_the_page_says(tmp_path: Path, run_command: Call
     Store.open(tmp_path / "store")
     checked, examined = type_all(examples("docs/how_to/long_runs.md")["store"], run_command, tmp_path)
     assert str(tmp_path / "store") in checked.out + examined.out
+
+
+def test_the_job_of_the_cluster_page_is_planned(
+    tmp_path: Path, physionet_root: Path, run_command: Callable[..., Finished]
+) -> None:
+    page = examples("docs/how_to/slurm.md")
+    (tmp_path / "first.yaml").write_text(examples("docs/quick_start.md")["benchmark"])
+    (tmp_path / "cluster.yaml").write_text(page["cluster"])
+    [planned] = type_all(page["slurm-plan"], run_command, tmp_path, EAGBENCH_PHYSIONET2012_ROOT=str(physionet_root))
+    assert "8 times this job:" in planned.out
+    assert "#SBATCH -t 12:00:00" in planned.out
+    assert "source /shared/venv/bin/activate" in planned.out
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_computes_as_the_page_says(
+    tmp_path: Path, physionet_root: Path, run_command: Callable[..., Finished]
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    block = examples("docs/how_to/slurm.md")["dask"].replace("HOST", "127.0.0.1").replace("8786", str(port))
+    lines = block.replace("--nworkers 4", "").splitlines()
+    scheduler, worker, run = (shlex.split(line, comments=True) for line in lines)
+    (tmp_path / "first.yaml").write_text(examples("docs/quick_start.md")["benchmark"])
+    env = {**os.environ, "DASK_DISTRIBUTED__DASHBOARD__LINK": "", "EAGBENCH_PHYSIONET2012_ROOT": str(physionet_root)}
+    program = str(Path(sys.executable).with_name("dask"))
+    started = [
+        subprocess.Popen([program, *words[1:], "--no-dashboard"], env=env, stderr=subprocess.DEVNULL, cwd=tmp_path)
+        for words in (scheduler, worker)
+    ]
+    try:
+        env_of_run = {"EAGBENCH_STORE": str(tmp_path / "store"), "EAGBENCH_PHYSIONET2012_ROOT": str(physionet_root)}
+        arguments = (*run[1:], "--seeds", "0", "--limit", "300")
+        done = run_command(*arguments, env=env_of_run, cwd=tmp_path)
+    finally:
+        for process in reversed(started):
+            process.terminate()
+            process.wait(60)
+    assert done.code == 0, done.err
+    assert "run folder:" in done.out
 
 
 def test_the_first_plugin_is_short_and_works(

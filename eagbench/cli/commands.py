@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
 
+from eagbench.contracts.executors import Executor, SubmitsJobs
 from eagbench.errors import UserError
 from eagbench.execution.needed import needed_stages
 from eagbench.execution.private_files import is_private, keep_private, own_umask
@@ -44,8 +45,13 @@ def evaluate(benchmark: Path, limit: int | None, out: Path, quiet: bool) -> str:
     return run(Request(benchmark, limit=limit), out, make_executor("local"), fresh=False, quiet=quiet).summary
 
 
-def describe_plan(request: Request) -> str:
-    """Describe the plan: every stage, its state in the store, and how long it took when last computed here."""
+def describe_plan(request: Request, executor: Executor | None = None) -> str:
+    """Describe the plan: every stage, its state in the store, and how long it took when last computed here.
+
+    Args:
+        request: The benchmark.
+        executor: What would compute it; the script of its jobs is described, too, if it submits any.
+    """
     loaded = request.load()
     with own_umask():
         if is_credentialed(loaded, load_registry()):
@@ -55,7 +61,8 @@ def describe_plan(request: Request) -> str:
     say_notes(plan)
     from eagbench.cli.prompts import prompt_lengths
 
-    return "\n".join([plan_text(plan, store), *prompt_lengths(plan, store)])
+    jobs: list[str] = ["", executor.job_script(plan.nodes)] if isinstance(executor, SubmitsJobs) else []
+    return "\n".join([plan_text(plan, store), *prompt_lengths(plan, store), *jobs])
 
 
 def show_prompt(request: Request, case_id: str, method: str | None) -> str:

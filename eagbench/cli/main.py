@@ -14,6 +14,7 @@ from eagbench.cli.completion import complete_set, words_of_bash
 from eagbench.cli.data.app import data_app
 from eagbench.cli.output import say as _say
 from eagbench.cli.plugins.app import plugins_app
+from eagbench.cli.policy_app import policy_app
 from eagbench.cli.show import RunFolder, show
 from eagbench.cli.stopping import stop_signals
 from eagbench.config.folders import default_root
@@ -33,7 +34,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 store_app = typer.Typer(help="The store of finished stages.", no_args_is_help=True)
-policy_app = typer.Typer(help="Policies: the language models that read the records.", no_args_is_help=True)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(data_app, name="data")
 app.add_typer(policy_app, name="policy")
@@ -62,17 +62,21 @@ def run(
     profile: Profile = None,
     seeds: Seeds = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not read the store: compute everything anew.")] = False,
-    executor: Annotated[str, typer.Option(help="What computes the stages.")] = "local",
+    executor: Annotated[str, typer.Option(help="What computes the stages: local, dask, slurm ...")] = "local",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that work on stages (default: 1).")] = None,
     stage_timeout: Annotated[
         str | None,
         typer.Option(metavar="SECONDS", help="End a stage that takes longer, e.g. 90, 30m or 2h; its cells fail."),
     ] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="URL", help="dask: the scheduler, tcp://host:8786.")] = None,
+    cluster: Annotated[Path | None, typer.Option(help="slurm: what each job asks for, a YAML file.")] = None,
     executor_options: Annotated[
         list[str] | None,
         typer.Option("--executor-option", metavar="KEY=VALUE", help="Another parameter of the executor."),
     ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Print the plan and stop.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print the plan, and the job script of slurm, and stop.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the results only.")] = False,
 ) -> None:
     """Run a benchmark, or take up an interrupted one: finished stages are reused."""
@@ -80,11 +84,12 @@ def run(
     from eagbench.session import running
 
     request = running.Request(benchmark, tuple(sets or ()), limit, profile, commands.parse_seeds(seeds))
+    flags = {"workers": workers, "stage_timeout": stage_timeout, "scheduler": scheduler, "cluster": cluster}
+    chosen = running.make_executor(executor, flags, tuple(executor_options or ()))
     if plan:
-        _say(commands.describe_plan(request))
+        _say(commands.describe_plan(request, chosen))
         return
     stop_signals.goes_on = "the same command takes up the work where it stopped"
-    chosen = running.make_executor(executor, workers, stage_timeout, tuple(executor_options or ()))
     finished = running.run(request, out, chosen, fresh=fresh, quiet=quiet)
     _say(finished.summary)
     if finished.n_failed:
@@ -265,24 +270,6 @@ def program() -> None:
         raise
     finally:
         end_soon(code if isinstance(code, int) else 0)
-
-
-@policy_app.command("fetch")
-def policy_fetch(
-    name: Annotated[str, typer.Argument(help="The policy, e.g. smollm2.", show_default=False)],
-    source: Annotated[
-        Path | None, typer.Option("--from", help="A file that is already here, instead of a download.")
-    ] = None,
-    to: Annotated[
-        Path | None,
-        typer.Option(help="The folder for fetched policies (default: $EAGBENCH_POLICIES, else your data folder)."),
-    ] = None,
-) -> None:
-    """Bring a policy's model onto this machine, or go on with an interrupted fetch."""
-    from eagbench.cli.policies import fetch
-
-    stop_signals.goes_on = "the same command goes on; a finished download is kept"
-    _say(fetch(name, source, to))
 
 
 def main() -> None:

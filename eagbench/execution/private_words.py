@@ -28,7 +28,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from eagbench.config.secrets import masked_text
-from eagbench.contracts.components import ComputeStage, Executor, StrictParams
+from eagbench.contracts.components import StrictParams
+from eagbench.contracts.executors import ComputeStage, Executor
 from eagbench.contracts.stages import StageNode
 from eagbench.contracts.traits import ExecutorTraits, traits_of
 from eagbench.errors import UserError
@@ -227,7 +228,7 @@ class Discreet:
         compute: ComputeStage,
         done: Callable[[StageNode, object], bool],
     ) -> None:
-        """Compute every stage after those it needs (`eagbench.contracts.components.Executor`)."""
+        """Compute every stage after those it needs (`eagbench.contracts.executors.Executor`)."""
 
         def told(node: StageNode, outcome: object) -> bool:
             return done(node, self._words.outcome(node, outcome) if isinstance(outcome, Outcome) else outcome)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from eagbench.contracts.components import Executor
+from eagbench.contracts.executors import Executor
 from eagbench.contracts.rules import ContractError, check_files
 from eagbench.contracts.stages import StageLost, StageNode, StageRun
 from eagbench.contracts.traits import ExecutorTraits, traits_of

@@ -17,7 +17,7 @@ from typing import Any
 import pluggy
 from pydantic import BaseModel
 
-from eagbench.contracts import components, hooks, traits
+from eagbench.contracts import components, executors, hooks, traits
 from eagbench.errors import UserError, is_stop
 from eagbench.registry.blame import RefusedComponentError, blamed, described, remember
 from eagbench.registry.code_places import raised_in_plugin
@@ -46,7 +46,7 @@ KINDS: Mapping[str, Kind] = {
     "perturbation": Kind("register_perturbations", components.Perturbation, traits.PerturbationTraits),
     "metric": Kind("register_metrics", components.Metric, traits.MetricTraits),
     "tracker": Kind("register_trackers", components.Tracker, traits.TrackerTraits),
-    "executor": Kind("register_executors", components.Executor, traits.ExecutorTraits),
+    "executor": Kind("register_executors", executors.Executor, traits.ExecutorTraits),
 }
 
 

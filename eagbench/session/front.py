@@ -33,6 +33,7 @@ def run(
     executor: str = "local",
     workers: int | None = None,
     stage_timeout: str | float | None = None,
+    executor_options: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> Run:
     """Run a benchmark, or take up an interrupted one, as `eagbench run` does: finished stages are reused.
@@ -49,6 +50,8 @@ def run(
         workers: Processes that work on stages; None for the executor's default. In a script, call it then under
             `if __name__ == "__main__":`, because each process begins by importing the script.
         stage_timeout: Seconds after which a stage is ended (also `"30m"` or `"2h"`); None for no limit.
+        executor_options: Other parameters of the executor: `{"scheduler": "tcp://host:8786"}` for `dask`,
+            `{"cluster": "cluster.yaml"}` for `slurm`.
         quiet: Show no progress on stderr.
 
     Returns:
@@ -68,7 +71,9 @@ def run(
         None if seeds is None else tuple(seeds),
     )
     with guarded_against_edits(), limited_threads(1):  # as the command begins; a stage has what its benchmark declares
-        chosen = running.make_executor(executor, workers, None if stage_timeout is None else str(stage_timeout))
+        flags = {"workers": workers, "stage_timeout": None if stage_timeout is None else str(stage_timeout)}
+        options = tuple(f"{key}={_as_yaml(key, value)}" for key, value in (executor_options or {}).items())
+        chosen = running.make_executor(executor, flags, options)
         finished = running.run(request, None if out is None else Path(out), chosen, fresh=fresh, quiet=quiet)
     return Run(finished.folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from eagbench.config.loading import LoadedBenchmark, load_benchmark, validate_params
 from eagbench.config.secrets import masked_text
 from eagbench.config.yaml_source import Source, apply_set, set_value
-from eagbench.contracts.components import Executor
+from eagbench.contracts.executors import Executor
 from eagbench.errors import UserError
 from eagbench.execution.private_files import close_places, keep_private, own_umask
 from eagbench.execution.private_words import Discreet, PrivateWords
@@ -53,34 +54,41 @@ class Finished:
     summary: str
 
 
+# The parameter of an executor that a flag sets, and what an executor without it lacks.
+_FLAGS = {
+    "workers": "has no number of workers",
+    "stage_timeout": "knows no time limit for stages",
+    "scheduler": "connects to no scheduler",
+    "cluster": "reads no file about a cluster",
+}
+
+
 @refusing()
-def make_executor(
-    name: str, workers: int | None = None, stage_timeout: str | None = None, options: tuple[str, ...] = ()
-) -> Executor:
+def make_executor(name: str, flags: Mapping[str, Any] | None = None, options: tuple[str, ...] = ()) -> Executor:
     """Make the executor that the user asked for.
 
     Args:
         name: Its name.
-        workers: Its parameter `workers`; None for its default.
-        stage_timeout: Its parameter `stage_timeout`; None for its default.
-        options: Its parameters, as `key=value`.
+        flags: Parameters of the command's own flags (`workers`, `stage_timeout`, `scheduler`, `cluster`); None for the
+            executor's default.
+        options: Its other parameters, as `key=value`.
 
     Raises:
         UserError: No executor has that name, or a parameter does not fit.
     """
     component: Any = load_registry().get("executor", name, where="--executor").component
     source = Source()
-    if workers is not None:
-        set_value(source, "workers", workers, f"--workers {workers}")
-    if stage_timeout is not None:
-        where = f"--stage-timeout {stage_timeout}"
-        if "stage_timeout" not in component.Params.model_fields:
+    for key, value in (flags or {}).items():
+        if value is None:
+            continue
+        where = f"--{key.replace('_', '-')} {value}"
+        if key not in component.Params.model_fields:
             raise UserError(
-                f"the executor '{name}' knows no time limit for stages",
+                f"the executor '{name}' {_FLAGS[key]}",
                 where=where,
-                hint="an executor that does has a parameter `stage_timeout`, as `local`",
+                hint=f"an executor that does has a parameter `{key}`",
             )
-        set_value(source, "stage_timeout", stage_timeout, where)
+        set_value(source, key, str(value) if isinstance(value, Path) else value, where)
     for option in options:
         apply_set(source, option, flag="--executor-option")
     executor: Executor = component(validate_params(component.Params, source.tree, source, ()))

@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-import graphlib
 import multiprocessing
-import re
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
-from typing import Annotated, Any, ClassVar
+from typing import ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from eagbench.contracts.components import StrictParams
+from eagbench.contracts.executors import ComputeStage
 from eagbench.contracts.stages import StageLost, StageNode
 from eagbench.contracts.traits import ExecutorTraits
+from eagbench.execution.executors.durations import Seconds
+from eagbench.execution.executors.order import longest_way, measured_times
+from eagbench.execution.executors.ready import ReadyStages
 from eagbench.execution.executors.worker import Worker
 from eagbench.execution.processes import end_processes
 
-_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 # A process that a dead worker started may hold the worker's pipe open, which then tells nothing of its death.
 _LOOK_SECONDS = 0.5
 _LEAVE_SECONDS = 5.0  # for a worker without work to end by itself
-
-
-def seconds(value: Any) -> Any:
-    """Read a duration such as `90`, `30m` or `2h` as seconds; leave anything but a text as it is.
-
-    Raises:
-        ValueError: The text is no duration.
-    """
-    if not isinstance(value, str):
-        return value
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|d|)\s*", value)
-    if found is None:
-        raise ValueError("write it in seconds, or as 30m or 2h")
-    return float(found[1]) * _UNITS[found[2]]
 
 
 class Local:
@@ -53,7 +40,7 @@ class Local:
         """
 
         workers: int = Field(default=1, ge=1)
-        stage_timeout: Annotated[float, BeforeValidator(seconds), Field(gt=0)] | None = None
+        stage_timeout: Seconds | None = None
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -70,18 +57,18 @@ class Local:
     def execute(
         self,
         nodes: Sequence[StageNode],
-        compute: Callable[[StageNode], object],
+        compute: ComputeStage,
         done: Callable[[StageNode, object], bool],
     ) -> None:
-        """Compute every stage after those it needs (`eagbench.contracts.components.Executor`)."""
-        progress = _Progress(done)
+        """Compute every stage after those it needs (`eagbench.contracts.executors.Executor`)."""
         if self._in_this_process:
-            for node in nodes:
-                progress.settle(node, None if progress.is_blocked(node) else compute(node))
+            _compute_here(nodes, compute, done)
             return
+        times = measured_times(compute.folder, {node.kind for node in nodes})
+        ready = ReadyStages(nodes, longest_way(nodes, times), done)
         workers = _Workers(self.params, compute)
         try:
-            _compute_in(workers, nodes, progress)
+            _compute_in(workers, ready)
         except Exception:
             workers.finish()  # what is under way is finished, nothing more is begun
             raise
@@ -94,7 +81,7 @@ class Local:
 class _Workers:
     """Worker processes: started when there is work, and replaced when one has died."""
 
-    def __init__(self, params: Local.Params, compute: Callable[[StageNode], object]) -> None:
+    def __init__(self, params: Local.Params, compute: ComputeStage) -> None:
         # Spawn, because a process that has started torch's or lightgbm's threads can't be forked safely.
         self._context = multiprocessing.get_context("spawn")
         self._params, self._compute = params, compute
@@ -170,39 +157,20 @@ class _Workers:
             worker.end()
 
 
-def _compute_in(workers: _Workers, nodes: Sequence[StageNode], progress: _Progress) -> None:
+def _compute_in(workers: _Workers, ready: ReadyStages) -> None:
     """Give each stage to a worker once those that it needs are done."""
-    by_fingerprint = {node.fingerprint: node for node in nodes}
-    sorter = graphlib.TopologicalSorter({n.fingerprint: [up.fingerprint for up in n.upstream()] for n in nodes})
-    sorter.prepare()
-    waiting: list[StageNode] = []
-    while sorter.is_active():
-        waiting += (by_fingerprint[fingerprint] for fingerprint in sorter.get_ready())
-        while waiting and (progress.is_blocked(waiting[0]) or workers.has_room()):
-            node = waiting.pop(0)
-            if progress.is_blocked(node):
-                progress.settle(node, None)
-                sorter.done(node.fingerprint)
-            else:
-                workers.give(node)
+    while ready.are_left:
+        while workers.has_room() and (node := ready.next()) is not None:
+            workers.give(node)
         if workers.are_working:
             for node, outcome in workers.finished():
-                progress.settle(node, outcome)
-                sorter.done(node.fingerprint)
+                ready.settle(node, outcome)
 
 
-class _Progress:
-    """Pass outcomes on, and remember which stages may not go on because one before them failed."""
-
-    def __init__(self, done: Callable[[StageNode, object], bool]) -> None:
-        self._done = done
-        self._blocked: set[str] = set()
-
-    def is_blocked(self, node: StageNode) -> bool:
-        """Say whether a stage that this one needs did not succeed."""
-        return any(up.fingerprint in self._blocked for up in node.upstream())
-
-    def settle(self, node: StageNode, outcome: object) -> None:
-        """Report an outcome, None for a stage that was not computed."""
-        if not self._done(node, outcome):
-            self._blocked.add(node.fingerprint)
+def _compute_here(nodes: Sequence[StageNode], compute: ComputeStage, done: Callable[[StageNode, object], bool]) -> None:
+    """Compute the stages in this process, in the order of the plan."""
+    blocked: set[str] = set()
+    for node in nodes:
+        may_begin = not any(up.fingerprint in blocked for up in node.upstream())
+        if not done(node, compute(node) if may_begin else None):
+            blocked.add(node.fingerprint)

@@ -8,12 +8,12 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
 from multiprocessing.reduction import DupFd
 from typing import Any
 
+from eagbench.contracts.executors import ComputeStage
 from eagbench.contracts.stages import StageLost, StageNode
 from eagbench.execution.processes import begin_worker, end_processes, portable
 
@@ -44,7 +44,7 @@ class Worker:
         seconds: After so many a stage is ended with its process; None for no limit.
     """
 
-    def __init__(self, context: SpawnContext, compute: Callable[[StageNode], object], seconds: float | None) -> None:
+    def __init__(self, context: SpawnContext, compute: ComputeStage, seconds: float | None) -> None:
         self._seconds = seconds
         self._trace = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - until the process ends
         self.connection, theirs = context.Pipe()
@@ -126,7 +126,7 @@ def stage_begins() -> None:
         _parent.send((_BEGUN, None))
 
 
-def _work(parent: Connection, compute: Callable[[StageNode], object], trace: _Descriptor) -> None:
+def _work(parent: Connection, compute: ComputeStage, trace: _Descriptor) -> None:
     """Compute the stages that come through the connection, until None comes.
 
     Args:

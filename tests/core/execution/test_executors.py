@@ -41,7 +41,7 @@ class TestInWorkerProcesses(ExecutorConformance):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--executor", "slurm"), "--executor: there is no executor called 'slurm'"),
+        (("--executor", "sge"), "--executor: there is no executor called 'sge'"),
         (("--executor-option", "nodes=3"), "--executor-option nodes=3: unknown key 'nodes'"),
         (("--executor-option", "workers=0"), "'workers': input should be greater than or equal to 1, not 0"),
         (("--executor-option", "workers"), "--executor-option takes key=value"),
