@@ -26,7 +26,7 @@ from eagbench.sweep.claims import finished
 from eagbench.sweep.folder import EVALUATION, MARKER, SWEEP
 from eagbench.sweep.loop import work
 from eagbench.sweep.session import Session, SweepRequest, open_session
-from eagbench.sweep.storage import resolved, shown
+from eagbench.sweep.storage import shown
 from eagbench.sweep.tables import stage_sums, write_tables
 
 _EXIT_BUG = 70
@@ -86,7 +86,7 @@ def _sweep(
         work(session, deadline)  # with several jobs only if one of them was killed
     finally:
         _write_tables(session)
-    return _finish(session, known, request.storage, evaluate_best)
+    return _finish(session, known, evaluate_best)
 
 
 def _announce(session: Session, jobs: int, n_known: int) -> None:
@@ -160,7 +160,7 @@ def _write_tables(session: Session) -> None:
     write_tables(session.folder, session.record, session.study.get_trials(deepcopy=False))
 
 
-def _finish(session: Session, known: set[int], storage: str | None, evaluate_best: Evaluate | None) -> FinishedSweep:
+def _finish(session: Session, known: set[int], evaluate_best: Evaluate | None) -> FinishedSweep:
     trials = session.study.get_trials(deepcopy=False)
     best = best_trials(session.study)
     n_finished = finished(trials)
@@ -184,7 +184,7 @@ def _finish(session: Session, known: set[int], storage: str | None, evaluate_bes
     from eagbench.sweep.report.html import write_report
 
     # As it was given: the record holds no password.
-    page = write_report(session.folder, None if storage is None else resolved(storage))
+    page = write_report(session.folder, session.storage_place)
     lines.append(f"sweep folder: {session.folder}")
     lines += [f"best: {path}" for path in written]
     lines.append(f"report: {page}")

@@ -136,6 +136,8 @@ class SweepFile(Strict):
         trials: Number of finished trials.
         fixed_trials: Trials to start with, after the benchmark as written.
         tuning_folds: Number of cross-validation folds if the tuning part is too small.
+        storage: Where the study is stored, if not in the sweep's folder: `sqlite:///...`, `postgresql://...`, or a
+            journal file, relative to the folder of this file. `--storage` goes before it.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -153,6 +155,7 @@ class SweepFile(Strict):
     trials: int = Field(ge=1)
     fixed_trials: tuple[dict[str, Any], ...] = ()
     tuning_folds: int = Field(default=3, ge=2, le=20)
+    storage: str | None = None
 
     @field_validator("seeds")
     @classmethod
@@ -173,6 +176,12 @@ class LoadedSweep:
     def place(self, *path: str | int) -> str:
         """Return a value's place in the user's file."""
         return self.source.place(tuple(path))
+
+    @property
+    def storage(self) -> str | None:
+        """Where the study is stored, as an address or a path; None for the sweep's own folder."""
+        given = self.sweep.storage
+        return given if given is None or "://" in given else str(self.path.parent / given)
 
     @property
     def benchmark(self) -> Path:

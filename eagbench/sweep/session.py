@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,7 @@ class Session:
         steps: Seed and division of each plan of a trial, or of each of its rungs.
         queue: Parameters of the trials to start with, and the origin of each.
         folder: The sweep's folder.
+        storage_place: Where the study is stored, with a password if there is one.
         storage: The storage.
         study: The study, for reading.
         reporter: Prints progress.
@@ -94,6 +95,7 @@ class Session:
     steps: tuple[tuple[int, NestedSplit], ...]
     queue: Queue
     folder: Path
+    storage_place: str = field(repr=False)
     storage: BaseStorage
     study: optuna.Study
     reporter: Reporter
@@ -138,7 +140,7 @@ def open_session(request: SweepRequest) -> Session:
         _settle(node, store, reporter, words)
     tuning, divisions = choose_division(domain.split, store.folder(domain.split), sweep.tuning_folds)
     queue, reason = _queue(loaded, benchmark, planner, reporter)
-    storage_place = resolved(request.storage)
+    storage_place = resolved(request.storage or loaded.storage)
     record = SweepRecord(
         name=sweep.name,
         fingerprint=_fingerprint(loaded, benchmark, domain.cohort, limit),
@@ -166,7 +168,9 @@ def open_session(request: SweepRequest) -> Session:
     with begun(folder, sweep.name):
         storage = open_storage(storage_place, folder)
         study = open_study(storage, record.name, directions, record.fingerprint, str(request.file))
-    return Session(loaded, benchmark, plan, planner, record, steps, queue, folder, storage, study, reporter)
+    return Session(
+        loaded, benchmark, plan, planner, record, steps, queue, folder, storage_place, storage, study, reporter
+    )
 
 
 def _benchmark(request: SweepRequest, loaded: LoadedSweep) -> tuple[Source, LoadedBenchmark]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,6 +16,8 @@ from eagbench.errors import UserError
 
 # A process waits this long for SQLite's one lock, in seconds; Optuna's own five are short for several processes.
 _SQLITE_TIMEOUT = 60
+_TRIES, _PAUSE = 5, 0.2  # to make the tables while others do
+_MASKED = "***"  # a password in the record of a sweep
 JOURNAL = "study.journal"  # the storage of a sweep that names no other
 _FINGERPRINT = "fingerprint"
 
@@ -36,15 +40,14 @@ def open_storage(storage: str, folder: Path) -> BaseStorage:
     import sqlalchemy.exc
 
     where = shown(storage)
-    options = {"connect_args": {"timeout": _SQLITE_TIMEOUT}} if storage.startswith("sqlite") else None
     try:
         # With Optuna's cache around it here: each study would put one of its own around it, which knows no trial.
-        return get_storage(RDBStorage(storage, engine_kwargs=options))
+        return get_storage(_opened(storage))
     except ImportError as error:
         raise UserError(
             "the driver of this database is not installed",
             where=where,
-            hint=f'{error.name or error}: for PostgreSQL `pip install "psycopg[binary]"` and postgresql+psycopg://...',
+            hint=f'{error.name or error}: for PostgreSQL `pip install "eagbench[postgresql]"`',
         ) from error
     except (sqlalchemy.exc.NoSuchModuleError, sqlalchemy.exc.ArgumentError) as error:
         raise UserError(
@@ -54,6 +57,31 @@ def open_storage(storage: str, folder: Path) -> BaseStorage:
         ) from error
     except sqlalchemy.exc.DBAPIError as error:
         raise UserError(f"the database can't be opened: {error.orig}", where=where) from error
+
+
+def _opened(storage: str) -> RDBStorage:
+    """Open a database, making Optuna's tables if need be; of processes that make them together, one does."""
+    import sqlalchemy.exc
+
+    url = _complete(storage)
+    options = {"connect_args": {"timeout": _SQLITE_TIMEOUT}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    for _ in range(_TRIES):
+        # Another process makes a table between this one's look and its own try.
+        with contextlib.suppress(sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.IntegrityError):
+            return RDBStorage(url, engine_kwargs=options)
+        time.sleep(_PAUSE)
+    return RDBStorage(url, engine_kwargs=options)
+
+
+def _complete(storage: str) -> str:
+    """Return an address with its driver, and without a password that was masked: the environment may know it."""
+    from sqlalchemy.engine import URL, make_url
+
+    url = make_url(storage)
+    password = None if url.password == _MASKED else url.password
+    driver = "postgresql+psycopg" if url.drivername == "postgresql" else url.drivername
+    whole = URL.create(driver, url.username, password, url.host, url.port, url.database, url.query)
+    return whole.render_as_string(hide_password=False)
 
 
 def shown(storage: str) -> str:

@@ -198,7 +198,7 @@ BENCHMARK = """\
 name: small
 data: {{name: physionet2012, root: {root}, window_hours: 48}}
 split: {{train: 0.5, tuning: 0.2, held_out: 0.3, seed: 0}}
-methods: [logistic_regression, {{name: lightgbm, trees: 20}}]
+methods: [logistic_regression, {{name: lightgbm, n_estimators: 20}}]
 conditions: [clean, {{name: missing_values, severity: [0.3]}}]
 metrics: [auroc, brier]
 intervals: {{resamples: 100}}
@@ -234,7 +234,7 @@ def test_ctrl_c_ends_the_run_and_all_of_its_processes(tmp_path: Path, physionet_
     file, store = tmp_path / "small.yaml", tmp_path / "store"
     slow = "{name: concare, epochs: 200, patience: 200, hidden_dim: 8, periods: 4}"
     text = BENCHMARK.format(root=physionet_root)
-    file.write_text(text.replace("logistic_regression, {name: lightgbm, trees: 20}", slow))
+    file.write_text(text.replace("logistic_regression, {name: lightgbm, n_estimators: 20}", slow))
     command = [sys.executable, "-m", "eagbench", "run", str(file), "--out", str(tmp_path / "out"), "--executor", "dask"]
     run = subprocess.Popen(command, env={**os.environ, "EAGBENCH_STORE": str(store)}, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
