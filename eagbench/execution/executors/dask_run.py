@@ -119,6 +119,7 @@ class ClusterRun:
         token.write_text(self._run)
         try:
             check_store(self._client, self._compute.folder, self._run)
+            self._client.subscribe_topic(plugin.name, _say)
             self._client.register_plugin(plugin)
             yield
         finally:
@@ -204,3 +205,9 @@ class ClusterRun:
             where=str(self._client.scheduler.address if self._client.scheduler else "dask"),
             hint="start it again; what is finished is in the store",
         )
+
+
+def _say(event: tuple[float, str]) -> None:
+    """Print here what a stage prints on a worker."""
+    sys.stderr.write(event[1])
+    sys.stderr.flush()

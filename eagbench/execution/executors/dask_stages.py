@@ -7,6 +7,7 @@ limit; the processes are those of the executor `local`. They are kept for the ne
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -25,7 +26,37 @@ from eagbench.execution.executors.worker import Worker
 
 _LOOK_SECONDS = 0.2
 _END_SECONDS = 3.0
+_MOST_SAID = 65_536  # bytes at one look: a stage that prints more waits
 _UNWANTED = frozenset({"cancelled", "released", "forgotten"})
+
+
+class _StageProcess:
+    """A process for stages, and what it prints.
+
+    Args:
+        compute: Computes a stage.
+        seconds: After so many a stage is ended; None for no limit.
+    """
+
+    def __init__(self, compute: ComputeStage, seconds: float | None) -> None:
+        self._said, theirs = os.pipe()
+        os.set_blocking(self._said, False)
+        try:
+            with _children_allowed():
+                self.worker = Worker(multiprocessing.get_context("spawn"), compute, seconds, theirs)
+        finally:
+            os.close(theirs)
+
+    def said(self) -> str:
+        """Return what it has printed since the last look, as whole lines where it has written whole ones."""
+        with contextlib.suppress(BlockingIOError):
+            return os.read(self._said, _MOST_SAID).decode("utf-8", "replace")
+        return ""
+
+    def end(self) -> None:
+        """End it, whatever it is doing."""
+        self.worker.end()
+        os.close(self._said)
 
 
 class StagePlugin(WorkerPlugin):  # type: ignore[misc]
@@ -44,7 +75,7 @@ class StagePlugin(WorkerPlugin):  # type: ignore[misc]
     def setup(self, worker: Any) -> None:
         """Begin on a worker, one that joins later too."""
         self._worker, self._is_over = worker, False
-        self._idle: list[Worker] = []
+        self._idle: list[_StageProcess] = []
         self._n_busy, self._lock = 0, threading.Lock()
         self._sees_folder = False
 
@@ -73,37 +104,46 @@ class StagePlugin(WorkerPlugin):  # type: ignore[misc]
             self._sees_folder = True
         key = get_worker().get_current_task()
         with self._process() as process:
-            process.give(node)
-            while (result := process.result()) is None:
-                limit = process.seconds_left()
-                wait([process.connection], _LOOK_SECONDS if limit is None else min(_LOOK_SECONDS, limit))
-                if self._is_over or self._is_unwanted(key):
-                    process.end()
-                    raise Reschedule
+            worker = process.worker
+            worker.give(node)
+            try:
+                while (result := worker.result()) is None:
+                    limit = worker.seconds_left()
+                    wait([worker.connection], _LOOK_SECONDS if limit is None else min(_LOOK_SECONDS, limit))
+                    self._tell(process)
+                    if self._is_over or self._is_unwanted(key):
+                        worker.end()
+                        raise Reschedule
+            finally:
+                self._tell(process)
             return result[0]
+
+    def _tell(self, process: _StageProcess) -> None:
+        """Pass on what a stage prints to the process that gave the command."""
+        if text := process.said():
+            self._worker.log_event(self.name, text)
 
     def _is_unwanted(self, key: Any) -> bool:
         task = self._worker.state.tasks.get(key)
         return task is None or task.state in _UNWANTED
 
     @contextmanager
-    def _process(self) -> Iterator[Worker]:
+    def _process(self) -> Iterator[_StageProcess]:
         """Give a process for a stage, a used one if there is one; afterwards it is kept if it is alive."""
         with self._lock:
             self._n_busy += 1
             process = self._idle.pop() if self._idle else None
         try:
-            if process is not None and not process.is_alive():
+            if process is not None and not process.worker.is_alive():
                 process.end()
                 process = None
             if process is None:
-                with _children_allowed():
-                    process = Worker(multiprocessing.get_context("spawn"), self._compute, self._seconds)
+                process = _StageProcess(self._compute, self._seconds)
             yield process
         finally:
             with self._lock:
                 self._n_busy -= 1
-                if process is not None and process.is_alive() and not self._is_over:
+                if process is not None and process.worker.is_alive() and not self._is_over:
                     self._idle.append(process)
                     process = None
             if process is not None:

@@ -42,13 +42,17 @@ class Worker:
         context: Starts it.
         compute: Computes a stage there.
         seconds: After so many a stage is ended with its process; None for no limit.
+        speaks_to: The open file that it writes to in the place of stdout and stderr; None for those of this process.
     """
 
-    def __init__(self, context: SpawnContext, compute: ComputeStage, seconds: float | None) -> None:
+    def __init__(
+        self, context: SpawnContext, compute: ComputeStage, seconds: float | None, speaks_to: int | None = None
+    ) -> None:
         self._seconds = seconds
         self._trace = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - until the process ends
         self.connection, theirs = context.Pipe()
-        arguments = (theirs, compute, _Descriptor(self._trace.fileno()))
+        spoken = None if speaks_to is None else _Descriptor(speaks_to)
+        arguments = (theirs, compute, _Descriptor(self._trace.fileno()), spoken)
         self.process = context.Process(target=_work, args=arguments, name="stages")
         self.process.start()
         theirs.close()
@@ -126,16 +130,20 @@ def stage_begins() -> None:
         _parent.send((_BEGUN, None))
 
 
-def _work(parent: Connection, compute: ComputeStage, trace: _Descriptor) -> None:
+def _work(parent: Connection, compute: ComputeStage, trace: _Descriptor, spoken: _Descriptor | None) -> None:
     """Compute the stages that come through the connection, until None comes.
 
     Args:
         parent: The other end of the connection.
         compute: Computes a stage.
         trace: The file for where the code is when the process dies or its time is up.
+        spoken: The file for what it prints; None for its parent's own.
     """
     global _parent
     _parent = parent
+    if spoken is not None:
+        os.dup2(spoken.number, 1)
+        os.dup2(spoken.number, 2)
     begin_worker()
     # A group of its own: its parent can end what it started after it has died.
     os.setpgid(0, 0)

@@ -66,6 +66,8 @@ class Computes:
                     (self.folder / "killed").touch()
                     os.kill(os.getppid(), signal.SIGKILL)
                     time.sleep(600)
+            case "speaks":
+                print(f"{node.label} to you", file=sys.stderr)
             case "raises":
                 raise UserError("the disk is away", where="here")
             case "sleeps":
@@ -115,6 +117,13 @@ def test_a_stage_that_takes_every_worker_with_it_is_lost_alone(scheduler: str, t
     assert told["kills"].reason == "the 4 workers that were to compute it, one after the other, were lost"
     assert told["behind"] is None
     assert all(isinstance(told[f"fine {i}"], int) for i in range(6))
+
+
+def test_what_stages_print_is_printed_here(scheduler: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    outcomes(scheduler, tmp_path, "speaks 1", "speaks 2")
+    said = capfd.readouterr().err
+    assert "speaks 1 to you\n" in said
+    assert "speaks 2 to you\n" in said
 
 
 def test_a_time_limit_ends_a_stage(scheduler: str, tmp_path: Path) -> None:
