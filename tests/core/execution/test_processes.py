@@ -45,6 +45,8 @@ def compute(node):
     pathlib.Path(sys.argv[1], node.label).touch()
     time.sleep(600)
 
+compute.folder = pathlib.Path(sys.argv[1])
+
 if __name__ == "__main__":
     nodes = [StageNode("stage", label, "nowhere:nothing", {"label": label}, {}, code="1") for label in "ab"]
     try:

@@ -7,6 +7,7 @@ import itertools
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,17 +67,23 @@ def train(run: StageRun) -> None:
             raise RuntimeError("killed")
 
 
-def compute(stage: StageNode, store: Store) -> Outcome:
-    from eagbench.contracts.stages import no_progress
-    from eagbench.execution.runner import compute_stage
+@dataclass(frozen=True)
+class Compute:
+    store: Store
 
-    return compute_stage(stage, store, fresh=False, progress=no_progress)
+    @property
+    def folder(self) -> Path:
+        return self.store.root
+
+    def __call__(self, stage: StageNode) -> Outcome:
+        from eagbench.contracts.stages import no_progress
+        from eagbench.execution.runner import compute_stage
+
+        return compute_stage(stage, self.store, fresh=False, progress=no_progress)
 
 
 def follow(nodes: list[StageNode], store: Store, record: Path, workers: int = 1, **options: Any) -> Listener:
     """Runs the stages in some processes and returns what a tracker heard."""
-    from functools import partial
-
     listener = Listener()
     names = {n.fingerprint: f"training/a method, seed {n.seed}" for n in nodes}
     with Follower(nodes, names, store, [listener], record, **options) as follower:
@@ -86,7 +93,7 @@ def follow(nodes: list[StageNode], store: Store, record: Path, workers: int = 1,
             follower.settled(stage, outcome)
             return outcome.status != "failed"
 
-        Local(Local.Params(workers=workers)).execute(nodes, partial(compute, store=store), done)
+        Local(Local.Params(workers=workers)).execute(nodes, Compute(store), done)
     return listener
 
 
@@ -159,7 +166,7 @@ def test_a_tracker_that_fails_ends_the_run_and_is_named(tmp_path: Path) -> None:
     store, stage = Store.open(tmp_path / "store"), node(steps=3, pause=0.1)
     follower = Follower([stage], {stage.fingerprint: "x"}, store, [Broken()], tmp_path / "h")
     with pytest.raises(ConnectionError, match="no such tracker"), follower:
-        follower.settled(stage, compute(stage, store))
+        follower.settled(stage, Compute(store)(stage))
 
 
 # In a benchmark
