@@ -20,15 +20,16 @@ from typing import Any
 import numpy as np
 
 from eagbench.analysis.cells import CLEAN, ConditionKey
-from eagbench.analysis.evaluation import Answered, Numbers
+from eagbench.analysis.evaluation import Numbers
 from eagbench.analysis.multiple_testing import BENJAMINI_HOCHBERG, HOLM, correct_family, test_key
+from eagbench.analysis.scored_table import Answered
 from eagbench.contracts.records import FloatArray
 from eagbench.contracts.traits import MetricTraits
 from eagbench.errors import UserError
 from eagbench.metrics.discrimination import Auroc
 from eagbench.metrics.number_names import UNCORRECTED, metric_and_calibration, qualified_name
 from eagbench.stats.delong import DelongTest, delong_test, mean_components, structural_components
-from eagbench.stats.paired import paired_difference
+from eagbench.stats.paired import paired_differences
 from eagbench.stats.zero import ZERO
 
 PRIMARY, GRID = "primary", "grid"
@@ -166,15 +167,12 @@ def paired_rows(
     """
     rows = []
     mine, other, condition = contrast.mine, contrast.other, contrast.condition
-    for name in mine.points:
-        if name not in other.points:
-            continue
-        difference = mine.points[name] - other.points[name]
-        if np.isnan(difference):
-            continue
+    both = {name: mine.points[name] - other.points[name] for name in mine.points if name in other.points}
+    differences = {name: difference for name, difference in both.items() if not np.isnan(difference)}
+    spreads = paired_differences([mine.draws[name] - other.draws[name] for name in differences], level)
+    for (name, difference), found in zip(differences.items(), spreads, strict=True):
         plain, calibration = metric_and_calibration(name)
         is_primary = (plain, calibration, condition[0]) == (metric, UNCORRECTED, CLEAN)
-        found = paired_difference(mine.draws[name] - other.draws[name], level)
         analytic = _delong(mine, other, calibration) if plain == Auroc.name else None
         reference = other.points[name]
         rows.append(

@@ -8,21 +8,21 @@ that counts each unparsed answer as confidently wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from eagbench.analysis.metric_uses import MetricUse
+from eagbench.analysis.scored_table import Answered, answered, answered_in_order, asked_columns, columns_of
 from eagbench.contracts.answers import ScoredCases
 from eagbench.contracts.read_only import read_only
 from eagbench.contracts.records import FloatArray, IntArray
 from eagbench.contracts.rules import ContractError, check_metric
 from eagbench.errors import UserError
 from eagbench.metrics.number_names import (
-    RECALIBRATIONS,
     UNCORRECTED,
     metric_and_calibration,
     qualified_name,
@@ -32,122 +32,6 @@ from eagbench.registry.blame import ComponentError
 from eagbench.registry.containment import contained
 from eagbench.registry.plugins import answerable, load_registry
 from eagbench.stats.bootstrap import weight_blocks
-
-SCORED_SCHEMA = pa.schema(
-    [
-        ("case_id", pa.string()),
-        ("patient_id", pa.string()),
-        ("fold", pa.int64()),
-        ("probability", pa.float64()),
-        ("prior_corrected", pa.float64()),
-        ("recalibrated", pa.float64()),
-        ("parsed", pa.bool_()),
-        ("answer_mode", pa.string()),
-        ("label", pa.int64()),
-        ("cited_features", pa.list_(pa.string())),
-        ("teacher_features", pa.list_(pa.string())),
-        ("constant_features", pa.list_(pa.string())),
-        ("attention", pa.map_(pa.string(), pa.float64())),
-        ("teacher_salience", pa.map_(pa.string(), pa.float64())),
-    ]
-)
-
-
-# What stands in the table beside the columns of every run, because a metric asks for it (`MetricTraits.columns`).
-_EXTRAS = pa.float64()
-
-
-def scored_schema(metrics: Sequence[MetricUse]) -> pa.Schema:
-    """Build the schema of a run's scored table with these metrics."""
-    return pa.schema([*SCORED_SCHEMA, *(pa.field(name, _EXTRAS) for name in asked_columns(metrics))])
-
-
-def asked_columns(metrics: Sequence[MetricUse]) -> tuple[str, ...]:
-    """List the extra columns that metrics ask for, once each.
-
-    Raises:
-        ValueError: A metric asks for a column that every run has with another meaning.
-    """
-    for use in metrics:
-        taken = sorted({*use.traits.columns} & {*SCORED_SCHEMA.names})
-        if taken:
-            raise ValueError(f"the metric '{use.name}' asks for columns that every run has: {', '.join(taken)}")
-    return tuple(dict.fromkeys(name for use in metrics for name in use.traits.columns))
-
-
-def scored_cases(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> ScoredCases:
-    """Turn rows of a scored table into arrays.
-
-    A method cites if any of its answers has a list; an answer without one then counts as an empty list.
-
-    Args:
-        rows: N rows.
-        columns: Names of the extra columns that metrics ask for; NaN for an answer without such a number.
-    """
-
-    def numbers(column: str) -> FloatArray:
-        values = (row.get(column) for row in rows)
-        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-    def lists(column: str) -> tuple[frozenset[str], ...] | None:
-        if all(row[column] is None for row in rows):
-            return None
-        return tuple(frozenset(row[column] or ()) for row in rows)
-
-    measured = any(row["attention"] is not None for row in rows)
-    taught = any(row["teacher_salience"] is not None for row in rows)
-    return ScoredCases(
-        probability=np.array([row["probability"] for row in rows], dtype=np.float64),
-        label=np.array([row["label"] for row in rows], dtype=np.int64),
-        parsed=np.array([row["parsed"] for row in rows], dtype=bool),
-        cited=lists("cited_features"),
-        reference=lists("teacher_features"),
-        baseline=lists("constant_features"),
-        patient=tuple(str(row["patient_id"]) for row in rows),
-        attention=tuple(_weights(row["attention"]) for row in rows) if measured else None,
-        salience=tuple(_weights(row["teacher_salience"]) or {} for row in rows) if taught else None,
-        columns={name: numbers(name) for name in columns},
-    )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Answered:
-    """One cell's answers with their labels, in the order of case ids.
-
-    Attributes:
-        scored: The cases, with the probabilities as answered.
-        probability: The scored probability of each case by calibration, `none` among them, each of shape (N,).
-    """
-
-    scored: ScoredCases
-    probability: Mapping[str, FloatArray]
-
-    @property
-    def patients_are_cases(self) -> bool:
-        """Whether every case has a different patient, so that cases are independent."""
-        patients = self.scored.patient
-        return patients is None or len(set(patients)) == len(patients)
-
-
-def answered(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> Answered:
-    """Turn rows of a scored table into arrays, sorted by case id, with every calibration that all rows have."""
-    ordered = sorted(rows, key=lambda row: str(row["case_id"]))
-    scored = scored_cases(ordered, columns)
-    return Answered(scored, {UNCORRECTED: scored.probability, **_recalibrated(ordered)})
-
-
-def _recalibrated(rows: Sequence[Mapping[str, Any]]) -> dict[str, FloatArray]:
-    """Collect the probabilities of each calibration that all rows have, by its name."""
-    return {
-        name: np.array([row[name] for row in rows], dtype=np.float64)
-        for name in RECALIBRATIONS
-        if all(row.get(name) is not None for row in rows)
-    }
-
-
-def _weights(column: Any) -> dict[str, float] | None:
-    """Turn a value of a Parquet map column, which arrives as pairs, into a dict."""
-    return None if column is None else dict(column)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,6 +65,8 @@ def unparsed_variants(scored: ScoredCases) -> Mapping[str, Variant]:
     return {"parsed_only": Variant(parsed_only, kept), "worst_case": Variant(worst_case, slice(None))}
 
 
+_OWN_METRICS = "eagbench.metrics."
+
 Function = Callable[[FloatArray], FloatArray]  # from weights (b, N) to values (b,)
 
 
@@ -209,9 +95,14 @@ class _Made:
             self._metric = load_registry().create("metric", self.name, self._params)
         return self._metric(scored, weights)
 
+    def contained(self) -> AbstractContextManager[None]:
+        """Put back what the metric changes for everybody; the core's own metrics change nothing."""
+        component = load_registry().get("metric", self.name).component
+        return nullcontext() if component.__module__.startswith(_OWN_METRICS) else contained()
+
 
 def _checked(metric: _Made, scored: ScoredCases, weights: FloatArray) -> FloatArray:
-    with answerable("metric", metric.name), contained():
+    with answerable("metric", metric.name), metric.contained():
         values = metric(scored, read_only(weights))
         check_metric(values, len(weights))
         return np.array(values)  # its own: a metric may keep its array and write the next values into it
@@ -237,20 +128,26 @@ class Numbers:
 
 
 def evaluate(rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricUse], intervals: Mapping[str, Any]) -> Numbers:
+    """Compute every metric on the rows of a scored table, as `evaluate_answers`, in the order of case ids."""
+    return evaluate_answers(answered(rows, asked_columns(metrics)), metrics, intervals)
+
+
+def evaluate_answers(answers: Answered, metrics: Sequence[MetricUse], intervals: Mapping[str, Any]) -> Numbers:
     """Compute every metric on all cases and on every resample of the patients, also for recalibrated probabilities.
 
     Without a single answer that can be read there are no numbers: they would be those of the training prevalence.
 
     Args:
-        rows: Rows of a scored table.
+        answers: A cell's answers, N of them.
         metrics: The metrics.
         intervals: `resamples` and `seed` of the bootstrap.
     """
-    if answered_nothing(rows):
+    scored = answers.scored
+    assert scored.patient is not None
+    if len(scored.parsed) and not scored.parsed.any():
         return Numbers({}, {})
-    evaluation = _Evaluation(_all_functions(rows, metrics), len(rows))
-    patients = [str(row["patient_id"]) for row in rows]
-    for weights in weight_blocks(patients, intervals["resamples"], intervals["seed"]):
+    evaluation = _Evaluation(_all_functions(answers, metrics), len(scored.parsed))
+    for weights in weight_blocks(scored.patient, intervals["resamples"], intervals["seed"]):
         evaluation.add(weights)
     return evaluation.numbers()
 
@@ -304,14 +201,14 @@ def _plain(name: str) -> str:
     return without_unparsed_variant(metric_and_calibration(name)[0])
 
 
-def _all_functions(rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricUse]) -> dict[str, Function]:
+def _all_functions(answers: Answered, metrics: Sequence[MetricUse]) -> dict[str, Function]:
     """Return a function for each number under each calibration."""
-    scored = scored_cases(rows, asked_columns(metrics))
-    functions = metric_functions(metrics, scored)
+    functions = metric_functions(metrics, answers.scored)
     of_probability = [use for use in metrics if use.traits.reads_probability]
-    for calibration, probability in _recalibrated(rows).items():
-        found = metric_functions(of_probability, replace(scored, probability=probability))
-        functions |= {qualified_name(name, calibration): function for name, function in found.items()}
+    for calibration, probability in answers.probability.items():
+        if calibration != UNCORRECTED:
+            found = metric_functions(of_probability, replace(answers.scored, probability=probability))
+            functions |= {qualified_name(name, calibration): function for name, function in found.items()}
     return functions
 
 
@@ -359,6 +256,7 @@ def evaluate_subgroups(
     found: dict[str, SubgroupNumbers] = {}
     evaluations: dict[str, _Evaluation] = {}
     inside: dict[str, IntArray] = {}
+    extras = asked_columns(metrics)
     for name, cases in members.items():
         at = np.array([i for i, row in enumerate(rows) if row["case_id"] in cases], dtype=np.int64)
         if not len(at):
@@ -369,7 +267,8 @@ def evaluate_subgroups(
         rarer = min(n_positive, len(at) - n_positive)
         enough = len(at) >= minimum["minimum_cases"] and rarer >= minimum["minimum_positive"]
         if enough and not answered_nothing(mine):
-            inside[name], evaluations[name] = at, _Evaluation(_all_functions(mine, metrics), len(at))
+            answers = answered_in_order(columns_of(mine, extras), extras)
+            inside[name], evaluations[name] = at, _Evaluation(_all_functions(answers, metrics), len(at))
         found[name] = SubgroupNumbers(len(at), n_positive, n_unparsed, {}, {})
     if evaluations:
         patients = [str(row["patient_id"]) for row in rows]

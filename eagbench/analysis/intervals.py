@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eagbench.contracts.records import FloatArray
-from eagbench.stats.bootstrap import logit_interval, percentile_interval
+from eagbench.stats.bootstrap import logit_interval, percentile_intervals
 
 
 def metric_interval(
@@ -22,8 +22,29 @@ def metric_interval(
         n_cases: Cases behind the number.
         n_positive: Events among them.
     """
-    plain = metric.partition("@")[0].partition(":")[0]
-    pairs = n_positive * (n_cases - n_positive)
-    if plain == "auroc" and intervals.get("auroc") == "logit" and pairs:
-        return logit_interval(value, draws, intervals["level"], 0.5 / pairs)
-    return percentile_interval(draws, intervals["level"])
+    return metric_intervals([(metric, value, draws)], intervals, n_cases, n_positive)[0]
+
+
+def metric_intervals(
+    numbers: Sequence[tuple[str, float, FloatArray]], intervals: Mapping[str, Any], n_cases: int, n_positive: int
+) -> list[tuple[float, float]]:
+    """Compute the intervals of several metrics on the same cases, as `metric_interval` does.
+
+    Args:
+        numbers: Each metric's name, point value and resamples.
+        intervals: The benchmark's `intervals`.
+        n_cases: Cases behind the numbers.
+        n_positive: Events among them.
+    """
+    level, pairs = intervals["level"], n_positive * (n_cases - n_positive)
+    in_log_odds = intervals.get("auroc") == "logit" and bool(pairs)
+    found: dict[int, tuple[float, float]] = {}
+    others: list[int] = []
+    for i, (metric, value, draws) in enumerate(numbers):
+        plain = metric.partition("@")[0].partition(":")[0]
+        if plain == "auroc" and in_log_odds:
+            found[i] = logit_interval(value, draws, level, 0.5 / pairs)
+        else:
+            others.append(i)
+    found |= zip(others, percentile_intervals([numbers[i][2] for i in others], level), strict=True)
+    return [found[i] for i in range(len(numbers))]

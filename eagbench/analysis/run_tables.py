@@ -15,7 +15,7 @@ import numpy as np
 from eagbench.analysis.cells import CLEAN_KEY, CellKey, ConditionKey, DomainPair
 from eagbench.analysis.comparisons import PRIMARY, SeedMeans, compare, correct_families, seed_means
 from eagbench.analysis.evaluation import Numbers
-from eagbench.analysis.intervals import metric_interval
+from eagbench.analysis.intervals import metric_intervals
 from eagbench.analysis.metric_uses import traits_by_name
 from eagbench.analysis.robustness import correct_degradations, robustness
 from eagbench.analysis.scored_run import OK, UNANSWERED, ScoredCell, ScoredRun, answer_status
@@ -118,29 +118,29 @@ class _Assembly:
             "severity": condition[1],
         }
 
-    def _row(self, keys: Row, name: str, value: float, draws: Any, counted: _Counted) -> Row:
+    def _row(self, keys: Row, name: str, counted: _Counted, value: float, interval: tuple[float, float]) -> Row:
         """Make one row of results.csv, by the qualified name of its number."""
         metric, calibration = metric_and_calibration(name)
-        low = high = float("nan")
-        if draws is not None:
-            low, high = metric_interval(name, value, draws, self.run.intervals, counted.n_cases, counted.n_positive)
         return {
             **keys,
             "calibration": calibration,
             "subgroup": counted.subgroup,
             "metric": metric,
             "value": value,
-            "ci_low": low,
-            "ci_high": high,
+            "ci_low": interval[0],
+            "ci_high": interval[1],
             "n_cases": counted.n_cases,
             "n_positive": counted.n_positive,
             "n_unparsed": counted.n_unparsed,
             "status": "undefined" if counted.status == "ok" and np.isnan(value) else counted.status,
         }
 
+    def _empty_row(self, keys: Row, name: str, counted: _Counted) -> Row:
+        return self._row(keys, name, counted, float("nan"), (float("nan"), float("nan")))
+
     def _empty_rows(self, keys: Row, counted: _Counted) -> list[Row]:
         """Make a row without a number for each metric."""
-        return [self._row(keys, use.name, float("nan"), None, counted) for use in self.run.metrics]
+        return [self._empty_row(keys, use.name, counted) for use in self.run.metrics]
 
     def _counted(self, keys: Row, n_unparsed: int | None, status: str) -> _Counted:
         held_out = self.run.domains[keys["domain_eval"]].held_out
@@ -167,13 +167,17 @@ class _Assembly:
         """Make a row without a number for each metric that failed in one of the seeds."""
         names = {name for cell in cells for name in cell.numbers.failed}
         failed = replace(counted, status="failed")
-        return [self._row(keys, use.name, float("nan"), None, failed) for use in self.run.metrics if use.name in names]
+        return [self._empty_row(keys, use.name, failed) for use in self.run.metrics if use.name in names]
 
     def _number_rows(self, keys: Row, seeds: Sequence[Numbers], counted: _Counted) -> Iterator[Row]:
+        found = []
         for name in mean_names([list(numbers.points) for numbers in seeds]):
             points = [numbers.points[_or_plain(name, numbers.points)] for numbers in seeds]
             draws = [numbers.draws[_or_plain(name, numbers.draws)] for numbers in seeds]
-            yield self._row(keys, name, float(np.mean(points)), np.mean(draws, axis=0), counted)
+            found.append((name, float(np.mean(points)), np.mean(draws, axis=0) if len(draws) > 1 else draws[0]))
+        intervals = metric_intervals(found, self.run.intervals, counted.n_cases, counted.n_positive)
+        for (name, value, _), interval in zip(found, intervals, strict=True):
+            yield self._row(keys, name, counted, value, interval)
 
     def _not_recalibrated(self, keys: Row, rows: Sequence[Row], n_unparsed: int) -> list[Row]:
         """Make rows without a number if recalibration was requested but not possible; the manifest says why."""
@@ -182,7 +186,7 @@ class _Assembly:
             return []
         counted = self._counted(keys, n_unparsed, "not_applicable")
         return [
-            self._row(keys, qualified_name(use.name, RECALIBRATED), float("nan"), None, counted)
+            self._empty_row(keys, qualified_name(use.name, RECALIBRATED), counted)
             for use in self.run.metrics
             if use.traits.reads_probability
         ]

@@ -11,8 +11,9 @@ from typing import Any
 
 from eagbench.analysis.cells import CellKey, ConditionKey, DomainPair
 from eagbench.analysis.comparisons import Claim
-from eagbench.analysis.evaluation import Answered, Numbers, SubgroupNumbers
+from eagbench.analysis.evaluation import Numbers, SubgroupNumbers
 from eagbench.analysis.metric_uses import MetricUse
+from eagbench.analysis.scored_table import Answered
 from eagbench.analysis.transfer import HeldOutCounts, SharedNames
 
 OK, UNANSWERED = "ok", "unanswered"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from eagbench.analysis.cells import CLEAN_KEY, ConditionKey
-from eagbench.analysis.evaluation import Answered
+from eagbench.analysis.scored_table import Answered
 from eagbench.analysis.summaries import (
     ALIGNMENT_AND_CHANGE,
     ALL_METHODS,

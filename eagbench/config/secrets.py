@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from operator import is_
 from typing import Any
 
 MASK = "***"
@@ -39,10 +41,14 @@ _IN_QUERY = re.compile(
 )
 _IN_HEADER = re.compile(r"(?P<name>\b(?:Bearer|Authorization:\s*\w+)\s+)(?P<secret>[A-Za-z0-9._~+/=-]{8,})")
 
+# Fingerprints, times and numbers: none of the forms is made of such characters alone.
+_NO_FORM = re.compile(r"[0-9a-f.:+T-]*")
+
 # What was found so far in this process, and what stands in its place: ${VAR} where it came from there.
 _known: dict[str, str] = {}
 
 
+@lru_cache(maxsize=1024)  # the keys of a manifest are few, and stand there for every stage
 def names_a_secret(name: str) -> bool:
     """Say whether whatever stands under a key, or in a variable, of this name is a secret: `api_key`, `HF_TOKEN`."""
     words = [word.lower() for word in _WORDS.findall(name)]
@@ -97,10 +103,10 @@ def masked(tree: Any, key: str = "") -> Any:
     """
     if isinstance(tree, Mapping):
         made = {name: masked(value, str(name)) for name, value in tree.items()}
-        return made if made != tree else tree
+        return tree if all(map(is_, made.values(), tree.values())) else made
     if isinstance(tree, list | tuple):
         items = [masked(value, key) for value in tree]
-        return items if items != list(tree) else tree
+        return tree if all(map(is_, items, tree)) else items
     if not isinstance(tree, str):
         return MASK if names_a_secret(key) and isinstance(tree, int) and not isinstance(tree, bool) else tree
     text = _without_known(tree, _known)
@@ -117,12 +123,18 @@ def apart(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def masked_text(text: str) -> str:
     """Return a text that may be shown or written: without the secrets of this process, its variables and addresses."""
+    return masked_texts([text])[0]
+
+
+def masked_texts(texts: Sequence[str]) -> list[str]:
+    """Mask several texts, each as `masked_text` does; the environment is searched for secrets once."""
     variables = {
         value: f"${{{name}}}"
         for name, value in os.environ.items()
         if len(value) >= _SHORTEST_IN_TEXT and _variable_is_secret(name, value)
     }
-    return _without_forms(_without_known(text, {**variables, **_known}))
+    known = {**variables, **_known}
+    return [_without_forms(_without_known(text, known)) for text in texts]
 
 
 def _is_secret(key: str, value: str) -> bool:
@@ -130,8 +142,13 @@ def _is_secret(key: str, value: str) -> bool:
         return False
     if names_a_secret(key):
         return True
-    words = [word.lower() for word in _WORDS.findall(key)]
-    return bool(words) and words[-1] in {"key", "token"} and looks_random(value)
+    return _last_word(key) in {"key", "token"} and looks_random(value)
+
+
+@lru_cache(maxsize=1024)
+def _last_word(key: str) -> str:
+    words = _WORDS.findall(key)
+    return words[-1].lower() if words else ""
 
 
 def _variable_is_secret(name: str, value: str) -> bool:
@@ -148,7 +165,7 @@ def _without_known(text: str, known: Mapping[str, str]) -> str:
 
 
 def _without_forms(text: str) -> str:
-    if not text:
+    if _NO_FORM.fullmatch(text):
         return text
     text = _FORMS.sub(MASK, text)
     text = _IN_ADDRESS.sub(rf"\g<scheme>:{MASK}@", text)

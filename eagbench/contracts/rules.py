@@ -7,6 +7,7 @@ stage that uses the component, and keeps the rest.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,12 +78,11 @@ def check_files(folder: Path, call: str = "save") -> None:
         ContractError: The folder holds such a file, or is gone.
     """
     _require(folder.is_dir() and not folder.is_symlink(), call, "folder", "the folder that it was given is gone")
-    left = [path for path in sorted(folder.rglob("*")) if path.relative_to(folder).parts[0] != "checkpoints"]
-    others = [path for path in left if path.is_symlink() or not (path.is_file() or path.is_dir())]
+    files, others = _found_below(folder)
     _require(
         not others, call, "folder", f"a stage leaves files of its own, no links, but {_listed(folder, others)} is one"
     )
-    found = [p for p in left if p.is_file() and (p.suffix.lower() in _FORBIDDEN_FILES or _pickled(p))]
+    found = [p for p in files if p.suffix.lower() in _FORBIDDEN_FILES or _pickled(p)]
     _require(
         not found,
         call,
@@ -90,7 +90,25 @@ def check_files(folder: Path, call: str = "save") -> None:
         f"a stage leaves no pickle and no file that may hold one, but {_listed(folder, found)} (arrays: `save_arrays`)",
     )
     own = folder / "manifest.json"
-    _require(own not in left, call, "folder", "manifest.json is eagbench's own file; take another name")
+    _require(not os.path.lexists(own), call, "folder", "manifest.json is eagbench's own file; take another name")
+
+
+def _found_below(folder: Path) -> tuple[list[Path], list[Path]]:
+    """List the files below a folder, and what is neither a file nor a folder of its own; not the checkpoints."""
+    files, others, waiting = [], [], [str(folder)]
+    while waiting:
+        place = waiting.pop()
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if place == str(folder) and entry.name == "checkpoints":
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    files.append(Path(entry.path))
+                else:
+                    others.append(Path(entry.path))
+    return sorted(files), sorted(others)
 
 
 def _listed(folder: Path, files: Sequence[Path]) -> str:

@@ -6,6 +6,7 @@ What is renamed is synced first, and the folder of the new name afterwards.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,8 +33,15 @@ def sync(path: Path) -> None:
 
 def sync_all(paths: Sequence[Path]) -> None:
     """Sync several files and folders at the same time."""
-    with ThreadPoolExecutor(max(1, min(_AT_ONCE, len(paths)))) as pool:
-        list(pool.map(sync, paths))
+    list(_threads().map(sync, paths))
+
+
+@functools.cache  # for every stage of a run: starting threads takes longer than a sync waits
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="sync")
+
+
+os.register_at_fork(after_in_child=_threads.cache_clear)  # a child has no threads of its parent
 
 
 def tree(folder: Path) -> list[Path]:

@@ -99,6 +99,8 @@ def _training(cohort: Path, split: Path, fold: int) -> TrainingData:
     )
 
 
+# Every cell of a domain is scored with the same labels.
+@functools.lru_cache(maxsize=8)
 def _held_out_labels(cohort: Path, split: Path, trained_on: Path) -> HeldOutLabels:
     labels = read_labels(cohort)
     rows = [row for row in read_assignment(split).to_pylist() if row["part"] == "held_out"]

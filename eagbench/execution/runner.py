@@ -254,6 +254,8 @@ class _Compute:
         end_with_parent()  # whichever executor started this process
         if node.fingerprint not in self.needed and not self.store.is_whole(node):
             return Outcome("not_needed", damage=enumerated(self.store.damage(node)) or None)
+        if (reused := _reused(node, self.store, fresh=self.fresh)) is not None:
+            return reused  # nothing is computed that could show signs of life
         if this_process() != self.planned_in:
             check_same_code(node)
         with self.signs.of(displayed(node)) as progress:
@@ -278,8 +280,8 @@ def compute_stage(
         Stopped: The run is to stop.
     """
     # A finished stage never changes, unless everything is computed anew: reading it needs no lock.
-    if not fresh and store.is_whole(node):
-        return Outcome("reused", facts=store.manifest(node))
+    if (reused := _reused(node, store, fresh=fresh)) is not None:
+        return reused
     if problem := _lost_input(node, store):
         return _failed(0.0, problem.message, "", problem)
     outcome = None
@@ -293,8 +295,8 @@ def _compute_locked(
     node: StageNode, store: Store, *, fresh: bool, progress: Callable[..., Any], answers_since: float
 ) -> Outcome | None:
     """Compute a stage whose lock is held; return None if another process has meanwhile taken it over."""
-    if not fresh and store.is_whole(node):
-        return Outcome("reused", facts=store.manifest(node))
+    if (reused := _reused(node, store, fresh=fresh)) is not None:
+        return reused
     damage = None if fresh else store.put_aside(node)
     stage_begins()
     out, started = store.begin(node, anew=fresh), time.monotonic()
@@ -331,6 +333,11 @@ def _compute_locked(
             damage=damage,
             disk_full=disk_full,
         )
+
+
+def _reused(node: StageNode, store: Store, *, fresh: bool) -> Outcome | None:
+    """Take a stage from the store; None if it is not there, not whole, or to be computed anew."""
+    return Outcome("reused", facts=store.manifest(node)) if not fresh and store.is_whole(node) else None
 
 
 def _lost_input(node: StageNode, store: Store) -> UserError | None:

@@ -49,12 +49,16 @@ def unchanged_inputs(node: StageNode, store: Store) -> Iterator[None]:
 
 
 def _files(folder: Path) -> _Files:
-    found = {}
-    for place, _, names in os.walk(folder):
-        for name in names:
-            path = Path(place, name)
-            stat = path.lstat()
-            found[path.relative_to(folder).as_posix()] = (stat.st_size, stat.st_mtime_ns)
+    found, waiting = {}, [""]
+    while waiting:
+        below = waiting.pop()
+        with os.scandir(f"{folder}/{below}") as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(f"{below}{entry.name}/")
+                else:
+                    stat = entry.stat(follow_symlinks=False)
+                    found[f"{below}{entry.name}"] = (stat.st_size, stat.st_mtime_ns)
     return found
 
 

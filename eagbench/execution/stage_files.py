@@ -17,6 +17,7 @@ from typing import Any
 
 from eagbench.contracts.stages import content_hash
 from eagbench.errors import UserError
+from eagbench.execution.json_text import lines_of
 from eagbench.execution.newer_formats import refuse_newer
 from eagbench.execution.store_format import FORMAT
 
@@ -105,7 +106,7 @@ def manifest_text(manifest: Mapping[str, Any]) -> str:
     """Format a stage's manifest as JSON, with its format and its own hash."""
     # As a reader will see it: tuples are lists there.
     written = json.loads(json.dumps({"format": FORMAT, **manifest}))
-    return json.dumps({**written, _OWN_HASH: content_hash(written)}, indent=1, sort_keys=True)
+    return lines_of({**written, _OWN_HASH: content_hash(written)}, sort_keys=True)
 
 
 def file_names(folder: Path) -> Iterator[str]:

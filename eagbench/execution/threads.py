@@ -9,6 +9,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 # OpenMP, OpenBLAS, MKL, Apple's Accelerate and numexpr each read their own once, when they are loaded.
 _VARIABLES = (
@@ -36,13 +41,11 @@ def limited_threads(n_threads: int) -> Iterator[None]:
         n_threads: Threads of one operation (PyTorch's intra-op threads). How many operations PyTorch runs side by side
             changes no digit, and is left alone.
     """
-    from threadpoolctl import threadpool_limits
-
     before = {name: os.environ.get(name) for name in _VARIABLES}
     os.environ.update(_variables(n_threads))
     torch_before = _torch_threads(n_threads)
     try:
-        with threadpool_limits(limits=n_threads):
+        with _libraries(len(sys.modules)).limit(limits=n_threads):
             yield
     finally:
         if torch_before is not None:
@@ -52,6 +55,15 @@ def limited_threads(n_threads: int) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@lru_cache(maxsize=1)
+def _libraries(n_modules: int) -> ThreadpoolController:
+    """Look for the libraries that compute with threads, again when a module was imported since."""
+    from threadpoolctl import ThreadpoolController
+
+    del n_modules
+    return ThreadpoolController()
 
 
 def _variables(n_threads: int) -> dict[str, str]:

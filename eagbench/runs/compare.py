@@ -21,9 +21,10 @@ from eagbench.analysis.comparisons import (
     seed_means,
     untested,
 )
-from eagbench.analysis.evaluation import answered, answered_nothing, asked_columns, evaluate
+from eagbench.analysis.evaluation import answered_nothing, evaluate
 from eagbench.analysis.metric_uses import MetricUse, present_name, traits_by_name
 from eagbench.analysis.scored_run import UNANSWERED
+from eagbench.analysis.scored_table import answered, asked_columns
 from eagbench.analysis.silent_methods import LostTests
 from eagbench.contracts.traits import MetricTraits
 from eagbench.errors import UserError

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eagbench.analysis.cells import ConditionKey
-from eagbench.analysis.evaluation import scored_schema
 from eagbench.analysis.metric_uses import MetricUse
+from eagbench.analysis.scored_table import scored_schema
 from eagbench.runs.schema import KEY_COLUMNS
 from eagbench.stages.parquet_files import constant_number, constant_text, read_parquet
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from eagbench.analysis.cells import CLEAN_KEY, CellKey, ConditionKey, DomainPair
 from eagbench.analysis.comparisons import Claim
-from eagbench.analysis.evaluation import Numbers, answered, asked_columns, evaluate, evaluate_subgroups
+from eagbench.analysis.evaluation import Numbers, evaluate_answers, evaluate_subgroups
 from eagbench.analysis.metric_uses import MetricUse
 from eagbench.analysis.run_tables import MEAN_SEED
 from eagbench.analysis.scored_run import ScoredCell, ScoredDomain, ScoredRun, answer_status
+from eagbench.analysis.scored_table import answered, asked_columns
 from eagbench.analysis.transfer import held_out_counts
 from eagbench.runs.predictions import Place, Rows, Seeds, has_predictions, read_members, read_predictions
 from eagbench.runs.schema import SUBGROUPS
@@ -138,13 +139,14 @@ class RecomputedRun:
             for name, of_subgroup in found.items():
                 mine = [row for row in rows if row["case_id"] in groups[name]]
                 subgroups[name] = replace(of_subgroup, points=self._points(of_subgroup.points, mine))
-        numbers = evaluate(rows, self.metrics, intervals)
+        answers = answered(rows, asked_columns(self.metrics))
+        numbers = evaluate_answers(answers, self.metrics, intervals)
         n_unparsed = sum(not row["parsed"] for row in rows)
         return ScoredCell(
             status=answer_status(len(rows), n_unparsed),
             n_unparsed=n_unparsed,
             numbers=Numbers(self._points(numbers.points, rows), numbers.draws, numbers.failed),
-            answered=answered(rows, asked_columns(self.metrics)),
+            answered=answers,
             subgroups=subgroups,
         )
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 from eagbench.analysis.cells import CLEAN, CellKey
 from eagbench.analysis.run_tables import MEAN_SEED, RunTables, run_tables
 from eagbench.analysis.scored_run import ScoredCell, ScoredRun
-from eagbench.config.secrets import masked, masked_text
+from eagbench.config.secrets import masked, masked_texts
+from eagbench.execution.json_text import lines_of
 from eagbench.execution.private_words import PrivateWords
 from eagbench.execution.runner import RunResult
 from eagbench.execution.store import Store
@@ -66,13 +67,14 @@ def write_run_folder(plan: Plan, result: RunResult, store: Store, folder: Path) 
     copy_tuning(stored, folder)
     copy_training(stored, folder)
     write_table(patients(stored), folder / "patients.parquet")
-    write_text(folder / "log.jsonl", "".join(masked_text(json.dumps(entry)) + "\n" for entry in result.log))
+    lines = masked_texts([json.dumps(entry) for entry in result.log])
+    write_text(folder / "log.jsonl", "".join(f"{line}\n" for line in lines))
     manifest: dict[str, Any] = masked(make_manifest(stored, references, folder))
     words = PrivateWords.of(plan, folder)
     if words is not None:
         manifest |= {"failed": [words.failed(failure) for failure in manifest["failed"]]}
     manifest[OWN_HASH] = own_hash(manifest)  # of what is written, after any other change
-    write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
+    write_text(folder / "manifest.json", lines_of(manifest))
     return manifest
 
 

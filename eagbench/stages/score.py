@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from eagbench.analysis.evaluation import asked_columns, evaluate, evaluate_subgroups
+from eagbench.analysis.evaluation import evaluate_answers, evaluate_subgroups
 from eagbench.analysis.metric_uses import MetricUse
+from eagbench.analysis.scored_table import asked_columns, scored_schema
 from eagbench.contracts.answers import HeldOutLabels
+from eagbench.contracts.records import BoolArray, FloatArray
 from eagbench.contracts.stages import StageRun
-from eagbench.stages.parquet_files import read_parquet
+from eagbench.stages.parquet_files import floats, nulls, read_parquet, texts
 from eagbench.stages.recalibration import read_recalibration
 from eagbench.stages.salience import REFERENCE_FILE, read_frequency_baseline
-from eagbench.stages.scored_files import write_numbers, write_subgroups
+from eagbench.stages.scored_files import answers_of, write_numbers, write_subgroups
 from eagbench.stages.subgroups import SUBGROUPS, read_subgroups
-from eagbench.stats.recalibration import Recalibration
 
 
 def score(run: StageRun) -> None:
@@ -34,101 +36,134 @@ def score(run: StageRun) -> None:
         ValueError: The predictions do not cover the held-out cases exactly.
     """
     labels: HeldOutLabels = run.inputs["labels"]
-    rows = _rows(run.inputs["predict"], "predictions.parquet")
-    reference = {row["case_id"]: row for row in _rows(run.inputs.get("reference_salience", ()), REFERENCE_FILE)}
-    baselines = [read_frequency_baseline(folder) for folder in run.inputs.get("frequency_baseline", ())]
-    if sorted(row["case_id"] for row in rows) != sorted(labels.label):
+    table = _in_order(_table(run.inputs["predict"], "predictions.parquet"))
+    case_ids = texts(table["case_id"])
+    if case_ids != sorted(labels.label):
         raise ValueError("the predictions do not cover the held-out cases exactly once")
-    is_corrected = _is_corrected(rows)
-    curves = [read_recalibration(folder) for folder in run.inputs.get("recalibration", ())]
-    # All folds or none: a column that is recalibrated in part would be neither.
-    is_recalibrated = bool(curves) and all(curve.slope is not None for curve in curves)
     metrics = [MetricUse.registered(use["name"], use["params"]) for use in run.params["metrics"]]
-    columns = asked_columns(metrics)
-    is_measured = any(row["attention"] is not None for row in rows)
-    scored_rows = []
-    for row in sorted(rows, key=lambda r: str(r["case_id"])):
-        case_id = row["case_id"]
-        parsed = row["probability"] is not None
-        fold = labels.fold[case_id]
-        prevalence = labels.training_prevalence[fold]
-        extras = dict(row["extras"] or ())
-        scored_rows.append(
-            {
-                "case_id": case_id,
-                "patient_id": labels.patient[case_id],
-                "fold": fold,
-                "probability": row["probability"] if parsed else prevalence,
-                "prior_corrected": _corrected(row, prevalence) if is_corrected else None,
-                "recalibrated": _recalibrated_answer(row, curves[fold], prevalence) if is_recalibrated else None,
-                "parsed": parsed,
-                "answer_mode": row["answer_mode"],
-                "label": labels.label[case_id],
-                "cited_features": row["cited_features"],
-                "teacher_features": reference[case_id]["features"] if reference else None,
-                "constant_features": baselines[fold] if baselines else None,
-                "attention": row["attention"],
-                "teacher_salience": reference[case_id]["salience"] if reference and is_measured else None,
-                **{name: extras.get(name) for name in columns},
-            }
-        )
-    _write(scored_rows, metrics, run, run.out)
+    fold = [labels.fold[case_id] for case_id in case_ids]
+    prevalence = np.array([labels.training_prevalence[k] for k in fold])
+    parsed = ~nulls(table["probability"])
+    asked = asked_columns(metrics)
+    columns = {
+        **_identities(case_ids, labels),
+        "fold": fold,
+        "probability": _filled(table["probability"], prevalence),
+        "prior_corrected": _prior_corrected(table, parsed, prevalence),
+        "recalibrated": _recalibrated(table["probability"], fold, prevalence, run.inputs.get("recalibration", ())),
+        "parsed": parsed,
+        "answer_mode": table["answer_mode"],
+        "cited_features": table["cited_features"],
+        "attention": table["attention"],
+        **_reference_lists(case_ids, fold, table["attention"], run),
+        **_extras(table["extras"], asked),
+    }
+    schema = scored_schema(metrics)
+    _write(pa.table([_typed(columns[field.name], field) for field in schema], schema=schema), metrics, run, run.out)
 
 
-def _rows(folders: Sequence[Path], file: str) -> list[dict[str, Any]]:
-    """Read the rows of a table from every fold, in the order of the folds."""
-    return [row for folder in folders for row in read_parquet(folder / file).to_pylist()]
+def _table(folders: Sequence[Path], file: str) -> pa.Table:
+    """Read a table of every fold, in the order of the folds."""
+    return pa.concat_tables([read_parquet(folder / file) for folder in folders])
 
 
-def _is_corrected(rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether every parsed answer has a prior-corrected one, and there is at least one."""
-    parsed = [row for row in rows if row["probability"] is not None]
-    return bool(parsed) and all(row["prior_corrected"] is not None for row in parsed)
+def _in_order(table: pa.Table) -> pa.Table:
+    """Sort a table by case id, as Python does."""
+    case_ids = texts(table["case_id"])
+    order = sorted(range(len(case_ids)), key=case_ids.__getitem__)
+    return table if order == list(range(len(order))) else table.take(order)
 
 
-def _corrected(row: Mapping[str, Any], training_prevalence: float) -> float:
-    return training_prevalence if row["probability"] is None else float(row["prior_corrected"])
+def _typed(values: Any, field: pa.Field) -> pa.ChunkedArray | pa.Array:
+    """Turn the values of a column into an array of its type."""
+    return values.cast(field.type) if isinstance(values, pa.ChunkedArray) else pa.array(values, type=field.type)
 
 
-def _recalibrated_answer(row: Mapping[str, Any], curve: Recalibration, training_prevalence: float) -> float:
-    if row["probability"] is None:
-        return training_prevalence
-    return float(curve.apply(np.array(row["probability"], dtype=np.float64)))
+def _identities(case_ids: Sequence[str], labels: HeldOutLabels) -> dict[str, Any]:
+    """Return the columns that say whose answers these are."""
+    return {
+        "case_id": case_ids,
+        "patient_id": [labels.patient[case_id] for case_id in case_ids],
+        "label": [labels.label[case_id] for case_id in case_ids],
+    }
+
+
+def _filled(column: pa.ChunkedArray, prevalence: FloatArray) -> FloatArray:
+    """Return a column of probabilities, with its fold's training prevalence for an unparsed answer; shape (N,)."""
+    found: FloatArray = np.where(nulls(column), prevalence, floats(column.fill_null(0.0)))
+    return found
+
+
+def _prior_corrected(table: pa.Table, parsed: BoolArray, prevalence: FloatArray) -> Any:
+    """Return the corrected probabilities, shape (N,), if every parsed answer has one and there is at least one."""
+    if not parsed.any() or nulls(table["prior_corrected"])[parsed].any():
+        return [None] * table.num_rows
+    return np.where(parsed, floats(table["prior_corrected"].fill_null(0.0)), prevalence)
+
+
+def _recalibrated(
+    probability: pa.ChunkedArray, fold: Sequence[int], prevalence: FloatArray, folders: Sequence[Path]
+) -> Any:
+    """Recalibrate the parsed answers of all folds or of none: a column that is one in part would be neither."""
+    curves = [read_recalibration(folder) for folder in folders]
+    if not curves or any(curve.slope is None for curve in curves):
+        return [None] * len(probability)
+    answers, found = floats(probability.fill_null(0.5)), prevalence.copy()
+    for k, curve in enumerate(curves):
+        at = (np.asarray(fold) == k) & ~nulls(probability)
+        found[at] = curve.apply(answers[at])
+    return found
+
+
+def _reference_lists(
+    case_ids: Sequence[str], fold: Sequence[int], attention: pa.ChunkedArray, run: StageRun
+) -> dict[str, Any]:
+    """Return what the reference expert attends to in each case, and most often in training; None without an expert."""
+    nothing = [None] * len(case_ids)
+    found: dict[str, Any] = dict.fromkeys(("teacher_features", "teacher_salience", "constant_features"), nothing)
+    if folders := run.inputs.get("reference_salience", ()):
+        rows = {row["case_id"]: row for row in _table(folders, REFERENCE_FILE).to_pylist()}
+        found["teacher_features"] = [rows[case_id]["features"] for case_id in case_ids]
+        if attention.null_count < len(attention):
+            found["teacher_salience"] = [rows[case_id]["salience"] for case_id in case_ids]
+    if folders := run.inputs.get("frequency_baseline", ()):
+        baselines = [read_frequency_baseline(folder) for folder in folders]
+        found["constant_features"] = [baselines[k] for k in fold]
+    return found
+
+
+def _extras(column: pa.ChunkedArray, asked: Sequence[str]) -> dict[str, list[float | None]]:
+    """Return the further numbers that metrics ask for, None for an answer without one."""
+    if not asked:
+        return {}
+    given = [dict(extras or ()) for extras in column.to_pylist()]
+    return {name: [extras.get(name) for extras in given] for name in asked}
 
 
 def references(run: StageRun) -> None:
     """Score the probabilities that came with the data (the generator's own, a clinical score), one folder each."""
     labels: HeldOutLabels = run.inputs["labels"]
     metrics = [MetricUse.registered(use["name"], use["params"]) for use in run.params["metrics"]]
+    case_ids, schema = sorted(labels.label), scored_schema(metrics)
     for name, probabilities in sorted(labels.reference_probabilities.items()):
-        rows = [
-            {
-                "case_id": case_id,
-                "patient_id": labels.patient[case_id],
-                "fold": labels.fold[case_id],
-                "probability": probabilities[case_id],
-                "prior_corrected": None,
-                "recalibrated": None,
-                "parsed": True,
-                "answer_mode": "reference",
-                "label": labels.label[case_id],
-                "cited_features": None,
-                "teacher_features": None,
-                "constant_features": None,
-                "attention": None,
-                "teacher_salience": None,
-            }
-            for case_id in sorted(labels.label)
-        ]
+        columns = {
+            **dict.fromkeys(schema.names, [None] * len(case_ids)),
+            **_identities(case_ids, labels),
+            "fold": [labels.fold[case_id] for case_id in case_ids],
+            "probability": [probabilities[case_id] for case_id in case_ids],
+            "parsed": [True] * len(case_ids),
+            "answer_mode": ["reference"] * len(case_ids),
+        }
         folder = run.out / name
         folder.mkdir(exist_ok=True)
-        _write(rows, metrics, run, folder)
+        table = pa.table([_typed(columns[field.name], field) for field in schema], schema=schema)
+        _write(table, metrics, run, folder)
 
 
-def _write(rows: list[dict[str, Any]], metrics: Sequence[MetricUse], run: StageRun, folder: Path) -> None:
-    intervals = run.params["intervals"]
-    write_numbers(folder, rows, metrics, evaluate(rows, metrics, intervals), intervals)
+def _write(table: pa.Table, metrics: Sequence[MetricUse], run: StageRun, folder: Path) -> None:
+    intervals, answers = run.params["intervals"], answers_of(table, metrics)
+    write_numbers(folder, table, answers, evaluate_answers(answers, metrics, intervals), intervals)
     if "subgroups" in run.inputs:
         members = read_subgroups(run.inputs["subgroups"] / SUBGROUPS)
-        found = evaluate_subgroups(rows, members, metrics, intervals, run.params["subgroups"])
+        found = evaluate_subgroups(table.to_pylist(), members, metrics, intervals, run.params["subgroups"])
         write_subgroups(folder, found, intervals)

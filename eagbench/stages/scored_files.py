@@ -17,37 +17,35 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eagbench.analysis.evaluation import Numbers, SubgroupNumbers, answered, asked_columns, scored_schema
-from eagbench.analysis.intervals import metric_interval
+from eagbench.analysis.evaluation import Numbers, SubgroupNumbers
+from eagbench.analysis.intervals import metric_intervals
 from eagbench.analysis.metric_uses import MetricUse
 from eagbench.analysis.scored_run import ScoredCell, answer_status
-from eagbench.stages.parquet_files import floats, read_parquet
+from eagbench.analysis.scored_table import Answered, answered_in_order, asked_columns
+from eagbench.stages.parquet_files import floats, read_parquet, values_of
 
 _SCORED, _VALUES, _RESAMPLES = "scored.parquet", "values.json", "resamples.parquet"
 _SUBGROUPS, _SUBGROUP_RESAMPLES = "subgroups.json", "subgroup_resamples.parquet"
 
 
 def write_numbers(
-    folder: Path,
-    rows: Sequence[Mapping[str, Any]],
-    metrics: Sequence[MetricUse],
-    numbers: Numbers,
-    intervals: Mapping[str, Any],
+    folder: Path, table: pa.Table, answers: Answered, numbers: Numbers, intervals: Mapping[str, Any]
 ) -> None:
     """Write `scored.parquet`, `values.json` and `resamples.parquet`.
 
     Args:
         folder: Where to write.
-        rows: The scored rows.
-        metrics: The metrics.
-        numbers: Their values and resamples.
+        table: The scored table.
+        answers: What it holds.
+        numbers: The metrics' values and resamples.
         intervals: Settings of the bootstrap.
     """
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=scored_schema(metrics)), folder / _SCORED)
+    pq.write_table(table, folder / _SCORED)
+    scored = answers.scored
     counts = {
-        "n_cases": len(rows),
-        "n_positive": sum(row["label"] for row in rows),
-        "n_unparsed": sum(not row["parsed"] for row in rows),
+        "n_cases": len(scored.label),
+        "n_positive": int(scored.label.sum()),
+        "n_unparsed": int((~scored.parsed).sum()),
     }
     described = _described(numbers, intervals, counts["n_cases"], counts["n_positive"])
     values = {**counts, "metrics": described, "failed": dict(numbers.failed)}
@@ -74,11 +72,18 @@ def write_subgroups(folder: Path, subgroups: Mapping[str, SubgroupNumbers], inte
 def _described(
     numbers: Numbers, intervals: Mapping[str, Any], n_cases: int, n_positive: int
 ) -> dict[str, dict[str, float]]:
-    described = {}
-    for name, value in numbers.points.items():
-        low, high = metric_interval(name, value, numbers.draws[name], intervals, n_cases, n_positive)
-        described[name] = {"value": value, "ci_low": low, "ci_high": high}
-    return described
+    listed = [(name, value, numbers.draws[name]) for name, value in numbers.points.items()]
+    found = metric_intervals(listed, intervals, n_cases, n_positive)
+    return {
+        name: {"value": value, "ci_low": low, "ci_high": high}
+        for (name, value, _), (low, high) in zip(listed, found, strict=True)
+    }
+
+
+def answers_of(table: pa.Table, metrics: Sequence[MetricUse]) -> Answered:
+    """Turn a scored table, whose cases are in the order of their ids, into arrays."""
+    columns = {name: values_of(table[name]) for name in table.column_names}
+    return answered_in_order(columns, asked_columns(metrics))
 
 
 def read_values(folder: Path) -> Mapping[str, Any]:
@@ -101,7 +106,7 @@ def read_cell(folder: Path, metrics: Sequence[MetricUse]) -> tuple[ScoredCell, p
         status=answer_status(values["n_cases"], values["n_unparsed"]),
         n_unparsed=values["n_unparsed"],
         numbers=numbers,
-        answered=answered(table.to_pylist(), asked_columns(metrics)),
+        answered=answers_of(table, metrics),
         subgroups=_read_subgroups(folder),
     )
     return cell, table

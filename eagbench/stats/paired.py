@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from eagbench.contracts.records import FloatArray
-from eagbench.stats.bootstrap import percentile_interval
+from eagbench.stats.bootstrap import percentile_intervals
 from eagbench.stats.zero import ZERO
 
 # z(0.975) + z(0.80): a true difference of so many standard errors is found with 80 % power by a two-sided test at 5 %.
@@ -54,8 +55,22 @@ def paired_difference(draws: FloatArray, level: float) -> PairedDifference:
         draws: The difference on each resample of the patients, shape (B,); NaN where it is undefined.
         level: Nominal coverage of the interval.
     """
+    return paired_differences([draws], level)[0]
+
+
+def paired_differences(rows: Sequence[FloatArray], level: float) -> list[PairedDifference]:
+    """Compute the statistics of several differences, as `paired_difference`, their intervals at once.
+
+    Args:
+        rows: The draws of each difference, shape (B,).
+        level: Nominal coverage of the intervals.
+    """
+    intervals = percentile_intervals(rows, level)
+    return [_paired(draws, *interval) for draws, interval in zip(rows, intervals, strict=True)]
+
+
+def _paired(draws: FloatArray, low: float, high: float) -> PairedDifference:
     undefined = int(np.isnan(draws).sum())
-    low, high = percentile_interval(draws, level)
     if np.isnan(low):
         nan = float("nan")
         return PairedDifference(nan, nan, nan, nan, nan, undefined, "")

@@ -15,8 +15,9 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
 from eagbench.analysis.comparisons import GRID, PRIMARY, Claim, SeedMeans, compare, correct_families, seed_means
-from eagbench.analysis.evaluation import SCORED_SCHEMA, answered, evaluate
+from eagbench.analysis.evaluation import evaluate
 from eagbench.analysis.metric_uses import MetricUse, traits_by_name
+from eagbench.analysis.scored_table import SCORED_SCHEMA, answered
 from eagbench.api import MethodTraits, Prediction, StrictParams
 from eagbench.config.benchmark import ComparisonSpec
 from eagbench.config.loading import load_benchmark

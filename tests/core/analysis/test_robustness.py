@@ -13,9 +13,10 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
 from eagbench.analysis.comparisons import SeedMeans, seed_means
-from eagbench.analysis.evaluation import SCORED_SCHEMA, answered, evaluate
+from eagbench.analysis.evaluation import evaluate
 from eagbench.analysis.metric_uses import MetricUse, traits_by_name
 from eagbench.analysis.robustness import area, correct_degradations, robustness
+from eagbench.analysis.scored_table import SCORED_SCHEMA, answered
 from eagbench.stats.bootstrap import patient_weights
 from eagbench.stats.paired import bootstrap_p_value
 

@@ -15,7 +15,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
-from eagbench.analysis.evaluation import SCORED_SCHEMA
+from eagbench.analysis.scored_table import SCORED_SCHEMA
 from eagbench.errors import UserError
 from eagbench.runs.compare import COLUMNS, compare_runs
 from eagbench.runs.schema import KEY_COLUMNS

@@ -16,8 +16,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from eagbench.analysis.evaluation import SCORED_SCHEMA, evaluate_subgroups
+from eagbench.analysis.evaluation import evaluate_subgroups
 from eagbench.analysis.metric_uses import MetricUse
+from eagbench.analysis.scored_table import SCORED_SCHEMA
 from eagbench.contracts.stages import StageRun
 from eagbench.execution.stage_files import file_hash
 from eagbench.runs.verify.verify import verify

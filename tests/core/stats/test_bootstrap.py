@@ -12,7 +12,14 @@ from eagbench.contracts.answers import ScoredCases
 from eagbench.metrics.calibration import Brier
 from eagbench.metrics.discrimination import Auroc
 from eagbench.stats import bootstrap as module
-from eagbench.stats.bootstrap import bootstrap, logit_interval, patient_weights, percentile_interval, weight_blocks
+from eagbench.stats.bootstrap import (
+    bootstrap,
+    logit_interval,
+    patient_weights,
+    percentile_interval,
+    percentile_intervals,
+    weight_blocks,
+)
 from tests.conftest import ROOT
 
 SEPARATION = 1.2  # between the two classes' scores, in standard deviations
@@ -210,3 +217,37 @@ def test_intervals_cover_the_truth_nearly_as_often_as_they_say():
 def test_intervals_cover_the_truth_as_often_as_they_say():
     # 4,000 samples: standard error 0.0034. The percentile interval is known to be a little short at n = 200.
     assert all(0.93 <= share <= 0.96 for share in coverage(samples=4000, resamples=1000))
+
+
+def test_intervals_computed_at_once_are_those_computed_alone():
+    rng = np.random.default_rng(0)
+    rows = [*rng.normal(size=(5, 400)), rng.normal(size=99), np.full(50, np.nan), np.empty(0), np.zeros(7)]
+    rows[1][::9] = np.nan
+    rows[2][:300] = np.nan
+    found = percentile_intervals(rows, 0.95)
+    for row, interval in zip(rows, found, strict=True):
+        assert interval == pytest.approx(percentile_interval(row, 0.95), abs=0, nan_ok=True)
+    for i in (0, 3, 4, 5):
+        assert found[i] == tuple(np.quantile(rows[i], [(1 - 0.95) / 2, (1 + 0.95) / 2]))
+    assert found[1] == tuple(np.quantile(rows[1][~np.isnan(rows[1])], [(1 - 0.95) / 2, (1 + 0.95) / 2]))
+    assert np.isnan([found[2], found[6], found[7]]).all()
+    assert percentile_intervals([], 0.95) == []
+
+
+def test_draws_that_are_kept_are_the_ones_that_are_not(monkeypatch):
+    """Whatever was drawn before, by whom, and however few may be kept."""
+    patients = [f"p{i % 30}" for i in range(50)]
+    whole = patient_weights(patients, 64, seed=5)
+    patient_weights(patients[::-1], 64, seed=5)
+    patient_weights(patients, 64, seed=6)
+    np.testing.assert_array_equal(patient_weights(patients, 64, seed=5), whole)
+    monkeypatch.setattr(module, "CHUNK_ELEMENTS", 50 * 7)
+    for kept in (2**27, 0):
+        monkeypatch.setattr(module, "_KEPT_COUNTS", kept)
+        blocks = list(weight_blocks(patients, 64, seed=5))
+        assert [len(block) for block in blocks] == [7] * 9 + [1]
+        np.testing.assert_array_equal(np.concatenate(blocks), whole)
+        with pytest.raises(ValueError, match="read-only"):
+            blocks[0][0, 0] = 7
+    with pytest.raises(ValueError, match="read-only"):
+        next(weight_blocks(patients[:3], 4, seed=0))[0, 0] = 7

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from eagbench.stats.bootstrap import weight_blocks
-from eagbench.stats.paired import DETECTABLE_STANDARD_ERRORS, bootstrap_p_value, paired_difference
+from eagbench.stats.paired import DETECTABLE_STANDARD_ERRORS, bootstrap_p_value, paired_difference, paired_differences
 
 
 def test_by_hand() -> None:
@@ -92,3 +92,11 @@ def test_of_true_null_hypotheses_few_are_rejected() -> None:
         draws = weights @ (loss[0] - loss[1]) / weights.sum(axis=1)
         rejected += bootstrap_p_value(draws) < 0.05
     assert 2 <= rejected <= 22
+
+
+def test_differences_computed_at_once_are_those_computed_alone() -> None:
+    rng = np.random.default_rng(4)
+    rows = [*(rng.normal(shift, 1.0, 300) for shift in (0.0, 1.0, 8.0)), np.zeros(300), np.full(300, np.nan)]
+    rows[1][::50] = np.nan
+    for row, found in zip(rows, paired_differences(rows, 0.95), strict=True):
+        assert repr(found) == repr(paired_difference(row, 0.95))  # a NaN equals nothing, but is written alike
