@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,13 @@ from eagbench.contracts.traits import MetricTraits
 from eagbench.errors import UserError
 from eagbench.metrics.discrimination import Auroc
 from eagbench.metrics.number_names import UNCORRECTED, metric_and_calibration, qualified_name
-from eagbench.stats.delong import DelongTest, delong_test, mean_components, structural_components
+from eagbench.stats.delong import (
+    DelongTest,
+    StructuralComponents,
+    delong_test,
+    mean_components,
+    structural_components,
+)
 from eagbench.stats.paired import paired_differences
 from eagbench.stats.zero import ZERO
 
@@ -210,13 +217,14 @@ def _delong(first: SeedMeans, second: SeedMeans, calibration: str) -> DelongTest
     seeds = (*first.answers, *second.answers)
     if not first.answers or not second.answers or not all(seed.patients_are_cases for seed in seeds):
         return None
-    means = [
-        mean_components(
-            [structural_components(seed.probability[calibration], seed.scored.label) for seed in side.answers]
-        )
-        for side in (first, second)
-    ]
-    return delong_test(*means)
+    return delong_test(_components(first, calibration), _components(second, calibration))
+
+
+@lru_cache(maxsize=2)  # of the method under test, for each other one
+def _components(side: SeedMeans, calibration: str) -> StructuralComponents:
+    return mean_components(
+        [structural_components(seed.probability[calibration], seed.scored.label) for seed in side.answers]
+    )
 
 
 def correct_families(rows: Sequence[dict[str, Any]]) -> None:

@@ -120,11 +120,13 @@ class Numbers:
         points: The value of each number on all cases.
         draws: Each number on each resample of the patients, shape (resamples,).
         failed: Why a metric has no numbers, by its name; the fault is in its plugin.
+        intervals: The interval of each number, where it is known already.
     """
 
     points: Mapping[str, float]
     draws: Mapping[str, FloatArray]
     failed: Mapping[str, str] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def evaluate(rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricUse], intervals: Mapping[str, Any]) -> Numbers:
@@ -222,6 +224,7 @@ class SubgroupNumbers:
         n_unparsed: Unparsed answers among them.
         points: The value of each number; empty if the subgroup is too small, or none of its answers could be read.
         draws: Each number on each resample, shape (resamples,), as `points`.
+        intervals: The interval of each number, where it is known already.
     """
 
     n_cases: int
@@ -229,6 +232,7 @@ class SubgroupNumbers:
     n_unparsed: int
     points: Mapping[str, float]
     draws: Mapping[str, FloatArray]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def evaluate_subgroups(

@@ -175,7 +175,10 @@ class _Assembly:
             points = [numbers.points[_or_plain(name, numbers.points)] for numbers in seeds]
             draws = [numbers.draws[_or_plain(name, numbers.draws)] for numbers in seeds]
             found.append((name, float(np.mean(points)), np.mean(draws, axis=0) if len(draws) > 1 else draws[0]))
-        intervals = metric_intervals(found, self.run.intervals, counted.n_cases, counted.n_positive)
+        if len(seeds) == 1 and seeds[0].intervals.keys() >= {name for name, _, _ in found}:
+            intervals = [seeds[0].intervals[name] for name, _, _ in found]
+        else:
+            intervals = metric_intervals(found, self.run.intervals, counted.n_cases, counted.n_positive)
         for (name, value, _), interval in zip(found, intervals, strict=True):
             yield self._row(keys, name, counted, value, interval)
 
@@ -203,7 +206,8 @@ class _Assembly:
             if status != OK:
                 rows += self._empty_rows(keys, counted)
             else:
-                rows += self._number_rows(keys, [Numbers(seed.points, seed.draws) for seed in seeds], counted)
+                numbers = [Numbers(seed.points, seed.draws, intervals=seed.intervals) for seed in seeds]
+                rows += self._number_rows(keys, numbers, counted)
         return rows
 
     # The other tables

@@ -101,10 +101,13 @@ def masked(tree: Any, key: str = "") -> Any:
 
     What comes out depends on nothing but the tree and the names of the variables in it, so it may enter a fingerprint.
     """
-    if isinstance(tree, Mapping):
+    kind = type(tree)
+    if kind is float or tree is None or kind is bool:
+        return tree
+    if kind is not str and isinstance(tree, Mapping):
         made = {name: masked(value, str(name)) for name, value in tree.items()}
         return tree if all(map(is_, made.values(), tree.values())) else made
-    if isinstance(tree, list | tuple):
+    if kind is list or isinstance(tree, list | tuple):
         items = [masked(value, key) for value in tree]
         return tree if all(map(is_, items, tree)) else items
     if not isinstance(tree, str):
@@ -138,11 +141,10 @@ def masked_texts(texts: Sequence[str]) -> list[str]:
 
 
 def _is_secret(key: str, value: str) -> bool:
-    if not value or value == MASK or re.fullmatch(r"\$\{\w+\}", value):
+    is_named = names_a_secret(key)
+    if not value or not (is_named or _last_word(key) in {"key", "token"}):
         return False
-    if names_a_secret(key):
-        return True
-    return _last_word(key) in {"key", "token"} and looks_random(value)
+    return value != MASK and not re.fullmatch(r"\$\{\w+\}", value) and (is_named or looks_random(value))
 
 
 @lru_cache(maxsize=1024)

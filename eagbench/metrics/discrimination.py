@@ -8,6 +8,7 @@ sample in which case n is repeated `weights[b, n]` times, ties included.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -54,9 +55,22 @@ class _Groups:
         row = (group + block * self.count)[case]
         shape = (3 * self.count, len(scored.label))
         self.matrix = sparse.csr_array((np.ones(len(case)), (row, case)), shape=shape)
+        self._last: tuple[FloatArray, _GroupSums] | None = None
+
+    @classmethod
+    def of(cls, scored: ScoredCases) -> _Groups:
+        """Return the groups of some cases, once for both metrics."""
+        return _kept_groups(scored)
 
     def sums(self, weights: FloatArray) -> _GroupSums:
-        """Compute the sums for weights (b, N)."""
+        """Compute the sums for weights (b, N), once for both metrics if nobody can change the weights meanwhile."""
+        if self._last is not None and self._last[0] is weights and not weights.flags.writeable:
+            return self._last[1]
+        found = self._sums(weights)
+        self._last = (weights, found)
+        return found
+
+    def _sums(self, weights: FloatArray) -> _GroupSums:
         total = weights.sum(axis=1, dtype=np.float64)  # (b,)
         per_block = (self.matrix @ weights.T).reshape(3, self.count, len(weights))  # (3, G, b)
         positive, tied, between = per_block
@@ -65,6 +79,11 @@ class _Groups:
         above[1:] += np.cumsum(tied, axis=0)[:-1]
         all_positive = positive.sum(axis=0)
         return _GroupSums(positive, tied, above, all_positive, total - all_positive)
+
+
+@lru_cache(maxsize=2)
+def _kept_groups(scored: ScoredCases) -> _Groups:
+    return _Groups(scored)
 
 
 class Auroc(ParameterlessMetric):
@@ -79,7 +98,7 @@ class Auroc(ParameterlessMetric):
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Compute the AUROC per row of weights (B, N), shape (B,)."""
-        groups = _Groups(scored)
+        groups = _Groups.of(scored)
 
         def statistic(rows: FloatArray) -> FloatArray:
             sums = groups.sums(rows)
@@ -105,7 +124,7 @@ class Auprc(ParameterlessMetric):
 
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Compute the AUPRC per row of weights (B, N), shape (B,)."""
-        groups = _Groups(scored)
+        groups = _Groups.of(scored)
 
         def statistic(rows: FloatArray) -> FloatArray:
             sums = groups.sums(rows)

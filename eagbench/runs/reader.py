@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import pyarrow.compute as pc
+
 from eagbench.analysis.cells import CLEAN
 from eagbench.analysis.metric_uses import MetricUse, traits_by_name
 from eagbench.analysis.run_tables import ALL_CASES, MEAN_SEED
@@ -309,8 +311,8 @@ class RunFolder:
             columns.append(RECALIBRATED)
         keys = ("task", "domain_train", "domain_eval", "split")
         path = predictions_path(self.path, method)
-        table = read_parquet(path, [*keys, "condition", *columns]).to_pylist()
-        rows = [row for row in table if row["condition"] == CLEAN]
+        table = read_parquet(path, [*keys, "condition", *columns])
+        rows = table.filter(pc.equal(table["condition"], CLEAN)).to_pylist()
         by_place: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for row in rows:
             by_place.setdefault(tuple(row[key] for key in keys), []).append(row)

@@ -166,5 +166,7 @@ def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([field_text(row[column]) for column in columns] for row in rows)
+    writer.writerows(
+        [value if type(value := row[column]) is str else field_text(value) for column in columns] for row in rows
+    )
     return stream.getvalue()

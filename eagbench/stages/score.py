@@ -30,7 +30,7 @@ def score(run: StageRun) -> None:
     - `scored.parquet`: the predictions with labels. Unparsed answers are filled in with their fold's training
       prevalence. `prior_corrected` and `recalibrated` are there for all cases or for none.
     - `values.json`: each metric's value and interval.
-    - `resamples.parquet`: each metric on each resample, to make intervals of means and differences.
+    - `resamples.arrow`: each metric on each resample, to make intervals of means and differences.
 
     Raises:
         ValueError: The predictions do not cover the held-out cases exactly.

@@ -45,6 +45,8 @@ def by_row_chunks(statistic: Callable[[FloatArray], FloatArray], weights: FloatA
     """
     rows, cases = weights.shape
     step = max(1, CHUNK_ELEMENTS // max(1, cases))
+    if rows <= step:
+        return statistic(weights)
     out = np.empty(rows, dtype=np.float64)
     for start in range(0, rows, step):
         out[start : start + step] = statistic(weights[start : start + step])
