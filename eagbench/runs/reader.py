@@ -10,8 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import pyarrow.compute as pc
-
 from eagbench.analysis.cells import CLEAN
 from eagbench.analysis.metric_uses import MetricUse, traits_by_name
 from eagbench.analysis.run_tables import ALL_CASES, MEAN_SEED
@@ -33,7 +31,7 @@ from eagbench.runs.schema import (
     read_manifest,
     reference_expert,
 )
-from eagbench.stages.parquet_files import read_parquet
+from eagbench.stages.parquet_files import read_parquet, rows_where
 
 _HINT = "give the folder of a finished run (what `eagbench run --out` wrote)"
 
@@ -312,7 +310,7 @@ class RunFolder:
         keys = ("task", "domain_train", "domain_eval", "split")
         path = predictions_path(self.path, method)
         table = read_parquet(path, [*keys, "condition", *columns])
-        rows = table.filter(pc.equal(table["condition"], CLEAN)).to_pylist()
+        rows = rows_where(table, "condition", CLEAN).to_pylist()
         by_place: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for row in rows:
             by_place.setdefault(tuple(row[key] for key in keys), []).append(row)

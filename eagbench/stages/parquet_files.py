@@ -83,6 +83,13 @@ def values_of(column: pa.ChunkedArray) -> Any:
     return column.to_pylist()
 
 
+def rows_where(table: pa.Table, column: str, value: str) -> pa.Table:
+    """Select the rows with a value in a string column without nulls."""
+    is_wanted = np.array([text == value for text in texts(table[column])], dtype=bool)
+    bits = pa.py_buffer(np.packbits(is_wanted, bitorder="little"))
+    return table.filter(pa.Array.from_buffers(pa.bool_(), len(is_wanted), [None, bits]))
+
+
 def constant_text(value: str, n_rows: int) -> pa.Array:
     """Make a string column with the same value in every row."""
     encoded = value.encode()

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from eagbench.stages.parquet_files import booleans, nulls, texts, values_of
+from eagbench.stages.parquet_files import booleans, nulls, rows_where, texts, values_of
 
 COLUMNS: list[tuple[list[Any], pa.DataType]] = [
     (["a", "", "bcd", "e"], pa.string()),
@@ -45,3 +45,12 @@ def test_texts_and_booleans_are_python_and_numpy_values() -> None:
     found = booleans(pa.chunked_array([[True] * 9 + [False]]).slice(7))
     assert found.dtype == np.bool_
     assert found.tolist() == [True, True, False]
+
+
+def test_rows_are_selected_as_arrow_selects_them() -> None:
+    """In several chunks, and none at all."""
+    part = pa.table({"condition": ["clean", "noise", "clean"] * 7, "n": list(range(21))})
+    table = pa.concat_tables([part, part.slice(1, 9)])
+    found = rows_where(table, "condition", "clean").to_pylist()
+    assert found == [row for row in table.to_pylist() if row["condition"] == "clean"]
+    assert rows_where(table, "condition", "other").num_rows == 0
