@@ -38,6 +38,12 @@ SCORED_SCHEMA = pa.schema(
 )
 
 
+# The columns that `Answered` is made of.
+READ_COLUMNS = (
+    *("patient_id", "probability", *RECALIBRATIONS, "parsed", "label", "cited_features", "teacher_features"),
+    *("constant_features", "attention", "teacher_salience"),
+)
+
 # What stands in the table beside the columns of every run, because a metric asks for it (`MetricTraits.columns`).
 _EXTRAS = pa.float64()
 

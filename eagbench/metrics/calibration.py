@@ -14,7 +14,7 @@ from eagbench.contracts.records import FloatArray, IntArray
 from eagbench.contracts.traits import MetricTraits
 from eagbench.metrics.parameterless import ParameterlessMetric
 from eagbench.stats.logistic import fit_intercept, fit_line, log_odds
-from eagbench.stats.weighted import by_row_chunks, ratio, weighted_mean
+from eagbench.stats.weighted import by_row_chunks, ratio, row_totals, weighted_mean
 
 
 class Brier(ParameterlessMetric):
@@ -84,7 +84,7 @@ class ExpectedCalibrationError:
         gap[case, bin_of(scored.probability, self.params.bins)] = scored.label - scored.probability
         # n_bin cancels: (n_bin / n) * |mean y - mean p| = |sum of (y - p) in the bin| / n.
         per_bin = np.abs(weights @ gap)  # (B, M)
-        return ratio(per_bin.sum(axis=1), weights.sum(axis=1, dtype=np.float64))
+        return ratio(per_bin.sum(axis=1), row_totals(weights))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class BrierReliability:
         bins = _Bins.of(scored, weights, self.params.bins)
         gap = bins.predicted - bins.events
         squared = np.divide(gap**2, bins.count, out=np.zeros_like(gap), where=bins.count > 0)
-        return ratio(squared.sum(axis=1), weights.sum(axis=1, dtype=np.float64))
+        return ratio(squared.sum(axis=1), row_totals(weights))
 
 
 class BrierResolution:
@@ -166,7 +166,7 @@ class BrierResolution:
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Compute the resolution per row of weights (B, N), shape (B,)."""
         bins = _Bins.of(scored, weights, self.params.bins)
-        total = weights.sum(axis=1, dtype=np.float64)
+        total = row_totals(weights)
         base = ratio(bins.events.sum(axis=1), total)  # (B,)
         above = bins.events - bins.count * base[:, None]
         squared = np.divide(above**2, bins.count, out=np.zeros_like(above), where=bins.count > 0)

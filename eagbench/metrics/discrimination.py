@@ -18,7 +18,7 @@ from eagbench.contracts.answers import ScoredCases
 from eagbench.contracts.records import FloatArray
 from eagbench.contracts.traits import MetricTraits
 from eagbench.metrics.parameterless import ParameterlessMetric
-from eagbench.stats.weighted import by_row_chunks, ratio
+from eagbench.stats.weighted import by_row_chunks, ratio, row_totals, transposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +71,22 @@ class _Groups:
         return found
 
     def _sums(self, weights: FloatArray) -> _GroupSums:
-        total = weights.sum(axis=1, dtype=np.float64)  # (b,)
-        per_block = (self.matrix @ weights.T).reshape(3, self.count, len(weights))  # (3, G, b)
+        total = row_totals(weights)  # (b,)
+        per_block = (self.matrix @ transposed(weights)).reshape(3, self.count, len(weights))  # (3, G, b)
         positive, tied, between = per_block
         # `between` holds the negatives between a group and the next higher one.
-        above = np.cumsum(between, axis=0)
-        above[1:] += np.cumsum(tied, axis=0)[:-1]
+        between[1:] += tied[:-1]
+        above = _running_sums(between)
         all_positive = positive.sum(axis=0)
         return _GroupSums(positive, tied, above, all_positive, total - all_positive)
+
+
+def _running_sums(rows: FloatArray) -> FloatArray:
+    """Sum rows (G, b) from the first on, as `np.cumsum`, which goes down each column by itself: three times as long."""
+    sums = rows.copy()
+    for g in range(1, len(sums)):
+        sums[g] += sums[g - 1]
+    return sums
 
 
 @lru_cache(maxsize=2)
@@ -128,7 +136,7 @@ class Auprc(ParameterlessMetric):
 
         def statistic(rows: FloatArray) -> FloatArray:
             sums = groups.sums(rows)
-            true_positive = np.cumsum(sums.positive, axis=0)  # (G, b)
+            true_positive = _running_sums(sums.positive)  # (G, b)
             flagged = true_positive + sums.above + sums.tied
             # A group before which nothing was drawn has no weight either: its precision doesn't matter.
             precision = true_positive / np.maximum(flagged, np.finfo(np.float64).tiny)

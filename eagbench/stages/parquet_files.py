@@ -90,6 +90,24 @@ def rows_where(table: pa.Table, column: str, value: str) -> pa.Table:
     return table.filter(pa.Array.from_buffers(pa.bool_(), len(is_wanted), [None, bits]))
 
 
+def array_of(values: Any, kind: pa.DataType) -> pa.Array:
+    """Make an array of a type from values, None for a null; without pandas if they are numbers, texts or all null."""
+    n = len(values)
+    if isinstance(values, list) and all(value is None for value in values):
+        return pa.nulls(n, kind)
+    if kind in (pa.float64(), pa.int64()) and (isinstance(values, np.ndarray) or None not in values):
+        plain = np.ascontiguousarray(values, dtype=kind.to_pandas_dtype())
+        return pa.Array.from_buffers(kind, n, [None, pa.py_buffer(plain)])
+    if kind == pa.bool_() and (isinstance(values, np.ndarray) or None not in values):
+        bits = np.packbits(np.asarray(values, dtype=bool), bitorder="little")
+        return pa.Array.from_buffers(kind, n, [None, pa.py_buffer(bits)])
+    if kind == pa.string() and None not in values:
+        encoded = [value.encode() for value in values]
+        offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+        return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
+    return pa.array(values, type=kind)
+
+
 def constant_text(value: str, n_rows: int) -> pa.Array:
     """Make a string column with the same value in every row."""
     encoded = value.encode()

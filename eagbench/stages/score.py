@@ -15,7 +15,7 @@ from eagbench.analysis.scored_table import asked_columns, scored_schema
 from eagbench.contracts.answers import HeldOutLabels
 from eagbench.contracts.records import BoolArray, FloatArray
 from eagbench.contracts.stages import StageRun
-from eagbench.stages.parquet_files import floats, nulls, read_parquet, texts
+from eagbench.stages.parquet_files import array_of, floats, nulls, read_parquet, texts
 from eagbench.stages.recalibration import read_recalibration
 from eagbench.stages.salience import REFERENCE_FILE, read_frequency_baseline
 from eagbench.stages.scored_files import answers_of, write_numbers, write_subgroups
@@ -47,6 +47,7 @@ def score(run: StageRun) -> None:
     asked = asked_columns(metrics)
     columns = {
         **_identities(case_ids, labels),
+        "case_id": table["case_id"],
         "fold": fold,
         "probability": _filled(table["probability"], prevalence),
         "prior_corrected": _prior_corrected(table, parsed, prevalence),
@@ -76,7 +77,9 @@ def _in_order(table: pa.Table) -> pa.Table:
 
 def _typed(values: Any, field: pa.Field) -> pa.ChunkedArray | pa.Array:
     """Turn the values of a column into an array of its type."""
-    return values.cast(field.type) if isinstance(values, pa.ChunkedArray) else pa.array(values, type=field.type)
+    if isinstance(values, pa.ChunkedArray):
+        return values if values.type == field.type else values.cast(field.type)
+    return array_of(values, field.type)
 
 
 def _identities(case_ids: Sequence[str], labels: HeldOutLabels) -> dict[str, Any]:
@@ -90,6 +93,8 @@ def _identities(case_ids: Sequence[str], labels: HeldOutLabels) -> dict[str, Any
 
 def _filled(column: pa.ChunkedArray, prevalence: FloatArray) -> FloatArray:
     """Return a column of probabilities, with its fold's training prevalence for an unparsed answer; shape (N,)."""
+    if column.null_count == 0:
+        return floats(column)
     found: FloatArray = np.where(nulls(column), prevalence, floats(column.fill_null(0.0)))
     return found
 

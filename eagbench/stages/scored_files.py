@@ -21,7 +21,7 @@ from eagbench.analysis.evaluation import Numbers, SubgroupNumbers
 from eagbench.analysis.intervals import metric_intervals
 from eagbench.analysis.metric_uses import MetricUse
 from eagbench.analysis.scored_run import ScoredCell, answer_status
-from eagbench.analysis.scored_table import Answered, answered_in_order, asked_columns
+from eagbench.analysis.scored_table import READ_COLUMNS, Answered, answered_in_order, asked_columns
 from eagbench.contracts.records import FloatArray
 from eagbench.stages.parquet_files import floats, read_parquet, values_of
 
@@ -41,7 +41,7 @@ def write_numbers(
         numbers: The metrics' values and resamples.
         intervals: Settings of the bootstrap.
     """
-    pq.write_table(table, folder / _SCORED)
+    pq.write_table(table, folder / _SCORED, use_dictionary=["answer_mode"], write_statistics=False)
     scored = answers.scored
     counts = {
         "n_cases": len(scored.label),
@@ -96,8 +96,8 @@ def _described(
 
 def answers_of(table: pa.Table, metrics: Sequence[MetricUse]) -> Answered:
     """Turn a scored table, whose cases are in the order of their ids, into arrays."""
-    columns = {name: values_of(table[name]) for name in table.column_names}
-    return answered_in_order(columns, asked_columns(metrics))
+    extras = asked_columns(metrics)
+    return answered_in_order({name: values_of(table[name]) for name in (*READ_COLUMNS, *extras)}, extras)
 
 
 def read_values(folder: Path) -> Mapping[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
+from eagbench.contracts.read_only import read_only
 from eagbench.contracts.records import FloatArray
 
 # Elements of one (b, N) working array: 16 MB of float64, and still some twenty rows at 100,000 cases.
@@ -22,7 +24,46 @@ def weighted_mean(values: FloatArray, weights: FloatArray) -> FloatArray:
     Returns:
         Shape (B,), float64; NaN for a row whose weights sum to 0.
     """
-    return ratio(weights @ values.astype(np.float64), weights.sum(axis=1, dtype=np.float64))
+    return ratio(weights @ values.astype(np.float64), row_totals(weights))
+
+
+class _Forms:
+    """What several metrics need of the same weights (B, N): their rows' sums, and their transpose in one piece."""
+
+    def __init__(self, weights: FloatArray) -> None:
+        self.weights = weights
+
+    @cached_property
+    def totals(self) -> FloatArray:
+        """The sum of each row, shape (B,)."""
+        return read_only(self.weights.sum(axis=1, dtype=np.float64))
+
+    @cached_property
+    def transposed(self) -> FloatArray:
+        """The weights, case by case, shape (N, B)."""
+        return read_only(np.ascontiguousarray(self.weights.T))
+
+
+_last: list[_Forms] = []
+
+
+def _forms(weights: FloatArray) -> _Forms:
+    """Return the forms of weights, the same as for the metric before if nobody can have changed them meanwhile."""
+    if not (_last and _last[0].weights is weights):
+        if weights.flags.writeable:
+            return _Forms(weights)
+        _last[:] = [_Forms(weights)]
+    return _last[0]
+
+
+def row_totals(weights: FloatArray) -> FloatArray:
+    """Sum each row of weights (B, N), shape (B,). Don't write to it."""
+    return _forms(weights).totals
+
+
+def transposed(weights: FloatArray) -> FloatArray:
+    """Return weights (B, N) case by case, shape (N, B), contiguous. Don't write to it."""
+    return _forms(weights).transposed
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

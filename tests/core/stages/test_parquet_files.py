@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from eagbench.stages.parquet_files import booleans, nulls, rows_where, texts, values_of
+from eagbench.stages.parquet_files import array_of, booleans, nulls, rows_where, texts, values_of
 
 COLUMNS: list[tuple[list[Any], pa.DataType]] = [
     (["a", "", "bcd", "e"], pa.string()),
@@ -37,6 +37,14 @@ def test_a_column_has_its_values(values: list[Any], kind: pa.DataType) -> None:
     ):
         assert list(values_of(column)) == column.to_pylist()
         assert nulls(column).tolist() == column.is_null().to_pylist()
+
+
+@pytest.mark.parametrize(("values", "kind"), COLUMNS)
+def test_an_array_has_its_values(values: list[Any], kind: pa.DataType) -> None:
+    """As Arrow makes it from a list, and from an array of numbers."""
+    assert array_of(values, kind).equals(pa.array(values, type=kind))
+    if kind in (pa.float64(), pa.int64(), pa.bool_()) and None not in values:
+        assert array_of(np.array(values, dtype=kind.to_pandas_dtype()), kind).equals(pa.array(values, type=kind))
 
 
 def test_texts_and_booleans_are_python_and_numpy_values() -> None:
