@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,11 @@ def unchanged_inputs(node: StageNode, store: Store) -> Iterator[None]:
 
 
 def _files(folder: Path) -> _Files:
+    """Return the size and time of every file below a folder; nothing of a folder that is gone."""
     found, waiting = {}, [""]
     while waiting:
         below = waiting.pop()
-        with os.scandir(f"{folder}/{below}") as entries:
+        with suppress(FileNotFoundError), os.scandir(f"{folder}/{below}") as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(f"{below}{entry.name}/")
