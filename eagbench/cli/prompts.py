@@ -125,7 +125,7 @@ def show_prompt(plan: Plan, store: Store, case_id: str, label: str | None) -> st
     whole = read_cases(store.folder(split.upstream()[0]))
     if predicting.cases.concepts is not None:
         whole = SharedConcepts.read(store.folder(predicting.cases.concepts)).restrict(whole)
-    case = next(case for case in whole if case.case_id == case_id)
+    case: Case = whole[whole.case_ids.index(case_id)]
     text = predicting.prompt(case, whole, {})
     if text is None:
         raise UserError(f"the method '{chosen}' asks the policy nothing about a case", where="eagbench prompt")

@@ -6,13 +6,14 @@ tuning, and only the `score` stage sees the labels of held-out cases.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from eagbench.contracts.block_sequence import BlockSequence
 from eagbench.contracts.prompts import Wording
 from eagbench.contracts.read_only import freeze, read_only, read_only_mapping
 from eagbench.contracts.renamed import renamed_fields
@@ -175,6 +176,10 @@ class Case:
 class Cases(Sequence[Case]):
     """Cases without labels: all that `predict` ever gets.
 
+    The cases of a stored cohort are read in blocks when they are needed. Go through them in order, or through
+    `partitions`, and your memory doesn't grow with the cohort; a case at any position is there as well, but jumping
+    about in a large cohort reads a block each time.
+
     Attributes:
         features: The cohort's features in canonical order, the order of every salience array.
         static_names: The static facts every case has and every method reads, in canonical order. A case may hold
@@ -186,7 +191,7 @@ class Cases(Sequence[Case]):
     features: tuple[Feature, ...]
     static_names: tuple[str, ...]
     task: Task
-    items: tuple[Case, ...]
+    items: Sequence[Case]
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -196,20 +201,44 @@ class Cases(Sequence[Case]):
     @property
     def case_ids(self) -> tuple[str, ...]:
         """The ids of the cases, in order."""
-        return tuple(case.case_id for case in self.items)
+        return self._known("case_id")
 
     @property
     def patient_ids(self) -> tuple[str, ...]:
         """The patient of each case, in order."""
-        return tuple(case.patient_id for case in self.items)
+        return self._known("patient_id")
+
+    def _known(self, name: str) -> tuple[str, ...]:
+        if isinstance(self.items, BlockSequence):
+            return tuple(self.items.known[name])
+        return tuple(getattr(case, name) for case in self.items)
 
     def with_items(self, items: Sequence[Case]) -> Cases:
         """Return the same description with other cases."""
-        return Cases(self.features, self.static_names, self.task, tuple(items))
+        return replace(self, items=items if isinstance(items, BlockSequence) else tuple(items))
 
     def select(self, indices: Sequence[int] | IntArray) -> Cases:
         """Select the cases at the given positions."""
+        if isinstance(self.items, BlockSequence):
+            return self.with_items(self.items.select(indices))
         return self.with_items([self.items[int(i)] for i in indices])
+
+    def partitions(self) -> Iterator[Cases]:
+        """Yield the cases in order, in parts that fit into memory; cases that are in memory already in one part."""
+        if isinstance(self.items, BlockSequence) and len(self):
+            yield from map(self.with_items, self.items.blocks())
+        else:
+            yield self
+
+    def changed(self, change: Callable[[range, Sequence[Case]], Iterable[Case]]) -> Cases:
+        """Change every case: now if they are in memory, else when it is needed, and maybe more than once.
+
+        Args:
+            change: From the positions of some cases in a row and the cases to as many others of the same ids.
+        """
+        if isinstance(self.items, BlockSequence):
+            return self.with_items(self.items.changed(change))
+        return self.with_items(tuple(change(range(len(self)), self.items)))
 
     def __len__(self) -> int:
         return len(self.items)

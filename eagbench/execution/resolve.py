@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from eagbench.contracts.answers import HeldOutLabels
 from eagbench.contracts.components import Perturbation
-from eagbench.contracts.records import Cases, LabelledCases, TrainingData
+from eagbench.contracts.records import Case, Cases, LabelledCases, TrainingData
 from eagbench.contracts.rules import check_perturbed
 from eagbench.contracts.stages import (
     CasesInput,
@@ -84,10 +84,11 @@ def _resolve(value: Any, folder_of: FolderOf) -> Any:
 
 @functools.lru_cache(maxsize=32)
 def _part(cohort: Path, split: Path, fold: int, part: str) -> Cases:
-    table = read_assignment(split).to_pylist()
-    wanted = {row["case_id"] for row in table if row["fold"] == fold and row["part"] == part}
+    table = read_assignment(split)
+    columns = (table[name].to_pylist() for name in ("case_id", "fold", "part"))
+    wanted = {case_id for case_id, *place in zip(*columns, strict=True) if place == [fold, part]}
     cases = read_cases(cohort)
-    return cases.with_items([case for case in cases if case.case_id in wanted])
+    return cases.select([i for i, case_id in enumerate(cases.case_ids) if case_id in wanted])
 
 
 def _training(cohort: Path, split: Path, fold: int) -> TrainingData:
@@ -125,22 +126,25 @@ def _key(condition: Condition) -> tuple[str, str, float]:
     return use.name, json.dumps(dict(use.params), sort_keys=True), condition.severity
 
 
-# A teacher and a method, or two methods, often need the same records one after the other; the records of every
-# condition and fold would not fit into memory.
-@functools.lru_cache(maxsize=8)
+# A teacher and a method, or two methods, often need the same records one after the other.
+@functools.lru_cache(maxsize=32)
 def _perturbed(cases: Cases, training: Cases, name: str, params: str, severity: float, seed: int) -> Cases:
     perturbation = _fitted(training, name, params)
     # A case's seed depends on what is drawn, not on its severity or parameters: a higher severity adds to what a lower
     # one did, and two settings differ by the setting alone. Nor does it depend on the method or its seed: all methods
     # meet the same records.
     stem = content_hash([seed, traits_of(perturbation, PerturbationTraits).draws_like or name])
-    with answerable("perturbation", name), contained():
-        changed = []
-        for case in cases:
-            after = perturbation.apply(case, severity, case_seed(stem, case.case_id))
-            check_perturbed(case, after, severity)
-            changed.append(after)
-        return cases.with_items(changed)
+
+    def change(_: range, some: Sequence[Case]) -> list[Case]:
+        with answerable("perturbation", name), contained():
+            changed = []
+            for case in some:
+                after = perturbation.apply(case, severity, case_seed(stem, case.case_id))
+                check_perturbed(case, after, severity)
+                changed.append(after)
+            return changed
+
+    return cases.changed(change)
 
 
 @functools.lru_cache(maxsize=128)

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from eagbench.contracts.cohort_stream import CohortStream
-from eagbench.contracts.records import Case, Cases, Cohort, Feature, IntArray, Provenance, ResultTimes, Task
+from eagbench.contracts.records import Cases, Cohort, Feature, IntArray, Provenance, ResultTimes, Task
 from eagbench.stages.cohort_writer import CASES, FACTS, GROUP, LABELS, MEASUREMENTS, REFERENCE, write_stream
-from eagbench.stages.parquet_files import read_parquet
+from eagbench.stages.parquet_files import floats, read_parquet
+from eagbench.stages.stored_cases import StoredCases
+
+_STATIC = "static:"
 
 
 def write_cohort(cohort: Cohort, folder: Path) -> None:
@@ -34,10 +37,7 @@ def read_facts(folder: Path) -> Mapping[str, Any]:
 
 @functools.lru_cache(maxsize=4)
 def read_cases(folder: Path) -> Cases:
-    """Read all cases of a stored cohort, without labels.
-
-    They stay in memory, because every stage of a run needs them.
-    """
+    """Return all cases of a stored cohort, without labels; each is read when it is needed."""
     facts = read_facts(folder)
     features = tuple(
         Feature(
@@ -50,33 +50,23 @@ def read_cases(folder: Path) -> Cases:
         )
         for f in facts["features"]
     )
-    names = tuple(feature.name for feature in features)
-    static_names = tuple(facts["static_names"])
     table = _TABLES(folder / CASES)
-    measurements = read_parquet(folder / MEASUREMENTS)
-    owner = measurements["case"].to_numpy()
-    times = measurements["time"].to_numpy()
-    values = np.stack([measurements[f"value:{name}"].to_numpy() for name in names], axis=1)  # (rows, F)
-    bounds = np.searchsorted(owner, np.arange(table.num_rows + 1))
-    static = {
-        column.removeprefix("static:"): table[column].to_numpy()
-        for column in table.column_names
-        if column.startswith("static:")
-    }
-    items = [
-        Case(
-            case_id=case_id,
-            patient_id=patient_id,
-            features=names,
-            times=times[bounds[i] : bounds[i + 1]].copy(),
-            values=values[bounds[i] : bounds[i + 1]].copy(),
-            static={name: float(of_cases[i]) for name, of_cases in static.items()},
-        )
-        for i, (case_id, patient_id) in enumerate(
-            zip(table["case_id"].to_pylist(), table["patient_id"].to_pylist(), strict=True)
-        )
-    ]
-    return Cases(features, static_names, Task(**facts["task"]), tuple(items))
+    items = StoredCases(
+        folder / MEASUREMENTS,
+        tuple(feature.name for feature in features),
+        (tuple(table["case_id"].to_pylist()), tuple(table["patient_id"].to_pylist())),
+        {
+            column.removeprefix(_STATIC): floats(table[column])
+            for column in table.column_names
+            if column.startswith(_STATIC)
+        },
+    )
+    return Cases(features, tuple(facts["static_names"]), Task(**facts["task"]), items)
+
+
+def read_static(folder: Path, name: str) -> dict[str, float]:
+    """Read a static fact of each case, by case id in the cohort's order; NaN where it is unknown."""
+    return _by_case(folder / CASES, f"{_STATIC}{name}")
 
 
 def read_patients(folder: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +26,8 @@ _SCHEMA = pa.schema(
         ("extras", pa.map_(pa.string(), pa.float64())),
     ]
 )
+
+_ROWS = 10_000  # that are Python's objects at a time
 
 
 def by_method(run: StageRun) -> None:
@@ -64,23 +67,26 @@ def write_predictions(cases: Cases, predictions: Sequence[Prediction], folder: P
         ContractError: They are not what a method must return.
     """
     check_predictions(cases, predictions)
-    rows = [
-        {
-            "case_id": p.case_id,
-            "probability": p.probability,
-            "prior_corrected": p.prior_corrected,
-            "answer_mode": p.answer_mode,
-            "cited_features": None if p.cited_features is None else list(p.cited_features),
-            "attention": _attention(p),
-            "extras": list(p.extras.items()),
-        }
-        for p in predictions
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), folder / "predictions.parquet")
+    some = (predictions[start : start + _ROWS] for start in range(0, max(len(predictions), 1), _ROWS))
+    tables = [pa.Table.from_pylist([_row(p) for p in block], schema=_SCHEMA) for block in some]
+    pq.write_table(pa.concat_tables(tables), folder / "predictions.parquet")
     with (folder / "trajectories.jsonl").open("w", encoding="utf-8") as stream:
         for p in predictions:
             for trajectory in p.trajectories:
                 stream.write(json.dumps(trajectory.as_json(), sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _row(prediction: Prediction) -> dict[str, Any]:
+    cited = prediction.cited_features
+    return {
+        "case_id": prediction.case_id,
+        "probability": prediction.probability,
+        "prior_corrected": prediction.prior_corrected,
+        "answer_mode": prediction.answer_mode,
+        "cited_features": None if cited is None else list(cited),
+        "attention": _attention(prediction),
+        "extras": list(prediction.extras.items()),
+    }
 
 
 def _attention(prediction: Prediction) -> list[tuple[str, float]] | None:

@@ -63,9 +63,9 @@ def score(run: StageRun) -> None:
     _write(pa.table([_typed(columns[field.name], field) for field in schema], schema=schema), metrics, run, run.out)
 
 
-def _table(folders: Sequence[Path], file: str) -> pa.Table:
-    """Read a table of every fold, in the order of the folds."""
-    return pa.concat_tables([read_parquet(folder / file) for folder in folders])
+def _table(folders: Sequence[Path], file: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table, or some of its columns, of every fold, in the order of the folds."""
+    return pa.concat_tables([read_parquet(folder / file, columns) for folder in folders])
 
 
 def _in_order(table: pa.Table) -> pa.Table:
@@ -127,9 +127,12 @@ def _reference_lists(
     nothing = [None] * len(case_ids)
     found: dict[str, Any] = dict.fromkeys(("teacher_features", "teacher_salience", "constant_features"), nothing)
     if folders := run.inputs.get("reference_salience", ()):
-        rows = {row["case_id"]: row for row in _table(folders, REFERENCE_FILE).to_pylist()}
+        is_measured = attention.null_count < len(attention)
+        # Salience has a number for each feature of each case: only attention is compared with it.
+        columns = ["case_id", "features", *(["salience"] if is_measured else [])]
+        rows = {row["case_id"]: row for row in _table(folders, REFERENCE_FILE, columns).to_pylist()}
         found["teacher_features"] = [rows[case_id]["features"] for case_id in case_ids]
-        if attention.null_count < len(attention):
+        if is_measured:
             found["teacher_salience"] = [rows[case_id]["salience"] for case_id in case_ids]
     if folders := run.inputs.get("frequency_baseline", ()):
         baselines = [read_frequency_baseline(folder) for folder in folders]

@@ -54,11 +54,11 @@ class SharedConcepts:
         described = {feature.name: feature for feature in cases.features}
         kept = frozenset(self.features)
         own_order = tuple(name for name in cases.feature_names if name in kept)
-        return Cases(
-            tuple(described[name] for name in self.features),
-            self.static_names,
-            cases.task,
-            tuple(self._restricted(case, kept, own_order) for case in cases),
+        restricted = cases.changed(lambda _, some: [self._restricted(case, kept, own_order) for case in some])
+        return dataclasses.replace(
+            restricted,
+            features=tuple(described[name] for name in self.features),
+            static_names=self.static_names,
         )
 
     def _restricted(self, case: Case, kept: frozenset[str], own_order: tuple[str, ...]) -> Case:

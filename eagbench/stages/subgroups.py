@@ -10,10 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eagbench.contracts.records import Case
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
-from eagbench.stages.cohort_files import group_names, read_cases, read_group
+from eagbench.stages.cohort_files import group_names, read_cases, read_group, read_static
 from eagbench.stages.parquet_files import read_parquet
 
 SUBGROUPS = "subgroups.parquet"
@@ -36,7 +35,8 @@ def assign(run: StageRun) -> None:
         if fact in declared:
             values = read_group(cohort, fact)
         elif fact in known:
-            values = {case.case_id: _value(case, fact, run.params["age_bands"]) for case in cases}
+            numbers = read_static(cohort, fact)
+            values = {case_id: _value(fact, number, run.params["age_bands"]) for case_id, number in numbers.items()}
         else:
             raise UserError(
                 f"cases can't be grouped by '{fact}': the data set has no such fact",
@@ -48,8 +48,7 @@ def assign(run: StageRun) -> None:
     pq.write_table(pa.table(rows), run.out / SUBGROUPS)
 
 
-def _value(case: Case, fact: str, bands: Sequence[float]) -> str:
-    number = case.static.get(fact, math.nan)
+def _value(fact: str, number: float, bands: Sequence[float]) -> str:
     if math.isnan(number):
         return UNKNOWN
     if fact == SEX:

@@ -56,8 +56,8 @@ def mask_complete(cases: Cases, share: float, seed: int) -> Cases:
         for name in names:
             for n in _drawn(len(cases), share, f"{seed}:{name}"):
                 of_case[n].add(name)
-    return cases.with_items(
-        [_without(case, gone, facts) for case, gone, facts in zip(cases, hidden, hidden_facts, strict=True)]
+    return cases.changed(
+        lambda places, some: [_without(case, hidden[n], hidden_facts[n]) for n, case in zip(places, some, strict=True)]
     )
 
 

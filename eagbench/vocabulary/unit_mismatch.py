@@ -54,10 +54,10 @@ def suspicions(first: Cases, second: Cases, concepts: tuple[str, ...]) -> Iterat
         concepts: Names of the concepts to compare; those unknown to the vocabulary are ignored.
     """
     known = vocabulary()
-    for name in concepts:
-        if name not in known.names:
-            continue
-        sides = [_measured(cases, name) for cases in (first, second)]
+    looked_at = tuple(name for name in concepts if name in known.names)
+    measured = [_measured(cases, looked_at) for cases in (first, second)]
+    for name in looked_at:
+        sides = [of_cohort[name].astype(np.float64) for of_cohort in measured]
         if min(map(len, sides)) < FEWEST_VALUES:
             continue
         quartiles = np.array([np.quantile(values, _QUARTILES) for values in sides])  # (2, 3)
@@ -101,8 +101,11 @@ def check(names: tuple[str, str], cohorts: tuple[Cases, Cases], concepts: tuple[
         )
 
 
-def _measured(cases: Cases, concept: str) -> FloatArray:
-    """Collect all measured values of a concept, shape (M,)."""
-    columns = [case.values[:, case.features.index(concept)] for case in cases if concept in case.features]
-    values = np.concatenate(columns).astype(np.float64) if columns else np.empty(0)
-    return values[~np.isnan(values)]
+def _measured(cases: Cases, concepts: tuple[str, ...]) -> dict[str, FloatArray]:
+    """Collect all measured values of each concept, each of shape (M,), float32."""
+    found: dict[str, list[FloatArray]] = {name: [np.empty(0, np.float32)] for name in concepts}
+    for part in cases.partitions():
+        rows = np.concatenate([np.empty((0, len(concepts)), np.float32), *(c.values_in_order(concepts) for c in part)])
+        for name, column in zip(concepts, rows.T, strict=True):
+            found[name].append(column[~np.isnan(column)])
+    return {name: np.concatenate(values) for name, values in found.items()}

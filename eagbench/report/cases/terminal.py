@@ -129,7 +129,8 @@ def _record(records: CaseRecords, cases: SettingCases, selection: Selection, i: 
 
 
 def _case(cases: Cases, case_id: str) -> Case:
-    return next(case for case in cases if case.case_id == case_id)
+    found: Case = cases[cases.case_ids.index(case_id)]
+    return found
 
 
 def record_lines(cases: Cases, case: Case) -> Iterator[str]:

@@ -144,7 +144,7 @@ class CaseRecords:
         """
         node = self.predict(setting, condition, fold, method)
         cases = self.cases(setting, condition, fold, method)
-        case = next(case for case in cases if case.case_id == case_id)
+        case: Case = cases[cases.case_ids.index(case_id)]
         try:
             self._note_code(node.component)
             text = exact_prompt(node, case, cases, self._folder_but_policies, Path(self._out.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -36,8 +37,8 @@ class Channels:
     @classmethod
     def fit(cls, cases: Cases, periods: int) -> Self:
         """Fit the scales on unlabelled training cases."""
-        carried = _carried_forward(time_grid(cases, periods)).reshape(-1, len(cases.features))  # (N * P, F)
-        mean, scale = _moments(carried.astype(np.float64))
+        carried = by_partition(lambda part: _carried_forward(time_grid(part, periods)), cases)  # (N, P, F)
+        mean, scale = _moments(carried.reshape(-1, len(cases.features)))
         static_mean, static_scale = _moments(_static(cases, cases.static_names))
         return cls(cases.feature_names, cases.static_names, mean, scale, static_mean, static_scale)
 
@@ -53,7 +54,9 @@ class Channels:
         Returns:
             Shape (N, P, F) in the order of `features`, float32, without NaN.
         """
-        return _standardised(_carried_forward(self._grid(cases, periods)), self.mean, self.scale)
+        return by_partition(
+            lambda part: _standardised(_carried_forward(self._grid(part, periods)), self.mean, self.scale), cases
+        )
 
     def gaps(self, cases: Cases, periods: int) -> tuple[FloatArray, FloatArray]:
         """Compute which values were measured and the time since the last measurement (Che et al. 2018, equation 2).
@@ -67,11 +70,12 @@ class Channels:
             second is the time since the last earlier step with a measurement, or since the first step if there is none,
             as a share of the window.
         """
-        observed = ~np.isnan(self._grid(cases, periods))  # (N, P, F)
+        measured = by_partition(lambda part: (~np.isnan(self._grid(part, periods))).astype(np.float32), cases)
+        observed = measured.astype(np.bool_)  # (N, P, F)
         elapsed = np.zeros(observed.shape, dtype=np.float32)
         for t in range(1, periods):
             elapsed[:, t] = np.where(observed[:, t - 1], 0.0, elapsed[:, t - 1]) + 1.0 / periods
-        return observed.astype(np.float32), elapsed
+        return measured, elapsed
 
     def _grid(self, cases: Cases, periods: int) -> FloatArray:
         """Return the last value in each step, in the order of `features`, NaN where there is none. Shape (N, P, F)."""
@@ -88,6 +92,28 @@ class Channels:
         return _standardised(_static(cases, self.static_names), self.static_mean, self.static_scale)
 
 
+def by_partition(compute: Callable[[Cases], FloatArray], cases: Cases) -> FloatArray:
+    """Compute an array with a row for each case, partition by partition.
+
+    Args:
+        compute: From cases to an array, its first axis the cases. The rows of a case depend on no other case.
+        cases: N cases.
+
+    Returns:
+        Its arrays, one below the other.
+    """
+    found: FloatArray | None = None
+    start = 0
+    for part in cases.partitions():
+        rows = compute(part)
+        if found is None:
+            found = np.empty((len(cases), *rows.shape[1:]), rows.dtype)
+        found[start : start + len(part)] = rows
+        start += len(part)
+    assert found is not None  # there is a partition, even without cases
+    return found
+
+
 def _carried_forward(grid: FloatArray) -> FloatArray:
     """Fill each gap with the value before it, along the second axis of (N, P, F)."""
     n_periods = grid.shape[1]
@@ -101,7 +127,7 @@ def _moments(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
     n_columns = rows.shape[1]
     mean, scale = np.zeros(n_columns), np.full(n_columns, np.inf)
     for j in range(n_columns):
-        seen = rows[~np.isnan(rows[:, j]), j]
+        seen = rows[~np.isnan(rows[:, j]), j].astype(np.float64)
         if len(seen):
             mean[j] = seen.mean()
             spread = seen.std()

@@ -85,7 +85,7 @@ class MissingByValue(RecordChange):
     def fit(self, cases: Cases) -> None:
         """Learn how training measurements are distributed beyond the reference limits."""
         values = observed_values(cases)
-        self._abnormality = {f.name: Abnormality.fit(f, values[f.name]) for f in cases.features}
+        self._abnormality = {f.name: Abnormality.fit(f, values.pop(f.name).astype(np.float64)) for f in cases.features}
 
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """Remove `severity` of the case's measurements. A higher severity removes these and more."""

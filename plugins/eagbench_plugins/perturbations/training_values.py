@@ -11,12 +11,16 @@ from eagbench.api import BoolArray, Case, Cases, Feature, FloatArray, IntArray
 
 
 def observed_values(cases: Cases) -> dict[str, FloatArray]:
-    """Collect all measurements of each feature in the cases, in arbitrary order. Each of shape (M,), float64."""
+    """Collect all measurements of each feature in the cases, in arbitrary order. Each of shape (M,), float32."""
     names = cases.feature_names
-    rows = np.concatenate(
-        [np.empty((0, len(names)), np.float32), *(case.values_in_order(names) for case in cases)]
-    )  # (sum of T, F)
-    return {name: column[~np.isnan(column)].astype(np.float64) for name, column in zip(names, rows.T, strict=True)}
+    found: list[list[FloatArray]] = [[np.empty(0, np.float32)] for _ in names]
+    for part in cases.partitions():
+        rows = np.concatenate(
+            [np.empty((0, len(names)), np.float32), *(case.values_in_order(names) for case in part)]
+        )  # (sum of T, F)
+        for of_feature, column in zip(found, rows.T, strict=True):
+            of_feature.append(column[~np.isnan(column)])
+    return {name: np.concatenate(of_feature) for name, of_feature in zip(names, found, strict=True)}
 
 
 _MOST_DECIMALS = 6
@@ -44,7 +48,7 @@ class Scale:
 def scales(cases: Cases) -> dict[str, Scale]:
     """Compute the scale of each feature over unlabelled training cases."""
     values = observed_values(cases)
-    return {feature.name: _scale(feature, values[feature.name]) for feature in cases.features}
+    return {feature.name: _scale(feature, values.pop(feature.name).astype(np.float64)) for feature in cases.features}
 
 
 def _scale(feature: Feature, values: FloatArray) -> Scale:
