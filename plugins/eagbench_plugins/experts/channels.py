@@ -37,9 +37,12 @@ class Channels:
     @classmethod
     def fit(cls, cases: Cases, periods: int) -> Self:
         """Fit the scales on unlabelled training cases."""
-        carried = by_partition(lambda part: _carried_forward(time_grid(part, periods)), cases)  # (N, P, F)
+        names = cases.static_names
+        carried, static = by_partition(
+            lambda part: (_carried_forward(time_grid(part, periods)), _static(part, names)), cases
+        )  # (N, P, F), (N, S)
         mean, scale = _moments(carried.reshape(-1, len(cases.features)))
-        static_mean, static_scale = _moments(_static(cases, cases.static_names))
+        static_mean, static_scale = _moments(static)
         return cls(cases.feature_names, cases.static_names, mean, scale, static_mean, static_scale)
 
     def values(self, cases: Cases, periods: int) -> FloatArray:
@@ -54,9 +57,7 @@ class Channels:
         Returns:
             Shape (N, P, F) in the order of `features`, float32, without NaN.
         """
-        return by_partition(
-            lambda part: _standardised(_carried_forward(self._grid(part, periods)), self.mean, self.scale), cases
-        )
+        return _standardised(_carried_forward(self._grid(cases, periods)), self.mean, self.scale)
 
     def gaps(self, cases: Cases, periods: int) -> tuple[FloatArray, FloatArray]:
         """Compute which values were measured and the time since the last measurement (Che et al. 2018, equation 2).
@@ -70,12 +71,11 @@ class Channels:
             second is the time since the last earlier step with a measurement, or since the first step if there is none,
             as a share of the window.
         """
-        measured = by_partition(lambda part: (~np.isnan(self._grid(part, periods))).astype(np.float32), cases)
-        observed = measured.astype(np.bool_)  # (N, P, F)
+        observed = ~np.isnan(self._grid(cases, periods))  # (N, P, F)
         elapsed = np.zeros(observed.shape, dtype=np.float32)
         for t in range(1, periods):
             elapsed[:, t] = np.where(observed[:, t - 1], 0.0, elapsed[:, t - 1]) + 1.0 / periods
-        return measured, elapsed
+        return observed.astype(np.float32), elapsed
 
     def _grid(self, cases: Cases, periods: int) -> FloatArray:
         """Return the last value in each step, in the order of `features`, NaN where there is none. Shape (N, P, F)."""
@@ -92,25 +92,27 @@ class Channels:
         return _standardised(_static(cases, self.static_names), self.static_mean, self.static_scale)
 
 
-def by_partition(compute: Callable[[Cases], FloatArray], cases: Cases) -> FloatArray:
-    """Compute an array with a row for each case, partition by partition.
+def by_partition(compute: Callable[[Cases], tuple[FloatArray, ...]], cases: Cases) -> tuple[FloatArray, ...]:
+    """Compute arrays with a row for each case, partition by partition, in one pass through the cases.
 
     Args:
-        compute: From cases to an array, its first axis the cases. The rows of a case depend on no other case.
+        compute: From some cases to arrays, the first axis of each the cases. A row depends on its own case alone.
         cases: N cases.
 
     Returns:
-        Its arrays, one below the other.
+        The arrays of all cases.
     """
-    found: FloatArray | None = None
+    found: tuple[FloatArray, ...] = ()
     start = 0
     for part in cases.partitions():
-        rows = compute(part)
-        if found is None:
-            found = np.empty((len(cases), *rows.shape[1:]), rows.dtype)
-        found[start : start + len(part)] = rows
+        arrays = compute(part)
+        if len(part) == len(cases):
+            return arrays
+        if not found:
+            found = tuple(np.empty((len(cases), *rows.shape[1:]), rows.dtype) for rows in arrays)
+        for whole, rows in zip(found, arrays, strict=True):
+            whole[start : start + len(part)] = rows
         start += len(part)
-    assert found is not None  # there is a partition, even without cases
     return found
 
 

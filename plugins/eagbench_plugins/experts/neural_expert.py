@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from eagbench.api import Cases, FloatArray, LabelledCases, StageRun, TrainingData, UserError
-from eagbench_plugins.experts.channels import Channels
+from eagbench_plugins.experts.channels import Channels, by_partition
 from eagbench_plugins.experts.neural_params import NeuralParams
 from eagbench_plugins.experts.salience import as_salience
 from eagbench_plugins.experts.tuning import is_large_enough, patient_folds
@@ -43,6 +43,10 @@ class NeuralExpert:
     def _inputs(self, cases: Cases) -> tuple[FloatArray, ...]:
         """Return the network's inputs for N cases: channels (N, P, F) and static facts (N, S), float32."""
         return self.channels.values(cases, self.params.periods), self.channels.static(cases)
+
+    def _all_inputs(self, cases: Cases) -> tuple[FloatArray, ...]:
+        """Compute the inputs for cases that need not fit into memory."""
+        return by_partition(self._inputs, cases)
 
     def fit(self, data: TrainingData, run: StageRun) -> None:
         """Fit on the training cases; an interrupted fit resumes after its last finished epoch."""
@@ -80,7 +84,7 @@ class NeuralExpert:
         self.channels = Channels.fit(fitting.cases, self.params.periods)
 
         def tensors(labelled: LabelledCases) -> LabelledTensors:
-            return LabelledTensors.of(self._inputs(labelled.cases), labelled.labels.astype(np.float32))
+            return LabelledTensors.of(self._all_inputs(labelled.cases), labelled.labels.astype(np.float32))
 
         self.network, epoch = train(
             self.name,
@@ -96,13 +100,13 @@ class NeuralExpert:
         """Predict the probability of the outcome. Shape (N,)."""
         from eagbench_plugins.experts.neural_network import probabilities
 
-        return probabilities(self.network, self._inputs(cases))
+        return probabilities(self.network, self._all_inputs(cases))
 
     def salience(self, cases: Cases) -> FloatArray:
         """Compute the network's normalised weight per feature. Shape (N, F)."""
         from eagbench_plugins.experts.neural_network import feature_weights
 
-        return as_salience(feature_weights(self.network, self._inputs(cases)), self.channels.features, cases)
+        return as_salience(feature_weights(self.network, self._all_inputs(cases)), self.channels.features, cases)
 
     def save(self, folder: Path) -> None:
         """Write `NAME.safetensors` (weights and scales) and `NAME.json` (names)."""
