@@ -1,7 +1,8 @@
 """Sequences whose items are read or made in blocks when they are needed, so that nobody holds all of them.
 
-The blocks used last stay in memory, up to `KEPT_BYTES` in a process: a small cohort is read once, and a large one block
-by block in every pass.
+A sequence that fits into `KEPT_BYTES` keeps its blocks, so that a small cohort is read once. A larger one is read again
+in every pass, and only the items that are asked for are made; a part of it that fits keeps those. The blocks used last
+stay in memory, up to `KEPT_BYTES` in a process.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-KEPT_BYTES = 256 * 2**20
+KEPT_BYTES = 2**30
 # Items that a selection in no order gathers at a time. Each time it may need all blocks of its source.
 _GATHERED = 1000
 
@@ -69,12 +70,18 @@ class BlockSequence[Item](Sequence[Item]):
     Args:
         starts: The position of each block's first item, and the number of all items, increasing. Shape (B + 1,).
         weigh: Returns the bytes that an item takes.
+        mean_weight: About the bytes that an item takes on average.
     """
 
-    def __init__(self, starts: Sequence[int], weigh: Callable[[Item], int]) -> None:
+    def __init__(self, starts: Sequence[int], weigh: Callable[[Item], int], mean_weight: float) -> None:
         self.starts = tuple(int(start) for start in starts)
-        self.weigh = weigh
+        self.weigh, self.mean_weight = weigh, mean_weight
         self._number = next(_NUMBERS)
+
+    @property
+    def fits(self) -> bool:
+        """Whether all items fit into memory, so that they are worth keeping for the next pass."""
+        return len(self) * self.mean_weight <= KEPT_BYTES
 
     @property
     @abstractmethod
@@ -82,15 +89,27 @@ class BlockSequence[Item](Sequence[Item]):
         """Attributes that are known of every item before it is made, by their names."""
 
     @abstractmethod
-    def _made(self, number: int) -> Iterable[Item]:
-        """Read or make the items of a block."""
+    def _made(self, number: int, places: Sequence[int]) -> Iterable[Item]:
+        """Read or make the items at some places of a block."""
 
     def block(self, number: int) -> tuple[Item, ...]:
         """Return the items of a block."""
+        places = range(self.starts[number + 1] - self.starts[number])
+        return self._kept(number) if self.fits else tuple(self._made(number, places))
+
+    def some(self, number: int, places: Sequence[int]) -> Sequence[Item]:
+        """Return the items at some places of a block, counted from its first item."""
+        if not self.fits:
+            return tuple(self._made(number, places))
+        block = self._kept(number)
+        return [block[place] for place in places]
+
+    def _kept(self, number: int) -> tuple[Item, ...]:
+        """Return the items of a block, and keep them."""
         key = (self._number, number)
         found = _KEPT.get(key)
         if found is None:
-            found = tuple(self._made(number))
+            found = tuple(self._made(number, range(self.starts[number + 1] - self.starts[number])))
             _KEPT.put(key, found, sum(map(self.weigh, found)))
         return found
 
@@ -134,14 +153,14 @@ class BlockSequence[Item](Sequence[Item]):
 
     def _at(self, position: int) -> Item:
         number = bisect_right(self.starts, position) - 1
-        return self.block(number)[position - self.starts[number]]
+        return self._kept(number)[position - self.starts[number]]
 
     def __reduce__(self) -> tuple[type[tuple[Item, ...]], tuple[tuple[Item, ...]]]:
         return tuple, (tuple(self),)
 
 
 class _Selection[Item](BlockSequence[Item]):
-    """Some items of another sequence. It keeps no blocks of its own."""
+    """Some items of another sequence."""
 
     def __init__(self, source: BlockSequence[Item], positions: _Positions) -> None:
         self._source, self._positions = source, positions
@@ -151,33 +170,36 @@ class _Selection[Item](BlockSequence[Item]):
         else:
             edges = np.arange(_GATHERED, len(positions), _GATHERED)
         inner = [0, *edges.tolist()] if len(positions) else []
-        super().__init__([*inner, len(positions)], source.weigh)
+        super().__init__([*inner, len(positions)], source.weigh, source.mean_weight)
+
+    @property
+    def fits(self) -> bool:
+        """Whether its items are worth keeping: not if the source keeps them."""
+        return super().fits and not self._source.fits
 
     @cached_property
     def known(self) -> Mapping[str, Sequence[str]]:
         """Attributes that are known of every item before it is made, by their names."""
         return {name: tuple(values[i] for i in self._positions) for name, values in self._source.known.items()}
 
-    def block(self, number: int) -> tuple[Item, ...]:
-        """Return the items of a block."""
-        return tuple(self._made(number))
-
-    def _made(self, number: int) -> list[Item]:
-        positions = self._positions[self.starts[number] : self.starts[number + 1]]
+    def _made(self, number: int, places: Sequence[int]) -> list[Item]:
+        positions = self._positions[self.starts[number] + np.asarray(places, dtype=np.int64)]
         blocks = np.searchsorted(self._source.starts, positions, side="right") - 1
         found: dict[int, Item] = {}
         for block in np.unique(blocks).tolist():  # each once, however the positions jump between them
-            items, start = self._source.block(block), self._source.starts[block]
-            found |= {i: items[positions[i] - start] for i in np.flatnonzero(blocks == block).tolist()}
+            here = np.flatnonzero(blocks == block)
+            asked = (positions[here] - self._source.starts[block]).tolist()
+            found |= zip(here.tolist(), self._source.some(block, asked), strict=True)
         return [found[i] for i in range(len(positions))]
 
     def _at(self, position: int) -> Item:
-        return self._source._at(int(self._positions[position]))
+        return super()._at(position) if self.fits else self._source._at(int(self._positions[position]))
 
     def select(self, positions: Sequence[int] | npt.NDArray[np.integer[Any]]) -> BlockSequence[Item]:
         """Select the items at the given positions, without making them."""
         within = np.arange(len(self))[np.asarray(positions, dtype=np.int64)]
-        return _Selection(self._source, self._positions[within])
+        # Of the whole source, so that what two parts share is kept once, or of a part that is kept.
+        return super().select(within) if self.fits else _Selection(self._source, self._positions[within])
 
 
 class _Change[Item](BlockSequence[Item]):
@@ -186,7 +208,7 @@ class _Change[Item](BlockSequence[Item]):
     def __init__(
         self, source: BlockSequence[Item], change: Callable[[range, tuple[Item, ...]], Iterable[Item]]
     ) -> None:
-        super().__init__(source.starts, source.weigh)
+        super().__init__(source.starts, source.weigh, source.mean_weight)
         self._source, self._change = source, change
 
     @property
@@ -194,5 +216,7 @@ class _Change[Item](BlockSequence[Item]):
         """Attributes that are known of every item before it is made, by their names."""
         return self._source.known
 
-    def _made(self, number: int) -> Iterable[Item]:
-        return self._change(range(self.starts[number], self.starts[number + 1]), self._source.block(number))
+    def _made(self, number: int, places: Sequence[int]) -> Iterable[Item]:
+        block = range(self.starts[number], self.starts[number + 1])
+        changed = tuple(self._change(block, self._source.block(number)))
+        return [changed[place] for place in places]

@@ -48,20 +48,21 @@ class StoredCases(BlockSequence[Case]):
             self._metadata = file.metadata
         n_cases = len(ids[0])
         first, self._groups = _blocks(_spans(self._metadata))
-        super().__init__([*first, n_cases] if n_cases else [0], weight)
+        n_bytes = self._metadata.num_rows * (8 + 4 * len(features)) + n_cases * _OBJECTS_BYTES
+        super().__init__([*first, n_cases] if n_cases else [0], weight, n_bytes / max(n_cases, 1))
 
     @property
     def known(self) -> Mapping[str, Sequence[str]]:
         """The ids of the cases and of their patients."""
         return self._ids
 
-    def _made(self, number: int) -> Iterator[Case]:
+    def _made(self, number: int, places: Sequence[int]) -> Iterator[Case]:
         start, end = self.starts[number], self.starts[number + 1]
         owner, times, values = self._rows(self._groups[number])
         bounds = np.searchsorted(owner, np.arange(start, end + 1)).tolist()
         static = {name: of_cases[start:end].tolist() for name, of_cases in self._static.items()}
         ids, patients = self._ids["case_id"], self._ids["patient_id"]
-        for i in range(end - start):
+        for i in places:
             rows = slice(bounds[i], bounds[i + 1])
             yield Case(
                 case_id=ids[start + i],

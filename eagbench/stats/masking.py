@@ -22,18 +22,23 @@ COMPLETE = 0.995
 
 def complete_features(cases: Cases) -> tuple[str, ...]:
     """Name the features that at least 99.5 % of the cases have a value of, in canonical order."""
-    names = cases.feature_names
-    measured = np.zeros((len(cases), len(names)), dtype=np.bool_)  # (N, F)
-    for n, case in enumerate(cases):
-        measured[n] = (~np.isnan(case.values_in_order(names))).any(axis=0)
-    return _complete(names, measured)
+    return _complete(cases)[0]
 
 
 def complete_facts(cases: Cases) -> tuple[str, ...]:
     """Name the static facts that are known for at least 99.5 % of the cases, in canonical order."""
-    names = cases.static_names
-    rows = [[case.static.get(name, np.nan) for name in names] for case in cases]
-    return _complete(names, ~np.isnan(np.array(rows, dtype=np.float64).reshape(len(cases), len(names))))
+    return _complete(cases)[1]
+
+
+def _complete(cases: Cases) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Name the features and the static facts that nearly all cases have, in one pass through the cases."""
+    names, facts = cases.feature_names, cases.static_names
+    measured = np.zeros((len(cases), len(names)), dtype=np.bool_)  # (N, F)
+    known = np.zeros((len(cases), len(facts)), dtype=np.bool_)  # (N, S)
+    for n, case in enumerate(cases):
+        measured[n] = (~np.isnan(case.values_in_order(names))).any(axis=0)
+        known[n] = ~np.isnan([case.static.get(name, np.nan) for name in facts])
+    return _in_nearly_all(names, measured), _in_nearly_all(facts, known)
 
 
 def mask_complete(cases: Cases, share: float, seed: int) -> Cases:
@@ -50,9 +55,9 @@ def mask_complete(cases: Cases, share: float, seed: int) -> Cases:
     Returns:
         The same cases in the same order, some without some of their values.
     """
-    hidden: list[set[str]] = [set() for _ in cases]
-    hidden_facts: list[set[str]] = [set() for _ in cases]
-    for names, of_case in ((complete_features(cases), hidden), (complete_facts(cases), hidden_facts)):
+    hidden: list[set[str]] = [set() for _ in range(len(cases))]
+    hidden_facts: list[set[str]] = [set() for _ in range(len(cases))]
+    for names, of_case in zip(_complete(cases), (hidden, hidden_facts), strict=True):
         for name in names:
             for n in _drawn(len(cases), share, f"{seed}:{name}"):
                 of_case[n].add(name)
@@ -61,7 +66,7 @@ def mask_complete(cases: Cases, share: float, seed: int) -> Cases:
     )
 
 
-def _complete(names: tuple[str, ...], known: BoolArray) -> tuple[str, ...]:
+def _in_nearly_all(names: tuple[str, ...], known: BoolArray) -> tuple[str, ...]:
     """Select the names whose column of `known`, shape (N, len(names)), is true in nearly all rows."""
     if not len(known):
         return ()

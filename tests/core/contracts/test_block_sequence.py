@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -19,16 +19,16 @@ class Squares(BlockSequence[int]):
     """The squares of positions, which notes the blocks that it makes."""
 
     def __init__(self, weight: int = 1) -> None:
-        super().__init__(STARTS, lambda _: weight)
+        super().__init__(STARTS, lambda _: weight, weight)
         self.made: list[int] = []
 
     @property
     def known(self) -> Mapping[str, Sequence[str]]:
         return {"name": [f"square {i}" for i in range(12)]}
 
-    def _made(self, number: int) -> Iterable[int]:
+    def _made(self, number: int, places: Sequence[int]) -> Iterable[int]:
         self.made.append(number)
-        return [i * i for i in range(STARTS[number], STARTS[number + 1])]
+        return [(STARTS[number] + place) ** 2 for place in places]
 
 
 EXPECTED = [i * i for i in range(12)]
@@ -94,20 +94,50 @@ def test_changes_know_positions_and_keep_what_is_known() -> None:
     assert list(changed.select([2]).changed(lambda _, some: [-item for item in some])) == [-321]
 
 
-def test_what_is_kept_is_bounded_and_the_newest_block_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def keeping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Sets the bytes that are kept."""
     block_sequence._KEPT.forget()
-    monkeypatch.setattr(block_sequence, "KEPT_BYTES", 60)
+    yield lambda n_bytes: monkeypatch.setattr(block_sequence, "KEPT_BYTES", n_bytes)
+    block_sequence._KEPT.forget()
+
+
+def test_what_fits_is_kept_and_the_oldest_block_goes_first(keeping: Callable[[int], None]) -> None:
+    keeping(120)
+    first, second = Squares(weight=10), Squares(weight=10)
+    assert list(first) == EXPECTED == list(first)
+    assert first.made == [0, 1, 2, 3]
+    assert block_sequence._KEPT.n_bytes == 120
+    assert second[0] == 0
+    assert block_sequence._KEPT.n_bytes == 120  # the first block of either has three items
+    assert [first[3], first[0]] == [9, 0]
+    assert first.made == [0, 1, 2, 3, 0]
+
+
+def test_what_does_not_fit_is_made_anew_in_every_pass(keeping: Callable[[int], None]) -> None:
+    keeping(110)
     squares = Squares(weight=10)
-    most = 0
-    for _ in squares:
-        most = max(most, block_sequence._KEPT.n_bytes)
-    assert most <= 60
-    assert list(squares)[-1] == 121
-    assert squares.made == [0, 1, 2, 3] * 2  # the third block alone takes 50
+    assert list(squares) == EXPECTED == list(squares)
+    assert squares.made == [0, 1, 2, 3] * 2
+    assert block_sequence._KEPT.n_bytes == 0
+    # A part that fits is kept, and so are its changes.
+    squares.made.clear()
+    part = squares.select([1, 2, 5, 9, 11])
+    changed = part.changed(lambda _, some: [-item for item in some])
+    for _ in range(2):
+        assert list(part) == [1, 4, 25, 81, 121]
+        assert [part[3], part[0]] == [81, 1]
+        assert list(part.select([4, 1])) == [121, 4]
+        assert list(changed) == [-1, -4, -25, -81, -121]
+    assert squares.made == [0, 2, 3]
+    assert block_sequence._KEPT.n_bytes == 100
+
+
+def test_jumping_about_in_what_does_not_fit_keeps_the_newest_block(keeping: Callable[[int], None]) -> None:
+    keeping(60)
     heavy = Squares(weight=1000)
     assert [heavy[5], heavy[6], heavy[0], heavy[7]] == [25, 36, 0, 49]
     assert heavy.made == [2, 0, 2]
-    block_sequence._KEPT.forget()
 
 
 def test_pickled_and_copied_it_is_a_tuple() -> None:
