@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import tracemalloc
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,10 @@ def store(cases: Cases, folder: Path, rows: int | None) -> Cases:
     return read_cases(folder)
 
 
+def _later(_: range, some: Sequence[Case]) -> list[Case]:
+    return [replace(case, times=case.times + 1) for case in some]
+
+
 @pytest.fixture
 def cases() -> Cases:
     """Ordinary cases, with some without a time at the beginning, within and at the end."""
@@ -51,8 +56,12 @@ def cases() -> Cases:
     )
 
 
+@pytest.mark.parametrize("kept", [2**30, 60_000, 1])  # all cases, some of them, none
 @pytest.mark.parametrize("rows", [None, 1, 3, 5, 50, 1_000_000])
-def test_cases_are_the_same_whatever_the_row_groups(cases: Cases, tmp_path: Path, rows: int | None) -> None:
+def test_cases_are_the_same_whatever_the_row_groups(
+    cases: Cases, tmp_path: Path, rows: int | None, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_sequence, "KEPT_BYTES", kept)
     stored = store(cases, tmp_path / "cohort", rows)
     assert (stored.features, stored.static_names, stored.task) == (cases.features, cases.static_names, cases.task)
     assert (stored.case_ids, stored.patient_ids) == (cases.case_ids, cases.patient_ids)
@@ -63,6 +72,11 @@ def test_cases_are_the_same_whatever_the_row_groups(cases: Cases, tmp_path: Path
     assert content(stored.select(order)) == content(cases.select(order))
     assert content(stored.select(order).select([3, -1])) == content(cases.select(order).select([3, -1]))
     assert content(stored[5:12]) == content(cases[5:12])
+    part, expected = stored.select(range(3, 40, 4)), cases.select(range(3, 40, 4))
+    assert content(part.changed(_later)) == content(expected.changed(_later))
+    assert content([part.changed(_later)[i] for i in (5, 0, -1)]) == content(
+        [expected.changed(_later)[i] for i in (5, 0, -1)]
+    )
     assert content(pickle.loads(pickle.dumps(stored))) == content(cases)
 
 
@@ -104,7 +118,10 @@ def test_memory_does_not_grow_with_the_cohort(tmp_path: Path, monkeypatch: pytes
     block_sequence._KEPT.forget()
 
 
-def test_every_perturbation_changes_stored_cases_as_it_changes_cases_in_memory(tmp_path: Path) -> None:
+def test_every_perturbation_changes_stored_cases_as_it_changes_cases_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_sequence, "KEPT_BYTES", 1)
     memory = labelled_cases(40).cases
     stored = store(memory, tmp_path / "cohort", 11)
     registry = load_registry()
@@ -133,10 +150,11 @@ def test_every_perturbation_changes_stored_cases_as_it_changes_cases_in_memory(t
     ],
 )
 def test_experts_learn_and_answer_the_same_from_partitions(
-    name: str, params: dict[str, object], tmp_path: Path
+    name: str, params: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from eagbench.contracts.stages import StageRun
 
+    monkeypatch.setattr(block_sequence, "KEPT_BYTES", 1)
     whole = labelled_cases(260)
     stored = store(whole.cases, tmp_path / "cohort", 90)
     files: list[dict[str, bytes]] = []
