@@ -6,7 +6,7 @@ import sys
 
 from eagbench.contracts.stages import StageNode, closure, no_progress
 from eagbench.errors import UserError
-from eagbench.execution.runner import compute_stage
+from eagbench.execution.computing import compute_stage
 from eagbench.execution.store import Store
 from eagbench.planning.plan import Plan
 

@@ -33,9 +33,10 @@ from eagbench.contracts.executors import ComputeStage, Executor
 from eagbench.contracts.stages import StageNode
 from eagbench.contracts.traits import ExecutorTraits, traits_of
 from eagbench.errors import UserError
+from eagbench.execution.computing import Outcome
 from eagbench.execution.executors.local import Local
 from eagbench.execution.private_files import keep_private
-from eagbench.execution.runner import Outcome, SharedStageError
+from eagbench.execution.runner import SharedStageError
 from eagbench.planning.plan import Plan
 from eagbench.registry.plugin_modules import GROUP
 from eagbench.registry.plugins import load_registry

@@ -18,7 +18,8 @@ from typing import Any
 from eagbench.contracts.read_only import read_only_mapping
 from eagbench.contracts.stages import StageNode
 from eagbench.contracts.traits import TrackerTraits, traits_of
-from eagbench.execution.runner import Outcome, unheard
+from eagbench.execution.computing import Outcome
+from eagbench.execution.runner import unheard
 from eagbench.execution.store import Store
 from eagbench.execution.training_files import CURVES, read_points, stage_names
 from eagbench.execution.whole_files import write_text

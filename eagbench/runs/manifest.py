@@ -28,8 +28,9 @@ from eagbench.contracts.stages import (
     TrainingInput,
 )
 from eagbench.contracts.traits import PerturbationTraits, traits_of
+from eagbench.execution.computing import Outcome
 from eagbench.execution.private_words import FOLDER as PRIVATE
-from eagbench.execution.runner import Outcome, RunResult
+from eagbench.execution.runner import RunResult
 from eagbench.execution.stage_files import file_hash
 from eagbench.execution.store import Store
 from eagbench.execution.tracking import TRACKERS

@@ -15,11 +15,12 @@ from eagbench.config.secrets import masked, note_secrets
 from eagbench.config.yaml_source import Source
 from eagbench.contracts.stages import StageNode, content_hash
 from eagbench.errors import UserError
+from eagbench.execution.computing import compute_stage, displayed
 from eagbench.execution.private_files import close_places, keep_private
 from eagbench.execution.private_words import FOLDER as PRIVATE
 from eagbench.execution.private_words import PrivateWords
 from eagbench.execution.progress import Reporter
-from eagbench.execution.runner import SharedStageError, compute_stage, displayed
+from eagbench.execution.runner import SharedStageError
 from eagbench.execution.store import Store
 from eagbench.planning.access import is_credentialed
 from eagbench.planning.make_plan import make_plan

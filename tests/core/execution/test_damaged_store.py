@@ -17,7 +17,7 @@ import pytest
 from eagbench.contracts.stages import StageNode, StageOutput, StageRun, no_progress
 from eagbench.errors import UserError
 from eagbench.execution import stage_checks
-from eagbench.execution.runner import compute_stage
+from eagbench.execution.computing import compute_stage
 from eagbench.execution.stage_files import MANIFEST
 from eagbench.execution.store import Store
 from eagbench.execution.store_format import FORMAT

@@ -22,7 +22,7 @@ import json, sys
 from pathlib import Path
 from eagbench.contracts.stages import no_progress
 from eagbench.execution import lease, process_identity
-from eagbench.execution.runner import compute_stage
+from eagbench.execution.computing import compute_stage
 from eagbench.execution.store import Store
 from tests.core.execution.test_lease import stage
 

@@ -13,8 +13,9 @@ import pytest
 from eagbench.contracts.rules import ContractError
 from eagbench.contracts.stages import StageNode
 from eagbench.errors import UserError
+from eagbench.execution.computing import Outcome
 from eagbench.execution.private_words import HiddenError, PrivateWords
-from eagbench.execution.runner import Outcome, SharedStageError
+from eagbench.execution.runner import SharedStageError
 
 NODE = StageNode("expert", "lightgbm", "m:f", {}, {}, seed=3)
 BENCHMARK = {"data": {"name": "long_csv", "root": "data/Own17", "groups": {"ward": ["Northgate"]}}}

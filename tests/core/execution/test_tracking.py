@@ -18,9 +18,10 @@ from eagbench.config.loading import load_benchmark
 from eagbench.contracts.stages import StageNode, StageRun
 from eagbench.errors import UserError
 from eagbench.execution import tracking
+from eagbench.execution.computing import Outcome
 from eagbench.execution.executors.local import Local
 from eagbench.execution.progress import Reporter
-from eagbench.execution.runner import Outcome, run_plan
+from eagbench.execution.runner import run_plan
 from eagbench.execution.store import Store
 from eagbench.execution.tracking import Follower, make_trackers
 from eagbench.execution.training_files import read_points, stage_names, uses
@@ -77,7 +78,7 @@ class Compute:
 
     def __call__(self, stage: StageNode) -> Outcome:
         from eagbench.contracts.stages import no_progress
-        from eagbench.execution.runner import compute_stage
+        from eagbench.execution.computing import compute_stage
 
         return compute_stage(stage, self.store, fresh=False, progress=no_progress)
 

@@ -15,8 +15,8 @@ from eagbench.config.loading import load_benchmark
 from eagbench.contracts.records import Cases, TrainingData
 from eagbench.contracts.stages import CasesInput, LabelsInput, StageNode, StageOutput, TrainingInput, no_progress
 from eagbench.errors import UserError
+from eagbench.execution.computing import compute_stage
 from eagbench.execution.resolve import resolve
-from eagbench.execution.runner import compute_stage
 from eagbench.execution.store import Store
 from eagbench.planning import stage_graph
 from eagbench.planning.make_plan import make_plan

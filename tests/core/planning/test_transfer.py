@@ -21,8 +21,8 @@ from eagbench.config.loading import load_benchmark
 from eagbench.contracts.stages import CasesInput, StageNode, StageRun, TrainingInput, no_progress
 from eagbench.contracts.traits import DatasetTraits
 from eagbench.errors import UserError
+from eagbench.execution.computing import compute_stage
 from eagbench.execution.resolve import resolve
-from eagbench.execution.runner import compute_stage
 from eagbench.execution.stage_files import file_hash
 from eagbench.execution.store import Store
 from eagbench.planning.make_plan import make_plan

@@ -11,7 +11,8 @@ import pytest
 
 from eagbench.analysis.cells import CellKey
 from eagbench.contracts.stages import CLEAN, StageNode, StageOutputs
-from eagbench.execution.runner import Outcome, RunResult
+from eagbench.execution.computing import Outcome
+from eagbench.execution.runner import RunResult
 from eagbench.execution.store import Store
 from eagbench.planning.domains import Pair
 from eagbench.planning.plan import Cell, FoldStages
