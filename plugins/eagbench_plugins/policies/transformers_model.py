@@ -9,8 +9,7 @@ within the last bits; in half precision it happens more often.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +29,7 @@ from eagbench.api import (
 )
 from eagbench_plugins.policies import gguf_file
 from eagbench_plugins.policies.drawing import random_streams
+from eagbench_plugins.policies.eager_attention import eager_attention
 from eagbench_plugins.policies.model_input import ModelInput, load_tokenizer
 from eagbench_plugins.policies.padded_reading import PaddedReader
 from eagbench_plugins.policies.precision import DType, resolved
@@ -266,7 +266,7 @@ class TransformersModel:
         tokens = torch.tensor([[*row, *[self._pad] * (most - len(row))] for row in queries], device=mask.device)
         real = torch.tensor([[1] * len(row) + [0] * (most - len(row)) for row in queries], device=mask.device)
         seen = torch.cat([mask, real], dim=1)  # (B, L + Q)
-        with _eager(self.model):
+        with eager_attention(self.model):
             out = self.model(
                 input_ids=tokens,
                 attention_mask=seen,
@@ -362,17 +362,6 @@ def _offset(prompt: str, text: str) -> int:
 def _covering(tokens: Sequence[tuple[int, int]], start: int, end: int) -> list[int]:
     """Find the positions of the tokens that share a character with start..end; `tokens` are the tokens' own bounds."""
     return [i for i, (first, last) in enumerate(tokens) if first < end and last > start]
-
-
-@contextmanager
-def _eager(model: Any) -> Iterator[None]:
-    """Switch the model to eager attention, the only kind that returns its weights."""
-    before = model.config._attn_implementation
-    model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
 
 
 def _unmeasurable(reason: str) -> UserError:
