@@ -95,7 +95,10 @@ def read_stored(folder: Path) -> Cohort:
     facts = dict(read_facts(folder)["provenance"])
     facts["exclusions"] = tuple((reason, n) for reason, n in facts["exclusions"])
     facts["notes"] = tuple(facts["notes"])
-    facts["result_times"] = {name: ResultTimes(**times) for name, times in facts["result_times"].items()}
+    facts["result_times"] = {
+        name: ResultTimes(**{**times, "lag_hours": times["lag_hours"] and tuple(times["lag_hours"])})
+        for name, times in facts["result_times"].items()
+    }
     return Cohort(
         cases=cases,
         labels=labels_of(cases.case_ids, labels),

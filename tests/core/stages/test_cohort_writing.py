@@ -11,7 +11,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from eagbench.api import Case, CaseBlock, Cohort, CohortStream, DatasetTraits, Provenance, StageRun, UserError
+from eagbench.api import (
+    Case,
+    CaseBlock,
+    Cohort,
+    CohortStream,
+    DatasetTraits,
+    Provenance,
+    ResultTimes,
+    StageRun,
+    UserError,
+)
 from eagbench.contracts.rules import ContractError
 from eagbench.stages import cohort_writer
 from eagbench.stages.cohort import load, open_cohort, read_cohort
@@ -20,7 +30,8 @@ from eagbench.testing.cases import content
 from tests.builders import TASK, make_case, make_cohort_cases
 
 ENDS = (3, 0, 5, 1, 8, 2, 2)
-FACTS = Provenance("made", "open", "none", False, 9, (("too young", 2),))
+LATE = {"lactate": ResultTimes(9, 2, 2, 1, (0.5, 2.0, 3.5)), "sodium": ResultTimes(1, 0, 0, 1, None)}
+FACTS = Provenance("made", "open", "none", False, 9, (("too young", 2),), result_times=LATE)
 
 
 def case(number: int, rows: int, **static: float) -> Case:
