@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import Finished
@@ -158,7 +159,12 @@ def test_an_empty_cohort(cli: Cli, tmp_path: Path, benchmark: Path, monkeypatch:
         exclusions = (("too young", len(cohort.cases)),)
         provenance = dataclasses.replace(cohort.provenance, exclusions=exclusions)
         return dataclasses.replace(
-            cohort, cases=cohort.cases.with_items([]), labels=cohort.labels[:0], provenance=provenance
+            cohort,
+            cases=cohort.cases.with_items([]),
+            labels=cohort.labels[:0],
+            provenance=provenance,
+            groups=dict.fromkeys(cohort.groups, ()),
+            reference_probabilities=dict.fromkeys(cohort.reference_probabilities, np.zeros(0)),
         )
 
     monkeypatch.setattr(PhysioNet2012, "load", without_cases)

@@ -108,7 +108,8 @@ def test_lines_are_heard_while_the_stage_runs(tmp_path: Path, file: str) -> None
 
 
 def test_several_processes_are_followed_at_once(tmp_path: Path) -> None:
-    nodes = [node(seed, steps=8, pause=0.15) for seed in (0, 1)]
+    # Long beside the start of a worker on a busy machine.
+    nodes = [node(seed, steps=8, pause=0.4) for seed in (0, 1)]
     listener = follow(nodes, Store.open(tmp_path / "store"), tmp_path / "heard.json", workers=2)
     for seed in (0, 1):
         assert listener.curve(f"training/a method, seed {seed}") == list(range(1, 9))

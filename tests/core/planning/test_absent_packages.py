@@ -54,7 +54,11 @@ def test_trees_run_without_captum_trl_and_pyhealth(
 @pytest.mark.parametrize(
     ("data", "methods", "message"),
     [
-        ("{name: mimic4, root: synthetic}", "[lightgbm]", "a.yaml:2: the dataset 'mimic4' needs pyhealth"),
+        (
+            "{name: mimic4, root: synthetic}",
+            "[{name: concare}]",
+            "a.yaml:3: the expert 'concare' needs captum, pyhealth",
+        ),
         ("{name: physionet2012, root: 'ROOT'}", "[{name: gru}]", "a.yaml:3: the expert 'gru' needs captum"),
     ],
 )

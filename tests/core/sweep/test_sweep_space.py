@@ -48,13 +48,15 @@ def loaded(folder: Path, sweep: str = SWEEP) -> tuple[LoadedSweep, LoadedBenchma
     return load_sweep(folder / "sweep.yaml"), load_benchmark(folder / "small.yaml")
 
 
-def test_the_documented_sweep_is_one(tmp_path: Path) -> None:
+def test_the_documented_sweep_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (Path(__file__).parents[3] / "docs" / "sweeps.md").read_text()
-    block, rungs = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
+    block, rungs, storage = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
     (tmp_path / "sweep.yaml").write_text(block)
     documented = load_sweep(tmp_path / "sweep.yaml")
     assert len(list(Space(documented))) == len(documented.sweep.space) == 4
-    climbing, _ = loaded(tmp_path, SWEEP + rungs)
+    monkeypatch.setenv("SWEEP_STORAGE", "postgresql://me@dbhost/sweeps")
+    climbing, _ = loaded(tmp_path, SWEEP + rungs + storage)
+    assert climbing.sweep.storage == "postgresql://me@dbhost/sweeps"
     assert climbing.sweep.rungs == {"training_share": (0.25, 0.5, 1.0)}
     make_pruner(climbing)
 
