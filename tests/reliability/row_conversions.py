@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from eagbench_plugins.datasets.long_csv.time_units import timestamp
 from eagbench_plugins.datasets.long_csv.values import places_of
 from eagbench_plugins.datasets.meds.codes import unit_in_code
 from eagbench_plugins.datasets.mimic4 import loader as mimic_loader
+from eagbench_plugins.datasets.mimic4.tables import TABLES
 from eagbench_plugins.datasets.passed_over import is_passed_over
 from tests.plugins.datasets.test_eicu import PATIENT_ROW
 from tests.reliability.rows import Row
@@ -160,7 +162,13 @@ def events_of_long_csv(placed: tuple[Any, int], folder: Path) -> None:
     )
     row[which // 4 % len(row)] = cell
     pl.DataFrame([row], schema=dict.fromkeys(names, pl.String), orient="row").write_csv(folder / "events.csv")
-    found = read_events([folder / "events.csv"], stays, _places(folder, time), _params(folder, time)).rows
+    with TemporaryDirectory(dir=folder) as scratch:
+        read = read_events(
+            [folder / "events.csv"], stays, _places(folder, time), _params(folder, time), Path(scratch) / "events"
+        )
+        found = pl.concat([rows for _, rows in read.rows.read()])
+    if not len(found):
+        return  # the cell is not among the wanted rows
     _require(found["number"].is_finite().all() and found["at"].is_finite().all(), found)
     _require((found["at"] >= 0).all(), found)
 
@@ -219,7 +227,6 @@ def labels_of_icu_demo(cell: Any, _: Path) -> None:
 def stays_of_eicu(placed: tuple[Any, int], _: Path) -> None:
     """Ages, offsets and statuses of eICU's patients."""
     texts = {name: str(value) for name, value in PATIENT_ROW.items()}
-    texts["patient_id"] = texts.pop("uniquepid")
     names = (
         "age",
         "unitvisitnumber",
@@ -235,12 +242,17 @@ def stays_of_eicu(placed: tuple[Any, int], _: Path) -> None:
     _require(found["hospitaldischargestatus"][0] in ("Alive", "Expired", None), found)
 
 
-def typed_of_mimic(placed: tuple[Any, int], _: Path) -> None:
+def typed_of_mimic(placed: tuple[Any, int], folder: Path) -> None:
     """Numbers, times and dates of MIMIC-IV's small tables."""
-    name, kind = (("anchor_age", "numbers"), ("outtime", "times"), ("dod", "dates"))[placed[1] % 3]
-    content = {name: [placed[0]], "event_type": "x", "row": 0}
-    frame = pl.DataFrame(content, schema_overrides={name: pl.String}).lazy()
-    found = mimic_loader._typed(frame, "patients", **{kind: (name,)})  # type: ignore[arg-type]
+    table, name, kind = (
+        ("patients", "anchor_age", "numbers"),
+        ("icustays", "outtime", "times"),
+        ("patients", "dod", "dates"),
+    )[placed[1] % 3]
+    content = {column: placed[0] if column == name else "1" for column in TABLES[table].columns}
+    pl.DataFrame(content, schema=dict.fromkeys(content, pl.String)).write_csv(folder / "table.csv")
+    paths = {table: folder / "table.csv"}
+    found = mimic_loader._typed(table, paths, **{kind: (name,)})  # type: ignore[arg-type]
     _require(len(found) == 1, found)
 
 
