@@ -14,36 +14,23 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from process_cost import Cost, cost_of
 from revisions import ROOT, environment_of, worktree
 
 ADMISSIONS_PER_PATIENT = 1.4
-SECONDS = 0.2
 OURS = "working tree"
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one stage cost: peak PSS in GB, CPU and wall time in seconds, bytes written in GB."""
-
-    memory: float
-    cpu: float
-    wall: float
-    disk: float
 
 
 def main() -> None:
@@ -99,39 +86,7 @@ def _measured(python: Path, given: Mapping[str, Any]) -> Cost:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0"}
     environment.pop("PYTHONPATH", None)
     Path(given["out"]).mkdir(parents=True)
-    before, start = os.times(), time.perf_counter()
-    command = [str(python), __file__, "--child", json.dumps(given)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    peak, written = 0.0, dict[int, int]()
-    while process.poll() is None:
-        found = 0
-        for pid in _tree(process.pid):
-            found += _number(pid, "smaps_rollup", "Pss:") * 1024
-            written[pid] = max(written.get(pid, 0), _number(pid, "io", "wchar:"))
-        peak = max(peak, found)
-        time.sleep(SECONDS)
-    wall, after = time.perf_counter() - start, os.times()
-    assert process.stdout is not None
-    if process.returncode:
-        raise SystemExit(process.stdout.read())
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return Cost(peak / 1e9, cpu, wall, sum(written.values()) / 1e9)
-
-
-def _tree(pid: int) -> list[int]:
-    try:
-        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _number(pid: int, file: str, key: str) -> int:
-    """Read a number that the kernel tells of a process, 0 if the process is gone."""
-    try:
-        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith(key)), 0)
+    return cost_of([str(python), __file__, "--child", json.dumps(given)], environment, Path(f"{given['out']}.txt"))
 
 
 def _compare(base: Path, ours: Path) -> None:

@@ -14,17 +14,17 @@ from __future__ import annotations
 import argparse
 import filecmp
 import os
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from process_cost import cost_of
 from revisions import ROOT, environment_of, worktree
 
 BENCHMARK = """\
@@ -45,7 +45,6 @@ intervals: {resamples: 200}
 seeds: [0]
 """
 GROUP_VALUES = 2_000_000
-_LOOK_SECONDS = 0.2
 
 
 def fill(benchmark: Path, records: Path, n_cases: int) -> None:
@@ -105,51 +104,11 @@ def _write_measurements(path: Path, out: Path, n_cases: int, n_records: int) -> 
                 writer.write_table(copy.slice(low, high - low), row_group_size=max(1, high - low))
 
 
-def process_tree(pid: int) -> list[int]:
-    """List a process and all that it started."""
-    found = [pid]
-    for process in found:
-        try:
-            for thread in Path(f"/proc/{process}/task").iterdir():
-                found += map(int, (thread / "children").read_text().split())
-        except OSError:
-            continue  # it has just ended
-    return found
-
-
-def summed_pss(pid: int) -> int:
-    """Return the proportional set size of a process tree in bytes."""
-    total = 0
-    for process in process_tree(pid):
-        try:
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        total += sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total
-
-
-def measured(command: list[str], env: dict[str, str], log: Path) -> tuple[float, float]:
-    """Run a command; return its peak memory in GB (10^9 bytes) and its CPU seconds."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    with log.open("w") as stream:
-        # Not in the working tree, whose eagbench would come before that of the side's environment.
-        process = subprocess.Popen(command, cwd=log.parent, env=env, stdout=stream, stderr=subprocess.STDOUT)
-        peak = 0
-        while process.poll() is None:
-            peak = max(peak, summed_pss(process.pid))
-            time.sleep(_LOOK_SECONDS)
-    if process.returncode:
-        sys.exit(f"{' '.join(command)}\n{log.read_text()}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return peak / 1e9, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
 def records_of(python: Path, benchmark: Path, work: Path, env: dict[str, str]) -> Path:
     """Generate the hospital and read its records; return the cohort's folder."""
     store = work / "store_of_records"
     command = [str(python), "-m", "eagbench", "run", str(benchmark), "--limit", "400", "--out", str(work / "records")]
-    measured(command, {**env, "EAGBENCH_STORE": str(store)}, work / "records.txt")
+    cost_of(command, {**env, "EAGBENCH_STORE": str(store)}, work / "records.txt")
     return next(path for path in (store / "cohort").iterdir() if path.is_dir())
 
 
@@ -183,7 +142,8 @@ def main() -> None:
                 subprocess.run(made, env=own, check=True)
                 out = work / f"run_{side}_{number}"
                 command = [str(python), "-m", "eagbench", "run", str(benchmark), "--out", str(out)]
-                found[side].append(measured(command, own, work / f"{side}_{number}.txt"))
+                cost = cost_of(command, own, work / f"{side}_{number}.txt")
+                found[side].append((cost.memory, cost.cpu))
                 first = work / f"run_{next(iter(trees))}_0" / "results.csv"
                 if not filecmp.cmp(out / "results.csv", first, shallow=False):
                     sys.exit(f"{out}/results.csv is not {first}")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from eagbench.contracts.cohort_stream import CaseBlock, CohortStream
-from eagbench.contracts.records import Cohort, Provenance
+from eagbench.contracts.records import Case, Cohort, Provenance
 from eagbench.contracts.renamed import warn_renamed
 from eagbench.contracts.rules import ContractError, check_block
 from eagbench.contracts.stages import StageRun
@@ -78,9 +78,7 @@ class CohortCheck:
         check_block(block, self._features, self._window_hours)
         self._cases += len(block.items)
         self._ids.update(case.case_id for case in block.items)
-        self._unknown = [
-            name for name in self._unknown if all(np.isnan(case.static.get(name, np.nan)) for case in block.items)
-        ]
+        self._unknown = _unknown_in(self._unknown, block.items)
 
     def finish(self, provenance: Provenance) -> None:
         """Refuse an empty cohort, a case id that occurs twice, and a static fact that is unknown for every case.
@@ -111,8 +109,12 @@ def check_static(cohort: Cohort, dataset: Any) -> None:
     """
     declared = traits_of(dataset, DatasetTraits).unknown
     names = [name for name in cohort.cases.static_names if name not in declared and len(cohort.cases)]
-    unknown = [name for name in names if all(np.isnan(case.static.get(name, np.nan)) for case in cohort.cases)]
-    _refuse_unknown(unknown, len(cohort.cases), f"data set {cohort.provenance.source}")
+    _refuse_unknown(_unknown_in(names, cohort.cases), len(cohort.cases), f"data set {cohort.provenance.source}")
+
+
+def _unknown_in(names: Sequence[str], cases: Sequence[Case]) -> list[str]:
+    """Return the static facts that no case knows."""
+    return [name for name in names if all(np.isnan(case.static.get(name, np.nan)) for case in cases)]
 
 
 def _refuse_unknown(names: Sequence[str], cases: int, where: str) -> None:

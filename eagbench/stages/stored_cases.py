@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eagbench.contracts.block_sequence import BlockSequence
 from eagbench.contracts.records import Case, FloatArray, IntArray
+from eagbench.stages.parquet_files import numbers
 
 # Of a case, beside its numbers: the objects of Python around them.
 _OBJECTS_BYTES = 2000
@@ -80,14 +80,8 @@ class StoredCases(BlockSequence[Case]):
             table = file.read_row_groups(list(groups), use_threads=False)
         values = np.empty((table.num_rows, len(self._features)), np.float32)
         for j, name in enumerate(self._features):
-            values[:, j] = _array(table[f"value:{name}"])
-        return _array(table["case"]), _array(table["time"]), values
-
-
-def _array(column: pa.ChunkedArray) -> np.ndarray:  # type: ignore[type-arg]
-    """Return a column without nulls as an array, without pandas, which `to_numpy` imports."""
-    parts = [np.from_dlpack(chunk) for chunk in column.chunks if len(chunk)]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0)])
+            values[:, j] = numbers(table[f"value:{name}"])
+        return numbers(table["case"]), numbers(table["time"]), values
 
 
 def _spans(metadata: pq.FileMetaData) -> list[tuple[int, int, int]]:

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
-from eagbench.api import ResultTimes, SourceItem, Vocabulary
+from eagbench.api import FloatArray, ResultTimes, SourceItem, Vocabulary
 from eagbench_plugins.datasets.case_partitions import CasePartitions
 from eagbench_plugins.datasets.eicu.params import EicuParams
 from eagbench_plugins.datasets.eicu.tables import EVENTS
 from eagbench_plugins.datasets.result_times import KnownInTime
 from eagbench_plugins.datasets.stray_units import few_stray
+from eagbench_plugins.datasets.unit_groups import values_of_groups
 from eagbench_plugins.datasets.value_counts import ValueCounts, repeated
 
 _UNITS = ("place", "hospital_unit", "system_unit")
@@ -149,23 +149,19 @@ class _Canonical:
 
     def __call__(self, found: pl.DataFrame) -> pl.DataFrame:
         found = found.sort(*_UNITS, maintain_order=True, nulls_last=False)
-        values = np.full(len(found), np.nan)
-        raw = found["number"].to_numpy()
-        begin = 0
-        for *units, count in found.group_by(_UNITS, maintain_order=True).len().iter_rows():
-            part = slice(begin, begin + count)
-            begin += count
-            index, hospital, system = units
-            group = (index, hospital, system)
-            if group in self._units:
-                converted = self._vocabulary.from_source(self._places[index], raw[part], self._units[group])
-                values[part], _ = self._vocabulary.keep_plausible(self._places[index].concept, converted)
         return (
-            found.with_columns(pl.Series("value", values))
+            found.with_columns(pl.Series("value", values_of_groups(found, _UNITS, self._converted)))
             .filter(pl.col("value").is_not_nan())
             .sort("revised", "row", nulls_last=False)
             .select("case", "minutes", "place", "value")
         )
+
+    def _converted(self, group: _Group, numbers: FloatArray) -> FloatArray | None:
+        if group not in self._units:
+            return None
+        place = self._places[group[0]]
+        converted = self._vocabulary.from_source(place, numbers, self._units[group])
+        return self._vocabulary.keep_plausible(place.concept, converted)[0]
 
 
 def _where(place: SourceItem, hospital_unit: str | None) -> str:

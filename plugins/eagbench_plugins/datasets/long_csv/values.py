@@ -12,7 +12,10 @@ import polars as pl
 from eagbench.api import FloatArray, SourceItem, UserError, Vocabulary
 from eagbench_plugins.datasets.long_csv.params import LongCsvParams, Variable
 from eagbench_plugins.datasets.stray_units import few_stray
+from eagbench_plugins.datasets.unit_groups import values_of_groups
 from eagbench_plugins.datasets.value_counts import repeated
+
+_UNITS = ("place", "unit")
 
 
 def places_of(params: LongCsvParams, words: Vocabulary) -> list[SourceItem]:
@@ -62,7 +65,7 @@ class Canonical:
         implausible, stray, of_concept = Counter[str](), Counter[str](), Counter[str]()
         for place, n in counts.group_by("place").agg(pl.col("n").sum()).iter_rows():
             of_concept[places[place].concept] += n
-        for (place, unit), rows in counts.partition_by("place", "unit", as_dict=True, maintain_order=True).items():
+        for (place, unit), rows in counts.partition_by(_UNITS, as_dict=True, maintain_order=True).items():
             concept = places[place].concept
             count, where = int(rows["n"].sum()), self._where(places[place])
             with few_stray(stray, concept, count, of_concept[concept], where):
@@ -73,14 +76,16 @@ class Canonical:
 
     def __call__(self, rows: pl.DataFrame) -> FloatArray:
         """Convert some rows (`place`, `number`, `unit`, in any order); NaN where a value is removed. Shape (M,)."""
-        values = np.full(len(rows), np.nan)
-        numbers = rows["number"].to_numpy()
-        for place, unit, members in rows.with_row_index("row").group_by("place", "unit").agg("row").iter_rows():
-            if (place, unit) in self._convertible:
-                part = np.array(members, dtype=np.int64)
-                converted = self._words.from_source(self._places[place], numbers[part], unit)
-                values[part], _ = self._words.keep_plausible(self._places[place].concept, converted)
+        grouped = rows.with_row_index("row").sort(_UNITS, maintain_order=True)
+        values = np.empty(len(rows))
+        values[grouped["row"].to_numpy()] = values_of_groups(grouped, _UNITS, self._converted)
         return values
+
+    def _converted(self, group: tuple[int, str | None], numbers: FloatArray) -> FloatArray | None:
+        if group not in self._convertible:
+            return None
+        place = self._places[group[0]]
+        return self._words.keep_plausible(place.concept, self._words.from_source(place, numbers, group[1]))[0]
 
     def _judged(self, item: SourceItem, unit: str | None, rows: pl.DataFrame, where: str) -> int:
         """Check a unit by all its values, and count those that no living patient has."""

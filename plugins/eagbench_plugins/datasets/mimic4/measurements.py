@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from eagbench.api import Case, ResultTimes, SourceItem, UserError, Vocabulary
+from eagbench.api import Case, FloatArray, ResultTimes, SourceItem, UserError, Vocabulary
 from eagbench_plugins.datasets.availability import Availability
 from eagbench_plugins.datasets.case_partitions import CasePartitions
 from eagbench_plugins.datasets.mimic4.tables import TABLES
 from eagbench_plugins.datasets.places import place_keys, translations
 from eagbench_plugins.datasets.result_times import KnownInTime
 from eagbench_plugins.datasets.stray_units import few_stray
+from eagbench_plugins.datasets.unit_groups import values_of_groups
 from eagbench_plugins.datasets.value_counts import ValueCounts, repeated
 
+_UNITS = ("place", "valueuom")
 _TIMING = ("laboratory", "lag_hours", "known_late")
 _KNOWN = pl.col("storetime").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="ms")
 
@@ -164,7 +166,7 @@ class _Canonical:
         self.stray: Counter[str] = Counter()
         self._convertible: set[tuple[int, str | None]] = set()
         of_place = dict(counts.group_by("place").agg(pl.col("n").sum()).iter_rows())
-        by_unit = counts.partition_by("place", "valueuom", as_dict=True, maintain_order=True)
+        by_unit = counts.partition_by(_UNITS, as_dict=True, maintain_order=True)
         converted: dict[int, list[pl.Series]] = {}
         for (index, unit), rows in by_unit.items():
             converted.setdefault(index, [])
@@ -183,17 +185,14 @@ class _Canonical:
             self.implausible[place.concept] = self.implausible.get(place.concept, 0) + removed
 
     def __call__(self, found: pl.DataFrame) -> pl.DataFrame:
-        found = found.sort("place", "valueuom", maintain_order=True)
-        values = np.full(len(found), np.nan)
-        raw = found["number"].to_numpy()
-        begin = 0
-        for index, unit, count in found.group_by("place", "valueuom", maintain_order=True).len().iter_rows():
-            part = slice(begin, begin + count)
-            begin += count
-            if (index, unit) in self._convertible:
-                converted = self._vocabulary.from_source(self._places[index], raw[part], unit)
-                values[part], _ = self._vocabulary.keep_plausible(self._places[index].concept, converted)
-        return found.with_columns(pl.Series("value", values))
+        found = found.sort(_UNITS, maintain_order=True)
+        return found.with_columns(pl.Series("value", values_of_groups(found, _UNITS, self._converted)))
+
+    def _converted(self, group: tuple[int, str | None], numbers: FloatArray) -> FloatArray | None:
+        if group not in self._convertible:
+            return None
+        place = self._places[group[0]]
+        return self._vocabulary.keep_plausible(place.concept, self._vocabulary.from_source(place, numbers, group[1]))[0]
 
 
 def records(cases: pl.DataFrame, rows: pl.DataFrame, features: tuple[str, ...]) -> list[Case]:
