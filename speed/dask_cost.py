@@ -8,13 +8,15 @@ worker is kept from sleeping, (seconds - ideal) x workers / stages. The first st
 counted.
 
 The second part computes independent stages of real work (LightGBM on random numbers, one thread each), in turns in this
-process, on two workers of `dask` and in two of `local`. Prints how much faster these are than this process, by round.
-Run it where nobody else uses the cores.
+process, on two workers of `dask`, in two of `local`, and in two bare processes that share nothing and take half of the
+work each: what the machine itself gains by its second core. Prints how much faster these are than this process, by
+round. Run it where nobody else uses the cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import statistics
 import tempfile
 import time
@@ -89,15 +91,17 @@ def real(compute: Compute, n: int, rows: int, rounds: int) -> None:
     """Print how much faster two workers are than this process."""
     counted = [node("train", i, rows=rows) for i in range(n)]
     warm = [node("train", -i, rows=100) for i in range(1, 5)]
-    gains: dict[str, list[float]] = {"dask": [], "local": []}
+    gains: dict[str, list[float]] = {"bare processes": [], "dask": [], "local": []}
     with cluster_of(2) as cluster:
         for _ in range(rounds):
             alone = timed_after(Local(Local.Params()), warm, counted, compute)
             on_dask = timed_after(Dask(Dask.Params(scheduler=cluster.scheduler_address)), warm, counted, compute)
             in_two = timed_after(Local(Local.Params(workers=2)), warm, counted, compute)
+            bare = in_bare_processes(n, rows)
+            gains["bare processes"].append(alone / bare)
             gains["dask"].append(alone / on_dask)
             gains["local"].append(alone / in_two)
-            print(f"this process {alone:.1f} s, dask {on_dask:.1f} s, local {in_two:.1f} s")
+            print(f"this process {alone:.1f} s, dask {on_dask:.1f} s, local {in_two:.1f} s, bare {bare:.1f} s")
     for name, found in gains.items():
         shown = ", ".join(f"{gain:.2f}" for gain in found)
         print(f"{n} stages of real work, two workers of {name}: {statistics.median(found):.2f} times as fast ({shown})")
@@ -120,20 +124,27 @@ def timed_after(
     executor: Executor, warm: Sequence[StageNode], counted: Sequence[StageNode], compute: Callable[..., object]
 ) -> float:
     """Compute all stages, and return the seconds from the end of the warm ones to the end of the last."""
-    waits, last = {n.fingerprint for n in warm}, 0.0
+    ends: dict[str, float] = {}
     behind = [behind_all(n, warm) for n in counted]
 
     def done(stage: StageNode, outcome: object) -> bool:
-        nonlocal last
         if outcome != "done":
             raise RuntimeError(f"{stage.label}: {outcome}")
-        waits.discard(stage.fingerprint)
-        if not waits and last == 0.0:
-            last = time.perf_counter()
+        ends[stage.fingerprint] = time.perf_counter()
         return True
 
+    # Not until `execute` returns, which waits for its processes to leave.
     executor.execute([*warm, *behind], compute, done)  # type: ignore[arg-type]
-    return time.perf_counter() - last
+    return max(ends.values()) - max(ends[n.fingerprint] for n in warm)
+
+
+def in_bare_processes(n: int, rows: int) -> float:
+    """Return the seconds in which two processes train all the trees, once both have imported what they need."""
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.starmap(train, [(100, -i) for i in range(4)], chunksize=2)
+        began = time.perf_counter()
+        pool.starmap(train, [(rows, i) for i in range(n)], chunksize=1)
+        return time.perf_counter() - began
 
 
 def behind_all(stage: StageNode, warm: Sequence[StageNode]) -> StageNode:
