@@ -101,6 +101,9 @@ def _with_answer(trajectory: Mapping[str, Any], level: float, style: Style) -> M
 def bare_answers(selected: Sequence[SelectedTrajectory], cases: Cases, style: Style) -> list[SelectedTrajectory]:
     """Write each selected trajectory's answer without steps and features, once for each case and probability.
 
+    Only the probability is learnt of it. If the rest were, too, the policy would learn to leave out its reasoning:
+    SmolLM2 wrote bare answers about two thirds of the patients held out, and cited nothing.
+
     Args:
         selected: The trajectories to learn, including repeats.
         cases: The training cases.
@@ -108,6 +111,6 @@ def bare_answers(selected: Sequence[SelectedTrajectory], cases: Cases, style: St
     """
     distinct = {(item.case_id, item.probability): item for item in selected}
     return [
-        replace(item, text=write_answer(style, [], [], item.probability, question(cases.task)))
+        replace(item, text=write_answer(style, [], [], item.probability, question(cases.task)), format_weight=0.0)
         for item in distinct.values()
     ]

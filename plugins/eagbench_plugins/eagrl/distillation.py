@@ -29,12 +29,21 @@ class Selection(StrictParams):
 
 @dataclass(frozen=True, slots=True)
 class SelectedTrajectory:
-    """A text to learn, with its case, label and answered probability."""
+    """A text to learn.
+
+    Attributes:
+        case_id: Whom it is about.
+        label: The outcome of the case.
+        text: The text.
+        probability: The probability that it answers.
+        format_weight: Weight in the loss of all tokens but those of the probability.
+    """
 
     case_id: str
     label: int
     text: str
     probability: float
+    format_weight: float = 1.0
 
 
 def select(found: Sequence[Mapping[str, Any]], label: Mapping[str, int], rules: Selection) -> list[SelectedTrajectory]:

@@ -79,7 +79,7 @@ def learn(selected: Sequence[SelectedTrajectory], data: LabelledCases, style: St
         for case_id in dict.fromkeys(item.case_id for item in selected)
     }
     train(
-        [Example(prompts[item.case_id], item.text) for item in selected],
+        [Example(prompts[item.case_id], item.text, item.format_weight) for item in selected],
         run.inputs["policy"],
         style,
         FineTuning.model_validate(run.params["sft"]),

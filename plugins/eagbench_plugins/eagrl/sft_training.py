@@ -56,10 +56,17 @@ _LOG_EVERY = 10
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt and the completion to learn."""
+    """A prompt and the completion to learn.
+
+    Attributes:
+        prompt: What the policy reads.
+        completion: What it learns to write.
+        format_weight: Weight in the loss of all tokens of the completion but those of the probability.
+    """
 
     prompt: str
     completion: str
+    format_weight: float = 1.0
 
 
 def train(examples: Sequence[Example], policy: Path, style: Style, params: FineTuning, run: StageRun) -> None:
@@ -170,20 +177,21 @@ def encode(example: Example, model: TrainableLanguageModel, style: Style, answer
     """Compute tokens, labels and weights of one example.
 
     Prompt and completion are tokenised separately, as in generation, and the end token is appended. A token that
-    overlaps the probability between the answer's tags has weight `answer_weight`. A thought that the chat template
-    opens is closed before a completion without one.
+    overlaps the probability between the answer's tags has weight `answer_weight`, all others of the completion have the
+    example's `format_weight`. A thought that the chat template opens is closed before a completion without one.
     """
     tokenizer = model.tokenizer
     written = TokenThoughts.of(model).begins.closed(example.completion)
     prompt = tokenizer(model.as_input(example.prompt), add_special_tokens=not tokenizer.chat_template)["input_ids"]
     encoded = tokenizer(written, add_special_tokens=False, return_offsets_mapping=True)
     start, end = _answer_span(written, style)
-    weights = [answer_weight if a < end and b > start else 1.0 for a, b in encoded["offset_mapping"]]
+    other = example.format_weight
+    weights = [answer_weight if a < end and b > start else other for a, b in encoded["offset_mapping"]]
     completion = encoded["input_ids"] + [tokenizer.eos_token_id]
     return {
         "input_ids": prompt + completion,
         "labels": [_IGNORED] * len(prompt) + completion,
-        "weights": [0.0] * len(prompt) + weights + [1.0],
+        "weights": [0.0] * len(prompt) + weights + [other],
     }
 
 

@@ -12,7 +12,7 @@ Departures from the paper (P) and its released code (C), numbered:
 4. Any search can replace `expert_mcts`, with the same token budget, which counts every generated token.
 5. With `answer_target`, the reasoning of the selected trajectories is learnt with another probability than the one that
    the search found: the label's or the expert's (`answer_targets.py`). Off by default.
-6. With `bare_answers`, the answers are also learnt without reasoning, in the same format. Off by default.
+6. With `bare_answers`, the probabilities are also learnt without reasoning, in the same format. Off by default.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from eagbench.api import Generation
+from eagbench.api import Generation, SearchResult
 from eagbench_plugins.eagrl.searches.mcts import ExpertMCTS
-from eagbench_plugins.eagrl.searches.proposals import Proposals
+from eagbench_plugins.eagrl.searches.proposals import Proposals, proposed_citations
 from tests.plugins.eagrl.scripted import ScriptedModel
 from tests.plugins.eagrl.test_mcts import read, search_task
 
@@ -85,3 +85,38 @@ def test_what_is_given_costs_no_tokens() -> None:
     assert found.generated_tokens == model.tokens
     first = found.trajectories[0]
     assert first.generated_tokens < len(first.text.split(" ")) - 4, "the question has six words"
+
+
+def test_the_experts_features_are_cited_in_the_order_of_their_salience() -> None:
+    assert proposed_citations(search_task("a"), 2) == " alpha, beta<Final answer>"
+    assert proposed_citations(search_task("a"), 0) == ""
+
+
+def rambles(text: str, draw: float) -> str:
+    """A policy that knows the format, and lists names without end where it is left to."""
+    if text.endswith("<Final answer>"):
+        return f"0.{10 + int(80 * draw)}</Final answer>"
+    if text.endswith("<Final subquestion>"):
+        return " q<Important Features>" + " gamma, delta," * 40
+    return f" how is gamma ?<Answer> noted {draw:.3f}<Final subquestion> q<Important Features>" + " gamma, delta," * 40
+
+
+def simulated(proposed: int, budget: int = 400) -> SearchResult:
+    search = ExpertMCTS(ExpertMCTS.Params(proposed_citations=proposed))
+    (found,) = search.run(ScriptedModel(rambles), [search_task("a")], read, budget, 0)
+    assert found.generated_tokens <= budget
+    return found
+
+
+def test_a_policy_that_rambles_answers_behind_the_experts_features() -> None:
+    assert all(trajectory.probability is None for trajectory in simulated(0).trajectories)
+    best = simulated(2).trajectories[0]
+    assert best.probability is not None
+    assert best.cited_features == ("alpha", "beta")
+    assert best.text.count("<Important Features>") == 1
+
+
+@pytest.mark.parametrize("budget", range(40, 140, 7))
+def test_a_budget_that_ends_before_the_answer_leaves_it_cut(budget: int) -> None:
+    for trajectory in simulated(2, budget).trajectories:
+        assert trajectory.probability is not None or not trajectory.text.endswith("</Final answer>")

@@ -21,11 +21,14 @@ class Guidance:
         local: Of a partial answer, what its steps are worth.
         objective: Of a finished answer, the return that the search seeks.
         proposals: Of a node's text and the search's seed, with what some of its children begin.
+        citations: How a simulation's list of important features is written, up to the tag that opens the answer; empty
+            where the policy writes it.
     """
 
     local: Callable[[Trajectory], float]
     objective: Callable[[Trajectory], float]
     proposals: Callable[[str, int], Sequence[str]]
+    citations: str = ""
 
 
 def mentioned_features(text: str, names: Collection[str]) -> set[str]:

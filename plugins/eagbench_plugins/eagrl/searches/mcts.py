@@ -29,17 +29,21 @@ Departures from paper and code, numbered:
 7. Self-evaluation is off by default; an unparsed score counts as 0.
 8. With `proposals`, off by default, some children of `expert_mcts` begin with a question about a feature that the
    expert attends to (`searches/proposals.py`). A policy that knows little of medicine hardly ever asks about it itself.
+9. With `proposed_citations`, off by default, simulations of `expert_mcts` cite the expert's top features, and the
+   policy answers behind them. The children of a final subquestion stay the policy's own.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import Field
 
 from eagbench.api import (
+    Generation,
     LanguageModel,
     Sampling,
     SearchResult,
@@ -51,14 +55,15 @@ from eagbench.api import (
 )
 from eagbench_plugins.eagrl.searches.budget import BudgetedWriter, Request, derived_seed
 from eagbench_plugins.eagrl.searches.guidance import Guidance, overlap_with_expert
-from eagbench_plugins.eagrl.searches.proposals import Proposals, no_proposals
+from eagbench_plugins.eagrl.searches.proposals import Proposals, no_proposals, proposed_citations
 from eagbench_plugins.eagrl.searches.results import Read, ranked_result
-from eagbench_plugins.eagrl.searches.steps import STOP_AT_STEP, extended
+from eagbench_plugins.eagrl.searches.steps import CITATIONS, STOP_AT_STEP, extended
 from eagbench_plugins.eagrl.searches.tree import Backup, Node, Tree
 
 _SCORE = re.compile(r"\s*(100|[0-9]{1,2})\b")
 _SELF_EVALUATION_WEIGHT = 0.4  # a of RAP
 _SCORE_TOKENS = 4
+_ANSWER_TOKENS = 16  # of a probability and its closing tag
 
 
 class TreeSearchParams(StrictParams):
@@ -197,10 +202,7 @@ def search_trees(
             if open_children:
                 nodes = case.tree.nodes
                 simulated.append((case, max(open_children, key=lambda c: (nodes[c].local, -c))))
-        texts = writer.write(
-            [case.request(position) for case, position in simulated], rest, derived_seed(seed, "simulate")
-        )
-        for (case, position), text in zip(simulated, texts, strict=True):
+        for (case, position), text in zip(simulated, _simulate(simulated, writer, rest, seed), strict=True):
             if text is not None:
                 node = case.tree.nodes[position]
                 case.finish(position, node.text + text.text, node.tokens + text.tokens)
@@ -239,6 +241,31 @@ def _expand(
         by_index = {case.index: case for case, _ in asked}
         _self_evaluate([(by_index[i], child) for (i, _), new in expanded.items() for child in new], model, writer, seed)
     return expanded
+
+
+def _simulate(
+    simulated: Sequence[tuple[_CaseSearch, int]], writer: BudgetedWriter, rest: Sampling, seed: int
+) -> list[Generation | None]:
+    """Write the rest of answers; None where the budget allows nothing.
+
+    Where the search proposes citations, the policy writes up to them and then behind them. If the budget ends between
+    the two, the answer stays cut, as any other that is too long.
+    """
+    requests = [case.request(position) for case, position in simulated]
+    proposed = [case.guidance.citations for case, _ in simulated]
+    stop = (CITATIONS, *rest.stop) if any(proposed) else rest.stop
+    texts = writer.write(requests, replace(rest, stop=stop), derived_seed(seed, "simulate"))
+    begun: dict[int, tuple[Generation, Request]] = {}
+    for i, (text, request) in enumerate(zip(texts, requests, strict=True)):
+        if text is not None and proposed[i] and text.text.endswith(CITATIONS):
+            longer = replace(text, text=text.text + proposed[i])
+            begun[i] = longer, replace(request, written=request.written + longer.text)
+    asked = [request for _, request in begun.values()]
+    ends = writer.write(asked, replace(rest, max_new_tokens=_ANSWER_TOKENS), derived_seed(seed, "answer"))
+    for (i, (text, _)), end in zip(begun.items(), ends, strict=True):
+        if end is not None:
+            texts[i] = replace(text, text=text.text + end.text, tokens=text.tokens + end.tokens)
+    return texts
 
 
 def _self_evaluate(
@@ -326,10 +353,12 @@ class ExpertMCTS:
         Attributes:
             k: Number of expert features.
             proposals: How many of a node's children begin with a question about one of them.
+            proposed_citations: How many of the expert's features a simulated answer cites; 0 leaves it to the policy.
         """
 
         k: int = Field(default=5, ge=1)
         proposals: int = Field(default=0, ge=0)
+        proposed_citations: int = Field(default=0, ge=0)
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -345,6 +374,7 @@ class ExpertMCTS:
                 overlap_with_expert(task, self.params.k),
                 lambda trajectory: task.reward(trajectory)["total"],
                 Proposals(task, self.params.k, self.params.proposals),
+                proposed_citations(task, self.params.proposed_citations),
             )
 
         cases = [_CaseSearch(i, task, self.params, read, guidance(task)) for i, task in enumerate(tasks)]

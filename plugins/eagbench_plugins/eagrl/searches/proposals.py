@@ -1,9 +1,13 @@
-"""Steps that begin with a question about what the expert attends to.
+"""What the search writes in the policy's place: questions about what the expert attends to, and citations of it.
 
 A search can only choose among what the policy writes. A policy of seven billion parameters asks about lactate by
 itself. SmolLM2 after its format warm-up asks about any feature: the trajectories that a search of 512 tokens found with
 it on TJH shared 3 % of their features with the expert's. So the search may ask the question, and the policy answers it
 from the record and goes on. What the policy did not write is no part of the token budget, and is learnt like the rest.
+
+Its lists of important features were worse: up to 17 names, a third of them of nothing in the record, and a policy that
+had learnt the best of them wrote lists without end for a third of the patients. So the search may write the list, too,
+and the policy answers behind it.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from eagbench.api import SearchTask
 from eagbench_plugins.eagrl.rewards.parts import expert_features
 from eagbench_plugins.eagrl.searches.budget import derived_seed
 from eagbench_plugins.eagrl.searches.guidance import mentioned_features
-from eagbench_plugins.eagrl.searches.steps import state_of
+from eagbench_plugins.eagrl.searches.steps import ANSWER, state_of
 
 
 def no_proposals(_text: str, _seed: int) -> list[str]:
@@ -53,3 +57,16 @@ class Proposals:
         weight = np.array([self._weight[name] for name in left])
         drawn = rng.choice(len(left), size=n, replace=False, p=weight / weight.sum())
         return [f" What does the record say about {left[i]}?<Answer>" for i in drawn]
+
+
+def proposed_citations(task: SearchTask, n: int) -> str:
+    """Write the list of the expert's top features and the tag behind it, as it goes on after `<Important Features>`.
+
+    Args:
+        task: The case with the expert's salience.
+        n: Most features; 0 writes nothing, and leaves the list to the policy.
+    """
+    if n == 0:
+        return ""
+    top = expert_features(task.case, task.salience or {}, n)
+    return f" {', '.join(top)}{ANSWER}" if top else ANSWER

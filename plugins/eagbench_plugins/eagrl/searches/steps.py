@@ -13,6 +13,7 @@ from eagbench.api import STYLES
 
 _STYLE = STYLES["question_decomposition"]
 STEP, FINAL, CLOSE = "<Subquestion>", "<Final subquestion>", _STYLE.answer_close
+CITATIONS, ANSWER = "<Important Features>", _STYLE.answer_open
 STOP_AT_STEP = (STEP, FINAL, CLOSE)
 BEGINNING = STEP
 
