@@ -77,6 +77,8 @@ def test_each_answer_is_written_once_without_its_reasoning(prepared: Prepared) -
         ("b", 1, 0.9),
         ("c", 0, 0.1),
     ]
+    assert {item.format_weight for item in bare} == {0.0}, "to leave out the reasoning is not learnt"
+    assert {item.format_weight for item in selected} == {1.0}
     asked = question(cases.task)
     assert bare[0].text == f"<Final subquestion> {asked}<Important Features> <Final answer>0.20</Final answer>"
     read = read_answer(STYLE, cases[0], bare[0].text, 9, FeatureVocabulary(cases.features))

@@ -82,6 +82,15 @@ def test_only_the_completion_counts_and_only_the_probability_weighs_more(prepare
     assert len(row["weights"]) == len(row["input_ids"])
 
 
+def test_a_text_without_weight_teaches_its_probability_alone(prepared: Prepared) -> None:
+    model = open_policy(prepared.inputs["policy"])
+    completion = write_answer(STYLE, [], [], 0.35, "q")
+    row = encode(Example("sex=male\n", completion, format_weight=0.0), model, STYLE, 30.0)
+    learnt = [i for i, weight in enumerate(row["weights"]) if weight]
+    assert model.tokenizer.decode([row["input_ids"][i] for i in learnt]) == "0.35"
+    assert [row["weights"][i] for i in learnt] == [30.0] * len(learnt)
+
+
 def _batch(prepared: Prepared, weight: float) -> tuple[Any, list[dict[str, Any]]]:
     model = open_policy(prepared.inputs["policy"])
     completions = [write_answer(STYLE, [("q", f"a {i}")] * i, ["lactate"], 0.1 * i, "q") for i in (1, 2, 3)]
