@@ -120,7 +120,7 @@ def code_file(codes: set[str]) -> dict[str, dict[str, Any]]:
 
 def load(root: Path, tmp_path: Path, **params: Any) -> Cohort:
     given = {"labels": root / "labels", "codes": root / "codes.yaml", "access": "synthetic", **CASE_PARAMS, **params}
-    return Meds(MedsParams(root=root, **given)).load(stage(tmp_path / "stage"))
+    return Meds(MedsParams(root=root, **given)).load(stage(tmp_path / "stage")).collect()
 
 
 class TestConformance(DatasetConformance):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tempfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,7 +28,8 @@ Row = tuple[int, float | None, str, float | None, str | None]
 
 def load(root: Path, **params: Any) -> Cohort:
     given = {**PARAMS, "labels": root / "labels.parquet", **params}
-    return Meds(MedsParams(root=root, **given)).load(StageRun({}, {}, 0, root))
+    with tempfile.TemporaryDirectory() as folder:
+        return Meds(MedsParams(root=root, **given)).load(StageRun({}, {}, 0, Path(folder))).collect()
 
 
 def write(root: Path, rows: list[Row], subjects: range = range(1, 5), without: tuple[str, ...] = ()) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from eagbench.api import Access, Cohort, DatasetTraits, StageRun
+from eagbench.api import Access, CohortStream, DatasetTraits, StageRun
 from eagbench_plugins.datasets.meds.params import MedsParams
 
 
@@ -39,7 +39,7 @@ class Meds:
         files = source_files(self.params.root, self.params.labels, self.params.codes, self.params.patients)
         return files.all()
 
-    def load(self, run: StageRun) -> Cohort:
+    def load(self, run: StageRun) -> CohortStream:
         """Read the cohort: one case per label with a measurement in its window.
 
         Raises:
@@ -47,5 +47,4 @@ class Meds:
         """
         from eagbench_plugins.datasets.meds.loader import load_cohort
 
-        del run
-        return load_cohort(self.params)
+        return load_cohort(self.params, run)

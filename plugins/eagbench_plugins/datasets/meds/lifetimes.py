@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
 from eagbench.api import BoolArray, FloatArray
+from eagbench_plugins.datasets.meds.elapsed import HOUR, elapsed_in
 
 BIRTH, DEATH = "MEDS_BIRTH", "MEDS_DEATH"
 # Converters append what they know of the source: MEDS_DEATH//HOSPITAL.
 IS_BIRTH = (pl.col("code") == BIRTH) | pl.col("code").str.starts_with(f"{BIRTH}//")
 IS_DEATH = (pl.col("code") == DEATH) | pl.col("code").str.starts_with(f"{DEATH}//")
+# Why such a label is left out, in the order applied.
+REASONS = (
+    "dead at or before the prediction time",
+    "born at or after the prediction time, or after a value of the window",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +36,22 @@ class Contradictions:
     dead: BoolArray
     unborn: BoolArray
 
-    def exclusions(self) -> tuple[tuple[str, int], ...]:
-        """Count them, in the order applied."""
-        return (
-            ("dead at or before the prediction time", int(self.dead.sum())),
-            (
-                "born at or after the prediction time, or after a value of the window",
-                int((self.unborn & ~self.dead).sum()),
-            ),
-        )
+    def counts(self) -> dict[str, int]:
+        """Count them by `REASONS`; a case counts for the first that applies."""
+        return dict(zip(REASONS, (int(self.dead.sum()), int((self.unborn & ~self.dead).sum())), strict=True))
 
 
-def contradictions(cases: pl.DataFrame, lifetimes: pl.DataFrame, first_hours: FloatArray) -> Contradictions:
+def contradictions(cases: pl.DataFrame, first_hours: FloatArray) -> Contradictions:
     """Find the cases that contradict their subject's lifetime.
 
     Args:
-        cases: `subject_id`, `start` and `prediction_time`. Length N.
-        lifetimes: What `lifetimes_of` returns.
+        cases: `start`, `prediction_time`, and `birth` and `death` as `lifetimes_of` finds them. Length N.
         first_hours: Hours from `start` to the first value, NaN where there is none. Shape (N,).
     """
-    joined = cases.join(lifetimes, on="subject_id", how="left", maintain_order="left")
-    since_start = (joined["birth"] - joined["start"]).dt.total_microseconds() / 3600e6
-    born_after = since_start.cast(pl.Float64).fill_null(np.nan).to_numpy() > first_hours
+    born_after = elapsed_in(HOUR, cases["birth"] - cases["start"]) > first_hours
     return Contradictions(
-        dead=(joined["death"] <= joined["prediction_time"]).fill_null(False).to_numpy(),
-        unborn=(joined["birth"] >= joined["prediction_time"]).fill_null(False).to_numpy() | born_after,
+        dead=(cases["death"] <= cases["prediction_time"]).fill_null(False).to_numpy(),
+        unborn=(cases["birth"] >= cases["prediction_time"]).fill_null(False).to_numpy() | born_after,
     )
 
 

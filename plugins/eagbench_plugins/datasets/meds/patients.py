@@ -35,8 +35,14 @@ class Patients:
     notes: tuple[str, ...] = ()
 
 
-def find_patients(data: pl.LazyFrame, subjects: Sequence[int], params: MedsParams, file: Path | None) -> Patients:
+def find_patients(coded: pl.DataFrame, subjects: Sequence[int], params: MedsParams, file: Path | None) -> Patients:
     """Find the patient of each subject: by a code, by a file, or the subject itself.
+
+    Args:
+        coded: What `coded_patients` found in the data.
+        subjects: The subjects.
+        params: Says where patients are named.
+        file: The file that names them, None without one.
 
     Raises:
         UserError: A subject has no patient, or two.
@@ -46,8 +52,8 @@ def find_patients(data: pl.LazyFrame, subjects: Sequence[int], params: MedsParam
             note = "A subject of this source is a hospital stay; nothing names the patient (data.patients)."
             return Patients({subject: str(subject) for subject in subjects}, are_stays=True, notes=(note,))
         return Patients({subject: str(subject) for subject in subjects})
-    found = _by_code(data, params.patient_of) if params.patient_of is not None else _by_file(file)
-    found = found.filter(pl.col("subject").is_in(subjects)).drop_nulls().unique()
+    found = coded if params.patient_of is not None else _by_file(file)
+    found = found.filter(pl.col("subject").is_in(subjects)).drop_nulls().unique().sort("subject", "patient")
     where = "data.patient_of" if params.patient_of is not None else str(file)
     twice = found.filter(found["subject"].is_duplicated())["subject"]
     if len(twice):
@@ -77,16 +83,29 @@ def _subject_is_stay(root: Path) -> bool:
     return isinstance(described, dict) and described.get("dataset_name") in _SUBJECT_IS_STAY
 
 
-def _by_code(data: pl.LazyFrame, pattern: str) -> pl.DataFrame:
-    """Read `subject` and `patient` from the codes that begin like the pattern, or from the values of a whole code."""
-    stem = pattern.removesuffix("*")
+def names_patient(code: str, pattern: str | None) -> bool:
+    """Tell whether a code names its subject's patient: it begins like `PATIENT//*`, or is the whole code."""
+    if pattern is None:
+        return False
+    return code.startswith(pattern[:-1]) if pattern.endswith("*") else code == pattern
+
+
+def coded_patients(facts: pl.DataFrame, pattern: str | None) -> pl.DataFrame:
+    """Read `subject` and `patient` from the codes that begin like the pattern, or from the values of a whole code.
+
+    Args:
+        facts: Events: `subject_id` and `code`, for a whole code also `text_value` and `numeric_value`.
+        pattern: `data.patient_of`.
+    """
+    if pattern is None:
+        return pl.DataFrame(schema={"subject": pl.Int64, "patient": pl.String})
     if pattern.endswith("*"):
-        chosen = data.filter(pl.col("code").str.starts_with(stem))
-        patient = pl.col("code").str.strip_prefix(stem)
+        chosen = facts.filter(pl.col("code").str.starts_with(pattern[:-1]))
+        patient = pl.col("code").str.strip_prefix(pattern[:-1])
     else:
-        chosen = data.filter(pl.col("code") == pattern)
+        chosen = facts.filter(pl.col("code") == pattern)
         patient = pl.coalesce("text_value", pl.col("numeric_value").cast(pl.Int64).cast(pl.String))
-    return chosen.select(pl.col("subject_id").alias("subject"), patient.alias("patient")).unique().collect()
+    return chosen.select(pl.col("subject_id").alias("subject"), patient.alias("patient")).unique()
 
 
 def _by_file(path: Path | None) -> pl.DataFrame:

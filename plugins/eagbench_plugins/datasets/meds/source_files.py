@@ -86,27 +86,15 @@ def _parquet_files(folder: Path) -> tuple[Path, ...]:
     return tuple(path for path in found if not is_passed_over(path.relative_to(folder)))
 
 
-def scan_data(path: Path) -> pl.LazyFrame:
-    """Scan one shard.
-
-    The columns are subject_id, time (to the microsecond), code, numeric_value, text_value (both null if there is none),
-    row.
+def data_columns(path: Path) -> frozenset[str]:
+    """Name the columns of a shard that are read.
 
     Raises:
         UserError: The file can't be read, lacks a column, or has a column of another type.
     """
     schema = _schema(path)
     _check(path, schema, {**_DATA, **{name: kind for name, kind in _OPTIONAL_DATA.items() if name in schema}})
-    number = pl.col("numeric_value").cast(pl.Float64) if "numeric_value" in schema else pl.lit(None, pl.Float64)
-    text = pl.col("text_value").cast(pl.String) if "text_value" in schema else pl.lit(None, pl.String)
-    return pl.scan_parquet(path, row_index_name="row").select(
-        pl.col("subject_id").cast(pl.Int64),
-        pl.col("time").cast(pl.Datetime("us")),
-        pl.col("code").cast(pl.String),
-        number.alias("numeric_value"),
-        text.alias("text_value"),
-        pl.col("row").cast(pl.Int64),
-    )
+    return frozenset({*_DATA, *_OPTIONAL_DATA, "text_value"} & schema.keys())
 
 
 def read_labels(paths: tuple[Path, ...]) -> pl.DataFrame:
@@ -165,7 +153,7 @@ def _schema(path: Path) -> Mapping[str, pl.DataType]:
     try:
         schema: Mapping[str, pl.DataType] = pl.read_parquet_schema(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return schema
 
 
@@ -174,10 +162,11 @@ def _read(path: Path, columns: list[str]) -> pl.DataFrame:
     try:
         return pl.read_parquet(path, columns=columns)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def unreadable(path: Path, error: Exception) -> UserError:
+    """Say that a file can't be read."""
     reason = str(error).splitlines()[0]
     hint = "Write the file again from its source."
     return UserError(f"can't be read as Parquet ({reason})", where=str(path), hint=hint)
