@@ -98,33 +98,18 @@ class CohortCheck:
             )
         if len(self._ids) != self._cases:
             raise UserError("case ids occur more than once", where=where)
-        _refuse_unknown(self._unknown, self._cases, where)
-
-
-def check_static(cohort: Cohort, dataset: Any) -> None:
-    """Refuse a static fact that is unknown for every case, unless the data set declares that its source lacks it.
-
-    Raises:
-        UserError: There is such a fact.
-    """
-    declared = traits_of(dataset, DatasetTraits).unknown
-    names = [name for name in cohort.cases.static_names if name not in declared and len(cohort.cases)]
-    _refuse_unknown(_unknown_in(names, cohort.cases), len(cohort.cases), f"data set {cohort.provenance.source}")
+        if self._unknown:
+            raise UserError(
+                f"{self._unknown[0]} is unknown for all {self._cases} cases",
+                where=where,
+                hint="say where the source writes it, or that it does not hold it (`meds`: `unknown`; a data set of "
+                "your own: its trait of that name)",
+            )
 
 
 def _unknown_in(names: Sequence[str], cases: Sequence[Case]) -> list[str]:
     """Return the static facts that no case knows."""
     return [name for name in names if all(np.isnan(case.static.get(name, np.nan)) for case in cases)]
-
-
-def _refuse_unknown(names: Sequence[str], cases: int, where: str) -> None:
-    if names:
-        raise UserError(
-            f"{names[0]} is unknown for all {cases} cases",
-            where=where,
-            hint="say where the source writes it, or that it does not hold it (`meds`: `unknown`; a data set of "
-            "your own: its trait of that name)",
-        )
 
 
 def load(run: StageRun) -> None:

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from eagbench.cli.data.loaded import load_cohort
+from eagbench.cli.data.loaded import stored_cohort
 from eagbench.contracts.records import Provenance
+from eagbench.report.cohort_card.measured import Measured
 
 
 def check_dataset(name: str, sets: tuple[str, ...]) -> str:
     """Load a data set and summarise what was read.
 
     Raises:
-        UserError: A parameter is wrong, or the data can't be read.
+        UserError: A parameter is wrong, the data can't be read, or no case is left.
     """
-    cohort = load_cohort(name, sets)
+    with stored_cohort(name, sets) as cohort:
+        measured = Measured.of(cohort.cases)
     cases, provenance = cohort.cases, cohort.provenance
     n_positive = int(cohort.labels.sum())
-    share = f" ({n_positive / len(cases):.1%})" if len(cases) else ""
     stamp = ", SYNTHETIC" if provenance.access == "synthetic" else ""
     lines = [
         f"{name}: {provenance.access}{stamp}",
-        f"patients read {provenance.n_patients_read}, cases {len(cases)}, with the outcome {n_positive}{share}",
+        f"patients read {provenance.n_patients_read}, cases {len(cases)}, with the outcome {n_positive} "
+        f"({n_positive / len(cases):.1%})",
         "left out: " + (", ".join(f"{n} {reason}" for reason, n in provenance.exclusions) or "none"),
         *provenance.notes,
         "",
         f"{'feature':<34} {'unit':<16} {'cases':>7} {'median':>10} {'5 %':>10} {'95 %':>10} {'removed':>8}",
     ]
-    for feature in cases.features:
-        values = [case.values[:, case.features.index(feature.name)] for case in cases]
-        seen = [v[~np.isnan(v)] for v in values]
-        pooled = np.concatenate(seen) if seen else np.zeros(0)
-        coverage = sum(len(v) > 0 for v in seen) / max(len(cases), 1)
-        low, median, high = np.percentile(pooled, [5, 50, 95]) if len(pooled) else (np.nan,) * 3
+    for feature, with_value in zip(cases.features, (measured.counts > 0).mean(axis=0), strict=True):
+        low, median, high = measured.values[feature.name].quantiles((0.05, 0.5, 0.95))
         removed = provenance.implausible.get(feature.name, 0)
         lines.append(
-            f"{feature.name:<34} {feature.unit:<16} {coverage:>7.1%} {median:>10.4g} {low:>10.4g} {high:>10.4g} "
+            f"{feature.name:<34} {feature.unit:<16} {with_value:>7.1%} {median:>10.4g} {low:>10.4g} {high:>10.4g} "
             f"{removed:>8}"
         )
     lines.extend(_result_times(provenance))

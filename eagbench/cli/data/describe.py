@@ -10,7 +10,7 @@ from typing import cast, get_args
 import numpy as np
 
 from eagbench.cli.catalogue import describe_dataset
-from eagbench.cli.data.loaded import load_cohort
+from eagbench.cli.data.loaded import stored_cohort
 from eagbench.cli.stage_results import compute
 from eagbench.errors import UserError
 from eagbench.execution.private_files import keep_private, own_umask
@@ -51,12 +51,8 @@ def describe(what: str, sets: tuple[str, ...], profile: str | None, form: str) -
         command = f"eagbench data describe {what} --set root=FOLDER"
         return f"{describe_dataset(what)}\n\nwho is in it, what was measured, and leak hints: {command}"
     else:
-        cohort = load_cohort(what, sets)
-        if not len(cohort.cases):
-            raise UserError(
-                "the cohort is empty", where=f"data set {what}", hint=f"eagbench data check {what} says why"
-            )
-        cards = [make_card(what, cohort)]
+        with stored_cohort(what, sets) as cohort:
+            cards = [make_card(what, cohort)]
     if any(dict(card.facts)["access"].text.startswith("credentialed") for card in cards):
         print("from credentialed data: counts of a few patients are suppressed", file=sys.stderr)
     return render(cards, cast(CardFormat, form))

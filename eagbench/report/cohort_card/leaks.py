@@ -98,7 +98,12 @@ def leak_section(cohort: Cohort, measured: Measured, basis: IntArray, fewest: in
         "signals", "What predicts alone", ("number", "AUROC", "interval", "with outcome"), tuple(rows), note
     )
     hints = [hint for signal, found in judged if (hint := _hint(signal, found))]
-    found_otherwise = (*_named(cohort), *_outside(measured), *_removed(cohort, measured), *_pure(cohort, basis, fewest))
+    found_otherwise = (
+        *_named(cohort),
+        *_outside(measured),
+        *_removed(cohort, measured),
+        *_pure(cohort, measured, basis, fewest),
+    )
     return section, (*hints, *found_otherwise)
 
 
@@ -111,8 +116,7 @@ def _signals(cohort: Cohort, measured: Measured) -> Iterator[Signal]:
     yield Signal("hour of the last value", "measuring", measured.last_hour)
     yield Signal("number of times", "measuring", measured.n_times.astype(np.float64))
     yield Signal("number of values", "measuring", measured.counts.sum(axis=1).astype(np.float64))
-    for name in cohort.cases.static_names:
-        facts = np.array([case.static.get(name, np.nan) for case in cohort.cases])
+    for name, facts in measured.static.items():
         yield Signal(name, "static", facts)
 
 
@@ -166,12 +170,12 @@ def _removed(cohort: Cohort, measured: Measured) -> Iterator[str]:
             )
 
 
-def _pure(cohort: Cohort, basis: IntArray, fewest: int) -> Iterator[str]:
+def _pure(cohort: Cohort, measured: Measured, basis: IntArray, fewest: int) -> Iterator[str]:
     """Find groups in which all or none have the outcome, which chance would hardly bring about."""
     labels = np.asarray(cohort.labels)[basis]
     rate = float(labels.mean()) if len(labels) else 0.0
-    found = {(fact, value) for fact, values in partitions(cohort) for value in values}
-    for fact, values in partitions(cohort):
+    found = {(fact, value) for fact, values in partitions(cohort, measured) for value in values}
+    for fact, values in partitions(cohort, measured):
         of_case = np.array(values)[basis]
         for value in np.unique(of_case):
             mine = labels[of_case == value]

@@ -37,7 +37,7 @@ def make_card(
         else "the training cases of the first fold; no held-out label was read for them"
     )
     sections = [
-        group_section(cohort, minimum),
+        group_section(cohort, measured, minimum),
         time_section(cohort, measured, minimum),
         feature_section(cohort, measured, minimum),
         *([split_section(parts, minimum)] if parts else []),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from eagbench.config.benchmark import SubgroupSpec
-from eagbench.contracts.records import Case, Cohort, FloatArray
+from eagbench.contracts.records import Cohort
 from eagbench.report.cohort_card.content import Cell, Section, count, interval, number, share, words
 from eagbench.report.cohort_card.measured import Measured
 from eagbench.report.export.small_cells import Counts, hidden, is_small
@@ -22,35 +22,31 @@ _QUARTILE_NAMES = ("lower quartile", "median", "upper quartile")
 _AGE_BANDS: tuple[float, ...] = SubgroupSpec.model_fields["age_bands"].default
 
 
-def partitions(cohort: Cohort) -> Iterator[tuple[str, tuple[str, ...]]]:
+def partitions(cohort: Cohort, measured: Measured) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield each fact that divides the cases, with its value for each of them."""
-    names = cohort.cases.static_names
-    if SEX in names:
-        yield SEX, tuple(_sex(case) for case in cohort.cases)
-    if AGE in names:
-        yield AGE, tuple(_age(case) for case in cohort.cases)
+    for name, word in ((SEX, _sex), (AGE, _age)):
+        if name in measured.static:
+            yield name, tuple(UNKNOWN if np.isnan(found) else word(found) for found in measured.static[name])
     for name, values in cohort.groups.items():
         yield name, tuple(value or UNKNOWN for value in values)
 
 
-def _sex(case: Case) -> str:
-    found = case.static.get(SEX, np.nan)
-    return UNKNOWN if np.isnan(found) else "male" if found == 1 else "female"
+def _sex(found: float) -> str:
+    return "male" if found == 1 else "female"
 
 
-def _age(case: Case) -> str:
-    found = case.static.get(AGE, np.nan)
-    return UNKNOWN if np.isnan(found) else age_band(found, _AGE_BANDS)
+def _age(found: float) -> str:
+    return age_band(found, _AGE_BANDS)
 
 
-def group_section(cohort: Cohort, minimum: int) -> Section:
+def group_section(cohort: Cohort, measured: Measured, minimum: int) -> Section:
     """Count cases and events by group, with the interval of each event rate."""
     labels, patients = np.asarray(cohort.labels), np.array(cohort.cases.patient_ids)
     rows: list[tuple[Cell, ...]] = []
     notes = ["Rates with 95 % intervals."]
     if minimum > 1:
         notes.append(f"Suppressed: groups that show fewer than {minimum} patients, or from which that follows.")
-    for fact, values in partitions(cohort):
+    for fact, values in partitions(cohort, measured):
         of_case = np.array(values)
         cells = {str(value): _counts(labels[of_case == value]) for value in np.unique(of_case)}
         blank = _blank(cells, _counts(labels), minimum)
@@ -87,19 +83,13 @@ def _counts(labels: Any) -> Counts:
 def feature_section(cohort: Cohort, measured: Measured, minimum: int) -> Section:
     """Say of each feature in how many cases it was measured, how often, and its quartiles."""
     cases, rows = cohort.cases, []
-    pooled: dict[str, list[FloatArray]] = {name: [] for name in cases.feature_names}
-    for case in cases:
-        for j, name in enumerate(case.features):
-            column = case.values[:, j]
-            pooled[name].append(column[~np.isnan(column)])
     for j, feature in enumerate(cases.features):
         counts = measured.counts[:, j]
         n_with = int((counts > 0).sum())
-        values = np.concatenate(pooled[feature.name]) if pooled[feature.name] else np.zeros(0)
         quartiles: Sequence[Cell] = (Cell(None, "-"),) * 3
         often = Cell(None, "-")
         if n_with and not is_small(n_with, minimum):
-            quartiles = [number(float(q)) for q in np.quantile(values, _QUARTILES)]
+            quartiles = [number(float(q)) for q in measured.values[feature.name].quantiles(_QUARTILES)]
             often = number(float(np.median(counts[counts > 0])))
         removed = cohort.provenance.implausible.get(feature.name, 0)
         rows.append(
