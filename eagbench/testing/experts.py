@@ -13,6 +13,7 @@ from eagbench.contracts.components import Expert
 from eagbench.contracts.records import Cases, FloatArray, TrainingData
 from eagbench.contracts.rules import check_files, check_probability, check_salience
 from eagbench.contracts.stages import StageRun
+from eagbench.testing.blocks import in_blocks, training_in_blocks
 from eagbench.testing.cases import (
     content,
     in_another_order,
@@ -90,6 +91,15 @@ class ExpertConformance(ComponentConformance):
     ) -> None:
         """Fitting again on equal data gives the same answers to the bit."""
         assert_same_answers(self._fit(validated, training_data(), tmp_path / "fit"), expert, cases)
+
+    def test_cases_of_a_large_cohort_do_as_well(
+        self, validated: BaseModel, expert: Expert, cases: Cases, tmp_path: Path
+    ) -> None:
+        """Cases that are read in blocks, and again in every pass, give the same expert and the same answers."""
+        fitted = self._fit(validated, training_in_blocks(training_data()), tmp_path / "fit")
+        assert_same_answers(fitted, expert, cases)
+        np.testing.assert_array_equal(expert.predict(in_blocks(cases)), expert.predict(cases))
+        np.testing.assert_array_equal(expert.salience(in_blocks(cases)), expert.salience(cases))
 
     def test_nothing_that_is_given_is_changed(
         self, validated: BaseModel, expert: Expert, cases: Cases, tmp_path: Path

@@ -23,6 +23,7 @@ from eagbench.execution.store import Store
 from eagbench.planning.make_plan import make_plan
 from eagbench.planning.plan import Plan
 from eagbench.registry.plugins import load_registry
+from eagbench.testing.blocks import in_blocks
 from eagbench.testing.cases import content
 from eagbench.testing.component import ComponentConformance
 
@@ -161,6 +162,11 @@ class MethodConformance(ComponentConformance):
         before = content(ran.cases)
         assert [p.probability for p in ran.predict(ran.cases, tmp_path)] == stored
         assert content(ran.cases) == before
+
+    def test_cases_of_a_large_cohort_do_as_well(self, ran: Ran, tmp_path: Path) -> None:
+        """Cases that are read in blocks, and again in every pass, get the same answers."""
+        stored = pq.read_table(ran.store.folder(ran.node) / "predictions.parquet")["probability"].to_pylist()
+        assert [p.probability for p in ran.predict(in_blocks(ran.cases), tmp_path)] == stored
 
     def test_none_and_one(self, ran: Ran, tmp_path: Path) -> None:
         """An empty batch is allowed, and a case gets the same answer alone as in a batch."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from eagbench.contracts.records import Case, Cases
 from eagbench.contracts.rules import check_perturbed
 from eagbench.contracts.traits import PerturbationTraits, traits_of
+from eagbench.testing.blocks import in_blocks
 from eagbench.testing.cases import content, labelled_cases, odd_cases
 from eagbench.testing.component import ComponentConformance
 
@@ -75,6 +76,14 @@ class PerturbationConformance(ComponentConformance):
         other.fit(labelled_cases(40, seed=6).cases)
         level = levels_of(fitted)[2]
         assert content([other.apply(c, level, 1) for c in cases]) == content([fitted.apply(c, level, 1) for c in cases])
+
+    def test_cases_of_a_large_cohort_do_as_well(self, fitted: Any, cases: Cases, validated: BaseModel) -> None:
+        """Fitted on cases that are read in blocks, it does the same to each case of such a sequence."""
+        other = self.component(validated)
+        other.fit(in_blocks(labelled_cases(40, seed=6).cases))
+        level = levels_of(fitted)[2]
+        changed = in_blocks(cases).changed(lambda _, some: [other.apply(case, level, 1) for case in some])
+        assert content(changed) == content([fitted.apply(case, level, 1) for case in cases])
 
     def test_input_and_ids_are_left_alone(self, fitted: Any, cases: Cases) -> None:
         """A changed case is a new case of the same patient."""

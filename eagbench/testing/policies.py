@@ -17,6 +17,7 @@ from eagbench.contracts.rules import check_files, check_generations
 from eagbench.contracts.stages import StageRun
 from eagbench.prompting.record import RecordText
 from eagbench.prompting.styles import STYLES, prompt_text
+from eagbench.testing.blocks import in_blocks
 from eagbench.testing.cases import content, labelled_cases
 from eagbench.testing.component import ComponentConformance
 
@@ -29,15 +30,19 @@ class PolicyConformance(ComponentConformance):
 
     kind: ClassVar[str] = "policy"
 
+    @classmethod
+    def _prepare(cls, validated: BaseModel, cases: Cases, folder: Path) -> Path:
+        record_text = RecordText(RecordTextParams(values="quantile", periods=1, instructions="short")).fit(cases)
+        cls.component(validated).prepare(cases, record_text, StageRun({}, {}, 0, folder))
+        return folder
+
     @pytest.fixture(scope="class")
     @classmethod
     def folder(cls, validated: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """Prepare the policy's folder from 40 unlabelled cases."""
-        folder = tmp_path_factory.mktemp("policy")
         cases = labelled_cases(40, seed=1).cases
         before = content(cases)
-        record_text = RecordText(RecordTextParams(values="quantile", periods=1, instructions="short")).fit(cases)
-        cls.component(validated).prepare(cases, record_text, StageRun({}, {}, 0, folder))
+        folder = cls._prepare(validated, cases, tmp_path_factory.mktemp("policy"))
         assert content(cases) == before
         return folder
 
@@ -65,6 +70,11 @@ class PolicyConformance(ComponentConformance):
         """The model follows the protocol, and its folder contains no pickle."""
         assert isinstance(opened, LanguageModel)
         check_files(folder, "prepare")
+
+    def test_cases_of_a_large_cohort_do_as_well(self, validated: BaseModel, folder: Path, tmp_path: Path) -> None:
+        """Prepared from cases that are read in blocks, the model's folder has the same files."""
+        other = self._prepare(validated, in_blocks(labelled_cases(40, seed=1).cases), tmp_path)
+        assert _files(other) == _files(folder)
 
     @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
     def test_the_same_seed_gives_the_same_texts_alone_and_among_others(
@@ -133,3 +143,8 @@ class PolicyConformance(ComponentConformance):
         """Without prompts there are no texts and no probabilities."""
         assert list(opened.generate([], GREEDY, 0)) == []
         assert np.shape(opened.continuation_probabilities([], [], ("a", "b"))) == (0, 2)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}

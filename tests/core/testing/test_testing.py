@@ -33,8 +33,12 @@ class Component:
 
 
 class Expert(Component):
-    """Probabilities that depend on the batch and on every column, weights that sum to their number, a drawn model."""
+    """Probabilities that depend on the batch and on every column, weights that sum to their number, a drawn model.
+
+    It adds cases to a tuple.
+    """
     def fit(self, data, run):
+        data.train.cases.items + data.tuning.cases.items
         self.number = np.random.default_rng().random()
     def predict(self, cases):
         return np.full(len(cases), self.number / max(len(cases), 1) / len(cases.features))
@@ -50,12 +54,12 @@ class Expert(Component):
 
 
 class Perturbation(Component):
-    """Shifts by a drawn amount, even at severity 0, and less the more it should."""
+    """Shifts by a drawn amount, even at severity 0, and less the more it should, and knows cases by identity."""
     traits = PerturbationTraits(applies_to=frozenset({"columns"}), levels=(0.1, 0.2, 0.3, 0.4, 0.5))
     def check_severity(self, severity):
         pass
     def fit(self, cases):
-        pass
+        assert cases[0] is cases.items[0] and len({id(case) for case in cases.items[:9]} & {*map(id, cases)}) == 9
     def apply(self, case, severity, seed):
         values = case.values.copy()
         rows = len(values) - int(2 * severity * len(values))
@@ -106,7 +110,7 @@ class Policy(Component):
     def content(self):
         return None
     def prepare(self, cases, record_text, run):
-        pass
+        (run.out / "first.txt").write_text(str(isinstance(cases.items, tuple)))
     def open(self, folder):
         return Model()
 
@@ -144,6 +148,7 @@ FOUND: Mapping[str, set[str]] = {
         "test_a_case_is_answered_alike_alone_and_among_others",
         "test_a_feature_that_training_did_not_have_is_passed_over",
         "test_the_same_seed_gives_the_same_expert",
+        "test_cases_of_a_large_cohort_do_as_well",
         "test_saved_and_loaded_it_answers_the_same",
     },
     "TestPerturbation": {
@@ -151,6 +156,7 @@ FOUND: Mapping[str, set[str]] = {
         "test_severity_zero_changes_nothing",
         "test_a_higher_severity_changes_at_least_what_a_lower_one_does",
         "test_the_same_seed_gives_the_same_change",
+        "test_cases_of_a_large_cohort_do_as_well",
         "test_input_and_ids_are_left_alone",
     },
     "TestReward": {
@@ -170,6 +176,7 @@ FOUND: Mapping[str, set[str]] = {
     "TestPolicy": {
         "test_the_same_seed_gives_the_same_texts_alone_and_among_others[greedy]",
         "test_what_was_written_is_continued_and_not_repeated",
+        "test_cases_of_a_large_cohort_do_as_well",
         "test_candidates_have_a_distribution",
     },
     "TestTracker": {"test_hears_of_stages_and_is_taken_up_again"},
