@@ -12,7 +12,7 @@ PYPROJECT ?= pyproject.toml
 # Whose installed distributions the bill of materials lists.
 PYTHON_LISTED ?= $(BIN)/python
 
-.PHONY: demo test test-slow reliability lint types licences audit sbom docs release environment clean
+.PHONY: demo test test-slow reliability performance lint types licences audit sbom docs release environment clean
 
 demo: environment
 	$(BIN)/eagbench run benchmarks/mimic_robustness.yaml --profile quick --out $(DEMO_OUT)
@@ -26,6 +26,10 @@ test-slow: environment
 # Faults done on purpose, some thousands: an hour or more. Writes the table of docs/reliability.md.
 reliability: environment
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.reliability
+
+# Hours, on a machine with nothing else to do. Writes the measured sections of docs/performance.md and docs/growth.md.
+performance: environment
+	$(BIN)/python speed/performance.py $(ARGUMENTS)
 
 lint: environment
 	$(BIN)/ruff check .

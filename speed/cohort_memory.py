@@ -26,11 +26,14 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from measured import Table, add_json, write
 from process_cost import Cost, cost_of
 from revisions import ROOT, environment_of, worktree
 
 ADMISSIONS_PER_PATIENT = 1.4
 OURS = "working tree"
+_COLUMNS = ("admissions", "density", "stage", "side", "memory, GB", "CPU, ms each", "wall, ms each", "written, GB")
+_NOTE = "Medians of the repeats; memory is the most of the process and its children (PSS); ms for each admission."
 
 
 def main() -> None:
@@ -40,6 +43,7 @@ def main() -> None:
     parser.add_argument("--density", choices=["sparse", "mimic"], default="sparse")
     parser.add_argument("--base", default="HEAD", help="the revision to compare with; `none` for no other")
     parser.add_argument("--repeats", type=int, default=1)
+    add_json(parser)
     parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child is not None:
@@ -52,12 +56,16 @@ def main() -> None:
             base = stack.enter_context(worktree(args.base, folder / "tree"))
             sides[args.base] = environment_of(base, folder / "base")
         sides[OURS] = environment_of(ROOT, folder / "ours")
+        rows: list[list[str | int | float]] = []
         for admissions in args.admissions:
-            _size(sides, admissions, args.density, args.repeats, folder / str(admissions))
+            rows += _size(sides, admissions, args.density, args.repeats, folder / str(admissions))
+    write(args.json, Table(_COLUMNS, rows, _NOTE))
 
 
-def _size(sides: Mapping[str, Path], admissions: int, density: str, repeats: int, folder: Path) -> None:
-    """Measure both stages of one size on all sides, alternately."""
+def _size(
+    sides: Mapping[str, Path], admissions: int, density: str, repeats: int, folder: Path
+) -> list[list[str | int | float]]:
+    """Measure both stages of one size on all sides, alternately; return a row for each."""
     patients = round(admissions / ADMISSIONS_PER_PATIENT)
     given = {"patients": patients, "density": density}
     costs: dict[tuple[str, str], list[Cost]] = {}
@@ -80,6 +88,7 @@ def _size(sides: Mapping[str, Path], admissions: int, density: str, repeats: int
         theirs = [of_side for (side, name), of_side in costs.items() if name == stage and side != OURS]
         if theirs:
             _print_ratios(f"{admissions:>7} admissions, {density:<6} {stage:<6}", theirs[0], costs[OURS, stage])
+    return [[admissions, density, stage, side, *_medians(of, admissions)] for (side, stage), of in costs.items()]
 
 
 def _measured(python: Path, given: Mapping[str, Any]) -> Cost:
@@ -114,13 +123,18 @@ def _bytes(file: pq.ParquetFile, column: str) -> bytes:
 
 
 def _print(label: str, costs: list[Cost], admissions: int) -> None:
-    memory, cpu, wall, disk = (statistics.median(getattr(c, name) for c in costs) for name in Cost.__slots__)
-    per = 1000 / admissions
+    memory, cpu, wall, disk = _medians(costs, admissions)
     print(
-        f"{label} {memory:5.2f} GB, an admission {cpu * per:6.2f} ms of CPU, {wall * per:7.2f} ms of wall time; "
+        f"{label} {memory:5.2f} GB, an admission {cpu:6.2f} ms of CPU, {wall:7.2f} ms of wall time; "
         f"written {disk:5.2f} GB",
         flush=True,
     )
+
+
+def _medians(costs: list[Cost], admissions: int) -> tuple[float, float, float, float]:
+    """Return GB of memory, ms of CPU and of wall time an admission, and GB written."""
+    memory, cpu, wall, disk = (statistics.median(getattr(c, name) for c in costs) for name in Cost.__slots__)
+    return memory, cpu * 1000 / admissions, wall * 1000 / admissions, disk
 
 
 def _print_ratios(label: str, theirs: list[Cost], ours: list[Cost]) -> None:

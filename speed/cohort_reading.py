@@ -24,6 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from measured import Table, add_json, write
 from process_cost import cost_of
 from revisions import ROOT, environment_of, worktree
 
@@ -121,6 +122,7 @@ def main() -> None:
     parser.add_argument("--here-only", action="store_true", help="do not measure the other revision")
     parser.add_argument("--records", type=Path, help="folder of a stored cohort to multiply, instead of a new one")
     parser.add_argument("--work", type=Path, help="a folder for stores and runs; else a temporary one")
+    add_json(parser)
     args = parser.parse_args()
     with ExitStack() as stack:
         work = (args.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))).absolute()
@@ -151,6 +153,8 @@ def main() -> None:
     for side, rows in found.items():
         memory, cpu = ([f"{value:.2f}" for value in column] for column in zip(*rows, strict=True))
         print(f"{side:<10} {args.cases} cases: peak {', '.join(memory)} GB, CPU {', '.join(cpu)} s")
+    rows_of_sides = [[side, args.cases, *row] for side, row in medians.items()]
+    write(args.json, Table(("side", "cases", "memory, GB", "CPU, s"), rows_of_sides, "Medians of the rounds."))
     if args.base in medians:
         ratios = [base / here for base, here in zip(medians[args.base], medians["here"], strict=True)]
         print(f"base / here: memory {ratios[0]:.2f}, CPU {ratios[1]:.2f}")

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from distributed import LocalCluster
+from measured import Table, Value, add_json, write
 
 from eagbench.api import Executor
 from eagbench.contracts.stages import StageNode, StageOutputs
@@ -65,16 +66,18 @@ def main() -> None:
     parser.add_argument("--real", type=int, default=8, help="stages of real work")
     parser.add_argument("--rows", type=int, default=40_000, help="of a stage of real work: about 3 s")
     parser.add_argument("--work", type=Path, default=None, help="folder for what processes share")
+    add_json(parser)
     args = parser.parse_args()
     use_one_thread()
     with tempfile.TemporaryDirectory(dir=args.work) as work:
         compute = Compute(Path(work))
-        sleeping(compute, args.stages, args.sleep, args.rounds)
-        real(compute, args.real, args.rows, args.rounds)
+        rows = [sleeping(compute, args.stages, args.sleep, args.rounds)]
+        rows += real(compute, args.real, args.rows, args.rounds)
+    write(args.json, Table(("what", "median", "rounds"), rows))
 
 
-def sleeping(compute: Compute, n: int, seconds: float, rounds: int) -> None:
-    """Print what a sleeping stage costs on four workers."""
+def sleeping(compute: Compute, n: int, seconds: float, rounds: int) -> Sequence[Value]:
+    """Print what a sleeping stage costs on four workers; return the row."""
     workers, costs = 4, []
     with cluster_of(workers) as cluster:
         for _ in range(rounds):
@@ -84,11 +87,13 @@ def sleeping(compute: Compute, n: int, seconds: float, rounds: int) -> None:
             costs.append((took - n * seconds / workers) * workers / n * 1000)
     shown = ", ".join(f"{cost:.1f}" for cost in costs)
     median = statistics.median(costs)
-    print(f"{n} stages that sleep {seconds:g} s on {workers} workers: {median:.1f} ms a stage ({shown})")
+    what = f"{n} stages that sleep {seconds:g} s on {workers} workers"
+    print(f"{what}: {median:.1f} ms a stage ({shown})")
+    return f"{what}: ms a stage beside its sleep", median, shown
 
 
-def real(compute: Compute, n: int, rows: int, rounds: int) -> None:
-    """Print how much faster two workers are than this process."""
+def real(compute: Compute, n: int, rows: int, rounds: int) -> list[Sequence[Value]]:
+    """Print how much faster two workers are than this process; return a row for each kind."""
     counted = [node("train", i, rows=rows) for i in range(n)]
     warm = [node("train", -i, rows=100) for i in range(1, 5)]
     gains: dict[str, list[float]] = {"bare processes": [], "dask": [], "local": []}
@@ -102,9 +107,12 @@ def real(compute: Compute, n: int, rows: int, rounds: int) -> None:
             gains["dask"].append(alone / on_dask)
             gains["local"].append(alone / in_two)
             print(f"this process {alone:.1f} s, dask {on_dask:.1f} s, local {in_two:.1f} s, bare {bare:.1f} s")
+    results: list[Sequence[Value]] = []
     for name, found in gains.items():
-        shown = ", ".join(f"{gain:.2f}" for gain in found)
-        print(f"{n} stages of real work, two workers of {name}: {statistics.median(found):.2f} times as fast ({shown})")
+        shown, what = ", ".join(f"{gain:.2f}" for gain in found), f"{n} stages of real work, two workers of {name}"
+        print(f"{what}: {statistics.median(found):.2f} times as fast ({shown})")
+        results.append((f"{what}: times as fast as one", statistics.median(found), shown))
+    return results
 
 
 def cluster_of(workers: int) -> LocalCluster:

@@ -24,6 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cached_work import cpu_seconds
+from measured import Table, add_json, write
 from revisions import ROOT, worktree
 
 BENCHMARK = """\
@@ -87,6 +88,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--data", default="physionet2012", help="physionet2012 or tjh")
     parser.add_argument("--limit", help="patients to take; all by default")
+    add_json(parser)
     arguments = parser.parse_args()
     data = Path(os.environ.get("DATA", ROOT.parent / "shared" / "data"))
     with tempfile.TemporaryDirectory() as temporary:
@@ -95,11 +97,12 @@ def main() -> None:
         benchmark.write_text(BENCHMARK.format(data=arguments.data, root=data.resolve()))
         given = [str(benchmark), "--quiet", *(["--limit", arguments.limit] if arguments.limit else [])]
         with worktree(arguments.base, work / "tree") as tree:
-            measure(work, {arguments.base: tree, "here": ROOT}, given, arguments.rounds)
+            found = measure(work, {arguments.base: tree, "here": ROOT}, given, arguments.rounds)
+    write(arguments.json, found)
 
 
-def measure(work: Path, trees: dict[str, Path], given: list[str], rounds: int) -> None:
-    """Fill both stores, measure in turns, and print."""
+def measure(work: Path, trees: dict[str, Path], given: list[str], rounds: int) -> Table:
+    """Fill both stores, measure in turns, and print; return the table."""
     environments, lines = {}, {}
     for side, tree in trees.items():
         environments[side] = {
@@ -126,6 +129,9 @@ def measure(work: Path, trees: dict[str, Path], given: list[str], rounds: int) -
     for side, seconds in found.items():
         print(f"{side:<10} {statistics.median(seconds):6.2f} s of CPU, median")
     print(f"base / here {middle:.2f} (quartiles {low:.2f} to {high:.2f}, {rounds} rounds)")
+    rows = [[side, statistics.median(seconds)] for side, seconds in found.items()]
+    said = f"Medians. Base / here: {middle:.2f}, quartiles {low:.2f} to {high:.2f} of {rounds} rounds."
+    return Table(("side", "CPU, s"), rows, said)
 
 
 if __name__ == "__main__":

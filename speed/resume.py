@@ -24,6 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cached_work import cpu_seconds
+from measured import Table, add_json, write
 from revisions import ROOT, worktree
 
 BENCHMARK = """\
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--base", default="efb7e96", help="the other revision")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--methods", type=int, nargs=2, default=(8, 80), metavar=("SMALL", "LARGE"))
+    add_json(parser)
     arguments = parser.parse_args()
     data = Path(os.environ.get("DATA", ROOT.parent / "shared" / "data"))
     with tempfile.TemporaryDirectory() as temporary:
@@ -63,11 +65,12 @@ def main() -> None:
         for n_methods in arguments.methods:
             (work / f"{n_methods}.yaml").write_text(benchmark_of(n_methods, data))
         with worktree(arguments.base, work / "tree") as tree:
-            measure(work, {arguments.base: tree, "here": ROOT}, arguments.methods, arguments.rounds)
+            found = measure(work, {arguments.base: tree, "here": ROOT}, arguments.methods, arguments.rounds)
+    write(arguments.json, found)
 
 
-def measure(work: Path, trees: dict[str, Path], sizes: tuple[int, int], rounds: int) -> None:
-    """Fill both stores, measure in turns, and print."""
+def measure(work: Path, trees: dict[str, Path], sizes: tuple[int, int], rounds: int) -> Table:
+    """Fill both stores, measure in turns, and print; return the table."""
     environments = {side: environment(work, side, tree) for side, tree in trees.items()}
     stages: dict[int, int] = {}
     for side, tree in trees.items():
@@ -82,12 +85,16 @@ def measure(work: Path, trees: dict[str, Path], sizes: tuple[int, int], rounds: 
                 stages[n] = n_stages(work / f"out_{side}_{n}")
             print(side, *(f"{stages[n]} stages {found[side, n][-1]:.2f} s" for n in sizes), flush=True)
     small, large = sizes
+    rows = []
     for side in trees:
         pairs = zip(found[side, small], found[side, large], strict=True)
         slopes = [1000 * (b - a) / (stages[large] - stages[small]) for a, b in pairs]
         low, middle, high = statistics.quantiles(slopes, n=4) if rounds > 1 else slopes * 3
         rest = statistics.median(found[side, small]) - middle * stages[small] / 1000
         print(f"{side:<10} {middle:.2f} ms a stage (quartiles {low:.2f} to {high:.2f}), and {rest:.1f} s besides")
+        rows.append([side, stages[small], stages[large], middle, low, high, rest])
+    columns = ("side", "stages", "and", "a further stage, ms", "lower quartile", "upper quartile", "besides, s")
+    return Table(columns, rows, f"CPU time, every stage stored; {rounds} rounds.")
 
 
 def environment(work: Path, side: str, tree: Path) -> dict[str, str]:
