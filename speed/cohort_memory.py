@@ -1,17 +1,23 @@
 """Measure memory, time and disk of generating a MIMIC-IV-shaped hospital and making its cohort, on two revisions.
 
     python speed/cohort_memory.py [--admissions 1500 6000] [--density mimic] [--base REVISION | none] [--repeats 1]
+                                  [--pyhealth] [--minutes 20]
 
 For each size both sides take turns, each stage in a process of its own: `source` writes the files as .csv.gz, `cohort`
 reads the files that the working tree wrote. Memory is the summed PSS of the process and all its children, the most of
 samples every 0.2 s; disk is what they wrote (`wchar`), scratch files included; CPU time includes children. The stored
 cohorts of both sides are compared value by value. A base without `synthetic_density` makes no source of that density.
+
+With --pyhealth, PyHealth's own MIMIC-IV data set and its task of in-hospital mortality take their turn on the same
+files, with one worker and an empty cache. They read laboratory values only, and a stay is another one: their first 48
+hours begin with the admission. After --minutes they are stopped, and larger sizes go on without them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import sys
@@ -32,6 +38,7 @@ from revisions import ROOT, environment_of, worktree
 
 ADMISSIONS_PER_PATIENT = 1.4
 OURS = "working tree"
+PYHEALTH = "PyHealth's task"
 _COLUMNS = ("admissions", "density", "stage", "side", "memory, GB", "CPU, ms each", "wall, ms each", "written, GB")
 _NOTE = "Medians of the repeats; memory is the most of the process and its children (PSS); ms for each admission."
 
@@ -43,11 +50,13 @@ def main() -> None:
     parser.add_argument("--density", choices=["sparse", "mimic"], default="sparse")
     parser.add_argument("--base", default="HEAD", help="the revision to compare with; `none` for no other")
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--pyhealth", action="store_true", help="measure PyHealth's own task, too")
+    parser.add_argument("--minutes", type=float, default=20, help="that PyHealth may take")
     add_json(parser)
     parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child is not None:
-        _stage(**args.child)
+        (_pyhealth if args.child["stage"] == PYHEALTH else _stage)(**args.child)
         return
     with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
         folder = Path(place)
@@ -57,15 +66,27 @@ def main() -> None:
             sides[args.base] = environment_of(base, folder / "base")
         sides[OURS] = environment_of(ROOT, folder / "ours")
         rows: list[list[str | int | float]] = []
-        for admissions in args.admissions:
-            rows += _size(sides, admissions, args.density, args.repeats, folder / str(admissions))
+        seconds = 60 * args.minutes if args.pyhealth else 0.0
+        for admissions in sorted(args.admissions):
+            found = _size(sides, (admissions, args.density, args.repeats), seconds, folder / str(admissions))
+            if not any(row[3] == PYHEALTH for row in found):
+                seconds = 0.0  # it did not end, and won't at a larger size
+            rows += found
     write(args.json, Table(_COLUMNS, rows, _NOTE))
 
 
 def _size(
-    sides: Mapping[str, Path], admissions: int, density: str, repeats: int, folder: Path
+    sides: Mapping[str, Path], size: tuple[int, str, int], pyhealth_seconds: float, folder: Path
 ) -> list[list[str | int | float]]:
-    """Measure both stages of one size on all sides, alternately; return a row for each."""
+    """Measure both stages of one size on all sides, alternately; return a row for each.
+
+    Args:
+        sides: The Python of each revision.
+        size: Admissions, density, repeats.
+        pyhealth_seconds: How long PyHealth may take; 0 leaves it out.
+        folder: For sources and cohorts.
+    """
+    admissions, density, repeats = size
     patients = round(admissions / ADMISSIONS_PER_PATIENT)
     given = {"patients": patients, "density": density}
     costs: dict[tuple[str, str], list[Cost]] = {}
@@ -80,22 +101,34 @@ def _size(
             out = folder / f"{number}-{'ours' if side == OURS else 'base'}-cohort"
             told = {**given, "stage": "cohort", "source": str(source), "out": str(out)}
             costs.setdefault((side, "cohort"), []).append(_measured(python, told))
+        if pyhealth_seconds:
+            told = {"stage": PYHEALTH, "source": str(source), "out": str(folder / f"{number}-pyhealth")}
+            try:
+                cost = _measured(sides[OURS], told, pyhealth_seconds)
+                costs.setdefault((PYHEALTH, "cohort"), []).append(cost)
+            except TimeoutError as error:
+                print(f"{admissions:>7} admissions, {PYHEALTH}: {error}", flush=True)
+                pyhealth_seconds = 0.0
+                costs.pop((PYHEALTH, "cohort"), None)
         if len(sides) > 1:
             _compare(*(folder / f"{number}-{side}-cohort" for side in ("base", "ours")))
     for (side, stage), of_side in sorted(costs.items(), key=lambda item: item[0][1], reverse=True):
-        _print(f"{admissions:>7} admissions, {density:<6} {stage:<6} {side[:12]:<13}", of_side, admissions)
+        _print(f"{admissions:>7} admissions, {density:<6} {stage:<6} {side[:15]:<16}", of_side, admissions)
     for stage in ("source", "cohort"):
-        theirs = [of_side for (side, name), of_side in costs.items() if name == stage and side != OURS]
-        if theirs:
-            _print_ratios(f"{admissions:>7} admissions, {density:<6} {stage:<6}", theirs[0], costs[OURS, stage])
+        for (side, name), theirs in costs.items():
+            if name == stage and side != OURS:
+                label = f"{admissions:>7} admissions, {density:<6} {stage:<6} {side} / ours"
+                _print_ratios(label, theirs, costs[OURS, stage])
     return [[admissions, density, stage, side, *_medians(of, admissions)] for (side, stage), of in costs.items()]
 
 
-def _measured(python: Path, given: Mapping[str, Any]) -> Cost:
+def _measured(python: Path, given: Mapping[str, Any], most_seconds: float = math.inf) -> Cost:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "0"}
     environment.pop("PYTHONPATH", None)
     Path(given["out"]).mkdir(parents=True)
-    return cost_of([str(python), __file__, "--child", json.dumps(given)], environment, Path(f"{given['out']}.txt"))
+    environment["LITDATA_DISABLE_VERSION_CHECK"] = "1"  # PyHealth's litdata would ask PyPI
+    command = [str(python), __file__, "--child", json.dumps(given)]
+    return cost_of(command, environment, Path(f"{given['out']}.txt"), most_seconds)
 
 
 def _compare(base: Path, ours: Path) -> None:
@@ -138,13 +171,13 @@ def _medians(costs: list[Cost], admissions: int) -> tuple[float, float, float, f
 
 
 def _print_ratios(label: str, theirs: list[Cost], ours: list[Cost]) -> None:
-    """Print base / ours, the median of the turns and their range."""
+    """Print theirs / ours, the median of the turns and their range."""
     words = []
     for name in Cost.__slots__:
         ratios = [getattr(a, name) / max(getattr(b, name), 1e-9) for a, b in zip(theirs, ours, strict=True)]
         spread = f" ({min(ratios):.1f} to {max(ratios):.1f})" if len(ratios) > 1 else ""
         words.append(f"{name} {statistics.median(ratios):.1f}x{spread}")
-    print(f"{label} base / ours: {', '.join(words)}", flush=True)
+    print(f"{label}: {', '.join(words)}", flush=True)
 
 
 def _stage(stage: str, patients: int, density: str, out: str, source: str | None = None) -> None:
@@ -158,6 +191,15 @@ def _stage(stage: str, patients: int, density: str, out: str, source: str | None
     dataset = Mimic4(Mimic4Params(root="synthetic", synthetic_patients=patients, **given))
     run = StageRun({}, {} if source is None else {"source": Path(source)}, 0, Path(out), component=dataset)
     (cohort.generate if stage == "source" else cohort.load)(run)
+
+
+def _pyhealth(stage: str, source: str, out: str) -> None:
+    """Read the files and make the samples as PyHealth does."""
+    from pyhealth.datasets import MIMIC4EHRDataset
+    from pyhealth.tasks import InHospitalMortalityMIMIC4
+
+    dataset = MIMIC4EHRDataset(root=source, tables=["labevents"], cache_dir=out, num_workers=1)
+    print(stage, len(dataset.set_task(InHospitalMortalityMIMIC4(), num_workers=1)), "samples")
 
 
 if __name__ == "__main__":

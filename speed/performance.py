@@ -45,17 +45,17 @@ class Part:
 PARTS: Mapping[str, Part] = {
     "cohort_memory": Part(
         "cohort_memory",
-        ("--base", BASE, "--admissions", "1500", "6000", "--repeats", "3"),
+        ("--base", BASE, "--admissions", "1500", "6000", "--repeats", "3", "--pyhealth"),
         ("--base", "none", "--admissions", "300"),
     ),
     "cohort_memory_large": Part(
         "cohort_memory",
-        ("--base", "none", "--admissions", "25000", "100000"),
-        ("--base", "none", "--admissions", "400"),
+        ("--base", "none", "--admissions", "25000", "100000", "--pyhealth"),
+        ("--base", "none", "--admissions", "400", "--pyhealth"),
     ),
     "cohort_memory_dense": Part(
         "cohort_memory",
-        ("--base", "none", "--admissions", "20000", "--density", "mimic"),
+        ("--base", "none", "--admissions", "20000", "--density", "mimic", "--pyhealth"),
         ("--base", "none", "--admissions", "100", "--density", "mimic"),
     ),
     "dask_cost": Part(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -25,7 +26,7 @@ class Cost:
     disk: float
 
 
-def cost_of(command: Sequence[str], env: Mapping[str, str], log: Path) -> Cost:
+def cost_of(command: Sequence[str], env: Mapping[str, str], log: Path, most_seconds: float = math.inf) -> Cost:
     """Run a command, and end this process with its output if it fails.
 
     Args:
@@ -33,6 +34,10 @@ def cost_of(command: Sequence[str], env: Mapping[str, str], log: Path) -> Cost:
         env: Its environment.
         log: File for its output. It runs in that file's folder, because in the working tree its eagbench would come
             before that of the environment.
+        most_seconds: After so many it is killed, with its children.
+
+    Raises:
+        TimeoutError: It took longer.
     """
     before, start = os.times(), time.perf_counter()
     peak, written = 0, dict[int, int]()
@@ -44,12 +49,22 @@ def cost_of(command: Sequence[str], env: Mapping[str, str], log: Path) -> Cost:
                 found += _number(pid, "smaps_rollup", "Pss:") * 1024
                 written[pid] = max(written.get(pid, 0), _number(pid, "io", "wchar:"))
             peak = max(peak, found)
+            if time.perf_counter() - start > most_seconds:
+                _kill(process)
+                raise TimeoutError(f"longer than {most_seconds:g} s")
             time.sleep(_LOOK_SECONDS)
     wall, after = time.perf_counter() - start, os.times()
     if process.returncode:
         sys.exit(f"{' '.join(command)}\n{log.read_text()}")
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return Cost(peak / 1e9, cpu, wall, sum(written.values()) / 1e9)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    for child in psutil.Process(process.pid).children(recursive=True):
+        child.kill()
+    process.kill()
+    process.wait()
 
 
 def _tree(pid: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.conftest import ROOT
@@ -80,6 +82,15 @@ def test_what_was_measured_is_read_again_with_its_machine(
     machine = measured.machine()
     assert f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']:g} GB of memory" in text
     assert measured.revision() in text
+
+
+def test_what_takes_too_long_is_stopped_with_its_children(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
+    code = "import subprocess, sys; p = subprocess.Popen(['sleep', '300']); print(p.pid, flush=True); p.wait()"
+    log = tmp_path / "log.txt"
+    with pytest.raises(TimeoutError, match="longer than 2 s"):
+        scripts["process_cost"].cost_of([sys.executable, "-c", code], dict(os.environ), log, most_seconds=2)
+    child = int(log.read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
 
 def runs_of(scripts: dict[str, ModuleType]) -> list[tuple[str, Any]]:
