@@ -183,6 +183,7 @@ class MetricTraits(Traits):
         needs_reference_expert: It compares with the reference expert. It is not compared between runs with different
             reference experts.
         columns: The columns it reads in `ScoredCases.columns`, by the names that methods give in `Prediction.extras`.
+            The core gives those of answers about changed records (`contracts.rereading`), and asks again for them.
         no_skill: The value of a method without skill.
         is_share: It is printed as a percentage.
         decimals: Number of decimals printed, if it is not a share.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eagbench.contracts.hooks import Register, hookimpl
+from eagbench.metrics.alignment_controls import CONTROL_METRICS
 from eagbench.metrics.attention import (
     AlignmentOverConstant,
     AlignmentOverOtherPatient,
@@ -19,6 +20,7 @@ from eagbench.metrics.calibration import (
     CalibrationSlope,
     ExpectedCalibrationError,
 )
+from eagbench.metrics.citation_rereading import REREAD_METRICS
 from eagbench.metrics.discrimination import Auprc, Auroc
 from eagbench.metrics.unparsed import TooLong, UnparsedRate
 
@@ -44,5 +46,7 @@ def register_metrics(register: Register) -> None:
         AlignmentOverOtherPatient,
         AttentionMass,
         AttentionMassOverOtherPatient,
+        *CONTROL_METRICS,
+        *REREAD_METRICS,
     ):
         register(metric)

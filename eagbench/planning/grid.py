@@ -25,6 +25,7 @@ from eagbench.planning.domain_stages import DomainStages
 from eagbench.planning.domains import Domain, Pair
 from eagbench.planning.method_plan import PlannedMethod, StagesOfMethod
 from eagbench.planning.plan import Cell, FoldStages
+from eagbench.stages.reread import ANSWERS, BASELINE, DONORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Grid:
         conditions: The conditions, clean first.
         metrics: The metrics' components.
         attention_metrics: Names of the metrics that need the policy's own attention.
+        reread_metrics: Names of the metrics that read answers about changed records, with the columns they read.
         reference_expert: The expert whose features the alignment metrics use; None without one.
     """
 
@@ -59,13 +61,13 @@ class Grid:
     conditions: Sequence[PlannedCondition]
     metrics: Sequence[ComponentUse]
     attention_metrics: Sequence[str]
+    reread_metrics: Mapping[str, Sequence[str]]
     reference_expert: ComponentUse | None
 
     def cells(self, method: PlannedMethod, instance: Any, seed: int, domain: Domain) -> Iterator[Cell]:
         """Lay out the cells of a method trained in one domain: train once, evaluate in every domain paired with it."""
-        plans = (
-            StagesOfMethod(self.domains, domain, method, k, seed, self.attention_metrics) for k in range(self.folds)
-        )
+        asked = self.attention_metrics, tuple(self.reread_metrics)
+        plans = (StagesOfMethod(self.domains, domain, method, k, seed, *asked) for k in range(self.folds))
         stages = [dict(instance.stages(plan)) for plan in plans]
         for of_fold in stages:
             for stage in of_fold.values():
@@ -150,7 +152,7 @@ class _Trained:
         folds = tuple(self._fold(pair, planned, fold) for fold in range(len(self.stages)))
         inputs: dict[str, Input] = {
             name: StageOutputs(found)
-            for name in ("predict", "reference_salience", "frequency_baseline", "recalibration")
+            for name in ("predict", "reference_salience", "frequency_baseline", "recalibration", "reread")
             if (found := tuple(stage for fold in folds if (stage := getattr(fold, name)) is not None))
         }
         inputs["labels"] = LabelsInput(pair.evaluate.split, None if pair.train is pair.evaluate else pair.train.split)
@@ -170,14 +172,16 @@ class _Trained:
         domains, condition, reads = self.grid.domains, planned.condition, self.method.reads
         asked = self._asked(planned, pair)
         held_out = domains.held_out(pair.evaluate, fold, condition, reads)
-        salience = baseline = recalibration = None
+        salience = baseline = recalibration = reread = None
         if self.grid.reference_expert is not None:
             salience = self._reference_salience(pair, fold, condition, asked)
             baseline = self._frequency_baseline(fold)
         if domains.graph.benchmark.recalibrate:
             recalibration = self._recalibration(fold)
         predict = self._predict(fold, held_out, f"{self.method.label}, {asked}")
-        return FoldStages(predict, salience, baseline, recalibration)
+        if self.grid.reread_metrics and condition is CLEAN and baseline is not None:
+            reread = self._reread(fold, predict, baseline)
+        return FoldStages(predict, salience, baseline, recalibration, reread)
 
     def _asked(self, planned: PlannedCondition, pair: Pair) -> str:
         crossed = self.grid.domains.transfer.is_crossed
@@ -204,6 +208,27 @@ class _Trained:
                 component=self.method.use,
             )
         )
+
+    def _reread(self, fold: int, predict: StageNode, baseline: StageNode) -> StageNode:
+        """Declare the stage that asks again what `predict` was asked, about changed records."""
+        domains, is_expert = self.grid.domains, self.method.use.kind == "expert"
+        benchmark = domains.graph.benchmark
+        asked = dict.fromkeys(column for columns in self.grid.reread_metrics.values() for column in columns)
+        params: dict[str, Any] = {"readings": sorted(asked), "record_seed": benchmark.split.seed}
+        if is_expert:
+            params["k"] = benchmark.reference_features
+        else:
+            answer = benchmark.answer.model_copy(update={"mode": "expectation"})
+            params |= {"answer": answer.model_dump(mode="json"), "attention": False}
+        inputs: dict[str, Input] = {
+            **predict.inputs,
+            ANSWERS: StageOutput(predict),
+            DONORS: domains.training_cases(self.domain, fold, self.method.reads),
+            BASELINE: StageOutput(baseline),
+        }
+        function = f"eagbench.stages.reread:{'by_expert' if is_expert else 'by_method'}"
+        use = self.method.use
+        return self._add(StageNode("reread", predict.label, function, params, inputs, seed=self.seed, component=use))
 
     def _reference_salience(self, pair: Pair, fold: int, condition: Condition, asked: str) -> StageNode:
         use, domains = self.grid.reference_expert, self.grid.domains

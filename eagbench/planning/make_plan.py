@@ -11,6 +11,7 @@ from eagbench.analysis.comparisons import untested
 from eagbench.config.benchmark import ComparisonSpec
 from eagbench.config.loading import LoadedBenchmark
 from eagbench.config.yaml_source import KeyPath
+from eagbench.contracts.rereading import REREAD_COLUMNS
 from eagbench.contracts.stages import CLEAN, ComponentUse, Condition, StageNode
 from eagbench.contracts.traits import MethodTraits, MetricTraits, PerturbationTraits, PolicyTraits, traits_of
 from eagbench.errors import UserError
@@ -61,6 +62,7 @@ def make_plan(
         metrics=metrics,
         # Without an expert to compare with, nothing reads the attention: save the cost of measuring it.
         attention_metrics=_attention_metrics(graph, metrics) if reference is not None else [],
+        reread_metrics=_reread_metrics(graph, metrics) if reference is not None else {},
         reference_expert=reference,
     )
     methods = [_method(graph, index) for index in range(len(benchmark.methods))]
@@ -172,6 +174,15 @@ def _attention_metrics(graph: StageGraph, metrics: Sequence[ComponentUse]) -> li
     """Name the metrics that need the policies' own attention."""
     declared = ((use.name, graph.registry.get("metric", use.name).component) for use in metrics)
     return [name for name, component in declared if traits_of(component, MetricTraits).needs_attention]
+
+
+def _reread_metrics(graph: StageGraph, metrics: Sequence[ComponentUse]) -> dict[str, tuple[str, ...]]:
+    """Return the metrics that read answers about changed records, and which of these each reads."""
+    declared = {use.name: graph.registry.get("metric", use.name).component for use in metrics}
+    read = {name: traits_of(component, MetricTraits).columns for name, component in declared.items()}
+    return {
+        name: asked for name, columns in read.items() if (asked := tuple(c for c in columns if c in REREAD_COLUMNS))
+    }
 
 
 def _reference_expert(graph: StageGraph) -> ComponentUse | None:

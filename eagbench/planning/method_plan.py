@@ -44,6 +44,7 @@ class StagesOfMethod:
         fold: The fold.
         seed: The seed of training, search and sampling.
         attention_metrics: Names of the benchmark's metrics that need the policy's attention.
+        reread_metrics: Names of the benchmark's metrics that ask a method again, by expectation.
     """
 
     domains: DomainStages
@@ -52,6 +53,7 @@ class StagesOfMethod:
     fold: int
     seed: int
     attention_metrics: Sequence[str]
+    reread_metrics: Sequence[str]
 
     @property
     def training(self) -> TrainingInput:
@@ -125,6 +127,13 @@ class StagesOfMethod:
                 " `answer: expectation` needs it",
                 where=graph.place(("answer",)),
                 hint="use `answer: greedy` or `mean_of_n`; docs/prompting.md has what a server needs for `expectation`",
+            )
+        if self.reread_metrics and not traits.gives_probabilities:
+            raise UserError(
+                f"the policy '{spec.name}' can't weigh levels by their probability as it is set up, and"
+                f" {', '.join(self.reread_metrics)} asks again by expectation",
+                where=graph.place(("metrics",)),
+                hint="leave out what asks again, or use the policy `tiny` or `hf`",
             )
         content = policy.content()
         use = graph.use("policy", spec.name, spec.params, ("policy",), content=content is not None)

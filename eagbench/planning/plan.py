@@ -22,12 +22,14 @@ class FoldStages:
         reference_salience: The reference expert's weights on the same cases; None without a reference expert.
         frequency_baseline: The features that most often rank top in training; None without a reference expert.
         recalibration: The curve fitted on the method's answers to tuning cases; None if the benchmark wants none.
+        reread: Answers about the same cases with changed records; None if no metric asks for them.
     """
 
     predict: StageNode
     reference_salience: StageNode | None
     frequency_baseline: StageNode | None
     recalibration: StageNode | None
+    reread: StageNode | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -140,14 +141,17 @@ def frequency_baseline(run: StageRun) -> None:
     """Write the `k` features that are most often among the reference expert's top `k` of a training case.
 
     This is only a frequency table. The expert is applied to the cases that it was fitted on, which is harmless because
-    the list is the same for every case. No held-out case is used. Ties are broken by the canonical order.
+    the list is the same for every case. No held-out case is used. Ties are broken by the canonical order. The mean
+    weight of each feature is kept beside them.
     """
     cases: Cases = run.inputs["cases"]
     weights = _salience(type(run.component).load(run.component_params, run.inputs["expert"]), cases)
     on_top = Counter(name for names in top_observed(cases, weights, run.params["k"]) for name in names)
     order = {name: (-on_top[name], i) for i, name in enumerate(cases.feature_names) if on_top[name]}
     listed = sorted(order, key=order.__getitem__)[: run.params["k"]]
-    result = {"features": listed, "times_on_top": dict(on_top), "n_cases": len(cases)}
+    mean = dict(zip(cases.feature_names, weights.mean(axis=0).tolist(), strict=True)) if len(cases) else {}
+    result = {"features": listed, "times_on_top": dict(on_top), "mean_salience": mean, "n_cases": len(cases)}
+    result["order"] = list(cases.feature_names)  # sorted keys lose it
     (run.out / _BASELINE_FILE).write_text(json.dumps(result, indent=1, sort_keys=True))
 
 
@@ -155,3 +159,35 @@ def read_frequency_baseline(folder: Path) -> list[str]:
     """Read the features of the baseline, the most frequent first."""
     features: list[str] = json.loads((folder / _BASELINE_FILE).read_text())["features"]
     return features
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalImportance:
+    """How important each feature is to the reference expert, whoever the patient.
+
+    Attributes:
+        ranking: All features that it reads: those most often on top in training first, then, of those never on top, the
+            ones of the highest mean weight.
+        mean: The mean weight of each over the training cases.
+    """
+
+    ranking: tuple[str, ...]
+    mean: Mapping[str, float]
+
+    @classmethod
+    def read(cls, folder: Path) -> GlobalImportance:
+        """Read it from the folder of a stage `frequency_baseline`."""
+        found = json.loads((folder / _BASELINE_FILE).read_text())
+        on_top, mean = found["times_on_top"], found["mean_salience"]
+        place = {name: i for i, name in enumerate(found["order"])}
+
+        def key(name: str) -> tuple[int, float, int]:
+            times = on_top.get(name, 0)
+            return -times, 0.0 if times else -mean[name], place[name]
+
+        return cls(tuple(sorted(mean, key=key)), mean)
+
+    def refilled(self, measured: Collection[str], k: int) -> tuple[str, ...]:
+        """Return the first `k` of the ranking that were measured in a case, or fewer if fewer were."""
+        seen = frozenset(measured)
+        return tuple(name for name in self.ranking if name in seen)[:k]

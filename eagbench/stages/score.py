@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,17 @@ from eagbench.analysis.evaluation import evaluate_answers, evaluate_subgroups
 from eagbench.analysis.metric_uses import MetricUse
 from eagbench.analysis.scored_table import asked_columns, scored_schema
 from eagbench.contracts.answers import HeldOutLabels
+from eagbench.contracts.citation_controls import CONTROL_COLUMNS
 from eagbench.contracts.records import BoolArray, FloatArray
+from eagbench.contracts.rereading import REREAD_COLUMNS
 from eagbench.contracts.stages import StageRun
 from eagbench.stages.parquet_files import array_of, floats, nulls, read_parquet, texts
 from eagbench.stages.recalibration import read_recalibration
-from eagbench.stages.salience import REFERENCE_FILE, read_frequency_baseline
+from eagbench.stages.reread import REREAD_FILE
+from eagbench.stages.salience import REFERENCE_FILE, GlobalImportance, read_frequency_baseline
 from eagbench.stages.scored_files import answers_of, write_numbers, write_subgroups
 from eagbench.stages.subgroups import SUBGROUPS, read_subgroups
+from eagbench.stats.list_controls import CitedCases, control_overlaps
 
 
 def score(run: StageRun) -> None:
@@ -57,8 +61,11 @@ def score(run: StageRun) -> None:
         "cited_features": table["cited_features"],
         "attention": table["attention"],
         **_reference_lists(case_ids, fold, table["attention"], run),
-        **_extras(table["extras"], asked),
+        **_extras(table["extras"], [name for name in asked if name not in (*REREAD_COLUMNS, *CONTROL_COLUMNS)]),
+        **_readings(case_ids, [name for name in asked if name in REREAD_COLUMNS], run.inputs.get("reread", ())),
     }
+    if set(asked) & set(CONTROL_COLUMNS):
+        columns |= _controls(columns, run)
     schema = scored_schema(metrics)
     _write(pa.table([_typed(columns[field.name], field) for field in schema], schema=schema), metrics, run, run.out)
 
@@ -146,6 +153,42 @@ def _extras(column: pa.ChunkedArray, asked: Sequence[str]) -> dict[str, list[flo
         return {}
     given = [dict(extras or ()) for extras in column.to_pylist()]
     return {name: [extras.get(name) for extras in given] for name in asked}
+
+
+def _readings(case_ids: Sequence[str], asked: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
+    """Return the answers about changed records that metrics ask for; None where the method was not asked again."""
+    if not asked or not folders:
+        return dict.fromkeys(asked, [None] * len(case_ids))
+    table = _in_order(_table(folders, REREAD_FILE, ["case_id", *asked]))
+    if texts(table["case_id"]) != case_ids:
+        raise ValueError("the answers about changed records do not cover the held-out cases exactly once")
+    return {name: table[name] for name in asked}
+
+
+def _controls(columns: Mapping[str, Any], run: StageRun) -> dict[str, Any]:
+    """Return how far lists that were not made for a case overlap with the expert's; None if nothing is cited.
+
+    Each fold is compared with itself: its experts, and so its ranking of the features, are its own.
+    """
+    case_ids, cited = columns["case_id"].to_pylist(), columns["cited_features"].to_pylist()
+    found = np.full((len(case_ids), len(CONTROL_COLUMNS)), np.nan)
+    folders = run.inputs.get("reference_salience", ())
+    if not folders or all(names is None for names in cited):
+        return dict.fromkeys(CONTROL_COLUMNS, [None] * len(case_ids))
+    rows = _table(folders, REFERENCE_FILE, ["case_id", "salience"]).to_pylist()
+    measured = {row["case_id"]: [name for name, _ in row["salience"]] for row in rows}
+    for k, baseline in enumerate(run.inputs["frequency_baseline"]):
+        at = np.flatnonzero(np.asarray(columns["fold"]) == k)
+        asked = CitedCases(
+            lists=[cited[i] or () for i in at],
+            references=[columns["teacher_features"][i] for i in at],
+            measured=[measured[case_ids[i]] for i in at],
+            risk=columns["probability"][at],
+            patient=[columns["patient_id"][i] for i in at],
+        )
+        ranking = GlobalImportance.read(baseline).ranking
+        found[at] = control_overlaps(asked, ranking, len(read_frequency_baseline(baseline)))
+    return dict(zip(CONTROL_COLUMNS, found.T, strict=True))
 
 
 def references(run: StageRun) -> None:

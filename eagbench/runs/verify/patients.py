@@ -165,7 +165,7 @@ def _check_stages(
             asked = _seen(declared, domain_of)
             if asked is None or asked[0] != "held_out":
                 continue
-            if stage["kind"] not in {"predict", "reference_salience"}:
+            if stage["kind"] not in {"predict", "reference_salience", "reread"}:
                 findings.problems.append(f"{name} saw held-out patients")
             for seen in behind(stage["fingerprint"]):
                 # Equal ids in different data sets are chance: they name different people.

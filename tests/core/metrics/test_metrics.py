@@ -184,9 +184,15 @@ def test_the_plugin_registers_every_metric_once():
     plugin.register_metrics(registered.append)
     names = [metric.name for metric in registered]
     assert sorted(names) == [
-        "alignment_over_constant", "alignment_over_other_patient", "attention_mass",
-        "attention_mass_over_other_patient", "auprc", "auroc", "brier", "brier_reliability", "brier_resolution",
-        "brier_uncertainty", "calibration_intercept", "calibration_slope", "citation_jaccard", "cited_features", "ece",
+        "alignment_over_best_control", "alignment_over_constant", "alignment_over_other_patient",
+        "alignment_over_refilled_constant", "alignment_over_refilled_other_patient", "alignment_over_similar_risk",
+        "attention_mass", "attention_mass_over_other_patient", "auprc", "auroc", "brier", "brier_reliability",
+        "brier_resolution", "brier_uncertainty", "calibration_intercept", "calibration_slope",
+        "citation_comprehensiveness", "citation_comprehensiveness_over_baseline",
+        "citation_comprehensiveness_over_control", "citation_comprehensiveness_removal",
+        "citation_comprehensiveness_removal_over_control", "citation_jaccard", "citation_reread_noise",
+        "citation_sufficiency", "citation_sufficiency_over_baseline", "citation_sufficiency_over_control",
+        "citation_sufficiency_removal", "citation_sufficiency_removal_over_control", "cited_features", "ece",
         "too_long", "unparsed_rate",
     ]  # fmt: skip
     for metric in registered:

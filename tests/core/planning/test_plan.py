@@ -185,3 +185,51 @@ def test_every_method_meets_the_same_perturbed_records(tmp_path: Path, physionet
     low, high = (by_severity[s][0] for s in sorted(by_severity))
     for a, b in zip(low, high, strict=True):
         assert not (np.isnan(a.values) & ~np.isnan(b.values)).any()  # what is lost stays lost
+
+
+REREAD = """\
+name: reread
+data: {{name: physionet2012, root: {root}}}
+{reference}
+policy: {{name: {policy}}}
+record_text: {{values: quantile, periods: 1, instructions: short}}
+methods: [lightgbm, {{name: prompt, style: question_decomposition}}]
+conditions: [clean, {{name: missing_values, severity: [0.5]}}]
+metrics: [auroc{metrics}]
+"""
+
+
+def plan_to_reread(folder: Path, root: Path, metrics: str, reference: str = "lightgbm", policy: str = "tiny") -> Plan:
+    path = folder / "reread.yaml"
+    named = f"reference_expert: {reference}" if reference else ""
+    path.write_text(REREAD.format(root=root, reference=named, metrics=metrics, policy=policy))
+    return make_plan(load_benchmark(path), load_registry(), Store.open(folder / "store"))
+
+
+def test_a_method_is_asked_again_about_unchanged_conditions_if_a_metric_reads_it(
+    tmp_path: Path, physionet_root: Path
+) -> None:
+    metrics = ", citation_comprehensiveness, citation_sufficiency_over_control"
+    plan = plan_to_reread(tmp_path, physionet_root, metrics)
+    [expert, prompted] = nodes_of(plan, "reread")
+    assert (expert.function, prompted.function) == (
+        "eagbench.stages.reread:by_expert",
+        "eagbench.stages.reread:by_method",
+    )
+    assert prompted.params["answer"]["mode"] == "expectation"
+    assert prompted.params["readings"] == [
+        "reread_as_is", "reread_swapped_all_but_cited", "reread_swapped_all_but_control", "reread_swapped_cited"
+    ]  # fmt: skip
+    assert sum("reread" in cell.score.inputs for cell in plan.cells if cell.score is not None) == 2
+    plain = plan_to_reread(tmp_path, physionet_root, "")
+    assert not nodes_of(plain, "reread")
+    # Nothing else is computed anew because a metric asks again.
+    before = {node.fingerprint for node in plain.nodes if node.kind not in {"score", "references"}}
+    assert before <= {node.fingerprint for node in plan.nodes}
+    assert not nodes_of(plan_to_reread(tmp_path, physionet_root, metrics, reference=""), "reread")
+
+
+def test_a_policy_that_gives_no_probabilities_is_not_asked_again(tmp_path: Path, physionet_root: Path) -> None:
+    policy = "openai, model: m, base_url: 'http://localhost:1/v1', logprobs: 0"
+    with pytest.raises(UserError, match=r"citation_sufficiency asks again by expectation"):
+        plan_to_reread(tmp_path, physionet_root, ", citation_sufficiency", policy=policy)
