@@ -9,6 +9,7 @@ from eagbench.config.settings import AnswerMode, RecordTextParams
 from eagbench.contracts.answers import Prediction, ScoredCases, Trajectory
 from eagbench.contracts.cohort_stream import CaseBlock, CohortStream
 from eagbench.contracts.components import (
+    ComparesPatients,
     Dataset,
     Expert,
     Method,
@@ -108,6 +109,7 @@ from eagbench.prompting.styles import (
 from eagbench.prompting.thoughts import FROM_SERVER, NO_THOUGHT, TEMPLATE_OPENS, ThoughtFormat, TokenThoughts
 from eagbench.registry.plugins import create_component
 from eagbench.stages.salience import read_cross_fitted_probability, read_salience, top_observed
+from eagbench.stats.list_controls import CitedCases, control_overlaps
 from eagbench.stats.masking import complete_features, mask_complete
 from eagbench.stats.record_arrays import as_recorded, time_grid
 from eagbench.stats.record_summary import RecordSummary, Statistic
@@ -130,8 +132,10 @@ __all__ = [
     "Case",
     "CaseBlock",
     "Cases",
+    "CitedCases",
     "Cohort",
     "CohortStream",
+    "ComparesPatients",
     "ComponentUse",
     "ComputeStage",
     "Concept",
@@ -225,6 +229,7 @@ __all__ = [
     "attention_probe",
     "complete_features",
     "compose_prompt",
+    "control_overlaps",
     "count_tokens",
     "create_component",
     "files_under",

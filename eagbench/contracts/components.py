@@ -189,6 +189,21 @@ class Reward(Protocol):
         ...
 
 
+@runtime_checkable
+class ComparesPatients(Protocol):
+    """A reward that compares a case with other training cases: a stage shows it all of them before it judges any."""
+
+    def fit(self, cases: Cases, salience: Mapping[str, Mapping[str, float]], risk: Mapping[str, float]) -> None:
+        """Learn from the stage's training cases, whose labels are not shown. Called only if the method has an expert.
+
+        Args:
+            cases: The training cases that the stage uses.
+            salience: The cross-fitted expert's weight per feature, by case id.
+            risk: The cross-fitted expert's probability, by case id.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SearchTask:
     """One case to search: the prompt to answer, and the reward that judges a finished trajectory.

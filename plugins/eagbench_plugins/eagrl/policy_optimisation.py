@@ -21,12 +21,12 @@ from eagbench.api import (
     RecordText,
     StageRun,
     UserError,
-    create_component,
     prompt_with_spans,
     read_salience,
     style_of,
     write_prior,
 )
+from eagbench_plugins.eagrl.fitted_reward import fitted_reward
 from eagbench_plugins.eagrl.optimisation import JudgedCase, Optimisation
 from eagbench_plugins.eagrl.trajectories import chosen_cases
 
@@ -114,7 +114,7 @@ def _judged_cases(run: StageRun) -> list[JudgedCase]:
     style = style_of(run.params["style"])
     judged = partial(
         JudgedCase,
-        reward=create_component(run.params["reward"]),
+        reward=fitted_reward(run, train.cases),
         style=style,
         vocabulary=FeatureVocabulary(train.cases.features),
     )

@@ -40,6 +40,7 @@ from eagbench.api import (
     style_of,
     traits_of,
 )
+from eagbench_plugins.eagrl.fitted_reward import fitted_reward
 from eagbench_plugins.eagrl.journal import JournaledModel
 
 
@@ -54,7 +55,7 @@ def search_trajectories(run: StageRun) -> None:
     search = create_component(run.params["search"])
     style = style_of(run.params["style"])
     vocabulary = FeatureVocabulary(train.cases.features)
-    reward = create_component(run.params["reward"])
+    reward = fitted_reward(run, train.cases)
     record_text = RecordText.load(run.inputs["record_text"])
     tasks = _tasks(train, record_text, reward, run)
     refuse_long_prompts(model, [task.prompt for task in tasks], 1, "stage trajectories")

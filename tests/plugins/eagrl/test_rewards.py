@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from eagbench.api import Case, Trajectory
+from eagbench.api import Case, Cases, ComparesPatients, Trajectory
 from eagbench_plugins.eagrl.rewards.attention_mass import AttentionMassReward
 from eagbench_plugins.eagrl.rewards.brier import BrierReward
 from eagbench_plugins.eagrl.rewards.citation_jaccard import CitationJaccardReward
 from eagbench_plugins.eagrl.rewards.classification import ClassificationReward
 from eagbench_plugins.eagrl.rewards.eag import EAGReward
 from eagbench_plugins.eagrl.rewards.parts import expert_features, jaccard
+from tests.builders import make_cohort_cases
 
 NAMES = ("a", "b", "c", "d", "e", "f", "g", "unseen")
 CASE = Case(
@@ -171,3 +172,49 @@ def test_a_reward_that_needs_an_expert_says_so_and_never_goes_without(name: str)
     assert REWARDS[name].traits.needs_salience
     with pytest.raises(ValueError, match="salience"):
         REWARDS[name](CASE, 1, trajectory(0.5), None)
+
+
+def five_cases() -> tuple[Cases, dict[str, dict[str, float]], dict[str, float]]:
+    """Four patients with the list g, f and one with a, b, in whom g was not measured; one risk for all."""
+    values = np.arange(1.0, 9.0, dtype=np.float32)[None]
+    items = [Case(f"p{i}", f"p{i}", NAMES, np.array([1.0]), values, {}) for i in range(4)]
+    without_g = np.where(np.array(NAMES) == "g", np.nan, values).astype(np.float32)
+    items.append(Case("q", "q", NAMES, np.array([1.0]), without_g, {}))
+    usual = {name: {"g": 0.5, "f": 0.3}.get(name, 0.02) for name in NAMES}
+    own = {name: {"a": 0.5, "b": 0.4}.get(name, 0.01) for name in NAMES}
+    salience = {case.case_id: usual for case in items[:4]} | {"q": own}
+    return make_cohort_cases(items, NAMES, ()), salience, dict.fromkeys(salience, 0.3)
+
+
+@pytest.mark.parametrize("name", ["citation_jaccard", "eag"])
+def test_beyond_the_controls_what_fits_everybody_earns_nothing(name: str) -> None:
+    made = {"citation_jaccard": CitationJaccardReward, "eag": EAGReward}[name]
+    reward = made(made.Params(k=2, beyond_controls=True))
+    cases, salience, risk = five_cases()
+    reward.fit(cases, salience, risk)
+
+    def earned(at: int, *cited: str) -> float:
+        case = cases[at]
+        return reward(case, 1, trajectory(0.8, cited), salience[case.case_id])["attention"]
+
+    assert earned(0, "g", "f") == 0  # it fits everybody but one
+    assert earned(4, "a", "b") == 1
+    # In q the frequent list is f and the next most frequent that was measured, a: 1 of 3.
+    assert earned(4, "a", "f") == 0
+    assert earned(4, "a") == pytest.approx((1 / 2 - 1 / 3) / (1 - 1 / 3))
+    unread = reward(cases[4], 1, trajectory(None, ("a", "b")), salience["q"])
+    assert unread["attention"] == 0
+
+
+def test_the_controls_are_off_by_default_and_need_the_training_cases() -> None:
+    cases, salience, risk = five_cases()
+    for made in (CitationJaccardReward, EAGReward):
+        plain, fitted = made(made.Params(k=2)), made(made.Params(k=2))
+        fitted.fit(cases, salience, risk)
+        given = (cases[0], 1, trajectory(0.8, ("g", "f")), salience["p0"])
+        assert plain(*given) == fitted(*given)
+        assert plain(*given)["attention"] == 1
+        unfitted = made(made.Params(k=2, beyond_controls=True))
+        assert isinstance(unfitted, ComparesPatients)
+        with pytest.raises(ValueError, match="`fit` did not see it"):
+            unfitted(*given)
