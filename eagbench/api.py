@@ -90,6 +90,7 @@ from eagbench.prompting.answering import Question, answer_cases, answer_prompts,
 from eagbench.prompting.answers import FeatureVocabulary, probability_text, read_answer, write_answer
 from eagbench.prompting.attention import attention_probe, measure_attention
 from eagbench.prompting.hugging_face import quiet_transformers
+from eagbench.prompting.other_names import NameKind, NamePart, other_names, under_other_names
 from eagbench.prompting.prior import write_prior
 from eagbench.prompting.prompt_length import refuse_long_prompts
 from eagbench.prompting.prompt_specs import PromptSpec, style_of
@@ -165,6 +166,8 @@ __all__ = [
     "MethodTraits",
     "Metric",
     "MetricTraits",
+    "NameKind",
+    "NamePart",
     "OnSeveralDevices",
     "Perturbation",
     "PerturbationTraits",
@@ -240,6 +243,7 @@ __all__ = [
     "mask_complete",
     "measure_attention",
     "open_policy",
+    "other_names",
     "policies_root",
     "probability_text",
     "prompt_text",
@@ -261,6 +265,7 @@ __all__ = [
     "time_grid",
     "top_observed",
     "traits_of",
+    "under_other_names",
     "vocabulary",
     "write_answer",
     "write_prior",

@@ -24,6 +24,8 @@ class FineTuning(StrictParams):
         answer_weight: Weight of each token of the probability in the loss; all other tokens have weight 1. The answer
             is one token in forty; with 1, as in the paper, the label hardly reaches the gradient of a small policy.
         weight_decay: AdamW's weight decay.
+        other_names: Largest share of the features with a name to train with that a record shows under one. Each record
+            is then learnt as it is and in seven such versions, in as many steps. 0 changes nothing.
         activation_checkpointing: Recompute activations in the backward pass, to save memory.
         checkpoint_every: Steps between checkpoints, from which an interrupted training resumes.
         lora: Train adapters only; None trains all weights.
@@ -36,6 +38,7 @@ class FineTuning(StrictParams):
     share_prompts: bool = False
     answer_weight: float = Field(default=30.0, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
+    other_names: float = Field(default=0.0, ge=0, le=1)
     activation_checkpointing: bool = False
     checkpoint_every: int = Field(default=100, ge=1)
     lora: LoRA | None = None

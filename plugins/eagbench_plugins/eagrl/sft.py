@@ -27,6 +27,7 @@ from eagbench.api import (
 from eagbench_plugins.eagrl.answer_targets import answer_levels, bare_answers, with_answers
 from eagbench_plugins.eagrl.distillation import SelectedTrajectory, Selection, balanced, select
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
+from eagbench_plugins.eagrl.name_augmentation import NameAugmentation
 from eagbench_plugins.eagrl.trajectories import read_trajectories
 
 
@@ -74,17 +75,16 @@ def learn(selected: Sequence[SelectedTrajectory], data: LabelledCases, style: St
 
     case = {item.case_id: item for item in data.cases}
     record_text = RecordText.load(run.inputs["record_text"])
+    params = FineTuning.model_validate(run.params["sft"])
+    augmentation = NameAugmentation(data.cases, params.other_names, run.seed)
     prompts = {
-        case_id: prompt_text(style, case[case_id], data.cases, record_text)
-        for case_id in dict.fromkeys(item.case_id for item in selected)
+        case_id: [
+            prompt_text(style, shown, data.cases, record_text) for shown in augmentation.versions(case[case_id], i)
+        ]
+        for i, case_id in enumerate(dict.fromkeys(item.case_id for item in selected))
     }
-    train(
-        [Example(prompts[item.case_id], item.text, item.format_weight) for item in selected],
-        run.inputs["policy"],
-        style,
-        FineTuning.model_validate(run.params["sft"]),
-        run,
-    )
+    examples = [Example(prompt, item.text, item.format_weight) for item in selected for prompt in prompts[item.case_id]]
+    train(examples, run.inputs["policy"], style, params, run)
     shutil.copyfile(run.inputs["policy"] / "policy.json", run.out / "policy.json")
     write_prior(run.out, [item.label for item in selected], data.labels)
     (run.out / "selected.json").write_text(json.dumps(_described(selected), indent=1, sort_keys=True) + "\n")

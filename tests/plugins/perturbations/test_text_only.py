@@ -8,8 +8,9 @@ import pytest
 from eagbench.api import STYLES, Case, FeatureVocabulary, RecordText, RecordTextParams, read_answer, vocabulary
 from eagbench.api import prompt_with_spans as with_spans
 from eagbench.contracts.records import Cases
+from eagbench.prompting.other_names import is_abbreviation, other_names
+from eagbench.registry.plugins import load_registry
 from eagbench_plugins.perturbations.distractor_features import DISTRACTORS
-from eagbench_plugins.perturbations.feature_names import is_abbreviation, other_names
 from tests.plugins.perturbations.records import FEATURES, NAMES, cohort_of, fitted, of_series, typical
 
 CASE = of_series({name: [50.0, 60.0] for name in NAMES})
@@ -103,10 +104,10 @@ def test_abbreviations_are_told_from_other_names() -> None:
 
 
 def test_the_names_are_those_of_the_vocabulary() -> None:
-    def names(wanted):  # type: ignore[no-untyped-def]
-        return {key: {w.name for w in found} for key, found in other_names(cohort_of(), wanted).items()}
-
-    short, long = names(is_abbreviation), names(lambda name: not is_abbreviation(name))
+    short, long = (
+        {key: {w.name for w in found} for key, found in other_names(FEATURES, (kind,)).items()}
+        for kind in ("abbreviation", "synonym")
+    )
     assert short == {
         "heart_rate": {"HR"},
         "creatinine": {"Cr", "SCr"},
@@ -132,6 +133,21 @@ def test_a_share_of_the_names_changes_and_an_answer_may_cite_them(name: str) -> 
     read = read_answer(style, full, text, 1, FeatureVocabulary(FEATURES))
     assert read.cited_features == NAMES
     assert read.hallucinated_features == 0
+
+
+@pytest.mark.parametrize("name", ["feature_synonyms", "feature_abbreviations"])
+def test_names_to_test_with_are_none_of_those_to_train_with(name: str) -> None:
+    def names(part: str) -> set[tuple[str, str]]:
+        made = load_registry().create("perturbation", name, {"names": part})
+        made.fit(cohort_of())
+        changed = [made.apply(CASE, 1.0, seed) for seed in range(60)]
+        return {(feature, w.name) for case in changed for feature, w in case.renderings.items()}
+
+    train, test, every = names("train"), names("test"), names("all")
+    assert train
+    assert test
+    assert not train & test
+    assert train | test == every
 
 
 def test_units_and_numbers_stay_under_another_name() -> None:
