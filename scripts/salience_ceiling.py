@@ -1,23 +1,23 @@
 """Measure how far two fits of an expert, or two experts, agree on which features matter in a patient of their own.
 
-    python scripts/salience_ceiling.py BENCHMARK [--set data.root=FOLDER] [--experts lightgbm xgboost] [--k 1 3 5]
+    python scripts/salience_ceiling.py BENCHMARK [--set data.root=FOLDER] [--repeats 3] [--k 1 3 5]
 
 What one fit of the expert can't tell another about a patient, no policy can learn from it: the agreement is the ceiling
 of alignment with the expert. Fits are on the benchmark's training part (first fold), lists on its held-out cases:
 
-- seed: two fits of the first expert with other seeds;
+- seed: two fits of LightGBM with other seeds;
 - four fifths: a fit on all training patients and one on 80 %, as the method's cross-fitted expert is;
 - bootstrap: two fits on patients drawn with replacement;
 - halves: two fits on halves without a patient in common;
-- each further expert against the first.
+- LightGBM and XGBoost, LightGBM and logistic regression: each fitted once.
 
 A list holds the k features of the highest weight among those measured in the case: by the weight itself (`raw`), or by
 the weight less its mean over the training cases in which the feature was measured (`centred`). The overlap of the first
 fit's list with the second's (Jaccard) is compared with the best of three lists that were not made for the patient
 (`eagbench.stats.list_controls`; the risk is the second fit's). `beyond` is the difference, with 95 % intervals over
-patients; `correlation` is the mean over features of Spearman's correlation over patients of the two fits' weights,
-0 if they agree on nothing but
-what is important to everybody.
+patients, and its range over the repeats (other seeds and draws of training patients), over which all else is averaged.
+`correlation` is the mean over features of Spearman's correlation, over patients, of the two fits' weights: 0 if they
+agree on nothing but what is important to everybody.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from eagbench.config.loading import load_benchmark
-from eagbench.contracts.records import BoolArray, Cases, FloatArray, IntArray, LabelledCases, TrainingData
+from eagbench.contracts.records import BoolArray, Cases, FloatArray, IntArray, TrainingData
 from eagbench.contracts.stages import StageNode, StageRun, no_progress
 from eagbench.execution.computing import compute_stage
 from eagbench.execution.resolve import resolve
@@ -47,6 +47,7 @@ from eagbench.stats.list_controls import CitedCases, control_overlaps
 from eagbench.stats.weighted import weighted_mean
 
 RESAMPLES = 1000
+FIRST, OTHERS = "lightgbm", ("xgboost", "logistic_regression")
 CONTROLS = ("frequent", "others", "like risk")
 FEWEST = 30  # patients in whom a feature was measured, for its correlation to count
 
@@ -65,20 +66,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmark", type=Path)
     parser.add_argument("--set", action="append", default=[], dest="sets")
-    parser.add_argument("--experts", nargs="+", default=["lightgbm", "xgboost", "logistic_regression"])
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--k", type=int, nargs="+", default=[1, 3, 5])
     args = parser.parse_args()
     data, held_out = parts_of(args.benchmark, args.sets)
     train = data.train.cases
     print(f"{len(train)} training and {len(held_out)} held-out cases, {len(train.features)} features\n", flush=True)
-    print("| fits | weights | k | overlap | best control | beyond | correlation |\n|---|---|---|---|---|---|---|")
-    for name, first, second in pairs(data, held_out, args.experts):
-        agreement = correlation(first.held_out, second.held_out, measured(held_out))
+    print("| fits | weights | k | overlap | best control | beyond | over repeats | correlation |", flush=True)
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    for name, found in comparisons(Fits(data, held_out), args.repeats):
+        seen = measured(held_out)
+        agreement = np.mean([correlation(first.held_out, second.held_out, seen) for first, second in found])
         for centred in (False, True):
-            mine, others = (weights(fit, train, centred=centred) for fit in (first, second))
+            lists = [[weights(fit, train, centred=centred) for fit in pair] for pair in found]
             for k in args.k:
-                row = compared(mine, others, second.risk, (train, held_out), k)
+                parts = [
+                    overlap_and_controls(mine, other, pair[1].risk, (train, held_out), k)
+                    for (mine, other), pair in zip(lists, found, strict=True)
+                ]
                 kind = "centred" if centred else "raw"
+                row = described([overlap for overlap, _ in parts], [controls for _, controls in parts], held_out)
                 print(f"| {name} | {kind} | {k} | {row} | {agreement:.2f} |", flush=True)
 
 
@@ -99,38 +106,44 @@ def parts_of(benchmark: Path, sets: Sequence[str]) -> tuple[TrainingData, Cases]
     return found["training"], found["cases"]
 
 
-def pairs(data: TrainingData, held_out: Cases, experts: Sequence[str]) -> Iterator[tuple[str, Fit, Fit]]:
-    """Fit, and yield the fits to compare with their name."""
-    train, first = data.train, experts[0]
+@dataclass(frozen=True)
+class Fits:
+    """Fits experts on parts of the training patients."""
+
+    data: TrainingData
+    held_out: Cases
+
+    def whole(self, name: str, seed: int) -> Fit:
+        """Fit an expert on all training patients."""
+        return self._fitted(name, self.data, seed)
+
+    def of(self, patients: IntArray) -> Fit:
+        """Fit LightGBM on all cases of the given patients, once per time that a patient is given."""
+        train = self.data.train
+        codes = np.unique(train.cases.patient_ids, return_inverse=True)[1]
+        at = np.concatenate([np.flatnonzero(codes == patient) for patient in patients])
+        return self._fitted(FIRST, TrainingData(train.select(at), self.data.tuning), 0)
+
+    def _fitted(self, name: str, data: TrainingData, seed: int) -> Fit:
+        expert = load_registry().create("expert", name, {})
+        with tempfile.TemporaryDirectory() as folder:
+            expert.fit(data, StageRun({}, {}, seed, Path(folder)))
+            train = expert.salience(self.data.train.cases)
+            return Fit(train, expert.salience(self.held_out), expert.predict(self.held_out))
+
+
+def comparisons(fits: Fits, repeats: int) -> Iterator[tuple[str, list[tuple[Fit, Fit]]]]:
+    """Fit, and yield the pairs of fits to compare with their name."""
     rng = np.random.default_rng(0)
-    whole = fitted(first, data, data, held_out, 0)
-    yield f"{first}: seed", whole, fitted(first, data, data, held_out, 1)
-    codes = np.unique(train.cases.patient_ids, return_inverse=True)[1]
-    patients = int(codes.max()) + 1
-    most = drawn_patients(train, codes, rng.permutation(patients)[: patients * 4 // 5])
-    yield f"{first}: four fifths", whole, fitted(first, TrainingData(most, data.tuning), data, held_out, 0)
-    drawn = [drawn_patients(train, codes, rng.integers(patients, size=patients)) for _ in range(2)]
-    boot = [fitted(first, TrainingData(part, data.tuning), data, held_out, 0) for part in drawn]
-    yield f"{first}: bootstrap", boot[0], boot[1]
-    order = rng.permutation(patients)
-    parts = [drawn_patients(train, codes, half) for half in (order[: patients // 2], order[patients // 2 :])]
-    halves = [fitted(first, TrainingData(part, data.tuning), data, held_out, 0) for part in parts]
-    yield f"{first}: halves", halves[0], halves[1]
-    for other in experts[1:]:
-        yield f"{first} and {other}", whole, fitted(other, data, data, held_out, 0)
-
-
-def drawn_patients(train: LabelledCases, codes: IntArray, patients: IntArray) -> LabelledCases:
-    """Take all cases of the drawn patients, once per draw."""
-    return train.select(np.concatenate([np.flatnonzero(codes == patient) for patient in patients]))
-
-
-def fitted(name: str, on: TrainingData, whole: TrainingData, held_out: Cases, seed: int) -> Fit:
-    """Fit an expert, and weigh the training and the held-out cases."""
-    expert = load_registry().create("expert", name, {})
-    with tempfile.TemporaryDirectory() as folder:
-        expert.fit(on, StageRun({}, {}, seed, Path(folder)))
-        return Fit(expert.salience(whole.train.cases), expert.salience(held_out), expert.predict(held_out))
+    n = len(set(fits.data.train.cases.patient_ids))
+    whole = fits.whole(FIRST, 0)
+    yield "seed", [(whole, fits.whole(FIRST, 1 + i)) for i in range(repeats)]
+    yield "four fifths", [(whole, fits.of(rng.permutation(n)[: n * 4 // 5])) for _ in range(repeats)]
+    yield "bootstrap", [(fits.of(rng.integers(n, size=n)), fits.of(rng.integers(n, size=n))) for _ in range(repeats)]
+    orders = [rng.permutation(n) for _ in range(repeats)]
+    yield "halves", [(fits.of(order[: n // 2]), fits.of(order[n // 2 :])) for order in orders]
+    for other in OTHERS:
+        yield f"{FIRST} and {other}", [(whole, fits.whole(other, 0))]
 
 
 def measured(cases: Cases) -> BoolArray:
@@ -155,22 +168,31 @@ def weights(fit: Fit, train: Cases, *, centred: bool) -> Weights:
     return Weights(fit.trained - mean, fit.held_out - mean)
 
 
-def compared(first: Weights, second: Weights, risk: FloatArray, cases: tuple[Cases, Cases], k: int) -> str:
-    """Compare the lists of two fits; return the overlap, that of the best control, and the difference."""
+def overlap_and_controls(
+    first: Weights, second: Weights, risk: FloatArray, cases: tuple[Cases, Cases], k: int
+) -> tuple[FloatArray, FloatArray]:
+    """Compute the overlap (M,) of the lists of two fits, and that of the controls (M, 3) with the first one's."""
     train, held_out = cases
     on_top = Counter(name for names in top_observed(train, second.trained, k) for name in names)
     ranking = sorted(train.feature_names, key=lambda name: -on_top[name])
     reference, listed = (top_observed(held_out, part.held_out, k) for part in (first, second))
     there = [case.observed() for case in held_out]
     controls = control_overlaps(CitedCases(listed, reference, there, risk, held_out.patient_ids), ranking, k)
-    overlap = overlaps([*map(frozenset, listed)], [*map(frozenset, reference)])
+    return overlaps([*map(frozenset, listed)], [*map(frozenset, reference)]), controls
+
+
+def described(overlaps: Sequence[FloatArray], controls: Sequence[FloatArray], held_out: Cases) -> str:
+    """Return the mean overlap, that of the best control, the difference with its interval, and its range."""
+    overlap, control = np.mean(overlaps, axis=0), np.mean(controls, axis=0)
     drawn = patient_weights(held_out.patient_ids, RESAMPLES, seed=0)
-    least = np.stack([weighted_mean(overlap - control, drawn) for control in controls.T]).min(axis=0)
-    point = min(float((overlap - control).mean()) for control in controls.T)
+    least = np.stack([weighted_mean(overlap - column, drawn) for column in control.T]).min(axis=0)
     low, high = np.quantile(least, [0.025, 0.975])
-    best = CONTROLS[int(controls.mean(axis=0).argmax())]
+    best = int(control.mean(axis=0).argmax())
+    points = [float(one.mean() - some.mean(axis=0).max()) for one, some in zip(overlaps, controls, strict=True)]
+    beyond = float(overlap.mean() - control.mean(axis=0).max())
     return (
-        f"{overlap.mean():.3f} | {controls.mean(axis=0).max():.3f} ({best}) | {point:+.3f} ({low:+.3f} to {high:+.3f})"
+        f"{overlap.mean():.3f} | {control.mean(axis=0).max():.3f} ({CONTROLS[best]}) | "
+        f"{beyond:+.3f} ({low:+.3f} to {high:+.3f}) | {min(points):+.3f} to {max(points):+.3f}"
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from eagbench.stages.reread import ANSWERS, BASELINE, DONORS, REREAD_FILE, by_ex
 from eagbench.stages.salience import GlobalImportance, frequency_baseline
 from eagbench.stages.series_donors import SeriesDonors, remove
 from tests.builders import make_case, make_cohort_cases
+from tests.conftest import Finished
 
 NAN = float("nan")
 NAMES = ("a", "b", "c", "d")
@@ -199,3 +201,36 @@ def test_the_baseline_is_refilled_with_the_next_most_frequent(tmp_path: Path) ->
     assert found.ranking == NAMES  # a and b on top twice, then c and d by their mean weight, which is equal
     assert found.refilled(["d", "b", "c"], 2) == ("b", "c")
     assert found.refilled(["d"], 2) == ("d",)
+
+
+RUN = """\
+name: reread
+data: {{name: physionet2012, root: {root}}}
+reference_expert: logistic_regression
+methods: [logistic_regression]
+conditions: [clean, {{name: missing_values, severity: [0.3]}}]
+metrics: [auroc, citation_comprehensiveness, citation_comprehensiveness_over_baseline, citation_reread_noise]
+intervals: {{resamples: 100}}
+"""
+
+
+def test_a_run_that_asks_again_is_verified_from_its_folder(
+    cli: Callable[..., Finished], physionet_root: Path, tmp_path: Path
+) -> None:
+    benchmark, run = tmp_path / "reread.yaml", tmp_path / "run"
+    benchmark.write_text(RUN.format(root=physionet_root))
+    finished = cli("run", benchmark, "--out", run)
+    assert finished.code == 0, finished.err
+    with (run / "results.csv").open() as stream:
+        rows = {(row["condition"], row["metric"]): row for row in csv.DictReader(stream) if row["seed"] == "0"}
+    assert float(rows["clean", "citation_comprehensiveness"]["value"]) > 0
+    assert float(rows["clean", "citation_reread_noise"]["value"]) == 0
+    # A perturbed record is not asked about again.
+    assert rows["missing_values", "citation_comprehensiveness"]["status"] == "undefined"
+    answers = (
+        pq.read_table(run / "predictions" / "logistic_regression.parquet").to_pandas().query("condition == 'clean'")
+    )
+    moved = (answers["reread_swapped_cited"] - answers["reread_as_is"]).abs().mean()
+    assert float(rows["clean", "citation_comprehensiveness"]["value"]) == pytest.approx(moved)
+    verified = cli("verify", run)
+    assert verified.code == 0, verified.err
