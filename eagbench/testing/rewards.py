@@ -6,10 +6,14 @@ import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import pytest
+from pydantic import BaseModel
+
 from eagbench.contracts import rules
 from eagbench.contracts.answers import Trajectory
+from eagbench.contracts.components import ComparesPatients
 from eagbench.contracts.records import Case
-from eagbench.testing.cases import FEATURES, content, labelled_cases, odd_cases
+from eagbench.testing.cases import FEATURES, content, described, labelled_cases, odd_cases
 from eagbench.testing.component import ComponentConformance
 
 SALIENCE: Mapping[str, float] = {name: (i + 1) / 15 for i, name in enumerate(FEATURES)}
@@ -27,6 +31,15 @@ class RewardConformance(ComponentConformance):
     """A reward has finite named parts and their total, and an unparsed answer gets less than the worst parsed one."""
 
     kind: ClassVar[str] = "reward"
+
+    @pytest.fixture
+    def made(self, validated: BaseModel) -> Any:
+        """Make a new instance, and show it the cases first if it compares patients."""
+        made = self.component(validated)
+        if isinstance(made, ComparesPatients):
+            cases = described([*labelled_cases(3).cases, *odd_cases()])
+            made.fit(cases, dict.fromkeys(cases.case_ids, SALIENCE), dict.fromkeys(cases.case_ids, 0.3))
+        return made
 
     def test_parts_are_finite_numbers_with_a_total(self, made: Any) -> None:
         """This holds for any answer, and for odd cases as well."""
