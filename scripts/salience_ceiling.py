@@ -16,6 +16,8 @@ the weight less its mean over the training cases in which the feature was measur
 fit's list with the second's (Jaccard) is compared with the best of three lists that were not made for the patient
 (`eagbench.stats.list_controls`; the risk is the second fit's). `beyond` is the difference, with 95 % intervals over
 patients, and its range over the repeats (other seeds and draws of training patients), over which all else is averaged.
+What is frequent is what is frequent by the second fit. In `metric` it is so by the first, as in the metric
+`alignment_over_best_control`: who learns from the second fit is not told what is important to the first.
 `correlation` is the mean over features of Spearman's correlation, over patients, of the two fits' weights: 0 if they
 agree on nothing but what is important to everybody.
 """
@@ -72,21 +74,20 @@ def main() -> None:
     data, held_out = parts_of(args.benchmark, args.sets)
     train = data.train.cases
     print(f"{len(train)} training and {len(held_out)} held-out cases, {len(train.features)} features\n", flush=True)
-    print("| fits | weights | k | overlap | best control | beyond | over repeats | correlation |", flush=True)
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    print("| fits | weights | k | overlap | best control | beyond | over repeats | metric | correlation |", flush=True)
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for name, found in comparisons(Fits(data, held_out), args.repeats):
         seen = measured(held_out)
         agreement = np.mean([correlation(first.held_out, second.held_out, seen) for first, second in found])
         for centred in (False, True):
             lists = [[weights(fit, train, centred=centred) for fit in pair] for pair in found]
             for k in args.k:
-                parts = [
-                    overlap_and_controls(mine, other, pair[1].risk, (train, held_out), k)
+                compared = [
+                    compare(mine, other, pair[1].risk, (train, held_out), k)
                     for (mine, other), pair in zip(lists, found, strict=True)
                 ]
                 kind = "centred" if centred else "raw"
-                row = described([overlap for overlap, _ in parts], [controls for _, controls in parts], held_out)
-                print(f"| {name} | {kind} | {k} | {row} | {agreement:.2f} |", flush=True)
+                print(f"| {name} | {kind} | {k} | {described(compared, held_out)} | {agreement:.2f} |", flush=True)
 
 
 def parts_of(benchmark: Path, sets: Sequence[str]) -> tuple[TrainingData, Cases]:
@@ -168,32 +169,50 @@ def weights(fit: Fit, train: Cases, *, centred: bool) -> Weights:
     return Weights(fit.trained - mean, fit.held_out - mean)
 
 
-def overlap_and_controls(
-    first: Weights, second: Weights, risk: FloatArray, cases: tuple[Cases, Cases], k: int
-) -> tuple[FloatArray, FloatArray]:
-    """Compute the overlap (M,) of the lists of two fits, and that of the controls (M, 3) with the first one's."""
+@dataclass(frozen=True)
+class Compared:
+    """The overlap (M,) of two fits, and that of the controls (M, 3), ranked by the second fit and by the first."""
+
+    overlap: FloatArray
+    by_second: FloatArray
+    by_first: FloatArray
+
+
+def compare(first: Weights, second: Weights, risk: FloatArray, cases: tuple[Cases, Cases], k: int) -> Compared:
+    """Compare the lists of two fits, and the controls with the first one's."""
     train, held_out = cases
-    on_top = Counter(name for names in top_observed(train, second.trained, k) for name in names)
-    ranking = sorted(train.feature_names, key=lambda name: -on_top[name])
     reference, listed = (top_observed(held_out, part.held_out, k) for part in (first, second))
     there = [case.observed() for case in held_out]
-    controls = control_overlaps(CitedCases(listed, reference, there, risk, held_out.patient_ids), ranking, k)
-    return overlaps([*map(frozenset, listed)], [*map(frozenset, reference)]), controls
+    asked = CitedCases(listed, reference, there, risk, held_out.patient_ids)
+
+    def controls(ranked_by: Weights) -> FloatArray:
+        on_top = Counter(name for names in top_observed(train, ranked_by.trained, k) for name in names)
+        return control_overlaps(asked, sorted(train.feature_names, key=lambda name: -on_top[name]), k)
+
+    overlap = overlaps([*map(frozenset, listed)], [*map(frozenset, reference)])
+    return Compared(overlap, controls(second), controls(first))
 
 
-def described(overlaps: Sequence[FloatArray], controls: Sequence[FloatArray], held_out: Cases) -> str:
-    """Return the mean overlap, that of the best control, the difference with its interval, and its range."""
-    overlap, control = np.mean(overlaps, axis=0), np.mean(controls, axis=0)
-    drawn = patient_weights(held_out.patient_ids, RESAMPLES, seed=0)
-    least = np.stack([weighted_mean(overlap - column, drawn) for column in control.T]).min(axis=0)
-    low, high = np.quantile(least, [0.025, 0.975])
+def described(compared: Sequence[Compared], held_out: Cases) -> str:
+    """Return the mean overlap, that of the best control, and the differences with their intervals and range."""
+    overlap = np.mean([one.overlap for one in compared], axis=0)  # (M,)
+    control = np.mean([one.by_second for one in compared], axis=0)  # (M, 3)
+    by_first = np.mean([one.by_first for one in compared], axis=0)  # (M, 3)
     best = int(control.mean(axis=0).argmax())
-    points = [float(one.mean() - some.mean(axis=0).max()) for one, some in zip(overlaps, controls, strict=True)]
-    beyond = float(overlap.mean() - control.mean(axis=0).max())
+    points = [float(one.overlap.mean() - one.by_second.mean(axis=0).max()) for one in compared]
     return (
         f"{overlap.mean():.3f} | {control.mean(axis=0).max():.3f} ({CONTROLS[best]}) | "
-        f"{beyond:+.3f} ({low:+.3f} to {high:+.3f}) | {min(points):+.3f} to {max(points):+.3f}"
+        f"{beyond(overlap, control, held_out)} | {min(points):+.3f} to {max(points):+.3f} | "
+        f"{beyond(overlap, by_first, held_out)}"
     )
+
+
+def beyond(overlap: FloatArray, controls: FloatArray, held_out: Cases) -> str:
+    """Return what an overlap (M,) has beyond the best of the controls (M, 3), with its interval."""
+    drawn = patient_weights(held_out.patient_ids, RESAMPLES, seed=0)
+    least = np.stack([weighted_mean(overlap - column, drawn) for column in controls.T]).min(axis=0)
+    low, high = np.quantile(least, [0.025, 0.975])
+    return f"{overlap.mean() - controls.mean(axis=0).max():+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def correlation(first: FloatArray, second: FloatArray, seen: BoolArray) -> float:

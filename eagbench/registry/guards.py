@@ -8,10 +8,10 @@ from typing import Any
 
 from eagbench.contracts import rules
 from eagbench.contracts.answers import Trajectory
-from eagbench.contracts.components import Reward, Search, SearchResult, SearchTask
+from eagbench.contracts.components import ComparesPatients, Reward, Search, SearchResult, SearchTask
 from eagbench.contracts.language_models import Generation, LanguageModel, Sampling
 from eagbench.contracts.read_only import read_only_mapping
-from eagbench.contracts.records import Case
+from eagbench.contracts.records import Case, Cases
 from eagbench.registry.blame import blamed
 
 
@@ -32,6 +32,13 @@ class GuardedReward:
         if name == "_reward":  # while it is unpickled, for processes that divide the work, it has none yet
             raise AttributeError(name)
         return getattr(self._reward, name)
+
+    def fit(self, cases: Cases, salience: Mapping[str, Mapping[str, float]], risk: Mapping[str, float]) -> None:
+        """Show the reward the training cases if it compares patients."""
+        if isinstance(self._reward, ComparesPatients):
+            with blamed(self._owner):
+                given = {case_id: read_only_mapping(weights) for case_id, weights in salience.items()}
+                self._reward.fit(cases, read_only_mapping(given), read_only_mapping(risk))
 
     def __call__(
         self, case: Case, label: int, trajectory: Trajectory, salience: Mapping[str, float] | None

@@ -16,7 +16,7 @@ from eagbench.api import (
 def fitted_reward(run: StageRun, cases: Cases) -> Reward:
     """Create the reward that the stage's parameters name, and show it the training cases if it compares patients."""
     reward: Reward = create_component(run.params["reward"])
-    if isinstance(reward, ComparesPatients) and "salience" in run.inputs:
+    if "salience" in run.inputs and isinstance(reward, ComparesPatients):
         folder = run.inputs["salience"]
         reward.fit(cases, read_salience(folder), read_cross_fitted_probability(folder))
     return reward
