@@ -19,16 +19,17 @@ import contextlib
 import json
 import os
 import shutil
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from eagbench.execution.process_identity import is_gone, this_process
+from eagbench.execution.repeated import repeated
 
 LEASE_SECONDS = 60.0
 _RENEWALS = 4  # in this time; and a lease that seems over is looked at again after one of them
@@ -80,14 +81,13 @@ def leased(stage: Path) -> Iterator[None]:
         stage: The stage's final folder; the lease is beside it.
     """
     holder, lapsed = _acquired(stage)
-    _held[stage], over = holder, threading.Event()
-    threading.Thread(target=_renew, args=(stage, holder, over), name="lease", daemon=True).start()
+    _held[stage] = holder
     try:
-        if lapsed is not None:
-            _copy(stage.with_name(lapsed.folder), stage.with_name(holder.folder))
-        yield
+        with repeated(partial(_renewed, stage, holder), holder.seconds / _RENEWALS):
+            if lapsed is not None:
+                _copy(stage.with_name(lapsed.folder), stage.with_name(holder.folder))
+            yield
     finally:
-        over.set()
         _release(stage, holder)
         del _held[stage]
 
@@ -210,13 +210,13 @@ def _replaced(stage: Path, holder: Holder) -> bool:
     return True
 
 
-def _renew(stage: Path, holder: Holder, over: threading.Event) -> None:
-    """Touch a lease again and again as long as it is its holder's."""
-    while not over.wait(holder.seconds / _RENEWALS):
-        with contextlib.suppress(OSError):  # the file server may be away for a moment
-            if not _is_of(stage, holder):
-                return
-            os.utime(_file(stage))  # without times: the file server's own
+def _renewed(stage: Path, holder: Holder) -> bool:
+    """Touch a lease as long as it is its holder's; say whether it is."""
+    with contextlib.suppress(OSError):  # the file server may be away for a moment
+        if not _is_of(stage, holder):
+            return False
+        os.utime(_file(stage))  # without times: the file server's own
+    return True
 
 
 def _release(stage: Path, holder: Holder) -> None:
