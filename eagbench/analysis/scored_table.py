@@ -102,8 +102,8 @@ def _scored_cases(columns: Columns, extras: Sequence[str]) -> ScoredCases:
     )
 
 
-def _is_empty(values: Sequence[Any]) -> bool:
-    return all(value is None for value in values)
+def _is_empty(values: list[Any]) -> bool:
+    return values.count(None) == len(values)
 
 
 def _numbers(values: Sequence[float | None]) -> FloatArray:
@@ -145,7 +145,7 @@ def answered_in_order(columns: Columns, extras: Sequence[str] = ()) -> Answered:
     recalibrated = {
         name: np.array(values, dtype=np.float64)
         for name, values in ((name, columns[name]) for name in RECALIBRATIONS)
-        if not any(value is None for value in values)
+        if isinstance(values, np.ndarray) or None not in values
     }
     return Answered(scored, {UNCORRECTED: scored.probability, **recalibrated})
 

@@ -31,7 +31,7 @@ def score(run: StageRun) -> None:
 
     Three files are written, and the same ones within subgroups if there are any:
 
-    - `scored.parquet`: the predictions with labels. Unparsed answers are filled in with their fold's training
+    - `scored.arrow`: the predictions with labels. Unparsed answers are filled in with their fold's training
       prevalence. `prior_corrected` and `recalibrated` are there for all cases or for none.
     - `values.json`: each metric's value and interval.
     - `resamples.arrow`: each metric on each resample, to make intervals of means and differences.

@@ -1,10 +1,13 @@
 """The files of a scored cell: its answers, its numbers, their resamples, and the same within subgroups.
 
-scored.parquet                  one row per case, with the schema of `analysis.evaluation.scored_schema`
+scored.arrow                    one row per case, with the schema of `analysis.evaluation.scored_schema`
 values.json                     counts, and each number's value and interval
 resamples.arrow                 each number on each resample, one column per number
 subgroups.json                  counts and numbers within each subgroup; only if the benchmark asks for subgroups
 subgroup_resamples.arrow        their resamples, columns `subgroup|number`
+
+Tables are in Arrow's own format: a Parquet file of a thousand rows takes three to four times as long to write and read,
+and a run has one for each cell. Compressed with LZ4 it has one and a half times the size.
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from eagbench.analysis.evaluation import Numbers, SubgroupNumbers
 from eagbench.analysis.intervals import metric_intervals
@@ -23,16 +25,17 @@ from eagbench.analysis.metric_uses import MetricUse
 from eagbench.analysis.scored_run import ScoredCell, answer_status
 from eagbench.analysis.scored_table import READ_COLUMNS, Answered, answered_in_order, asked_columns
 from eagbench.contracts.records import FloatArray
-from eagbench.stages.parquet_files import floats, read_parquet, values_of
+from eagbench.stages.parquet_files import array_of, floats, read_parquet, values_of
 
-_SCORED, _VALUES, _RESAMPLES = "scored.parquet", "values.json", "resamples.arrow"
+_SCORED, _VALUES, _RESAMPLES = "scored.arrow", "values.json", "resamples.arrow"
+_EARLIER_SCORED = "scored.parquet"  # of stages that were made before `scored.arrow`: `eagbench verify` reads them
 _SUBGROUPS, _SUBGROUP_RESAMPLES = "subgroups.json", "subgroup_resamples.arrow"
 
 
 def write_numbers(
     folder: Path, table: pa.Table, answers: Answered, numbers: Numbers, intervals: Mapping[str, Any]
 ) -> None:
-    """Write `scored.parquet`, `values.json` and `resamples.arrow`.
+    """Write `scored.arrow`, `values.json` and `resamples.arrow`.
 
     Args:
         folder: Where to write.
@@ -41,7 +44,7 @@ def write_numbers(
         numbers: The metrics' values and resamples.
         intervals: Settings of the bootstrap.
     """
-    pq.write_table(table, folder / _SCORED, use_dictionary=["answer_mode"], write_statistics=False)
+    _write_arrow(table.combine_chunks(), folder / _SCORED, compression="lz4")
     scored = answers.scored
     counts = {
         "n_cases": len(scored.label),
@@ -71,16 +74,25 @@ def write_subgroups(folder: Path, subgroups: Mapping[str, SubgroupNumbers], inte
 
 
 def _write_draws(columns: Mapping[str, FloatArray], path: Path) -> None:
-    # Arrow's own format, because draws hardly repeat and don't compress: Parquet takes three times as long to read.
-    table = pa.table(columns)
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
+    # Draws hardly repeat and don't compress.
+    _write_arrow(pa.table({name: array_of(draws, pa.float64()) for name, draws in columns.items()}), path)
 
 
 def _read_draws(path: Path) -> dict[str, FloatArray]:
-    with pa.OSFile(str(path)) as file:
-        table = pa.ipc.open_file(file).read_all()
+    table = _read_arrow(path)
     return {name: floats(table[name]) for name in table.column_names}
+
+
+def _write_arrow(table: pa.Table, path: Path, compression: str | None = None) -> None:
+    options = pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
+        writer.write_table(table)
+
+
+def _read_arrow(path: Path) -> pa.Table:
+    options = pa.ipc.IpcReadOptions(use_threads=False)
+    with pa.OSFile(str(path)) as file:
+        return pa.ipc.open_file(file, options=options).read_all()
 
 
 def _described(
@@ -100,6 +112,12 @@ def answers_of(table: pa.Table, metrics: Sequence[MetricUse]) -> Answered:
     return answered_in_order({name: values_of(table[name]) for name in (*READ_COLUMNS, *extras)}, extras)
 
 
+def read_scored(folder: Path) -> pa.Table:
+    """Read the scored table of a cell."""
+    earlier = folder / _EARLIER_SCORED
+    return read_parquet(earlier) if earlier.is_file() else _read_arrow(folder / _SCORED)
+
+
 def read_values(folder: Path) -> Mapping[str, Any]:
     """Read `values.json`."""
     values: Mapping[str, Any] = json.loads((folder / _VALUES).read_bytes())
@@ -112,7 +130,7 @@ def read_cell(folder: Path, metrics: Sequence[MetricUse]) -> tuple[ScoredCell, p
     Returns:
         The cell, and its scored table.
     """
-    values, table = read_values(folder), read_parquet(folder / _SCORED)
+    values, table = read_values(folder), read_scored(folder)
     draws, metrics_of = _read_draws(folder / _RESAMPLES), values["metrics"]
     numbers = Numbers(_points(metrics_of), draws, values["failed"], _intervals(metrics_of))
     cell = ScoredCell(

@@ -26,6 +26,7 @@ from eagbench.stages.domains import read_shift
 from eagbench.stages.given_split import read_notes
 from eagbench.stages.parquet_files import constant_text, read_parquet
 from eagbench.stages.recalibration import read_recalibration
+from eagbench.stages.scored_files import read_scored
 from eagbench.stages.shared_concepts import SharedConcepts
 
 _TIMED = frozenset({"seconds", "peak_memory_mb"})
@@ -192,7 +193,7 @@ class StoredContent:
 
     def _answers(self, keys: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> pa.Table:
         metrics = [MetricUse.recorded(record) for record in self.manifest["metrics"]]
-        tables = [read_parquet(folder / "scored.parquet") for folder in folders]
+        tables = [read_scored(folder) for folder in folders]
         return pa.concat_tables([keyed_table(t, key, metrics) for t, key in zip(tables, keys, strict=True)])
 
     def _check_reference(self, name: str) -> None:

@@ -232,7 +232,7 @@ def test_a_run_on_a_cluster_leaves_the_bytes_of_a_local_one(
         assert done.code == 0, done.err
     tables = ("results.csv", "robustness.csv", "comparisons.csv", "*.parquet")
     assert bytes_of(tmp_path / "dask", *tables) == bytes_of(tmp_path / "local", *tables)
-    stages = ("*.parquet", "*.safetensors", "*.txt", "values.json")
+    stages = ("*.parquet", "*.arrow", "*.safetensors", "*.txt", "values.json")
     assert bytes_of(tmp_path / "store_dask", *stages) == bytes_of(tmp_path / "store_local", *stages)
     log = [json.loads(line) for line in (tmp_path / "dask" / "log.jsonl").read_text().splitlines()]
     assert {entry["status"] for entry in log} == {"computed"}
