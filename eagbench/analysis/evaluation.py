@@ -170,7 +170,8 @@ class _Evaluation:
     def __init__(self, functions: Mapping[str, Function], n_rows: int) -> None:
         self._functions = dict(functions)
         self._failed: dict[str, str] = {}
-        self._points = {name: float(value[0]) for name, value in self._values(np.ones((1, n_rows))).items()}
+        once = read_only(np.ones((1, n_rows)))  # the same view for all metrics, which share what they need of it
+        self._points = {name: float(value[0]) for name, value in self._values(once).items()}
         self._blocks: dict[str, list[FloatArray]] = {name: [] for name in self._points}
 
     def add(self, weights: FloatArray) -> None:

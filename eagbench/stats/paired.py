@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -22,30 +23,52 @@ _MOST_UNDEFINED = 1 / 200
 _SAME_DECIMALS = 6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class PairedDifference:
     """Statistics of a difference from its resamples.
 
-    All numbers but `undefined` are NaN if more than half of the resamples are undefined.
+    All numbers but `undefined` are NaN if more than half of the resamples are undefined. The p-value and the test are
+    found when they are first asked for, because most differences of a large run are no tests.
 
     Attributes:
         ci_low: Lower end of the percentile interval.
         ci_high: Upper end.
         standard_error: Standard deviation of the resampled differences.
-        smallest_detectable: 2.8 standard errors: the true difference that a test at 5 % finds with 80 % power.
-        p_value: Two-sided, see `bootstrap_p_value`. NaN if the difference is 0 on every resample: the two are then the
-            same by construction, and there is nothing to test.
         undefined: Number of resamples with an undefined difference; they are left out.
-        test: Identifies the resampled differences up to a positive factor; empty without a p-value.
+        draws: The difference on each resample, shape (B,).
     """
 
     ci_low: float
     ci_high: float
     standard_error: float
-    smallest_detectable: float
-    p_value: float
     undefined: int
-    test: str
+    draws: FloatArray = field(repr=False)
+
+    @property
+    def smallest_detectable(self) -> float:
+        """2.8 standard errors: the true difference that a test at 5 % finds with 80 % power."""
+        return DETECTABLE_STANDARD_ERRORS * self.standard_error
+
+    @cached_property
+    def p_value(self) -> float:
+        """Two-sided, see `bootstrap_p_value`; NaN if the difference is 0 on every resample.
+
+        The two are then the same by construction, and there is nothing to test.
+        """
+        return bootstrap_p_value(self._defined, self.undefined) if self._is_test else float("nan")
+
+    @cached_property
+    def test(self) -> str:
+        """Identifies the resampled differences up to a positive factor; empty without a p-value."""
+        return _name(self.draws) if self._is_test else ""
+
+    @cached_property
+    def _defined(self) -> FloatArray:
+        return self.draws[~np.isnan(self.draws)] if self.undefined else self.draws
+
+    @cached_property
+    def _is_test(self) -> bool:
+        return not np.isnan(self.ci_low) and bool(np.abs(self._defined).max() > ZERO)
 
 
 def paired_difference(draws: FloatArray, level: float) -> PairedDifference:
@@ -59,27 +82,34 @@ def paired_difference(draws: FloatArray, level: float) -> PairedDifference:
 
 
 def paired_differences(rows: Sequence[FloatArray], level: float) -> list[PairedDifference]:
-    """Compute the statistics of several differences, as `paired_difference`, their intervals at once.
+    """Compute the statistics of several differences, as `paired_difference`, intervals and errors at once.
 
     Args:
         rows: The draws of each difference, shape (B,).
         level: Nominal coverage of the intervals.
     """
-    intervals = percentile_intervals(rows, level)
-    return [_paired(draws, *interval) for draws, interval in zip(rows, intervals, strict=True)]
+    undefined = [int(np.isnan(draws).sum()) for draws in rows]
+    spreads = zip(rows, percentile_intervals(rows, level), _standard_errors(rows, undefined), undefined, strict=True)
+    return [
+        PairedDifference(low, high, float("nan") if np.isnan(low) else error, missing, draws)
+        for draws, (low, high), error, missing in spreads
+    ]
 
 
-def _paired(draws: FloatArray, low: float, high: float) -> PairedDifference:
-    undefined = int(np.isnan(draws).sum())
-    if np.isnan(low):
-        nan = float("nan")
-        return PairedDifference(nan, nan, nan, nan, nan, undefined, "")
-    defined = draws[~np.isnan(draws)]
-    error = float(np.std(defined, ddof=1))
-    is_test = bool(np.abs(defined).max() > ZERO)
-    p_value = bootstrap_p_value(defined, undefined) if is_test else float("nan")
-    test = _name(draws) if is_test else ""
-    return PairedDifference(low, high, error, DETECTABLE_STANDARD_ERRORS * error, p_value, undefined, test)
+def _standard_errors(rows: Sequence[FloatArray], undefined: Sequence[int]) -> list[float]:
+    """Compute the standard deviation of each row, shape (B,); NaN with fewer than two defined draws."""
+    found = [float("nan")] * len(rows)
+    whole: dict[int, list[int]] = {}
+    for i, (draws, missing) in enumerate(zip(rows, undefined, strict=True)):
+        if len(draws) - missing > 1:
+            if missing:
+                found[i] = float(np.std(draws[~np.isnan(draws)], ddof=1))
+            else:
+                whole.setdefault(len(draws), []).append(i)
+    for at in whole.values():
+        for i, error in zip(at, np.std([rows[i] for i in at], axis=1, ddof=1).tolist(), strict=True):
+            found[i] = error
+    return found
 
 
 def _name(draws: FloatArray) -> str:

@@ -48,9 +48,13 @@ _last: list[_Forms] = []
 
 
 def _forms(weights: FloatArray) -> _Forms:
-    """Return the forms of weights, the same as for the metric before if nobody can have changed them meanwhile."""
+    """Return the forms of weights, the same as for the metric before if nobody can have changed them meanwhile.
+
+    A single row, with which a cell's values are computed, does not displace those of its resamples, which are the next
+    cell's as well.
+    """
     if not (_last and _last[0].weights is weights):
-        if weights.flags.writeable:
+        if weights.flags.writeable or len(weights) == 1:
             return _Forms(weights)
         _last[:] = [_Forms(weights)]
     return _last[0]

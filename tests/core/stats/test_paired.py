@@ -99,4 +99,8 @@ def test_differences_computed_at_once_are_those_computed_alone() -> None:
     rows = [*(rng.normal(shift, 1.0, 300) for shift in (0.0, 1.0, 8.0)), np.zeros(300), np.full(300, np.nan)]
     rows[1][::50] = np.nan
     for row, found in zip(rows, paired_differences(rows, 0.95), strict=True):
-        assert repr(found) == repr(paired_difference(row, 0.95))  # a NaN equals nothing, but is written alike
+        alone = paired_difference(row, 0.95)
+        assert repr(found) == repr(alone)  # a NaN equals nothing, but is written alike
+        assert repr((found.p_value, found.test)) == repr((alone.p_value, alone.test))
+        if not np.isnan(row).all():
+            assert found.standard_error == float(np.std(row[~np.isnan(row)], ddof=1))
