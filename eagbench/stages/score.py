@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pyarrow as pa
 
 from eagbench.analysis.evaluation import evaluate_answers, evaluate_subgroups
 from eagbench.analysis.metric_uses import MetricUse
-from eagbench.analysis.scored_table import asked_columns, scored_schema
+from eagbench.analysis.scored_table import SCORED_SCHEMA, asked_columns, scored_schema
 from eagbench.contracts.answers import HeldOutLabels
 from eagbench.contracts.citation_controls import CONTROL_COLUMNS
 from eagbench.contracts.records import BoolArray, FloatArray
@@ -39,20 +41,14 @@ def score(run: StageRun) -> None:
     Raises:
         ValueError: The predictions do not cover the held-out cases exactly.
     """
-    labels: HeldOutLabels = run.inputs["labels"]
-    table = _in_order(_table(run.inputs["predict"], "predictions.parquet"))
-    case_ids = texts(table["case_id"])
-    if case_ids != sorted(labels.label):
-        raise ValueError("the predictions do not cover the held-out cases exactly once")
+    held_out = _held_out(run.inputs["labels"])
+    table = _in_order(_table(run.inputs["predict"], "predictions.parquet"), held_out.columns["case_id"])
     metrics = [MetricUse.registered(use["name"], use["params"]) for use in run.params["metrics"]]
-    fold = [labels.fold[case_id] for case_id in case_ids]
-    prevalence = np.array([labels.training_prevalence[k] for k in fold])
+    fold, prevalence = held_out.fold, held_out.prevalence
     parsed = ~nulls(table["probability"])
     asked = asked_columns(metrics)
     columns = {
-        **_identities(case_ids, labels),
-        "case_id": table["case_id"],
-        "fold": fold,
+        **held_out.columns,
         "probability": _filled(table["probability"], prevalence),
         "prior_corrected": _prior_corrected(table, parsed, prevalence),
         "recalibrated": _recalibrated(table["probability"], fold, prevalence, run.inputs.get("recalibration", ())),
@@ -60,9 +56,11 @@ def score(run: StageRun) -> None:
         "answer_mode": table["answer_mode"],
         "cited_features": table["cited_features"],
         "attention": table["attention"],
-        **_reference_lists(case_ids, fold, table["attention"], run),
+        **_reference_lists(held_out.case_ids, fold, table["attention"], run),
         **_extras(table["extras"], [name for name in asked if name not in (*REREAD_COLUMNS, *CONTROL_COLUMNS)]),
-        **_readings(case_ids, [name for name in asked if name in REREAD_COLUMNS], run.inputs.get("reread", ())),
+        **_readings(
+            held_out.case_ids, [name for name in asked if name in REREAD_COLUMNS], run.inputs.get("reread", ())
+        ),
     }
     if set(asked) & set(CONTROL_COLUMNS):
         columns |= _controls(columns, run)
@@ -75,16 +73,59 @@ def _table(folders: Sequence[Path], file: str, columns: Sequence[str] | None = N
     return pa.concat_tables([read_parquet(folder / file, columns) for folder in folders])
 
 
-def _in_order(table: pa.Table) -> pa.Table:
-    """Sort a table by case id, as Python does."""
-    case_ids = texts(table["case_id"])
-    order = sorted(range(len(case_ids)), key=case_ids.__getitem__)
-    return table if order == list(range(len(order))) else table.take(order)
+@dataclass(frozen=True, slots=True, eq=False)
+class _HeldOut:
+    """What is the same for all cells of a domain, in the order of case ids.
+
+    Attributes:
+        case_ids: The held-out cases, N of them.
+        fold: Their folds.
+        prevalence: The training prevalence of each one's fold, shape (N,).
+        columns: The columns of the scored table that say whose answers these are.
+    """
+
+    case_ids: list[str]
+    fold: list[int]
+    prevalence: FloatArray
+    columns: dict[str, pa.Array]
+
+
+@lru_cache(maxsize=8)  # the labels of every cell of a domain are the same object
+def _held_out(labels: HeldOutLabels) -> _HeldOut:
+    case_ids = sorted(labels.label)
+    fold = [labels.fold[case_id] for case_id in case_ids]
+    columns = {**_identities(case_ids, labels), "fold": fold}
+    return _HeldOut(
+        case_ids,
+        fold,
+        np.array([labels.training_prevalence[k] for k in fold]),
+        {name: array_of(values, SCORED_SCHEMA.field(name).type) for name, values in columns.items()},
+    )
+
+
+def _in_order(table: pa.Table, case_ids: pa.Array) -> pa.Table:
+    """Sort the predictions by case id.
+
+    Args:
+        table: The predictions.
+        case_ids: The held-out cases, sorted as Python does.
+
+    Raises:
+        ValueError: The predictions do not cover them exactly.
+    """
+    expected = pa.chunked_array([case_ids])
+    if table["case_id"].equals(expected):
+        return table
+    found = texts(table["case_id"])
+    ordered = table.take(sorted(range(len(found)), key=found.__getitem__))
+    if not ordered["case_id"].equals(expected):
+        raise ValueError("the predictions do not cover the held-out cases exactly once")
+    return ordered
 
 
 def _typed(values: Any, field: pa.Field) -> pa.ChunkedArray | pa.Array:
     """Turn the values of a column into an array of its type."""
-    if isinstance(values, pa.ChunkedArray):
+    if isinstance(values, pa.ChunkedArray | pa.Array):
         return values if values.type == field.type else values.cast(field.type)
     return array_of(values, field.type)
 
@@ -194,13 +235,13 @@ def _controls(columns: Mapping[str, Any], run: StageRun) -> dict[str, Any]:
 def references(run: StageRun) -> None:
     """Score the probabilities that came with the data (the generator's own, a clinical score), one folder each."""
     labels: HeldOutLabels = run.inputs["labels"]
+    held_out = _held_out(labels)
     metrics = [MetricUse.registered(use["name"], use["params"]) for use in run.params["metrics"]]
-    case_ids, schema = sorted(labels.label), scored_schema(metrics)
+    case_ids, schema = held_out.case_ids, scored_schema(metrics)
     for name, probabilities in sorted(labels.reference_probabilities.items()):
         columns = {
             **dict.fromkeys(schema.names, [None] * len(case_ids)),
-            **_identities(case_ids, labels),
-            "fold": [labels.fold[case_id] for case_id in case_ids],
+            **held_out.columns,
             "probability": [probabilities[case_id] for case_id in case_ids],
             "parsed": [True] * len(case_ids),
             "answer_mode": ["reference"] * len(case_ids),
