@@ -101,17 +101,23 @@ def masked(tree: Any, key: str = "") -> Any:
 
     What comes out depends on nothing but the tree and the names of the variables in it, so it may enter a fingerprint.
     """
-    kind = type(tree)
+    kind = type(tree)  # compared first, because a manifest has tens of values for each stage
+    if kind is str:
+        return _masked_string(tree, key)
     if kind is float or tree is None or kind is bool:
         return tree
-    if kind is not str and isinstance(tree, Mapping):
+    if kind is dict or isinstance(tree, Mapping):
         made = {name: masked(value, str(name)) for name, value in tree.items()}
         return tree if all(map(is_, made.values(), tree.values())) else made
     if kind is list or isinstance(tree, list | tuple):
         items = [masked(value, key) for value in tree]
         return tree if all(map(is_, items, tree)) else items
-    if not isinstance(tree, str):
-        return MASK if names_a_secret(key) and isinstance(tree, int) and not isinstance(tree, bool) else tree
+    if isinstance(tree, str):
+        return _masked_string(tree, key)
+    return MASK if names_a_secret(key) and isinstance(tree, int) and not isinstance(tree, bool) else tree
+
+
+def _masked_string(tree: str, key: str) -> str:
     text = _without_known(tree, _known)
     if text != tree:
         return text

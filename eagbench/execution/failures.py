@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 import eagbench
@@ -16,6 +18,7 @@ from eagbench.registry.blame import ComponentError, blamed, described
 from eagbench.registry.code_places import code_place
 from eagbench.registry.plugins import KINDS, answerable, described_function, owner
 
+_UNDER_WAY = ".under_way"
 _CORE = Path(eagbench.__file__).parent
 _FRAME = re.compile(r'File "(.+)", line (\d+) in (\S+)')
 _CALLS = frozenset(name for kind in KINDS.values() for name in vars(kind.protocol)) | {"generate"}
@@ -53,7 +56,16 @@ def plain_user_error(error: BaseException) -> UserError | None:
 
 def under_way_file(node: StageNode, store: Store) -> Path:
     """Return the file that says what is under way in a stage, beside its folder."""
-    return store.root / node.kind / f"{node.fingerprint}.under_way"
+    return store.root / node.kind / f"{node.fingerprint}{_UNDER_WAY}"
+
+
+def left_under_way_files(nodes: Sequence[StageNode], store: Store) -> frozenset[str]:
+    """List stages that have such a file, by fingerprint, also others of the nodes' kinds: one look for each kind."""
+    found: set[str] = set()
+    for kind in {node.kind for node in nodes}:
+        with suppress(FileNotFoundError), os.scandir(store.root / kind) as entries:
+            found.update(name.removesuffix(_UNDER_WAY) for e in entries if (name := e.name).endswith(_UNDER_WAY))
+    return frozenset(found)
 
 
 def reason_of_loss(node: StageNode, lost: StageLost, store: Store) -> str:

@@ -17,6 +17,7 @@ from eagbench.execution.computing import Compute, Outcome, displayed, failed, na
 from eagbench.execution.executors.local import Local
 from eagbench.execution.failures import (
     earlier_death,
+    left_under_way_files,
     reason_of_loss,
 )
 from eagbench.execution.needed import all_stages, needed_stages
@@ -85,11 +86,12 @@ def run_plan(
     chosen = executor or Local(Local.Params())
     signs = reporter.signs(one_by_one=traits_of(chosen, ExecutorTraits).draws_progress)
     needed = all_stages(plan) if fresh else needed_stages(plan, store)
+    left = needed.stages & left_under_way_files(plan.nodes, store)
     for node in plan.nodes:
         if node.fingerprint in needed.damaged:
             problems = enumerated(needed.damaged[node.fingerprint])
             reporter.say(f"{named(node)} in the store is damaged: {problems}; it is put aside and computed again")
-        if node.fingerprint in needed.stages and (death := earlier_death(node, store)):
+        if node.fingerprint in left and (death := earlier_death(node, store)):
             reporter.say(death)
     since = time.time() if fresh else 0.0
     compute = Compute(needed.stages, store, fresh, since, signs, this_process())

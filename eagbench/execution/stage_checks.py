@@ -23,11 +23,14 @@ Stamps = dict[str, Stamp | None]
 
 _DAY = 24 * 3600.0
 # Stages found whole by this process: their folders, with the stamps of their manifests.
-_found_whole: dict[Path, Stamp] = {}
+_found_whole: dict[str, Stamp] = {}
 
 
-def damage(folder: Path) -> tuple[str, ...]:
+def damage(folder: str) -> tuple[str, ...]:
     """Say what is damaged in the folder of a stage, which is checked when this process first asks.
+
+    Args:
+        folder: Its path, as a text: of every stage of a run it is asked several times.
 
     Returns:
         One entry per damaged file, as `damaged_files` does; nothing if the stage is whole or not finished.
@@ -38,7 +41,7 @@ def damage(folder: Path) -> tuple[str, ...]:
     known = _found_whole.get(folder)
     if known is not None and known == stamp(f"{folder}/{MANIFEST}"):
         return ()
-    return _checked(folder, _compare)
+    return _checked(Path(folder), _compare)
 
 
 def hashed_damage(folder: Path) -> tuple[str, ...]:
@@ -61,7 +64,7 @@ def _checked(folder: Path, check: Callable[[Path, Stamps], tuple[str, ...]]) -> 
         if stamp(manifest) == before:
             break
     if before is not None and not problems:
-        _found_whole[folder] = before
+        _found_whole[str(folder)] = before
     return problems
 
 
@@ -75,7 +78,7 @@ def _hash(folder: Path, stamps: Stamps) -> tuple[str, ...]:
     if not problems:
         note(folder, stamps, inode)
     else:
-        _found_whole.pop(folder, None)
+        _found_whole.pop(str(folder), None)
         with suppress(OSError):  # as in `note`
             record_of(folder).unlink()
     return problems

@@ -115,7 +115,7 @@ class Store:
         Raises:
             UserError: A newer eagbench wrote the stage, or this user may not read it.
         """
-        return damage(self.folder(node))
+        return damage(f"{self.root}/{node.kind}/{node.fingerprint}")
 
     def is_whole(self, node: StageNode) -> bool:
         """Say whether the stage is finished and its files are what its manifest says."""

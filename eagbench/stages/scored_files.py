@@ -13,6 +13,7 @@ and a run has one for each cell. Compressed with LZ4 it has one and a half times
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from eagbench.stages.parquet_files import array_of, floats, read_parquet, values
 
 _SCORED, _VALUES, _RESAMPLES = "scored.arrow", "values.json", "resamples.arrow"
 _EARLIER_SCORED = "scored.parquet"  # of stages that were made before `scored.arrow`: `eagbench verify` reads them
+_WITHOUT_THREADS = pa.ipc.IpcReadOptions(use_threads=False)
 _SUBGROUPS, _SUBGROUP_RESAMPLES = "subgroups.json", "subgroup_resamples.arrow"
 
 
@@ -90,9 +92,8 @@ def _write_arrow(table: pa.Table, path: Path, compression: str | None = None) ->
 
 
 def _read_arrow(path: Path) -> pa.Table:
-    options = pa.ipc.IpcReadOptions(use_threads=False)
     with pa.OSFile(str(path)) as file:
-        return pa.ipc.open_file(file, options=options).read_all()
+        return pa.ipc.open_file(file, options=_WITHOUT_THREADS).read_all()
 
 
 def _described(
@@ -114,8 +115,12 @@ def answers_of(table: pa.Table, metrics: Sequence[MetricUse]) -> Answered:
 
 def read_scored(folder: Path) -> pa.Table:
     """Read the scored table of a cell."""
-    earlier = folder / _EARLIER_SCORED
-    return read_parquet(earlier) if earlier.is_file() else _read_arrow(folder / _SCORED)
+    try:
+        return _read_arrow(folder / _SCORED)
+    except FileNotFoundError:
+        if not (earlier := folder / _EARLIER_SCORED).is_file():
+            raise
+        return read_parquet(earlier)
 
 
 def read_values(folder: Path) -> Mapping[str, Any]:
@@ -152,7 +157,7 @@ def _intervals(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, tuple[fl
 
 
 def _read_subgroups(folder: Path) -> dict[str, SubgroupNumbers]:
-    if not (folder / _SUBGROUPS).is_file():
+    if not os.path.isfile(f"{folder}/{_SUBGROUPS}"):  # noqa: PTH113 - of every cell
         return {}
     draws = _read_draws(folder / _SUBGROUP_RESAMPLES)
     return {
