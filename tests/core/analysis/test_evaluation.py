@@ -13,7 +13,7 @@ from eagbench.analysis.evaluation import evaluate, evaluate_answers
 from eagbench.analysis.metric_uses import MetricUse
 from eagbench.analysis.scored_table import SCORED_SCHEMA, answered
 from eagbench.contracts.records import FloatArray
-from eagbench.stages.scored_files import answers_of, read_cell, write_numbers
+from eagbench.stages.scored_files import answers_of, read_cell, read_scored, write_numbers
 from eagbench.stats.bootstrap import patient_weights
 
 METRICS = [MetricUse.registered(name, {}) for name in ("auroc", "auprc", "brier", "ece")]
@@ -77,6 +77,7 @@ def test_every_cell_has_the_numbers_that_scikit_learn_gives_on_each_resample() -
 def test_a_cell_read_from_its_files_is_the_one_that_was_written(tmp_path: Path) -> None:
     """Lists, attention, unparsed answers, recalibrated numbers: as from rows."""
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     plain = rows_of(1.0, 1)
     rich = rows_of(
@@ -101,6 +102,9 @@ def test_a_cell_read_from_its_files_is_the_one_that_was_written(tmp_path: Path) 
         write_numbers(folder, table, answers, numbers, INTERVALS)
         cell, written = read_cell(folder, METRICS)
         assert written.equals(table)
+        (folder / "scored.arrow").unlink()  # as in the stages of before
+        pq.write_table(table, folder / "scored.parquet")
+        assert read_scored(folder).equals(table)
         assert cell.numbers.points == numbers.points == evaluate(rows, METRICS, INTERVALS).points
         for name, draws in numbers.draws.items():
             np.testing.assert_array_equal(cell.numbers.draws[name], draws)
