@@ -99,7 +99,7 @@ class Store:
 
     def folder(self, node: StageNode) -> Path:
         """Return the folder of the finished stage, whether or not it exists yet."""
-        return self.root / node.kind / node.fingerprint
+        return self.root.joinpath(node.kind, node.fingerprint)
 
     def partial(self, node: StageNode) -> Path:
         """Return the folder of the stage's work in progress."""

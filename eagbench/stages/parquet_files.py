@@ -93,7 +93,7 @@ def rows_where(table: pa.Table, column: str, value: str) -> pa.Table:
 def array_of(values: Any, kind: pa.DataType) -> pa.Array:
     """Make an array of a type from values, None for a null; without pandas if they are numbers, texts or all null."""
     n = len(values)
-    if isinstance(values, list) and all(value is None for value in values):
+    if isinstance(values, list) and values.count(None) == n:
         return pa.nulls(n, kind)
     if kind in (pa.float64(), pa.int64()) and (isinstance(values, np.ndarray) or None not in values):
         plain = np.ascontiguousarray(values, dtype=kind.to_pandas_dtype())
