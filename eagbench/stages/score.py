@@ -59,7 +59,9 @@ def score(run: StageRun) -> None:
         **_reference_lists(held_out.case_ids, fold, table["attention"], run),
         **_extras(table["extras"], [name for name in asked if name not in (*REREAD_COLUMNS, *CONTROL_COLUMNS)]),
         **_readings(
-            held_out.case_ids, [name for name in asked if name in REREAD_COLUMNS], run.inputs.get("reread", ())
+            held_out.columns["case_id"],
+            [name for name in asked if name in REREAD_COLUMNS],
+            run.inputs.get("reread", ()),
         ),
     }
     if set(asked) & set(CONTROL_COLUMNS):
@@ -196,13 +198,11 @@ def _extras(column: pa.ChunkedArray, asked: Sequence[str]) -> dict[str, list[flo
     return {name: [extras.get(name) for extras in given] for name in asked}
 
 
-def _readings(case_ids: Sequence[str], asked: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
+def _readings(case_ids: pa.Array, asked: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
     """Return the answers about changed records that metrics ask for; None where the method was not asked again."""
     if not asked or not folders:
         return dict.fromkeys(asked, [None] * len(case_ids))
-    table = _in_order(_table(folders, REREAD_FILE, ["case_id", *asked]))
-    if texts(table["case_id"]) != case_ids:
-        raise ValueError("the answers about changed records do not cover the held-out cases exactly once")
+    table = _in_order(_table(folders, REREAD_FILE, ["case_id", *asked]), case_ids)
     return {name: table[name] for name in asked}
 
 
@@ -211,7 +211,7 @@ def _controls(columns: Mapping[str, Any], run: StageRun) -> dict[str, Any]:
 
     Each fold is compared with itself: its experts, and so its ranking of the features, are its own.
     """
-    case_ids, cited = columns["case_id"].to_pylist(), columns["cited_features"].to_pylist()
+    case_ids, patients, cited = (columns[name].to_pylist() for name in ("case_id", "patient_id", "cited_features"))
     found = np.full((len(case_ids), len(CONTROL_COLUMNS)), np.nan)
     folders = run.inputs.get("reference_salience", ())
     if not folders or all(names is None for names in cited):
@@ -225,7 +225,7 @@ def _controls(columns: Mapping[str, Any], run: StageRun) -> dict[str, Any]:
             references=[columns["teacher_features"][i] for i in at],
             measured=[measured[case_ids[i]] for i in at],
             risk=columns["probability"][at],
-            patient=[columns["patient_id"][i] for i in at],
+            patient=[patients[i] for i in at],
         )
         ranking = GlobalImportance.read(baseline).ranking
         found[at] = control_overlaps(asked, ranking, len(read_frequency_baseline(baseline)))

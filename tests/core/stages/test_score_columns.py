@@ -16,6 +16,7 @@ from eagbench.stages.predict import write_predictions
 from eagbench.stages.reread import REREAD_FILE
 from eagbench.stages.salience import frequency_baseline, reference
 from eagbench.stages.score import score
+from eagbench.stages.scored_files import read_scored
 from tests.builders import make_case, make_cohort_cases
 
 NAMES = ("a", "b", "c")
@@ -62,7 +63,7 @@ def scored(folder: Path, cited: dict[str, tuple[str, ...] | None]) -> dict[str, 
         "intervals": {"resamples": 50, "level": 0.95, "seed": 0, "auroc": "logit"},
     }
     score(StageRun(params, inputs, 0, out))
-    return pq.read_table(out / "scored.parquet").to_pydict()
+    return read_scored(out).to_pydict()
 
 
 def test_readings_are_joined_by_case_and_controls_know_what_was_measured(tmp_path: Path) -> None:
