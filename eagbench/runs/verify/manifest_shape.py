@@ -180,6 +180,10 @@ class _Shown(_Open):
     fold: int | None = None
 
 
+class _Split(_Open):
+    folds: int | None = Field(default=None, ge=2, le=100)
+
+
 class _Stage(_Open):
     fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")
     kind: str = Field(pattern=r"^[^/\\.][^/\\]*$")
@@ -215,7 +219,7 @@ class _Manifest(_Open):
     synthetic: bool
     access: Access
     data: dict[str, _Data] = Field(min_length=1)
-    split: dict[str, Any]
+    split: _Split
     parts: list[_Part] = Field(min_length=1)
     split_notes: dict[str, list[str]] = {}
     transfer: _Transfer

@@ -208,6 +208,15 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.parametrize("folds", [1, 2.0, "2", 10**12])
+def test_a_number_of_folds_that_none_can_be_is_named(run: Path, made: Path, folds: object) -> None:
+    manifest = json.loads((made / "run" / "manifest.json").read_text())
+    manifest["split"]["folds"] = folds
+    manifest[OWN_HASH] = own_hash(manifest)
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    assert any("split.folds" in problem for problem in verify(run).problems)
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_value_in_the_manifest_crashes_it(run: Path, made: Path, data: st.DataObject) -> None:
