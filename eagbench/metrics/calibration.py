@@ -38,6 +38,31 @@ class Brier(ParameterlessMetric):
         return weighted_mean((scored.probability - scored.label) ** 2, weights)
 
 
+class BrierSkill(ParameterlessMetric):
+    """Brier skill score against the event rate: 1 - Brier / (q(1 - q)), q the event rate of the cases themselves.
+
+    Source: Murphy, Journal of Applied Meteorology 1973, "Hedging and skill scores for probability forecasts". 1 is
+    perfect, 0 is as good as always predicting q, below 0 is worse. The reference knows the event rate of the held-out
+    cases, so the score is a little too strict. NaN if there is one class only.
+    """
+
+    name: ClassVar[str] = "brier_skill"
+    traits: ClassVar[MetricTraits] = MetricTraits(
+        label="Brier skill",
+        definition="share by which the Brier score falls below that of always predicting the event rate",
+        better="higher",
+        reads_probability=True,
+        no_skill=0.0,
+        depends_on_scale=True,
+        decimals=3,
+    )
+
+    def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
+        """Compute the skill per row of weights (B, N), shape (B,)."""
+        rate = weighted_mean(scored.label.astype(np.float64), weights)
+        return 1 - ratio(weighted_mean((scored.probability - scored.label) ** 2, weights), rate * (1 - rate))
+
+
 def bin_of(probability: FloatArray, bins: int) -> IntArray:
     """Find the equal-width bin of each probability: bin k is [k/bins, (k+1)/bins), and the last one also holds 1.
 

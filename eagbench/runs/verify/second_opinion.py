@@ -32,6 +32,7 @@ def reference_value(metric: str, records: Sequence[Mapping[str, Any]], metrics: 
         "auprc": lambda: float("nan") if label.sum() == 0 else float(average_precision_score(label, probability)),
         "brier": lambda: float("nan") if not len(label) else float(brier_score_loss(label, probability)),
         "ece": lambda: _ece(label, probability, int(params["bins"])),
+        "brier_skill": lambda: _brier_skill(label, probability),
         "brier_reliability": lambda: _brier_parts(label, probability, int(params["bins"]))[0],
         "brier_resolution": lambda: _brier_parts(label, probability, int(params["bins"]))[1],
         "brier_uncertainty": lambda: float(label.mean() * (1 - label.mean())) if len(label) else float("nan"),
@@ -50,6 +51,15 @@ def _ece(label: Any, probability: FloatArray, bins: int) -> float:
     bin_of = np.digitize(probability, np.arange(1, bins) / bins)
     of_bins = (bin_of == b for b in np.unique(bin_of))
     return float(sum(mine.mean() * abs(probability[mine].mean() - label[mine].mean()) for mine in of_bins))
+
+
+def _brier_skill(label: Any, probability: FloatArray) -> float:
+    from sklearn.metrics import brier_score_loss
+
+    if len(set(label.tolist())) < 2:
+        return float("nan")
+    always_the_rate = brier_score_loss(label, [label.mean()] * len(label))
+    return float(1 - brier_score_loss(label, probability) / always_the_rate)
 
 
 def _brier_parts(label: Any, probability: FloatArray, bins: int) -> tuple[float, float]:

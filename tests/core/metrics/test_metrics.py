@@ -19,6 +19,7 @@ from eagbench.metrics.calibration import (
     Brier,
     BrierReliability,
     BrierResolution,
+    BrierSkill,
     BrierUncertainty,
     CalibrationIntercept,
     CalibrationSlope,
@@ -187,7 +188,7 @@ def test_the_plugin_registers_every_metric_once():
         "alignment_over_best_control", "alignment_over_constant", "alignment_over_other_patient",
         "alignment_over_refilled_constant", "alignment_over_refilled_other_patient", "alignment_over_similar_risk",
         "attention_mass", "attention_mass_over_other_patient", "auprc", "auroc", "brier", "brier_reliability",
-        "brier_resolution", "brier_uncertainty", "calibration_intercept", "calibration_slope",
+        "brier_resolution", "brier_skill", "brier_uncertainty", "calibration_intercept", "calibration_slope",
         "citation_comprehensiveness", "citation_comprehensiveness_over_baseline",
         "citation_comprehensiveness_over_control", "citation_comprehensiveness_removal",
         "citation_comprehensiveness_removal_over_control", "citation_jaccard", "citation_reread_noise",
@@ -216,6 +217,15 @@ def test_the_parts_of_the_brier_score_add_up_where_answers_are_alike_within_bins
     assert reliability[0] == pytest.approx(by_hand)
     rate = label[row].mean()
     assert uncertainty[0] == pytest.approx(rate * (1 - rate))
+
+
+def test_brier_skill_is_one_for_the_truth_and_zero_for_the_event_rate() -> None:
+    label = np.array([0, 0, 0, 1])
+    for probability, skill in (([0.0, 0, 0, 1], 1.0), ([0.25] * 4, 0.0), ([1.0, 1, 1, 0], 1 - 16 / 3)):
+        assert point(BrierSkill(BrierSkill.Params()), scored_cases(np.array(probability), label)) == pytest.approx(
+            skill
+        )
+    assert np.isnan(point(BrierSkill(BrierSkill.Params()), scored_cases(np.full(4, 0.2), np.zeros(4, int))))
 
 
 @settings(max_examples=100, deadline=None)
