@@ -67,10 +67,11 @@ class Holder:
     @property
     def _left_by_this_process(self) -> bool:
         mine = all(self.process.get(key) == value for key, value in this_process().items())
-        return mine and all(self.token != holder.token for holder in _held.values())
+        return mine and self.token not in _tokens
 
 
 _held: dict[Path, Holder] = {}  # by stage: what this process holds
+_tokens: set[str] = set()  # of these, and of those that it is taking or giving back at this moment
 
 
 @contextmanager
@@ -80,16 +81,21 @@ def leased(stage: Path) -> Iterator[None]:
     Args:
         stage: The stage's final folder; the lease is beside it.
     """
-    holder, lapsed = _acquired(stage)
-    _held[stage] = holder
+    token = uuid.uuid4().hex[:16]
+    _tokens.add(token)
     try:
-        with repeated(partial(_renewed, stage, holder), holder.seconds / _RENEWALS):
-            if lapsed is not None:
-                _copy(stage.with_name(lapsed.folder), stage.with_name(holder.folder))
-            yield
+        holder, lapsed = _acquired(stage, token)
+        _held[stage] = holder
+        try:
+            with repeated(partial(_renewed, stage, holder), holder.seconds / _RENEWALS):
+                if lapsed is not None:
+                    _copy(stage.with_name(lapsed.folder), stage.with_name(holder.folder))
+                yield
+        finally:
+            del _held[stage]  # before another thread can hold it
+            _release(stage, holder)
     finally:
-        _release(stage, holder)
-        del _held[stage]
+        _tokens.discard(token)
 
 
 def is_held(stage: Path) -> bool:
@@ -135,13 +141,16 @@ def _first_folder(stage: Path) -> str:
     return f"{stage.name}.partial"
 
 
-def _acquired(stage: Path) -> tuple[Holder, Holder | None]:
+def _acquired(stage: Path, token: str) -> tuple[Holder, Holder | None]:
     """Wait for the lease of a stage.
+
+    Args:
+        stage: The stage's final folder.
+        token: Of this holding.
 
     Returns:
         This process as its holder, and the one before if its lease is over but its process may still run.
     """
-    token = uuid.uuid4().hex[:16]
     holder = Holder(token, _first_folder(stage), LEASE_SECONDS, this_process())
     pause = _SHORTEST_PAUSE
     with _Watch(stage, token) as watch:

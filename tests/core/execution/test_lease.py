@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -208,3 +209,22 @@ def test_a_lease_without_words_whose_maker_died_is_over_soon(tmp_path: Path) -> 
     with store.lock(stage()):
         assert store.is_locked(stage())
     assert not store.is_locked(stage())
+
+
+def test_threads_of_a_process_hold_a_stage_one_after_the_other(tmp_path: Path) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def hold(number: int) -> None:
+        for _ in range(40):
+            with lease.leased(tmp_path / "stage"):
+                inside.append(number)
+                time.sleep(0)  # lets another thread in, if one can
+                most.append(len(inside))
+                inside.remove(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        for call in [pool.submit(hold, number) for number in range(8)]:
+            call.result()
+    assert set(most) == {1}
+    assert not list(tmp_path.glob("stage*"))
