@@ -321,6 +321,23 @@ def test_a_code_in_no_known_unit_stops(tmp_path: Path, code: str, message: str) 
         load(small(tmp_path, [(1, 1, code, 100, None)]), tmp_path, codes=None)
 
 
+def test_a_value_of_nan_is_none(tmp_path: Path) -> None:
+    rows = [
+        (1, 4, "LOINC//2160-0//mg/dL", 1.5, None),
+        (1, 3, "LOINC//2160-0//mg/dL", float("nan"), None),
+        (1, 2, "refill", float("nan"), "Slow"),
+    ]
+    root = small(tmp_path, rows)
+    (root / "codes.yaml").write_text("refill: {concept: capillary_refill, values: {Slow: 1, Quick: 0}}\n")
+    cohort = load(root, tmp_path)
+    (case,) = cohort.cases
+    nan = np.nan
+    np.testing.assert_array_equal(
+        case.values_in_order(["creatinine", "capillary_refill"]), [[1.5, nan], [nan, 1.0]], "as a value of null is read"
+    )
+    assert cohort.provenance.implausible.get("creatinine", 0) == 0
+
+
 def test_a_rare_unknown_unit_is_removed_and_counted(tmp_path: Path) -> None:
     rows: list[tuple[Any, ...]] = [(1, h / 100, "LOINC//2345-7//mg/dL", 100, None) for h in range(1, 1501)]
     cohort = load(small(tmp_path, [*rows, (1, 20, "LOINC//2345-7//UNK", 5, None)]), tmp_path, codes=None)
