@@ -18,7 +18,6 @@ from eagbench.contracts.traits import MetricTraits
 from eagbench.metrics.attention import UNDEFINED, overlaps
 from eagbench.metrics.mean_over_cases import MeanOverCases
 from eagbench.metrics.parameterless import ParameterlessMetric
-from eagbench.stats.weighted import weighted_mean
 
 
 def _beyond(label: str, definition: str, *columns: str) -> MetricTraits:
@@ -97,12 +96,14 @@ class AlignmentOverBestControl(ParameterlessMetric):
         "Beyond the best control", "the best of the three refilled lists", *CONTROL_COLUMNS
     )
 
+    def __init__(self, params: ParameterlessMetric.Params) -> None:
+        super().__init__(params)
+        each = (AlignmentOverRefilledConstant, AlignmentOverRefilledOtherPatient, AlignmentOverSimilarRisk)
+        self._beyond_each = [metric(params) for metric in each]
+
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Compute the excess per row of weights (B, N), shape (B,); NaN if undefined."""
-        excesses = [excess for column in CONTROL_COLUMNS if (excess := _excess(scored, column)) is not None]
-        if not excesses:
-            return np.full(len(weights), np.nan)
-        least: FloatArray = np.stack([weighted_mean(excess, weights) for excess in excesses]).min(axis=0)
+        least: FloatArray = np.stack([metric(scored, weights) for metric in self._beyond_each]).min(axis=0)
         return least
 
 

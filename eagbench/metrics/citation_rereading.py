@@ -18,7 +18,7 @@ from eagbench.contracts.answers import ScoredCases
 from eagbench.contracts.records import FloatArray
 from eagbench.contracts.rereading import AGAIN, AS_IS, Reading
 from eagbench.contracts.traits import MetricTraits
-from eagbench.metrics.parameterless import ParameterlessMetric
+from eagbench.metrics.mean_over_cases import MeanOverCases
 from eagbench.stats.weighted import weighted_mean
 
 UNDEFINED = (
@@ -27,18 +27,16 @@ UNDEFINED = (
 )
 
 
-class RereadMetric(ParameterlessMetric):
-    """Base: the mean of `per_case` over the cases that have all readings it needs."""
+class RereadMetric(MeanOverCases):
+    """Base: the mean of `per_case` over the cases that have all readings it needs; NaN marks those that lack one."""
 
     traits: ClassVar[MetricTraits]
 
-    def per_case(self, scored: ScoredCases) -> FloatArray:
-        """Compute the number of each case, shape (N,); NaN for a case without one of the readings."""
-        raise NotImplementedError
-
     def __call__(self, scored: ScoredCases, weights: FloatArray) -> FloatArray:
         """Compute the mean per row of weights (B, N), shape (B,); NaN if no case has the readings."""
-        values = self.per_case(scored)
+        values = self._of_case(scored)
+        if values is None or not np.isnan(values).any():
+            return super().__call__(scored, weights)
         there = ~np.isnan(values)
         return weighted_mean(values[there], weights[:, there])
 

@@ -18,21 +18,10 @@ from eagbench.stages.salience import frequency_baseline, reference
 from eagbench.stages.score import score
 from eagbench.stages.scored_files import read_scored
 from tests.builders import make_case, make_cohort_cases
+from tests.core.stages.test_reread import Weighs
 
 NAMES = ("a", "b", "c")
 METRICS = ("citation_jaccard", "alignment_over_best_control", "citation_comprehensiveness", "brier")
-
-
-class Weighs:
-    """An expert whose weights are the values."""
-
-    @classmethod
-    def load(cls, params: object, folder: object) -> Weighs:
-        return cls()
-
-    def salience(self, cases: Cases) -> np.ndarray:
-        values = np.stack([np.nan_to_num(case.values_in_order(cases.feature_names)[-1]) for case in cases])
-        return values / values.sum(axis=1, keepdims=True)
 
 
 def held_out() -> Cases:
