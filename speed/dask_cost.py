@@ -8,9 +8,9 @@ worker is kept from sleeping, (seconds - ideal) x workers / stages. The first st
 counted.
 
 The second part computes independent stages of real work (LightGBM on random numbers, one thread each), in turns in this
-process, on two workers of `dask`, in two of `local`, and in two bare processes that share nothing and take half of the
-work each: what the machine itself gains by its second core. Prints how much faster these are than this process, by
-round. Run it where nobody else uses the cores.
+process, on two workers of `dask`, in two of `local`, and in two bare processes without a scheduler: what the machine
+itself gains by its second core. Prints how much faster these are than this process, by round. Run it where nobody else
+uses the cores.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def real(compute: Compute, n: int, rows: int, rounds: int) -> list[Sequence[Valu
     """Print how much faster two workers are than this process; return a row for each kind."""
     counted = [node("train", i, rows=rows) for i in range(n)]
     warm = [node("train", -i, rows=100) for i in range(1, 5)]
-    gains: dict[str, list[float]] = {"bare processes": [], "dask": [], "local": []}
+    gains: dict[str, list[float]] = {"bare processes": [], "workers of dask": [], "workers of local": []}
     with cluster_of(2) as cluster:
         for _ in range(rounds):
             alone = timed_after(Local(Local.Params()), warm, counted, compute)
@@ -104,12 +104,12 @@ def real(compute: Compute, n: int, rows: int, rounds: int) -> list[Sequence[Valu
             in_two = timed_after(Local(Local.Params(workers=2)), warm, counted, compute)
             bare = in_bare_processes(n, rows)
             gains["bare processes"].append(alone / bare)
-            gains["dask"].append(alone / on_dask)
-            gains["local"].append(alone / in_two)
+            gains["workers of dask"].append(alone / on_dask)
+            gains["workers of local"].append(alone / in_two)
             print(f"this process {alone:.1f} s, dask {on_dask:.1f} s, local {in_two:.1f} s, bare {bare:.1f} s")
     results: list[Sequence[Value]] = []
     for name, found in gains.items():
-        shown, what = ", ".join(f"{gain:.2f}" for gain in found), f"{n} stages of real work, two workers of {name}"
+        shown, what = ", ".join(f"{gain:.2f}" for gain in found), f"{n} stages of real work, two {name}"
         print(f"{what}: {statistics.median(found):.2f} times as fast ({shown})")
         results.append((f"{what}: times as fast as one", statistics.median(found), shown))
     return results
