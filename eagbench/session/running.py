@@ -13,6 +13,7 @@ from eagbench.config.secrets import masked_text
 from eagbench.config.yaml_source import Source, apply_set, set_value
 from eagbench.contracts.executors import Executor
 from eagbench.errors import UserError
+from eagbench.execution.only_writer import only_writer
 from eagbench.execution.private_files import close_places, keep_private, own_umask
 from eagbench.execution.private_words import Discreet, PrivateWords
 from eagbench.execution.progress import Reporter
@@ -136,16 +137,18 @@ def _computed(
 ) -> Finished:
     with tracked(plan, store, folder, fresh=fresh) as settled:
         result = run_plan(plan, store, reporter, fresh=fresh, executor=executor, settled=settled)
-    manifest = write_run_folder(plan, result, store, folder)
     from eagbench.report.html import write_report
     from eagbench.report.text import headline
     from eagbench.report.unread_answers import terminal_lines
 
-    written = RunFolder(folder)
-    page = write_report(written)
-    finish(folder)
+    begin(folder, plan.loaded.benchmark.name)
+    with only_writer(folder):
+        manifest = write_run_folder(plan, result, store, folder)
+        written = RunFolder(folder)
+        page = write_report(written)
+        lines = [headline(written), *terminal_lines(written), ""]
+        finish(folder)
     count = {status: sum(o.status == status for o in result.outcomes.values()) for status in ("computed", "reused")}
-    lines = [headline(written), *terminal_lines(written), ""]
     lines.append(f"stages: {count['computed']} computed, {count['reused']} reused")
     lines += failure_lines(manifest["failed"])
     lines += _tracebacks(result, folder)

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from eagbench.config.secrets import masked_text
 from eagbench.errors import Stopped
 from eagbench.execution.full_disk import EXIT_DISK_FULL, DiskFullError, as_disk_full
+from eagbench.execution.only_writer import only_writer
 from eagbench.execution.private_files import own_umask
 from eagbench.execution.processes import begin_worker, end_processes
 from eagbench.execution.whole_files import write_text
@@ -157,12 +158,15 @@ def _in_processes(request: SweepRequest, jobs: int, deadline: float | None, fold
 
 
 def _write_tables(session: Session) -> None:
-    write_tables(session.folder, session.record, session.study.get_trials(deepcopy=False))
+    with only_writer(session.folder):  # of two that end at once, the last to write has read the other's trials
+        write_tables(session.folder, session.record, session.study.get_trials(deepcopy=False))
 
 
 def _finish(session: Session, known: set[int], evaluate_best: Evaluate | None) -> FinishedSweep:
-    trials = session.study.get_trials(deepcopy=False)
-    best = best_trials(session.study)
+    with only_writer(session.folder):
+        trials = session.study.get_trials(deepcopy=False)
+        best = best_trials(session.study)
+        written = write_best(session, best)
     n_finished = finished(trials)
     counted = stage_sums(trials)
     n = {status: sum(kind[status] for kind in counted.values()) for status in ("computed", "reused")}
@@ -178,13 +182,13 @@ def _finish(session: Session, known: set[int], evaluate_best: Evaluate | None) -
         and trial.state == TrialState.FAIL
     ]
     lines += [f"trial {trial.number} failed: {trial.user_attrs['reason']}" for trial in failed]
-    written = write_best(session, best)
     if evaluate_best is not None and best and n_finished >= session.record.trials:
         lines += ["", _evaluate(session, best, evaluate_best)]
     from eagbench.sweep.report.html import write_report
 
     # As it was given: the record holds no password.
-    page = write_report(session.folder, session.storage_place)
+    with only_writer(session.folder):
+        page = write_report(session.folder, session.storage_place)
     lines.append(f"sweep folder: {session.folder}")
     lines += [f"best: {path}" for path in written]
     lines.append(f"report: {page}")

@@ -16,6 +16,7 @@ from tests.reliability.run_folders import differences
 
 SMALL, FULL = 2, 20
 _LONGEST_DELAY = 3.0
+_LONGEST_HEAD_START = 0.4  # about as long as the writing takes
 
 
 def measure(times: int, seed: int, folder: Path) -> list[Row]:
@@ -38,7 +39,24 @@ def measure(times: int, seed: int, folder: Path) -> list[Row]:
             for entry in _pair(benchmark, alone / "out", folder / f"{is_one}_{i}", draw, is_one=is_one)
         ]
         rows.append(Row(fault, n, "both ended with the bytes of a run alone, each stage computed once", tuple(lost)))
+    # All is stored: nothing but the writing is left, and both begin it within moments.
+    lost = [entry for i in range(times) for entry in _writers(benchmark, alone, folder / f"writers_{i}", draw)]
+    rows.append(
+        Row("two equal runs of stored stages write one folder", times, "it is that of a run alone", tuple(lost))
+    )
     return rows
+
+
+def _writers(benchmark: Path, alone: Path, out: Path, draw: random.Random) -> list[str]:
+    commands = []
+    for _ in range(2):
+        commands.append(_start(benchmark, alone, out, 1))
+        time.sleep(draw.uniform(0, _LONGEST_HEAD_START))
+    lost = [f"a run ended with {code}" for command in commands if (code := command.wait()) != 0]
+    if lost:
+        return lost
+    # Whatever one of them removed is missing in the manifest, too.
+    return [f"differs: {name}" for name in differences(out, alone / "out")]
 
 
 def _pair(benchmark: Path, alone: Path, folder: Path, draw: random.Random, *, is_one: bool) -> list[str]:
