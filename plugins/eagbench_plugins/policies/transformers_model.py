@@ -9,9 +9,10 @@ within the last bits; in half precision it happens more often.)
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -320,7 +321,10 @@ class TransformersModel:
     @cached_property
     def _reader(self) -> TreeReader | PaddedReader:
         """What reads texts to continue them: nothing twice, where the model allows it."""
-        return TreeReader(self.model, self.cache_gb) if reads_in_trees(self.model) else self._padded
+        if reads_in_trees(self.model):
+            return TreeReader(self.model, self.cache_gb)
+        _say_padded(type(self.model).__name__)
+        return self._padded
 
     def _room(self, ids: Sequence[int], tokens: int) -> int:
         """Count how many of so many tokens have a position after `ids`; 0 or less if `ids` do not fit themselves."""
@@ -369,4 +373,14 @@ def _unmeasurable(reason: str) -> UserError:
         f"this policy's attention can't be measured: {reason}",
         where="policy, attention",
         hint="take another policy, or leave out the metric or reward that needs the policy's attention",
+    )
+
+
+@cache
+def _say_padded(architecture: str) -> None:
+    """Say once in a process that texts are read anew: the results are the same, and take several times as long."""
+    print(
+        f"note: {architecture} can't read texts in trees (docs/large_policies.md, 'What is read once'): it reads every "
+        "prompt anew for each text, and Stage II does not share a group's prompt",
+        file=sys.stderr,
     )

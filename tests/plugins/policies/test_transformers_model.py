@@ -135,3 +135,20 @@ def test_a_chat_template_is_applied_to_the_prompt_alone(model, prompts) -> None:
 def test_no_prompts_give_no_texts(model) -> None:
     assert model.generate([], Sampling(5), seed=0) == []
     assert model.continuation_probabilities([], [], ANSWER_LEVELS).shape == (0, len(ANSWER_LEVELS))
+
+
+def test_a_user_hears_once_that_a_model_reads_every_text_anew(
+    model: TransformersModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import BloomConfig, BloomForCausalLM
+
+    class NamedHere(BloomForCausalLM):  # type: ignore[misc]
+        """It is said once for a class: no other test may have heard it."""
+
+    config = BloomConfig(vocab_size=len(model.tokenizer), hidden_size=32, n_layer=2, n_head=4)
+    for _ in range(2):
+        opened = TransformersModel(NamedHere(config).eval(), model.tokenizer, batch_size=4)
+        assert not opened.shares_prompts
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("note: NamedHere can't read texts in trees")

@@ -261,7 +261,9 @@ def _simulate(
             longer = replace(text, text=text.text + proposed[i])
             begun[i] = longer, replace(request, written=request.written + longer.text)
     asked = [request for _, request in begun.values()]
-    ends = writer.write(asked, replace(rest, max_new_tokens=_ANSWER_TOKENS), derived_seed(seed, "answer"))
+    ends = writer.write(
+        asked, replace(rest, max_new_tokens=min(rest.max_new_tokens, _ANSWER_TOKENS)), derived_seed(seed, "answer")
+    )
     for (i, (text, _)), end in zip(begun.items(), ends, strict=True):
         if end is not None:
             texts[i] = replace(text, text=text.text + end.text, tokens=text.tokens + end.tokens)
