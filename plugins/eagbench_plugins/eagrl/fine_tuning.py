@@ -23,6 +23,8 @@ class FineTuning(StrictParams):
             another order; apart from that, only rounding differs.
         answer_weight: Weight of each token of the probability in the loss; all other tokens have weight 1. The answer
             is one token in forty; with 1, as in the paper, the label hardly reaches the gradient of a small policy.
+        citation_weight: Weight of each token of the list of features. The list is what the text says of this patient
+            alone; with 1 its few tokens drown among the steps' and the answer's.
         weight_decay: AdamW's weight decay.
         other_names: Largest share of the features with a name to train with that a record shows under one. Each record
             is then learnt as it is and in seven such versions, in as many steps. 0 changes nothing.
@@ -37,6 +39,7 @@ class FineTuning(StrictParams):
     accumulate: int | None = Field(default=None, ge=1)
     share_prompts: bool = False
     answer_weight: float = Field(default=30.0, gt=0)
+    citation_weight: float = Field(default=1.0, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     other_names: float = Field(default=0.0, ge=0, le=1)
     activation_checkpointing: bool = False

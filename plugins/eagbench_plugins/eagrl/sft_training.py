@@ -1,8 +1,8 @@
 """Supervised fine-tuning with TRL's SFTTrainer (TRL 1.16, transformers 5). Imported late, because it imports torch.
 
 The loss is a weighted version of TRL's mean negative log-likelihood over the completion's tokens. The tokens of the
-probability have weight `answer_weight`, all others have weight 1, and the sum is divided by the sum of the weights.
-With `answer_weight` 1 it is TRL's own loss.
+probability have weight `answer_weight`, those of the list of features `citation_weight`, all others have weight 1, and
+the sum is divided by the sum of the weights. With both weights 1 it is TRL's own loss.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.lora import peft_config
 from eagbench_plugins.eagrl.packed_examples import PackedCollator
 from eagbench_plugins.eagrl.scored_positions import only_scored_positions
+from eagbench_plugins.eagrl.searches.steps import CITATIONS
 from eagbench_plugins.eagrl.step_progress import StepProgress
 from eagbench_plugins.eagrl.trained_policy import (
     computes_in_bfloat16,
@@ -87,7 +88,7 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
     if isinstance(opened, OnSeveralDevices):
         train_on_devices(train, (examples, policy, style, params), run, policy, opened.devices)
         return
-    rows = [encode(example, opened, style, params.answer_weight) for example in examples]
+    rows = [encode(example, opened, style, params.answer_weight, params.citation_weight) for example in examples]
     longest = max(len(row["input_ids"]) for row in rows)
     parts = parts_of_step(
         opened,
@@ -173,20 +174,26 @@ def _by_prompt(examples: Sequence[Example]) -> list[list[int]]:
     return list(groups.values())
 
 
-def encode(example: Example, model: TrainableLanguageModel, style: Style, answer_weight: float) -> dict[str, list[Any]]:
+def encode(
+    example: Example, model: TrainableLanguageModel, style: Style, answer_weight: float, citation_weight: float = 1.0
+) -> dict[str, list[Any]]:
     """Compute tokens, labels and weights of one example.
 
     Prompt and completion are tokenised separately, as in generation, and the end token is appended. A token that
     overlaps the probability between the answer's tags has weight `answer_weight`, all others of the completion have the
-    example's `format_weight`. A thought that the chat template opens is closed before a completion without one.
+    example's `format_weight`, times `citation_weight` in the list of features. A thought that the chat template opens
+    is closed before a completion without one.
     """
     tokenizer = model.tokenizer
     written = TokenThoughts.of(model).begins.closed(example.completion)
     prompt = tokenizer(model.as_input(example.prompt), add_special_tokens=not tokenizer.chat_template)["input_ids"]
     encoded = tokenizer(written, add_special_tokens=False, return_offsets_mapping=True)
-    start, end = _answer_span(written, style)
+    answer, citations = _answer_span(written, style), _citations_span(written, style)
     other = example.format_weight
-    weights = [answer_weight if a < end and b > start else other for a, b in encoded["offset_mapping"]]
+    weights = [
+        answer_weight if _overlap(token, answer) else other * (citation_weight if _overlap(token, citations) else 1.0)
+        for token in encoded["offset_mapping"]
+    ]
     completion = encoded["input_ids"] + [tokenizer.eos_token_id]
     return {
         "input_ids": prompt + completion,
@@ -199,6 +206,19 @@ def _answer_span(completion: str, style: Style) -> tuple[int, int]:
     """Locate the probability: return the position of its first character and the position after its last one."""
     start = completion.rindex(style.answer_open) + len(style.answer_open)
     return start, completion.index(style.answer_close, start)
+
+
+def _citations_span(completion: str, style: Style) -> tuple[int, int]:
+    """Locate the last list of features, up to the answer; nothing if there is none."""
+    opening = completion.rfind(CITATIONS) if style.cites_features else -1
+    if opening < 0:
+        return 0, 0
+    start = opening + len(CITATIONS)
+    return start, completion.index(style.answer_open, start)
+
+
+def _overlap(token: tuple[int, int], span: tuple[int, int]) -> bool:
+    return token[0] < span[1] and token[1] > span[0]
 
 
 class Collator:

@@ -7,7 +7,8 @@ Prediction uses no expert: the trained policy answers as in the method `prompt`.
 Departures from the paper (P) and its released code (C), numbered:
 1. The expert is cross-fitted: it never predicts a case that it was trained on. (P and C do not specify this.)
 2. The tokens of the probability have weight `answer_weight` in the loss; 1 is the paper's loss. Only one token in forty
-   carries the label, so a small policy would otherwise learn nothing from it.
+   carries the label, so a small policy would otherwise learn nothing from it. So may those of the list of features,
+   with `citation_weight`; 1, the paper's loss, is its default.
 3. Classes are balanced (C) by repeating the rarer class's trajectories, not by dropping those of the other class.
 4. Any search can replace `expert_mcts`, with the same token budget, which counts every generated token.
 5. With `answer_target`, the reasoning of the selected trajectories is learnt with another probability than the one that

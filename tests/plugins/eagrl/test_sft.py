@@ -91,6 +91,23 @@ def test_a_text_without_weight_teaches_its_probability_alone(prepared: Prepared)
     assert [row["weights"][i] for i in learnt] == [30.0] * len(learnt)
 
 
+def test_the_list_of_features_weighs_what_it_is_told_to(prepared: Prepared) -> None:
+    model = open_policy(prepared.inputs["policy"])
+    # A step names lactate, too: that is no citation.
+    completion = write_answer(STYLE, [("How is lactate?", "0.05 mmol")], ["lactate", "ph"], 0.35, "q")
+    n_prompt = len(model.tokenizer("sex=male\n")["input_ids"])
+    row = encode(Example("sex=male\n", completion), model, STYLE, 30.0, 4.0)
+    heavier = [i for i, weight in enumerate(row["weights"]) if weight == 4.0]
+    assert model.tokenizer.decode([row["input_ids"][i] for i in heavier]).strip() == "lactate, ph"
+    assert row["weights"][-1] == 1.0
+    rest = [w for i, w in enumerate(row["weights"]) if i not in heavier]
+    plain = encode(Example("sex=male\n", completion), model, STYLE, 30.0)["weights"]
+    assert rest == [w for i, w in enumerate(plain) if i not in heavier]
+    assert {plain[i] for i in heavier} == {1.0}
+    silent = encode(Example("sex=male\n", completion, format_weight=0.0), model, STYLE, 30.0, 4.0)
+    assert set(silent["weights"][n_prompt:]) == {0.0, 30.0}
+
+
 def _batch(prepared: Prepared, weight: float) -> tuple[Any, list[dict[str, Any]]]:
     model = open_policy(prepared.inputs["policy"])
     completions = [write_answer(STYLE, [("q", f"a {i}")] * i, ["lactate"], 0.1 * i, "q") for i in (1, 2, 3)]
