@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# PyHealth's comprehensiveness of a short list of features removes the whole record: a useless list scores like the best.
+# PyHealth's comprehensiveness of a short list of features removes the whole record: any list scores like the best.
 #
 # Expected: at 20 % the metric removes a fifth of the values, those with the highest attributions.
 # What happens: it removes every value whose attribution is not below the quantile. Where the attribution names fewer
@@ -85,8 +85,8 @@ with open("seen", "w") as seen:
     print(f"risk from 2 of 20 values; drop of the risk when nothing is left of the record: {everything}", file=seen)
     print(f"cited      comprehensiveness at {', '.join(f'{p}%' for p in PERCENTAGES)}    sufficiency", file=seen)
     for name, (comprehensiveness, sufficiency) in found.items():
-        numbers = "                   ".join(" ".join(f"{x:.3f}" for x in part) for part in (comprehensiveness, sufficiency))
-        print(f"{name} {numbers}", file=seen)
+        parts = [" ".join(f"{x:.3f}" for x in part) for part in (comprehensiveness, sufficiency)]
+        print(f"{name} {(19 * ' ').join(parts)}", file=seen)
     print(f"an age that does decide, cited by nobody: comprehensiveness at 5% {of_age[0]:.3f}", file=seen)
     comprehensiveness, sufficiency = found["two others"]
     assert comprehensiveness[:2] == [0, 0] and sufficiency[:2] == [everything] * 2

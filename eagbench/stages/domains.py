@@ -13,11 +13,11 @@ import numpy as np
 from eagbench.contracts.records import Cases, FloatArray
 from eagbench.contracts.stages import StageRun
 from eagbench.errors import UserError
+from eagbench.stages import unit_mismatch
 from eagbench.stages.cohort_files import read_cases, read_facts, read_group, read_labels
 from eagbench.stages.given_split import read_notes, write_notes
 from eagbench.stages.shared_concepts import SharedConcepts
 from eagbench.stages.split import OneClass, read_assignment, write_assignment
-from eagbench.vocabulary import unit_mismatch
 
 SHIFT_FILE = "covariate_shift.json"
 _SHIFT_FOLDS = 5

@@ -24,7 +24,7 @@ from eagbench.report.cohort_card.render import CardFormat, render
 from eagbench.session.running import Request, say_notes
 from eagbench.stages.cohort_files import read_stored
 from eagbench.stages.split import read_assignment, read_parts
-from eagbench.vocabulary.unit_mismatch import suspicions
+from eagbench.stages.unit_mismatch import suspicions
 
 
 def describe(what: str, sets: tuple[str, ...], profile: str | None, form: str) -> str:

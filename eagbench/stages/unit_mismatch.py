@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eagbench.contracts.records import Cases, FloatArray
+from eagbench.contracts.records import Cases
 from eagbench.errors import UserError
+from eagbench.stats.value_tally import ValueTally
 from eagbench.vocabulary.vocabulary import vocabulary
 
 FEWEST_VALUES = 25
@@ -57,10 +58,10 @@ def suspicions(first: Cases, second: Cases, concepts: tuple[str, ...]) -> Iterat
     looked_at = tuple(name for name in concepts if name in known.names)
     measured = [_measured(cases, looked_at) for cases in (first, second)]
     for name in looked_at:
-        sides = [of_cohort[name].astype(np.float64) for of_cohort in measured]
-        if min(map(len, sides)) < FEWEST_VALUES:
+        sides = [of_cohort[name] for of_cohort in measured]
+        if min(values.n for values in sides) < FEWEST_VALUES:
             continue
-        quartiles = np.array([np.quantile(values, _QUARTILES) for values in sides])  # (2, 3)
+        quartiles = np.array([values.quantiles(_QUARTILES) for values in sides])  # (2, 3)
         positive = quartiles[:, (quartiles > 0).all(axis=0)]  # without a logarithm there is no factor to look for
         if positive.shape[1] < _FEWEST_QUARTILES:
             continue
@@ -101,11 +102,11 @@ def check(names: tuple[str, str], cohorts: tuple[Cases, Cases], concepts: tuple[
         )
 
 
-def _measured(cases: Cases, concepts: tuple[str, ...]) -> dict[str, FloatArray]:
-    """Collect all measured values of each concept, each of shape (M,), float32."""
-    found: dict[str, list[FloatArray]] = {name: [np.empty(0, np.float32)] for name in concepts}
+def _measured(cases: Cases, concepts: tuple[str, ...]) -> dict[str, ValueTally]:
+    """Count the measured values of each concept, a partition at a time."""
+    found = {name: ValueTally() for name in concepts}
     for part in cases.partitions():
         rows = np.concatenate([np.empty((0, len(concepts)), np.float32), *(c.values_in_order(concepts) for c in part)])
         for name, column in zip(concepts, rows.T, strict=True):
-            found[name].append(column[~np.isnan(column)])
-    return {name: np.concatenate(values) for name, values in found.items()}
+            found[name].add(column[~np.isnan(column)].astype(np.float64))
+    return found

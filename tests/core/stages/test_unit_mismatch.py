@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eagbench.contracts.records import Cases
-from eagbench.vocabulary.unit_mismatch import FEWEST_VALUES, Suspicion, suspicions
+from eagbench.stages.unit_mismatch import FEWEST_VALUES, Suspicion, suspicions
 from eagbench.vocabulary.vocabulary import vocabulary
 from tests.builders import make_case, make_cohort_cases
 
