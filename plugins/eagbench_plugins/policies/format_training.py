@@ -11,17 +11,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from eagbench.api import STYLES, StageRun, TokenThoughts, count_tokens, report_loss
-from eagbench_plugins.policies.format_examples import FormatExample, FormatExamples
+from eagbench.api import STYLES, StageRun, Style, TokenThoughts, count_tokens, report_loss
+from eagbench_plugins.policies.format_examples import FormatExample
 from eagbench_plugins.policies.model_input import ModelInput
 
 _RISE = 0.1  # share of the steps over which the learning rate rises
 _IGNORED = -100  # the label that the loss leaves out
+
+
+class Examples(Protocol):
+    """Draws what is to be learnt: `FormatExamples` or `RecordExamples`."""
+
+    def draw(self, style: Style, rng: np.random.Generator, most_features: int | None = None) -> FormatExample:
+        """Draw an example in a style."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +56,7 @@ class FormatSchedule:
     checkpoint_every: int
     compute: torch.dtype = torch.float32
 
-    def draw(self, examples: FormatExamples, seed: int, step: int) -> list[list[FormatExample]]:
+    def draw(self, examples: Examples, seed: int, step: int) -> list[list[FormatExample]]:
         """Draw a step's examples, by style, from a stream of the step's own, so that a resumed run sees the same."""
         rng = np.random.default_rng([seed, 1, step])
         most_features = self.short_record_features if step < self.short_records * self.steps else None
@@ -83,7 +91,13 @@ def encode(read: ModelInput, examples: Sequence[FormatExample]) -> list[EncodedE
 
 
 def train(
-    model: Any, read: ModelInput, examples: FormatExamples, schedule: FormatSchedule, run: StageRun, label: str
+    model: Any,
+    read: ModelInput,
+    examples: Examples,
+    schedule: FormatSchedule,
+    run: StageRun,
+    label: str,
+    checkpoint_name: str = "format.pt",
 ) -> list[dict[str, float]]:
     """Train the model's trainable weights, in place.
 
@@ -94,6 +108,7 @@ def train(
         schedule: How long and on what.
         run: Seed and progress; training resumes from `run.checkpoints` if it was killed.
         label: Shown next to the progress bar.
+        checkpoint_name: Its file in `run.checkpoints`.
 
     Returns:
         For each step its number, the mean loss per token, the learning rate and the gradient's norm.
@@ -105,7 +120,7 @@ def train(
     rates = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / rise, (schedule.steps - step) / max(1, schedule.steps - rise))
     )
-    checkpoint = _Checkpoint(run.checkpoints / "format.pt", weights, optimiser, rates)
+    checkpoint = _Checkpoint(run.checkpoints / checkpoint_name, weights, optimiser, rates)
     log = checkpoint.resume()
     left = range(len(log), schedule.steps)
     with torch.random.fork_rng():

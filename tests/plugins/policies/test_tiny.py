@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 from transformers import AutoTokenizer
 
@@ -107,6 +108,58 @@ def test_a_killed_pretraining_goes_on_to_the_same_bytes(tmp_path: Path, record_t
         _prepare(tmp_path / "b", record_text, progress=killed_after_55_steps)
     assert _prepare(tmp_path / "b", record_text, progress=counting) == unbroken
     assert steps_taken == list(range(50, SHORT.steps))
+
+
+ON_RECORDS = SHORT.model_copy(update={"record_steps": 60})
+
+
+def test_pretraining_on_records_teaches_what_they_are_like(tmp_path: Path, record_text, prepared) -> None:
+    texts = [
+        prompt_text(STYLES["vanilla"], case, prepared.held_out, record_text) for case in prepared.held_out.items[:20]
+    ]
+    surprise = {}
+    for params in (SHORT, ON_RECORDS):
+        folder = tmp_path / str(params.record_steps)
+        folder.mkdir()
+        TinyPolicy(params).prepare(make_cases(50, seed=1), record_text, StageRun({}, {}, 0, folder))
+        model = TransformersModel.load(folder, dtype="float32")
+        with torch.no_grad():
+            losses = [
+                model.model(input_ids=ids, labels=ids).loss.item()
+                for text in texts
+                if (ids := model.tokenizer(text, return_tensors="pt")["input_ids"]).numel()
+            ]
+        surprise[params.record_steps] = np.mean(losses)
+    assert surprise[60] < surprise[0] - 1.0
+
+
+def test_a_kill_after_the_records_goes_on_to_the_same_bytes(tmp_path: Path, record_text) -> None:
+    taken: dict[str, list[list[int]]] = {}
+
+    def counting(items, label, total):
+        taken.setdefault(label, []).append(list(items))
+        return iter(items)
+
+    def killed_in_the_formats(items, label, total):
+        for i, item in enumerate(items):
+            if label == "pre-train" and i == 55:
+                raise KeyboardInterrupt
+            yield item
+
+    def prepare(folder: Path, progress) -> dict[str, str]:
+        folder.mkdir(exist_ok=True)
+        TinyPolicy(ON_RECORDS).prepare(
+            make_cases(50, seed=1), record_text, StageRun({}, {}, 0, folder, progress=progress)
+        )
+        return _hashes(folder)
+
+    unbroken = prepare(tmp_path / "a", counting)
+    assert taken == {"pre-train on records": [list(range(60))], "pre-train": [list(range(60))]}
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path / "b", killed_in_the_formats)
+    assert prepare(tmp_path / "b", counting) == unbroken
+    assert [part[-1] for part in taken.values()] == [list(range(50, 60))] * 2
+    assert unbroken["model.safetensors"] != _prepare(tmp_path / "c", record_text)["model.safetensors"]
 
 
 def test_default_size_is_below_five_million_parameters() -> None:

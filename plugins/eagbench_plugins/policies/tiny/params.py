@@ -16,7 +16,9 @@ class TinyParams(StrictParams):
         layers: Number of layers.
         heads: Number of attention heads; must divide `hidden_dim`.
         vocabulary_size: Upper bound on the tokenizer's vocabulary.
-        steps: Optimisation steps of pre-training.
+        record_steps: Optimisation steps of a pre-training before that one, on whole unlabelled records: each value from
+            those before it, features in random order. 0 leaves it out.
+        steps: Optimisation steps of pre-training on the answer formats.
         batch_size: Texts per step, split between the three styles.
         generation_batch_size: Texts generated at once.
         learning_rate: Peak learning rate (AdamW, linear warm-up and decay).
@@ -28,6 +30,7 @@ class TinyParams(StrictParams):
     layers: int = Field(default=4, ge=1, le=8)
     heads: int = Field(default=4, ge=1)
     vocabulary_size: int = Field(default=4096, ge=512, le=8192)
+    record_steps: int = Field(default=0, ge=0)
     steps: int = Field(default=240, ge=1)
     batch_size: int = Field(default=15, ge=3)
     generation_batch_size: int = Field(default=128, ge=1)

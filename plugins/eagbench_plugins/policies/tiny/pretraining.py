@@ -1,11 +1,12 @@
-"""Builds the tiny policy and pre-trains it on the answer formats.
+"""Builds the tiny policy and pre-trains it, on records if it is asked to, then on the answer formats.
 
-One flat pass: texts, tokenizer, model, loop, save. The loop is the one of the format warm-up.
+One flat pass: texts, tokenizer, model, loops, save. The loop is the one of the format warm-up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from eagbench.api import STYLES, Cases, RecordText, StageRun, UserError, quiet_t
 from eagbench_plugins.policies.format_examples import FormatExample, FormatExamples
 from eagbench_plugins.policies.format_training import FormatSchedule, train
 from eagbench_plugins.policies.model_input import ModelInput
+from eagbench_plugins.policies.record_examples import RecordExamples
 from eagbench_plugins.policies.tiny.params import TinyParams
 from eagbench_plugins.policies.tiny.tokenizer import train_tokenizer
 
@@ -54,7 +56,12 @@ def pretrain(cases: Cases, record_text: RecordText, params: TinyParams, run: Sta
         micro_batch=params.batch_size,
         checkpoint_every=_CHECKPOINT_EVERY,
     )
-    train(model, ModelInput(tokenizer, model.config), examples, schedule, run, "pre-train")
+    read = ModelInput(tokenizer, model.config)
+    if params.record_steps:
+        records = RecordExamples(cases, record_text)
+        whole = replace(schedule, steps=params.record_steps)
+        train(model, read, records, whole, run, "pre-train on records", "records.pt")
+    train(model, read, examples, schedule, run, "pre-train")
     model.save_pretrained(run.out)
     tokenizer.save_pretrained(run.out)
 

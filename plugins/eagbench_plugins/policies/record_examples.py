@@ -1,0 +1,41 @@
+"""Whole records as texts to learn, from which a policy learns what records are like before it sees any label.
+
+Each value is predicted from what stands before it. The features are in an order of their own in every example, so a
+value is predicted from whichever others come first, and in a record of several periods from the feature's earlier ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from eagbench.api import Case, Cases, RecordText, Style, prompt_text
+from eagbench_plugins.policies.format_examples import FormatExample
+
+
+class RecordExamples:
+    """Draws records of unlabelled cases.
+
+    Args:
+        cases: Training cases.
+        record_text: The fitted record text.
+    """
+
+    def __init__(self, cases: Cases, record_text: RecordText) -> None:
+        self._cases = cases
+        self._record_text = record_text
+
+    def draw(self, style: Style, rng: np.random.Generator, most_features: int | None = None) -> FormatExample:
+        """Draw a random case's prompt, all of which is to be learnt.
+
+        Args:
+            style: Whose prompt.
+            rng: Random generator.
+            most_features: Has no meaning here: to predict values from others takes the others.
+        """
+        del most_features
+        case: Case = self._cases.items[int(rng.integers(len(self._cases)))]
+        order = rng.permutation(len(case.features))
+        shuffled = replace(case, features=tuple(case.features[i] for i in order), values=case.values[:, order])
+        return FormatExample("", prompt_text(style, shuffled, self._cases, self._record_text))
