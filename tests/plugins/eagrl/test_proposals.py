@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -87,9 +88,14 @@ def test_what_is_given_costs_no_tokens() -> None:
     assert first.generated_tokens < len(first.text.split(" ")) - 4, "the question has six words"
 
 
-def test_the_experts_features_are_cited_in_the_order_of_their_salience() -> None:
-    assert proposed_citations(search_task("a"), 2) == " alpha, beta<Final answer>"
-    assert proposed_citations(search_task("a"), 0) == ""
+def test_the_experts_features_are_cited_in_the_order_of_the_record() -> None:
+    task = search_task("a")
+    assert proposed_citations(task, 2) == " alpha, beta<Final answer>"
+    backwards = replace(
+        task, case=replace(task.case, features=task.case.features[::-1], values=task.case.values[:, ::-1])
+    )
+    assert proposed_citations(backwards, 2) == " beta, alpha<Final answer>"
+    assert proposed_citations(task, 0) == ""
 
 
 def rambles(text: str, draw: float) -> str:

@@ -29,8 +29,8 @@ Departures from paper and code, numbered:
 7. Self-evaluation is off by default; an unparsed score counts as 0.
 8. With `proposals`, off by default, some children of `expert_mcts` begin with a question about a feature that the
    expert attends to (`searches/proposals.py`). A policy that knows little of medicine hardly ever asks about it itself.
-9. With `proposed_citations`, off by default, simulations of `expert_mcts` cite the expert's top features, and the
-   policy answers behind them. The children of a final subquestion stay the policy's own.
+9. With `proposed_citations`, off by default, simulations of `expert_mcts` cite the expert's top features in the
+   record's order, and the policy answers behind them. The children of a final subquestion stay the policy's own.
 """
 
 from __future__ import annotations
