@@ -24,7 +24,7 @@ from eagbench.api import (
     style_of,
     write_prior,
 )
-from eagbench_plugins.eagrl.answer_targets import answer_levels, bare_answers, with_answers
+from eagbench_plugins.eagrl.answer_targets import answer_levels, bare_answers, with_answers, without_steps
 from eagbench_plugins.eagrl.distillation import SelectedTrajectory, Selection, balanced, select
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.name_augmentation import NameAugmentation
@@ -34,8 +34,8 @@ from eagbench_plugins.eagrl.trajectories import read_trajectories
 def fine_tune(run: StageRun) -> None:
     """Select the trajectories, train the policy, and write the policy folder.
 
-    Params: `style`, `selection`, `answer_target`, `bare_answers`, `sft`. Inputs: `training`, `trajectories`, `policy`,
-    `record_text`, and `salience` if the answers aim at the expert's probability.
+    Params: `style`, `selection`, `answer_target`, `learnt_reasoning`, `bare_answers`, `sft`. Inputs: `training`,
+    `trajectories`, `policy`, `record_text`, and `salience` if the answers aim at the expert's probability.
 
     Raises:
         UserError: No trajectories are left to learn from, or those of one class only.
@@ -46,6 +46,8 @@ def fine_tune(run: StageRun) -> None:
     style, target = style_of(run.params["style"]), run.params["answer_target"]
     if target != "searched":
         found = with_answers(found, answer_levels(target, data, run), style)
+    if run.params["learnt_reasoning"] == "citations":
+        found = without_steps(found, data.cases, style)
     rules = Selection.model_validate(run.params["selection"])
     selected = select(found, label, rules)
     if {item.label for item in selected} != {0, 1}:

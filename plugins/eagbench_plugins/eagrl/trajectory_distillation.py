@@ -13,7 +13,8 @@ Departures from the paper (P) and its released code (C), numbered:
 4. Any search can replace `expert_mcts`, with the same token budget, which counts every generated token.
 5. With `answer_target`, the reasoning of the selected trajectories is learnt with another probability than the one that
    the search found: the label's or the expert's (`answer_targets.py`). Off by default.
-6. With `bare_answers`, the probabilities are also learnt without reasoning, in the same format. Off by default.
+6. With `learnt_reasoning: citations`, the selected trajectories are learnt without their steps. Off by default.
+7. With `bare_answers`, the probabilities are also learnt without reasoning, in the same format. Off by default.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class TrajectoryDistillation:
             batch_cases: Number of cases searched at once.
             answer_target: The probability that is learnt with the reasoning of a trajectory: the one that the search
                 found, or the level nearest the `label` or the `expert`'s cross-fitted probability.
+            learnt_reasoning: What is learnt in front of an answer: a trajectory's `steps` and its list of features, or
+                the list alone (`citations`).
             bare_answers: Learn the answer of each selected trajectory also without its steps and features.
             sft: Parameters of supervised fine-tuning.
         """
@@ -82,6 +85,7 @@ class TrajectoryDistillation:
         max_training_cases: int | None = Field(default=None, ge=2)
         batch_cases: int = Field(default=128, ge=1)
         answer_target: Literal["searched"] | AnswerTarget = "searched"
+        learnt_reasoning: Literal["steps", "citations"] = "steps"
         bare_answers: bool = False
         sft: FineTuning = FineTuning()
 
@@ -90,6 +94,14 @@ class TrajectoryDistillation:
             if self.bare_answers and style_of(self.style).format == "vanilla":
                 raise ValueError(
                     "`bare_answers` leaves the reasoning out, and answers in the format 'vanilla' have none"
+                )
+            return self
+
+        @model_validator(mode="after")
+        def _has_a_list_to_learn(self) -> Self:
+            if self.learnt_reasoning == "citations" and not style_of(self.style).cites_features:
+                raise ValueError(
+                    f"the style '{self.style}' lists no features, which `learnt_reasoning: citations` leaves"
                 )
             return self
 
@@ -117,6 +129,7 @@ class TrajectoryDistillation:
                 "style": self.params.style,
                 "selection": self.params.model_dump(mode="json", include=set(Selection.model_fields)),
                 "answer_target": self.params.answer_target,
+                "learnt_reasoning": self.params.learnt_reasoning,
                 "bare_answers": self.params.bare_answers,
                 "sft": self.params.sft.model_dump(mode="json"),
             },

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eagbench.api import ANSWER_LEVELS, STYLES, FeatureVocabulary, question, read_answer, write_answer
-from eagbench_plugins.eagrl.answer_targets import answer_levels, bare_answers, with_answers
+from eagbench_plugins.eagrl.answer_targets import answer_levels, bare_answers, with_answers, without_steps
 from eagbench_plugins.eagrl.distillation import Selection, balanced, select
 from tests.plugins.eagrl.conftest import Prepared, stage_run
 
@@ -52,6 +52,26 @@ def test_reasonings_that_differ_in_their_answer_alone_are_learnt_once() -> None:
     assert len(select(found, {"a": 0, "b": 1}, rules)) == 3
     aimed = select(with_answers(found, {"a": 0.05, "b": 0.95}, STYLE), {"a": 0, "b": 1}, rules)
     assert [(item.case_id, item.probability) for item in aimed] == [("a", 0.05), ("b", 0.95)]
+
+
+def test_without_steps_a_text_keeps_its_list_and_its_answer(prepared: Prepared) -> None:
+    cases = prepared.training.train.cases
+    whole = [
+        {**trajectory(p, [("How is lactate?", said)], total), "steps": [["How is lactate?", said]]}
+        for p, said, total in ((0.2, "high", 1.0), (0.2, "low", 0.5), (0.4, "low", 0.0))
+    ]
+    found = [{"case_id": "a", "trajectories": [{**t, "cited_features": ["lactate"]} for t in whole]}]
+    [line] = without_steps([*found], cases, STYLE)
+    vocabulary = FeatureVocabulary(cases.features)
+    for before, after in zip(whole, line["trajectories"], strict=True):
+        read = read_answer(STYLE, cases[0], after["text"], 9, vocabulary)
+        assert (read.steps, read.cited_features, read.probability) == ((), ("lactate",), before["probability"])
+        assert after["reward"] == before["reward"]
+    # Texts that differed in their steps alone are learnt once.
+    other = [{"case_id": "b", "trajectories": line["trajectories"][:1]}]
+    assert len(select([line, *other], {"a": 0, "b": 1}, Selection(top_k=3, balance=False))) == 3
+    unread = [{"case_id": "a", "trajectories": [trajectory(None, [])]}]
+    assert without_steps(unread, cases, STYLE) == unread
 
 
 def test_the_changed_text_is_read_back(prepared: Prepared) -> None:

@@ -61,6 +61,7 @@ def fine_tuned(out: Path, inputs: dict[str, Any], progress: Any = no_progress, *
         "style": STYLE.name,
         "selection": selection,
         "answer_target": "searched",
+        "learnt_reasoning": "steps",
         "bare_answers": False,
         "sft": chosen,
     }

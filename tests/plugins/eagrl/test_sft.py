@@ -28,6 +28,7 @@ def params(**sft: Any) -> dict[str, Any]:
         "style": STYLE.name,
         "selection": SELECTION,
         "answer_target": "searched",
+        "learnt_reasoning": "steps",
         "bare_answers": False,
         "sft": chosen,
     }
