@@ -45,6 +45,7 @@ class FormatSchedule:
         micro_batch: Most texts in one forward pass.
         checkpoint_every: Steps between checkpoints.
         compute: Precision of the passes; below float32 they run under autocast.
+        checkpoint: Name of the checkpoints' file; two trainings of one stage have one each.
     """
 
     steps: int
@@ -55,6 +56,7 @@ class FormatSchedule:
     micro_batch: int
     checkpoint_every: int
     compute: torch.dtype = torch.float32
+    checkpoint: str = "format.pt"
 
     def draw(self, examples: Examples, seed: int, step: int) -> list[list[FormatExample]]:
         """Draw a step's examples, by style, from a stream of the step's own, so that a resumed run sees the same."""
@@ -91,13 +93,7 @@ def encode(read: ModelInput, examples: Sequence[FormatExample]) -> list[EncodedE
 
 
 def train(
-    model: Any,
-    read: ModelInput,
-    examples: Examples,
-    schedule: FormatSchedule,
-    run: StageRun,
-    label: str,
-    checkpoint_name: str = "format.pt",
+    model: Any, read: ModelInput, examples: Examples, schedule: FormatSchedule, run: StageRun, label: str
 ) -> list[dict[str, float]]:
     """Train the model's trainable weights, in place.
 
@@ -108,7 +104,6 @@ def train(
         schedule: How long and on what.
         run: Seed and progress; training resumes from `run.checkpoints` if it was killed.
         label: Shown next to the progress bar.
-        checkpoint_name: Its file in `run.checkpoints`.
 
     Returns:
         For each step its number, the mean loss per token, the learning rate and the gradient's norm.
@@ -120,7 +115,7 @@ def train(
     rates = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / rise, (schedule.steps - step) / max(1, schedule.steps - rise))
     )
-    checkpoint = _Checkpoint(run.checkpoints / checkpoint_name, weights, optimiser, rates)
+    checkpoint = _Checkpoint(run.checkpoints / schedule.checkpoint, weights, optimiser, rates)
     log = checkpoint.resume()
     left = range(len(log), schedule.steps)
     with torch.random.fork_rng():

@@ -59,8 +59,8 @@ def pretrain(cases: Cases, record_text: RecordText, params: TinyParams, run: Sta
     read = ModelInput(tokenizer, model.config)
     if params.record_steps:
         records = RecordExamples(cases, record_text)
-        whole = replace(schedule, steps=params.record_steps)
-        train(model, read, records, whole, run, "pre-train on records", "records.pt")
+        whole = replace(schedule, steps=params.record_steps, checkpoint="records.pt")
+        train(model, read, records, whole, run, "pre-train on records")
     train(model, read, examples, schedule, run, "pre-train")
     model.save_pretrained(run.out)
     tokenizer.save_pretrained(run.out)
