@@ -61,10 +61,12 @@ def cost_of(command: Sequence[str], env: Mapping[str, str], log: Path, most_seco
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    for child in psutil.Process(process.pid).children(recursive=True):
+    children = psutil.Process(process.pid).children(recursive=True)
+    for child in children:
         child.kill()
     process.kill()
     process.wait()
+    psutil.wait_procs(children, timeout=10)  # on a busy machine a killed process takes its time
 
 
 def _tree(pid: int) -> list[int]:
