@@ -133,8 +133,22 @@ def forget_predecessors(stage: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def forget_waiting(stage: Path) -> None:
+    """Remove what processes left behind that were killed while they waited for the lease, which must be held.
+
+    Who waits at this moment makes its own again.
+    """
+    for pattern in (f"{stage.name}.after-*", _clock_name(stage, "*")):
+        for path in stage.parent.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
 def _file(stage: Path) -> Path:
     return stage.with_name(f"{stage.name}.lease")
+
+
+def _clock_name(stage: Path, token: str) -> str:
+    return f".{stage.name}.{token}.clock"
 
 
 def _first_folder(stage: Path) -> str:
@@ -266,7 +280,7 @@ class _Watch:
     """
 
     def __init__(self, stage: Path, token: str) -> None:
-        self._clock = stage.with_name(f".{token}.clock")
+        self._clock = stage.with_name(_clock_name(stage, token))
         self._seen: tuple[object, float] = (None, 0.0)
 
     def __enter__(self) -> _Watch:

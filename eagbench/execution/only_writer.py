@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from eagbench.execution.lease import leased
+from eagbench.execution.lease import forget_waiting, leased
 
 _NAME = ".eagbench-writing"
-_OF_WAITING = ".*.clock"  # what a process touches while it waits for a lease
 
 
 @contextmanager
@@ -26,6 +25,5 @@ def only_writer(folder: Path) -> Iterator[None]:
         folder: An existing folder.
     """
     with leased(folder / _NAME):
-        for path in [*folder.glob(f"{_NAME}.after-*"), *folder.glob(_OF_WAITING)]:
-            path.unlink(missing_ok=True)  # of who was killed while it waited; who waits now makes its own again
+        forget_waiting(folder / _NAME)
         yield

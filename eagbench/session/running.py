@@ -141,7 +141,7 @@ def _computed(
     from eagbench.report.text import headline
     from eagbench.report.unread_answers import terminal_lines
 
-    begin(folder, plan.loaded.benchmark.name)
+    begin(folder, plan.loaded.benchmark.name)  # so that whatever a kill leaves stands in a folder with a marker
     with only_writer(folder):
         manifest = write_run_folder(plan, result, store, folder)
         written = RunFolder(folder)

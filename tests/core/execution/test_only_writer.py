@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from eagbench.execution.only_writer import only_writer
 
 # Appends its name at the begin and at the end of a short while as the only writer.
@@ -45,16 +47,13 @@ def test_a_killed_writer_is_not_waited_for_and_what_it_left_is_removed(tmp_path:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "mine\n"
         writer.kill()
-    (tmp_path / ".0123456789abcdef.clock").touch()  # of another that was killed while it waited
+    (tmp_path / "..eagbench-writing.0123456789abcdef.clock").touch()  # of another that was killed while it waited
     with only_writer(tmp_path):
         assert not list(tmp_path.glob("*.clock"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_gives_the_right_back(tmp_path: Path) -> None:
-    try:
-        with only_writer(tmp_path):
-            raise ValueError
-    except ValueError:
-        pass
+    with pytest.raises(MemoryError), only_writer(tmp_path):
+        raise MemoryError
     assert list(tmp_path.iterdir()) == []
