@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from eagbench.api import Style, TokenThoughts
+from eagbench_plugins.eagrl.searches.steps import CITATIONS
 
-_OPEN = "<Important Features>"
 _SEPARATORS = " \t\r\n\f\v,;"
 
 
@@ -26,7 +26,7 @@ def feature_token_mask(
     """
     if not style.cites_features:
         return [False] * len(tokens)
-    return _tokens_after(_OPEN, tokenizer, tokens, style, thoughts)
+    return _tokens_after(CITATIONS, tokenizer, tokens, style, thoughts)
 
 
 def answer_token_mask(

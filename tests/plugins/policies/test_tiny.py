@@ -123,12 +123,9 @@ def test_pretraining_on_records_teaches_what_they_are_like(tmp_path: Path, recor
         folder.mkdir()
         TinyPolicy(params).prepare(make_cases(50, seed=1), record_text, StageRun({}, {}, 0, folder))
         model = TransformersModel.load(folder, dtype="float32")
+        encoded = [model.tokenizer(text, return_tensors="pt")["input_ids"] for text in texts]
         with torch.no_grad():
-            losses = [
-                model.model(input_ids=ids, labels=ids).loss.item()
-                for text in texts
-                if (ids := model.tokenizer(text, return_tensors="pt")["input_ids"]).numel()
-            ]
+            losses = [model.model(input_ids=ids, labels=ids).loss.item() for ids in encoded]
         surprise[params.record_steps] = np.mean(losses)
     assert surprise[60] < surprise[0] - 1.0
 
