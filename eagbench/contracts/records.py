@@ -166,6 +166,11 @@ class Case:
                 out[:, j] = self.values[:, column[name]]
         return out
 
+    def with_columns(self, columns: Sequence[int] | IntArray) -> Case:
+        """Return the record with these columns of `values` alone, in this order, with their features."""
+        features = tuple(self.features[i] for i in columns)
+        return replace(self, features=features, values=self.values[:, np.asarray(columns, dtype=int)])
+
     def observed(self) -> tuple[str, ...]:
         """Name the features with at least one value, in the record's order."""
         seen = ~np.isnan(self.values).all(axis=0) if len(self.times) else np.zeros(len(self.features), bool)

@@ -57,7 +57,7 @@ class FeatureOrder(RecordChange):
     def apply(self, case: Case, severity: float, seed: int) -> Case:
         """Reorder `severity` of the case's features together with their values."""
         order = reordering(len(case.features), severity, seed)
-        return replace(case, features=tuple(case.features[i] for i in order), values=case.values[:, order])
+        return case.with_columns(order)
 
 
 class FeatureOrderPositional(RecordChange):

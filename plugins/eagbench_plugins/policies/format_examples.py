@@ -6,7 +6,7 @@ subquestions' features from those observed. A subquestion's answer repeats what 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -63,5 +63,4 @@ def _with_some_features(case: Case, n_features: int, rng: np.random.Generator) -
     """Keep `n_features` of the case's observed features (all, if it has fewer), in the record's order."""
     observed = set(case.observed())
     columns = [column for column, name in enumerate(case.features) if name in observed]
-    kept = np.sort(rng.permutation(columns)[:n_features]).astype(int)
-    return replace(case, features=tuple(case.features[i] for i in kept), values=case.values[:, kept])
+    return case.with_columns(np.sort(rng.permutation(columns)[:n_features]).astype(int))

@@ -6,8 +6,6 @@ value is predicted from whichever others come first, and in a record of several 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from eagbench.api import Case, Cases, RecordText, Style, prompt_text
@@ -36,6 +34,5 @@ class RecordExamples:
         """
         del most_features
         case: Case = self._cases.items[int(rng.integers(len(self._cases)))]
-        order = rng.permutation(len(case.features))
-        shuffled = replace(case, features=tuple(case.features[i] for i in order), values=case.values[:, order])
+        shuffled = case.with_columns(rng.permutation(len(case.features)))
         return FormatExample("", prompt_text(style, shuffled, self._cases, self._record_text))
