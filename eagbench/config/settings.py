@@ -32,6 +32,9 @@ class AnswerMode(StrictParams):
         return {"mode": value} if isinstance(value, str) else value
 
 
+Statistic = Literal["last", "lowest", "highest", "mean", "count"]
+
+
 class RecordTextParams(StrictParams):
     """The wording of records and prompts, the same for every method of a comparison.
 
@@ -40,6 +43,8 @@ class RecordTextParams(StrictParams):
             measured, numbers outside the reference range marked, or a number's `quantile` bin among the training cases.
         periods: Number of equal parts of the observation window; the text shows the last value of each. None shows
             every recorded time.
+        shows: What the text shows of each part instead of its last value alone (quantile): the `last` value, the
+            `lowest`, the `highest`, their `mean`, or the `count` of values.
         bins: Number of quantile bins.
         units: Whether a feature's line shows the unit (raw, flagged and compact).
         reference_ranges: Whether a feature's line shows the reference range (raw and flagged).
@@ -49,7 +54,18 @@ class RecordTextParams(StrictParams):
 
     values: Literal["raw", "flagged", "compact", "quantile"] = "raw"
     periods: int | None = Field(default=None, ge=1)
+    shows: tuple[Statistic, ...] = Field(default=("last",), min_length=1)
     bins: int = Field(default=10, ge=2, le=100)
     units: bool = True
     reference_ranges: bool = True
     instructions: Literal["full", "short"] = "full"
+
+    @model_validator(mode="after")
+    def _statistics_can_be_shown(self) -> RecordTextParams:
+        if len(set(self.shows)) < len(self.shows):
+            raise ValueError("`shows` names a statistic twice")
+        if self.shows != ("last",) and (self.values != "quantile" or self.periods is None):
+            raise ValueError(
+                "`shows` other than the last value needs `values: quantile` and `periods`, the parts of which it is"
+            )
+        return self

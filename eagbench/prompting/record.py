@@ -8,16 +8,17 @@ eagbench's own.
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from eagbench.config.settings import RecordTextParams
+from eagbench.config.settings import RecordTextParams, Statistic
 from eagbench.contracts.records import Case, Cases, Distractor, Feature, FloatArray, Rendering
-from eagbench.prompting import compact
+from eagbench.prompting import compact, quantile
+from eagbench.prompting import periods as periods_of
 from eagbench.stats.record_arrays import as_recorded
 
 _FILE = "record_text.json"
@@ -50,21 +51,7 @@ class RecordText:
         """
         if self.params.values != "quantile":
             return self
-        names = cases.feature_names
-        shown = np.concatenate(
-            [self._shown(case.values_in_order(names), case.times, cases)[1] for case in cases]
-            or [np.empty((0, len(names)), np.float32)]
-        )  # (sum of periods, F)
-        columns = dict(zip(names, shown.T, strict=True))
-        for name in cases.static_names:
-            if name != "sex":
-                columns[name] = np.array([case.static.get(name, np.nan) for case in cases], dtype=float)
-        probabilities = np.arange(1, self.params.bins) / self.params.bins
-        self._edges = {}
-        for name, column in columns.items():
-            known = column[~np.isnan(column)].astype(float)
-            if len(known):
-                self._edges[name] = tuple(float(edge) for edge in np.quantile(known, probabilities))
+        self._edges = quantile.fit_edges(cases, self.params)
         return self
 
     def save(self, folder: Path) -> None:
@@ -94,7 +81,8 @@ class RecordText:
         """
         if self.params.values == "quantile":
             separator = " "
-            text = self._quantile_legend(cases) + " ".join(self._static_units(case, cases))
+            legend = quantile.legend(self.params, _number(cases.task.window_hours))
+            text = legend + " ".join(self._static_units(case, cases))
         elif self.params.values == "compact":
             separator = "\n"
             text = self._compact_legend(cases) + " ".join(self._compact_static(case, cases))
@@ -125,16 +113,27 @@ class RecordText:
         """
         if self.params.values == "compact":
             return self._compact_lines(case, cases)
-        times, shown = self._shown(case.values, case.times, cases)  # (P,), (P, F)
+        if self.params.values == "quantile":
+            return self._quantile_lines(case, cases)
+        _, shown = self._shown(case.values, case.times, cases)  # (P,), (P, F)
         described = {feature.name: feature for feature in cases.features}
         lines: list[tuple[str | None, str]] = []
         for position, (name, column) in enumerate(zip(case.features, shown.T, strict=True)):
             lines += self._further_lines(case, cases, position)
-            written = case.renderings.get(name)
-            if self.params.values == "quantile":
-                lines.append((name, self._quantile_units(name, times, column, written)))
-            else:
-                lines.append((name, self._line(described[name], column, written)))
+            lines.append((name, self._line(described[name], column, case.renderings.get(name))))
+        lines += self._further_lines(case, cases, len(case.features))
+        return [(name, text) for name, text in lines if text]
+
+    def _quantile_lines(self, case: Case, cases: Cases) -> list[tuple[str | None, str]]:
+        times, shown = quantile.shown_of(case.values, case.times, cases, self.params)  # (P,), (P, F) each
+        when = [self._when(time) for time in times]
+        lines: list[tuple[str | None, str]] = []
+        for position, name in enumerate(case.features):
+            lines += self._further_lines(case, cases, position)
+            # A feature that no training case has measured has no bins.
+            known = {s: column[:, position] for s, column in shown.items() if quantile.key(name, s) in self._edges}
+            written = case.renderings[name].name if name in case.renderings else name
+            lines.append((name, quantile.words(written, when, known, partial(self._bin, name))))
         lines += self._further_lines(case, cases, len(case.features))
         return [(name, text) for name, text in lines if text]
 
@@ -172,12 +171,13 @@ class RecordText:
         return [(None, self._further_line(line, case, cases)) for line in here]
 
     def _further_line(self, line: Distractor, case: Case, cases: Cases) -> str:
-        times, shown = self._shown(line.values[:, None], case.times, cases)  # (P,), (P, 1)
         if self.params.values == "quantile":
             # The training cases have no quantiles of it: the number itself stands there.
-            units = zip(times, shown[:, 0], strict=True)
-            name = line.feature.name
-            return " ".join(f"{name}{self._when(t)}={_number(v)}" for t, v in units if not np.isnan(v))
+            times, found = quantile.shown_of(line.values[:, None], case.times, cases, self.params)
+            columns = {statistic: column[:, 0] for statistic, column in found.items()}
+            when = [self._when(time) for time in times]
+            return quantile.words(line.feature.name, when, columns, lambda _, value: _number(value))
+        _, shown = self._shown(line.values[:, None], case.times, cases)  # (P,), (P, 1)
         return self._line(line.feature, shown[:, 0])
 
     def _shown(self, values: FloatArray, times: FloatArray, cases: Cases) -> tuple[FloatArray, FloatArray]:
@@ -190,13 +190,7 @@ class RecordText:
         if periods is None:
             return times, values
         hours = cases.task.window_hours
-        last = np.full((periods, values.shape[1]), np.nan, dtype=np.float32)  # (P, F)
-        if len(times):
-            period = np.clip((times / hours * periods).astype(int), 0, periods - 1)  # (T,)
-            row, column = np.nonzero(~np.isnan(values))
-            # Rows are in order of time, so a repeated (period, feature) keeps its last value.
-            last[period[row], column] = values[row, column]
-        return np.arange(1, periods + 1) * hours / periods, last
+        return periods_of.ends(hours, periods), periods_of.last_values(values, times, hours, periods)
 
     def _line(self, feature: Feature, column: FloatArray, written: Rendering | None = None) -> str:
         shown = written or Rendering(feature.name, feature.unit)
@@ -236,7 +230,7 @@ class RecordText:
         for name in ("age", *(name for name in cases.static_names if name not in ("sex", "age"))):
             value = case.static.get(name, np.nan)
             known = name in self._edges and not np.isnan(value)
-            units.append(f"{name}={self._bin(name, value) if known else _UNKNOWN}")
+            units.append(f"{name}={self._bin(name, 'last', value) if known else _UNKNOWN}")
         return units
 
     def _compact_static(self, case: Case, cases: Cases) -> list[str]:
@@ -250,33 +244,11 @@ class RecordText:
             return ""
         return compact.legend(_number(cases.task.window_hours), self.params.periods)
 
-    def _quantile_units(self, name: str, times: FloatArray, column: FloatArray, written: Rendering | None) -> str:
-        if name not in self._edges:
-            return ""
-        shown = written.name if written else name
-        units = []
-        for time, value in zip(times, column, strict=True):
-            if not np.isnan(value):
-                units.append(f"{shown}{self._when(time)}={self._bin(name, value)}")
-        return " ".join(units)
-
     def _when(self, time: float) -> str:
         return "" if self.params.periods == 1 else f"@{_number(time)}h"
 
-    def _bin(self, name: str, value: float) -> str:
-        return f"q{bisect_right(self._edges[name], float(value))}"
-
-    def _quantile_legend(self, cases: Cases) -> str:
-        if self.params.instructions == "short":
-            return ""
-        when = {
-            None: "@ is the hour of the measurement. ",
-            1: f"Each value is the last one of the first {_number(cases.task.window_hours)} hours. ",
-        }.get(self.params.periods, "@ is the end of the period of which the value is the last, in hours. ")
-        return (
-            f"Each value is written as its quantile bin among training patients, q0 (lowest) to "
-            f"q{self.params.bins - 1} (highest). {when}What is not listed was not measured.\n"
-        )
+    def _bin(self, name: str, statistic: Statistic, value: float) -> str:
+        return quantile.bin_of(self._edges[quantile.key(name, statistic)], value)
 
 
 def _sex(case: Case) -> str:

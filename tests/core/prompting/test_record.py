@@ -195,3 +195,59 @@ def test_a_record_may_write_a_feature_in_its_own_way_and_hold_further_lines() ->
     bins = RecordText(RecordTextParams(values="quantile", periods=1, bins=2, instructions="short")).fit(cohort(CASE))
     assert bins.render(changed, cohort(CASE)) == "sex=male age=q1 pulse=q1 lactate=q1 vitamin_d=60 ph=q1 vitamin_d=60"
     assert list(bins.feature_texts(changed, cohort(CASE))) == ["heart_rate", "lactate", "ph"]
+
+
+def test_statistics_of_a_period_have_bins_of_their_own() -> None:
+    others = [case([[10 * i, 1.0, NAN, NAN], [100 + i, NAN, NAN, NAN]], [1.0, 2.0]) for i in range(1, 5)]
+    params = RecordTextParams(
+        values="quantile", periods=1, bins=4, instructions="short", shows=("lowest", "highest", "last")
+    )
+    fitted = RecordText(params).fit(cohort(*others))
+    # Among 10, 20, 30 and 40 the 25 is in the third quarter, and 101 in the first one of 101 to 104.
+    shown = case([[101, 1.0, NAN, NAN], [25, NAN, NAN, NAN]], [1.0, 2.0])
+    text, spans = fitted.render_with_spans(shown, cohort(shown))
+    unit = "heart_rate/lowest=q2 heart_rate/highest=q0 heart_rate=q0"
+    assert text.startswith(f"sex=male age=q3 {unit} lactate/lowest=q3")
+    assert text[slice(*spans["heart_rate"])] == unit
+
+
+def test_statistics_are_named_by_period_and_by_the_name_in_the_record() -> None:
+    params = RecordTextParams(values="quantile", periods=2, bins=2, instructions="short", shows=("mean", "count"))
+    renamed = replace(CASE, renderings={"heart_rate": Rendering("Pulse", "bpm")})
+    fitted = RecordText(params).fit(cohort(CASE))
+    assert fitted.feature_texts(renamed, cohort(CASE))["heart_rate"] == (
+        "Pulse@24h/mean=q1 Pulse@24h/count=q1 Pulse@48h/mean=q0 Pulse@48h/count=q0"
+    )
+
+
+def test_a_line_that_is_no_feature_gives_its_numbers() -> None:
+    params = RecordTextParams(values="quantile", periods=1, instructions="short", shows=("lowest", "count"))
+    further = Distractor(Feature("foot_size", "Foot size", "cm", (0, 100)), np.array([41.0, 43.0, NAN], np.float32), 0)
+    shown = replace(CASE, distractors=(further,))
+    text = RecordText(params).fit(cohort(CASE)).render(shown, cohort(CASE))
+    assert "foot_size/lowest=41 foot_size/count=2 heart_rate/lowest" in text
+
+
+def test_the_legend_says_what_a_statistic_is_of() -> None:
+    def legend(**params: object) -> str:
+        given = RecordTextParams.model_validate({"values": "quantile", **params})
+        return RecordText(given).fit(cohort(CASE)).render(CASE, cohort(CASE)).splitlines()[0]
+
+    assert "/lowest, /highest: of the first 48 hours. " in legend(periods=1, shows=["lowest", "highest"])
+    assert "/mean: of the period that ends at @, in hours, without / the last value. " in legend(
+        periods=2, shows=["last", "mean"]
+    )
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"values": "raw", "periods": 2, "shows": ["lowest"]},
+        {"values": "quantile", "shows": ["lowest"]},
+        {"values": "quantile", "periods": 1, "shows": ["lowest", "lowest"]},
+        {"values": "quantile", "periods": 1, "shows": []},
+    ],
+)
+def test_statistics_that_have_no_part_to_be_of_are_refused(params: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="shows"):
+        RecordTextParams.model_validate(params)
