@@ -28,6 +28,8 @@ class FineTuning(StrictParams):
         weight_decay: AdamW's weight decay.
         other_names: Largest share of the features with a name to train with that a record shows under one. Each record
             is then learnt as it is and in seven such versions, in as many steps. 0 changes nothing.
+        other_orders: Show each record with its features in seven other orders, too, in as many steps. With
+            `other_names` every second version has another order, and its own names.
         activation_checkpointing: Recompute activations in the backward pass, to save memory.
         checkpoint_every: Steps between checkpoints, from which an interrupted training resumes.
         lora: Train adapters only; None trains all weights.
@@ -42,6 +44,7 @@ class FineTuning(StrictParams):
     citation_weight: float = Field(default=1.0, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     other_names: float = Field(default=0.0, ge=0, le=1)
+    other_orders: bool = False
     activation_checkpointing: bool = False
     checkpoint_every: int = Field(default=100, ge=1)
     lora: LoRA | None = None

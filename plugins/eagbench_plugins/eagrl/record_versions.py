@@ -1,7 +1,8 @@
-"""Shows a policy the records it learns from under other names of their features, too.
+"""Shows a policy the records it learns from in other versions, too: under other names, and in other orders.
 
 The names are those of the vocabulary that are to be trained with (`other_names`): the rest stays unseen, for the
-perturbations `feature_synonyms` and `feature_abbreviations` with `names: test`.
+perturbations `feature_synonyms` and `feature_abbreviations` with `names: test`. In orders of its own a record is harder
+to learn by heart, and a value means the same wherever it stands.
 """
 
 from __future__ import annotations
@@ -10,32 +11,40 @@ import numpy as np
 
 from eagbench.api import Case, Cases, other_names, under_other_names
 
-# Of each record: as it is, and under names drawn anew.
+# Of each record: as it is, and drawn anew.
 VERSIONS = 8
 
 
-class NameAugmentation:
-    """Writes records under other names.
+class RecordVersions:
+    """Writes records under other names and in other orders.
 
     Args:
         cases: Describes the features.
-        share: Largest share of the features that have such a name; 0 changes nothing.
+        share: Largest share of the features that have another name; 0 changes no name.
+        orders: Put the features in other orders.
         seed: Seed of the draws.
     """
 
-    def __init__(self, cases: Cases, share: float, seed: int) -> None:
+    def __init__(self, cases: Cases, share: float, orders: bool, seed: int) -> None:
         self._names = other_names(cases.features, ("synonym", "abbreviation"), "train") if share else {}
-        self._share, self._seed = share, seed
+        self._share, self._orders, self._seed = share, orders, seed
 
-    def versions(self, case: Case, position: int) -> list[Case]:
-        """Return a record as it is and, if names change, seven times under others, the share drawn anew each time.
+    def of(self, case: Case, position: int) -> list[Case]:
+        """Return a record as it is and, if anything is to change, seven versions of it.
+
+        With both other names and other orders, every second version has one of them: among names that it hasn't met a
+        policy can still go by their order.
 
         Args:
             case: The record.
             position: Tells the draws of records apart.
         """
-        if not self._names:
+        if not (self._names or self._orders):
             return [case]
         rng = np.random.default_rng([self._seed, 7, position])
-        drawn = [(float(rng.uniform(0, self._share)), int(rng.integers(2**32))) for _ in range(VERSIONS - 1)]
-        return [case, *(under_other_names(case, self._names, share, seed) for share, seed in drawn)]
+        return [case, *(self._version(case, number, rng) for number in range(VERSIONS - 1))]
+
+    def _version(self, case: Case, number: int, rng: np.random.Generator) -> Case:
+        if self._names and not (self._orders and number % 2):
+            return under_other_names(case, self._names, float(rng.uniform(0, self._share)), int(rng.integers(2**32)))
+        return case.with_columns(rng.permutation(len(case.features)))

@@ -27,7 +27,7 @@ from eagbench.api import (
 from eagbench_plugins.eagrl.answer_targets import answer_levels, bare_answers, with_answers, without_steps
 from eagbench_plugins.eagrl.distillation import SelectedTrajectory, Selection, balanced, select
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
-from eagbench_plugins.eagrl.name_augmentation import NameAugmentation
+from eagbench_plugins.eagrl.record_versions import RecordVersions
 from eagbench_plugins.eagrl.trajectories import read_trajectories
 
 
@@ -78,11 +78,9 @@ def learn(selected: Sequence[SelectedTrajectory], data: LabelledCases, style: St
     case = {item.case_id: item for item in data.cases}
     record_text = RecordText.load(run.inputs["record_text"])
     params = FineTuning.model_validate(run.params["sft"])
-    augmentation = NameAugmentation(data.cases, params.other_names, run.seed)
+    versions = RecordVersions(data.cases, params.other_names, params.other_orders, run.seed)
     prompts = {
-        case_id: [
-            prompt_text(style, shown, data.cases, record_text) for shown in augmentation.versions(case[case_id], i)
-        ]
+        case_id: [prompt_text(style, shown, data.cases, record_text) for shown in versions.of(case[case_id], i)]
         for i, case_id in enumerate(dict.fromkeys(item.case_id for item in selected))
     }
     examples = [Example(prompt, item.text, item.format_weight) for item in selected for prompt in prompts[item.case_id]]

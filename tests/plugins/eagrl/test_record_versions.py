@@ -1,21 +1,23 @@
-"""Records under other names: none to test with, and none at all unless asked for."""
+"""Records in other versions: no names to test with, values beside their names, and nothing unless asked for."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from eagbench.api import Cases, other_names, vocabulary
-from eagbench_plugins.eagrl.name_augmentation import VERSIONS, NameAugmentation
+from eagbench_plugins.eagrl.record_versions import VERSIONS, RecordVersions
 from tests.builders import TASK, make_case
 
 FEATURES = vocabulary().features(("heart_rate", "glucose", "creatinine", "gcs_total", "weight", "temperature"))
-CASE = make_case({feature.name: [1.0, 2.0] for feature in FEATURES})
+CASE = make_case({feature.name: [float(i), i + 0.5] for i, feature in enumerate(FEATURES)})
 CASES = Cases(FEATURES, ("age", "sex"), TASK, (CASE,))
 
 
 def test_a_record_is_learnt_as_it_is_and_under_names_to_train_with() -> None:
-    augmentation = NameAugmentation(CASES, 1.0, 0)
-    versions = [version for position in range(20) for version in augmentation.versions(CASE, position)]
+    written = RecordVersions(CASES, 1.0, False, 0)
+    versions = [version for position in range(20) for version in written.of(CASE, position)]
     assert len(versions) == 20 * VERSIONS
-    assert augmentation.versions(CASE, 0)[0] is CASE
+    assert written.of(CASE, 0)[0] is CASE
     train = other_names(FEATURES, ("synonym", "abbreviation"), "train")
     met = {(feature, written) for version in versions for feature, written in version.renderings.items()}
     assert met == {(feature, written) for feature, names in train.items() for written in names}
@@ -24,12 +26,30 @@ def test_a_record_is_learnt_as_it_is_and_under_names_to_train_with() -> None:
 
 def test_records_differ_in_their_draws_and_a_seed_repeats_them() -> None:
     def drawn(seed: int, position: int) -> list[dict[str, object]]:
-        return [dict(v.renderings) for v in NameAugmentation(CASES, 1.0, seed).versions(CASE, position)]
+        return [
+            {**v.renderings, "order": v.features} for v in RecordVersions(CASES, 1.0, True, seed).of(CASE, position)
+        ]
 
     assert drawn(0, 1) == drawn(0, 1)
     assert drawn(0, 1) != drawn(0, 2)
     assert drawn(0, 1) != drawn(1, 1)
 
 
-def test_without_a_share_a_record_stays_one() -> None:
-    assert NameAugmentation(CASES, 0.0, 0).versions(CASE, 0) == [CASE]
+def test_in_other_orders_values_go_with_their_names() -> None:
+    versions = RecordVersions(CASES, 0.0, True, 0).of(CASE, 0)
+    assert versions[0] is CASE
+    assert len({version.features for version in versions}) == VERSIONS
+    for version in versions:
+        assert version.renderings == {}
+        assert np.array_equal(version.values_in_order(CASE.features), CASE.values)
+
+
+def test_with_names_and_orders_a_version_has_one_of_them() -> None:
+    versions = RecordVersions(CASES, 1.0, True, 0).of(CASE, 0)[1:]
+    reordered = [version.features != CASE.features for version in versions]
+    assert reordered == [False, True] * 3 + [False]
+    assert all(not version.renderings for version, other in zip(versions, reordered, strict=True) if other)
+
+
+def test_without_a_share_and_orders_a_record_stays_one() -> None:
+    assert RecordVersions(CASES, 0.0, False, 0).of(CASE, 0) == [CASE]
