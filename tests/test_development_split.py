@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from tests.conftest import ROOT
 
 
-def divided(run: Path, out: Path, seed: int) -> dict[str, str]:
-    command = [sys.executable, str(ROOT / "scripts" / "development_split.py"), str(run), str(out), "--seed", str(seed)]
+def divided(run: Path, out: Path, seed: int, *options: str) -> dict[str, str]:
+    script = str(ROOT / "scripts" / "development_split.py")
+    command = [sys.executable, script, str(run), str(out), "--seed", str(seed), *options]
     subprocess.run(command, check=True, timeout=60)
     with out.open() as file:
         return {row["patient_id"]: row["part"] for row in csv.DictReader(file)}
@@ -32,6 +33,13 @@ def test_only_training_patients_are_held_out_and_no_held_out_patient_is_used(tmp
     }
     pq.write_table(pa.table(table), tmp_path / "patients.parquet")
     found = divided(tmp_path, tmp_path / "a.csv", 7)
+    training = {patient for patient, part in found.items() if part == "train"}
+    few, more = (divided(tmp_path, tmp_path / f"{n}.csv", 7, "--training", str(n)) for n in (20, 30))
+    for some, n in ((few, 20), (more, 30)):
+        assert Counter(some.values()) == {"train": n, "tuning": 10, "held_out": 21}
+        assert some.items() <= found.items()
+    assert few.items() <= more.items()
+    assert training > {patient for patient, part in more.items() if part == "train"}
     assert Counter(found.values()) == {"train": 49, "tuning": 10, "held_out": 21}
     assert set(found) == set(ids[:80])
     assert {found[patient] for patient in ids[70:80]} == {"tuning"}

@@ -1,0 +1,169 @@
+"""Write the table of the claim that a policy reads the patient, from a run of benchmarks/reading_physionet2012.yaml.
+
+    python scripts/reading_table.py RUN_FOLDER
+
+Rows, tests and their order are fixed here, before the last run. Six rows are tests, two-sided, corrected together by
+Holm; a test counts as shown if its corrected p is below 0.05 and every seed has the sign of the mean:
+
+1. citations: overlap with the expert beyond the best of three controls, against 0;
+2. and 3. Stage II minus Stage I, in that overlap and in AUROC;
+4. EAG-RL minus the answer alone, in AUROC;
+5. and 6. comprehensiveness of the citations beyond the matched control and beyond the frequency baseline, against 0.
+
+The p-values of differences are the run's own. Those of single metrics are by the normal distribution with the standard
+error that their interval implies. The other rows (AUROC, Brier skill, calibration slope, loss under names that no
+training has met) have bars for the estimate, and intervals. Smallest detectable: 2.8 standard errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+import eagbench
+from eagbench.stats.multiplicity import holm
+
+POLICY, STAGE_ONE, ANSWERS = "eag_rl", "stage_one", "answer_only"
+OVERLAP = "alignment_over_best_control"
+BEYOND_CONTROL = "citation_comprehensiveness_over_control"
+BEYOND_BASELINE = "citation_comprehensiveness_over_baseline"
+NAMES = ("feature_synonyms", "feature_abbreviations")
+LEVEL, POWER = 0.05, 0.8
+
+
+@dataclass(frozen=True)
+class Row:
+    """A number with its interval, the smallest difference that so many cases would show, and its value per seed.
+
+    `p_value` is NaN where the row is no test.
+    """
+
+    what: str
+    value: float
+    low: float
+    high: float
+    seeds: tuple[float, ...]
+    p_value: float = float("nan")
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error that the interval implies."""
+        return (self.high - self.low) / (2 * float(norm.ppf(1 - LEVEL / 2)))
+
+    @property
+    def smallest_detectable(self) -> float:
+        """The difference that a two-sided test at 5 % finds with 80 % power."""
+        return self.standard_error * float(norm.ppf(1 - LEVEL / 2) + norm.ppf(POWER))
+
+    @property
+    def alike(self) -> bool:
+        """Whether all seeds have the sign of the mean."""
+        return all(np.sign(seed) == np.sign(self.value) for seed in self.seeds)
+
+
+class Run:
+    """The numbers of a finished run: on unchanged records unless a condition is named, probabilities as answered."""
+
+    def __init__(self, folder: Path) -> None:
+        run = eagbench.open_run(folder)
+        results = run.results
+        self._results = results[(results["calibration"] == "none") & (results["subgroup"] == "all")]
+        differences = run.comparisons
+        self._differences = differences[(differences["condition"] == "clean") & (differences["calibration"] == "none")]
+
+    def number(self, method: str, metric: str, condition: str = "clean") -> pd.DataFrame:
+        """Return a metric's rows by seed and their mean (`mean`, or the only seed)."""
+        found = self._results
+        chosen = found[(found["method"] == method) & (found["metric"] == metric) & (found["condition"] == condition)]
+        if chosen.empty:
+            raise SystemExit(f"the run has no {metric} of {method} under {condition}")
+        return chosen.set_index("seed")
+
+    def seeds(self, method: str, metric: str, condition: str = "clean") -> tuple[float, ...]:
+        """Return a metric's value of each seed."""
+        rows = self.number(method, metric, condition)
+        return tuple(float(value) for seed, value in rows["value"].items() if seed != "mean")
+
+    def metric(self, method: str, metric: str, what: str) -> Row:
+        """Return a metric with its interval; no test."""
+        rows = self.number(method, metric)
+        mean = rows.loc["mean" if "mean" in rows.index else rows.index[0]]
+        return Row(what, mean["value"], mean["ci_low"], mean["ci_high"], self.seeds(method, metric))
+
+    def beyond_zero(self, method: str, metric: str, what: str) -> Row:
+        """Return a metric as a test against 0."""
+        row = self.metric(method, metric, what)
+        p = 2 * float(norm.sf(abs(row.value) / row.standard_error)) if row.standard_error else 1.0
+        return Row(row.what, row.value, row.low, row.high, row.seeds, p)
+
+    def difference(self, baseline: str, metric: str, what: str) -> Row:
+        """Return the policy's difference from another method as a test."""
+        found = self._differences
+        row = found[(found["method"] == POLICY) & (found["baseline"] == baseline) & (found["metric"] == metric)].iloc[0]
+        pairs = zip(self.seeds(POLICY, metric), self.seeds(baseline, metric), strict=True)
+        seeds = tuple(ours - theirs for ours, theirs in pairs)
+        return Row(what, row["difference"], row["ci_low"], row["ci_high"], seeds, row["p_value"])
+
+
+def tests(run: Run) -> list[Row]:
+    """Compute the six tests, in the order that is fixed above."""
+    return [
+        run.beyond_zero(POLICY, OVERLAP, "citation overlap beyond the best of three controls"),
+        run.difference(STAGE_ONE, OVERLAP, "Stage II minus Stage I, that overlap"),
+        run.difference(STAGE_ONE, "auroc", "Stage II minus Stage I, AUROC"),
+        run.difference(ANSWERS, "auroc", "EAG-RL minus answers alone, AUROC"),
+        run.beyond_zero(POLICY, BEYOND_CONTROL, "comprehensiveness beyond the matched control"),
+        run.beyond_zero(POLICY, BEYOND_BASELINE, "comprehensiveness beyond the frequency baseline"),
+    ]
+
+
+def written(row: Row, corrected: float | None = None) -> str:
+    """Write a line of the table."""
+    seeds = " ".join(f"{seed:+.3f}" for seed in row.seeds)
+    tested = ["", ""]
+    if corrected is not None:
+        shown = corrected < LEVEL and row.alike
+        tested = [f"{corrected:.3f}" if corrected >= 0.001 else "< 0.001", "shown" if shown else "not shown"]
+    interval = f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})"
+    return "| " + " | ".join([row.what, interval, seeds, f"{row.smallest_detectable:.3f}", *tested]) + " |"
+
+
+def losses(run: Run, methods: Sequence[str]) -> list[str]:
+    """Write the loss of AUROC of each method under names that no training has met."""
+    lines = ["", "| AUROC lost under test names | " + " | ".join(NAMES) + " |", "| --- " * (len(NAMES) + 1) + "|"]
+    for method in methods:
+        clean = np.mean(run.seeds(method, "auroc"))
+        lost = [f"{clean - np.mean(run.seeds(method, 'auroc', condition)):.3f}" for condition in NAMES]
+        lines.append("| " + " | ".join([method, *lost]) + " |")
+    return lines
+
+
+def main() -> None:
+    """Read a run and print its table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--names", action="store_true", help="the run has the profile `names`: show the losses")
+    args = parser.parse_args()
+    run = Run(args.run)
+    tested = tests(run)
+    corrected = holm(np.array([row.p_value for row in tested]))
+    some = run.number(POLICY, "auroc").iloc[0]
+    print(f"{some['n_cases']} held-out cases, {some['n_positive']} events\n")
+    print("| what | estimate (95 %) | per seed | smallest detectable | p by Holm | |\n" + "| --- " * 6 + "|")
+    for metric in ("auroc", "brier_skill", "calibration_slope"):
+        print(written(run.metric(POLICY, metric, f"EAG-RL, {metric}")))
+    for row, p in zip(tested, corrected, strict=True):
+        print(written(row, p))
+    print(written(run.metric("lightgbm", BEYOND_CONTROL, "the expert's own comprehensiveness beyond the control")))
+    if args.names:
+        print("\n".join(losses(run, (ANSWERS, STAGE_ONE, POLICY))))
+
+
+if __name__ == "__main__":
+    main()
