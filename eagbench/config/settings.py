@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from eagbench.contracts.components import StrictParams
+
+LEVELS = tuple(percent / 100 for percent in range(5, 100, 5))
 
 
 class AnswerMode(StrictParams):
@@ -15,13 +18,15 @@ class AnswerMode(StrictParams):
     Attributes:
         mode: `greedy`: the answer of one greedy text. `mean_of_n`: the mean of the parsed answers of `samples` sampled
             texts. `expectation`: the policy writes its reasoning greedily up to the answer's opening tag. The answer is
-            the mean of the levels 0.05, 0.10, ... 0.95, weighted by their probability as the next text, to two
-            decimals.
+            the mean of the `levels`, weighted by their probability as the next text, to two decimals.
+        levels: Probabilities that an answer can be, increasing and with two decimals, each 0.05 apart by default. A
+            rare outcome needs lower ones: at 0.05 most patients are alike.
         samples: Texts per case in `mean_of_n`.
         temperature: Temperature of these samples.
     """
 
     mode: Literal["greedy", "mean_of_n", "expectation"] = "greedy"
+    levels: tuple[float, ...] = Field(default=LEVELS, min_length=2)
     samples: int = Field(default=8, ge=1)
     temperature: float = Field(default=1.0, gt=0)
 
@@ -30,6 +35,15 @@ class AnswerMode(StrictParams):
     def _from_name(cls, value: Any) -> Any:
         """Allow `answer: expectation` in a benchmark."""
         return {"mode": value} if isinstance(value, str) else value
+
+    @field_validator("levels")
+    @classmethod
+    def _can_be_written(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 <= level <= 1 or round(level, 2) != level for level in levels):
+            raise ValueError("`levels` are probabilities with at most two decimals, as answers write them")
+        if any(level >= following for level, following in pairwise(levels)):
+            raise ValueError("`levels` increase, and none is there twice")
+        return levels
 
 
 Statistic = Literal["last", "lowest", "highest", "mean", "count"]

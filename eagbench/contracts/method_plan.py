@@ -31,6 +31,11 @@ class MethodPlan(Protocol):
         """Training cases without labels, as an input of a stage."""
         ...
 
+    @property
+    def answer_levels(self) -> tuple[float, ...]:
+        """The probabilities that an answer can be, increasing; the benchmark's, the same for every method."""
+        ...
+
     def component(self, kind: str, spec: str | Mapping[str, Any], key: str) -> ComponentUse:
         """Validate a component that the method got in its parameters.
 

@@ -65,6 +65,11 @@ class StagesOfMethod:
         """Training cases without labels, as an input of a stage."""
         return self.domains.training_cases(self.domain, self.fold, self.method.reads)
 
+    @property
+    def answer_levels(self) -> tuple[float, ...]:
+        """The probabilities that an answer can be."""
+        return self.domains.graph.benchmark.answer.levels
+
     def component(self, kind: str, spec: str | Mapping[str, Any], key: str) -> ComponentUse:
         """Validate a component named in the method's parameters."""
         return self.domains.graph.named(kind, spec, (*self.method.path, key))

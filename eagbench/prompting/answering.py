@@ -23,7 +23,7 @@ from eagbench.prompting.attention import with_attention
 from eagbench.prompting.prior import read_prior
 from eagbench.prompting.prompt_recording import current_recorder
 from eagbench.prompting.record import RecordText
-from eagbench.prompting.styles import ANSWER_LEVELS, Style, prompt_text
+from eagbench.prompting.styles import Style, level_texts, prompt_text
 
 # An expectation is rounded to the precision that the formats ask for. A policy that knows nothing of the outcome still
 # differs between cases in the fourth decimal (by the record's length, for one); ranked by that, it would score an AUROC
@@ -239,9 +239,9 @@ def _expectation(asking: _Asking, cases: Sequence[Case], prompts: Sequence[str])
     asked = [i for i, text in enumerate(begun) if text is not None]
     expectation: dict[int, float] = {}
     if asked:
-        levels = np.array([float(level) for level in ANSWER_LEVELS])  # (L,)
+        levels = np.array(asking.question.answer.levels)  # (L,)
         weights = asking.question.model.continuation_probabilities(
-            [prompts[i] for i in asked], [begun[i] or "" for i in asked], ANSWER_LEVELS
+            [prompts[i] for i in asked], [begun[i] or "" for i in asked], level_texts(levels)
         )  # (len(asked), L)
         values = (round(float(value), _DECIMALS) for value in weights @ levels)
         expectation = {i: value for i, value in zip(asked, values, strict=True) if not np.isnan(value)}

@@ -7,12 +7,13 @@ baselines.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from eagbench.config.prompt_files import read_wording
+from eagbench.config.settings import LEVELS
 from eagbench.contracts.prompts import FORMATS, FormatName, Wording
 from eagbench.contracts.records import Case, Cases, Task
 from eagbench.errors import UserError
@@ -21,9 +22,14 @@ from eagbench.prompting.record import RecordText, Span
 # The built-in prompts have the names of the formats that they ask for.
 StyleName = FormatName
 
-# The probabilities over whose tokens the `expectation` answer mode weighs. All have two decimals, so that none is the
-# beginning of another.
-ANSWER_LEVELS: tuple[str, ...] = tuple(f"{percent / 100:.2f}" for percent in range(5, 100, 5))
+
+def level_texts(levels: Iterable[float]) -> tuple[str, ...]:
+    """Write the levels of an answer as it gives them. All have two decimals, so none is the beginning of another."""
+    return tuple(f"{level:.2f}" for level in levels)
+
+
+# The levels by default, in which policies learn the formats.
+ANSWER_LEVELS = level_texts(LEVELS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """`sft`: supervised fine-tuning of the base policy on the answer alone, without reasoning, search or expert.
 
 This baseline shows whether Stage I of EAG-RL (`trajectory_distillation`) adds anything to plain supervision. The
-completion to learn is the answer in the style `vanilla`, at the level of `ANSWER_LEVELS` nearest the label. With
+completion to learn is the answer in the style `vanilla`, at the level nearest the label. With
 `answer_target: expert` it is the level nearest the probability of an expert, so that a policy that copies the expert is
 not taken for one that reasons.
 
@@ -46,7 +46,13 @@ from eagbench.api import (
     style_of,
     write_answer,
 )
-from eagbench_plugins.eagrl.answer_targets import AnswerTarget, ComponentSpec, answer_levels, expert_to_learn_from
+from eagbench_plugins.eagrl.answer_targets import (
+    AnswerTarget,
+    ComponentSpec,
+    answer_aims,
+    answer_levels,
+    expert_to_learn_from,
+)
 from eagbench_plugins.eagrl.data_parallel import refuse_uneven
 from eagbench_plugins.eagrl.distillation import SelectedTrajectory, balanced
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
@@ -69,6 +75,8 @@ class AnswerSupervision:
             balance: Repeat the rarer class's answers until both classes have equally many.
             style: The prompt; its format is `vanilla`, which has nothing but the answer.
             answer_target: What the answer aims at: the `label`, or the `expert`'s cross-fitted probability.
+            soft_answers: Learn each case in eight versions whose levels have the target as their mean, instead of the
+                level nearest it.
             expert: The expert whose probability is the target; None if the target is the label.
             sft: Parameters of supervised fine-tuning.
             max_new_tokens: Maximum number of tokens of one answer in prediction.
@@ -78,6 +86,7 @@ class AnswerSupervision:
         balance: bool = True
         style: PromptSpec = "vanilla"
         answer_target: AnswerTarget = "label"
+        soft_answers: bool = False
         expert: ComponentSpec | None = None
         sft: FineTuning = FineTuning()
         max_new_tokens: int = Field(default=32, ge=1)
@@ -100,12 +109,12 @@ class AnswerSupervision:
         inputs: dict[str, Any] = {"training": plan.training, "policy": policy, "record_text": record_text}
         if self.params.answer_target == "expert":
             inputs["salience"] = expert_to_learn_from(self.params.expert, plan, self.name)
-        learnt = {"max_training_cases", "balance", "style", "answer_target", "sft"}
+        learnt = {"max_training_cases", "balance", "style", "answer_target", "soft_answers", "sft"}
         fine_tuned = plan.stage(
             kind="sft",
             label="answers only",
             function=fine_tune_on_answers,
-            params=self.params.model_dump(mode="json", include=learnt),
+            params={**self.params.model_dump(mode="json", include=learnt), "levels": list(plan.answer_levels)},
             inputs=inputs,
         )
         return {"policy": fine_tuned, "record_text": record_text}
@@ -118,14 +127,16 @@ class AnswerSupervision:
 def fine_tune_on_answers(run: StageRun) -> None:
     """Run the stage `sft` on answers alone.
 
-    Params: `max_training_cases`, `balance`, `style`, `answer_target`, `sft`. Inputs: `training`, `policy`,
-    `record_text`, and `salience` if the answers aim at the expert's probability.
+    Params: `max_training_cases`, `balance`, `style`, `answer_target`, `soft_answers`, `levels`, `sft`. Inputs:
+    `training`, `policy`, `record_text`, and `salience` if the answers aim at the expert's probability.
     """
     data = run.inputs["training"].train
     style = style_of(run.params["style"])
     chosen = chosen_cases(data, run.params["max_training_cases"], run.seed)
-    answers = supervised_answers(chosen, answer_levels(run.params["answer_target"], chosen, run), style)
-    learn(balanced(answers) if run.params["balance"] else answers, data, style, run)
+    target = run.params["answer_target"]
+    answers = supervised_answers(chosen, answer_levels(target, chosen, run), style)
+    aims = answer_aims(target, chosen, run) if run.params["soft_answers"] else None
+    learn(balanced(answers) if run.params["balance"] else answers, data, style, run, aims)
 
 
 def supervised_answers(data: LabelledCases, levels: Mapping[str, float], style: Style) -> list[SelectedTrajectory]:

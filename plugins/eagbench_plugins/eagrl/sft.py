@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,18 +24,27 @@ from eagbench.api import (
     style_of,
     write_prior,
 )
-from eagbench_plugins.eagrl.answer_targets import answer_levels, bare_answers, with_answers, without_steps
+from eagbench_plugins.eagrl.answer_targets import (
+    answer_aims,
+    answer_levels,
+    answered,
+    bare_answers,
+    levels_around,
+    with_answers,
+    without_steps,
+)
 from eagbench_plugins.eagrl.distillation import SelectedTrajectory, Selection, balanced, select
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
-from eagbench_plugins.eagrl.record_versions import RecordVersions
+from eagbench_plugins.eagrl.record_versions import VERSIONS, RecordVersions
 from eagbench_plugins.eagrl.trajectories import read_trajectories
 
 
 def fine_tune(run: StageRun) -> None:
     """Select the trajectories, train the policy, and write the policy folder.
 
-    Params: `style`, `selection`, `answer_target`, `learnt_reasoning`, `bare_answers`, `sft`. Inputs: `training`,
-    `trajectories`, `policy`, `record_text`, and `salience` if the answers aim at the expert's probability.
+    Params: `style`, `selection`, `answer_target`, `soft_answers`, `learnt_reasoning`, `bare_answers`, `levels`, `sft`.
+    Inputs: `training`, `trajectories`, `policy`, `record_text`, and `salience` if the answers aim at the expert's
+    probability.
 
     Raises:
         UserError: No trajectories are left to learn from, or those of one class only.
@@ -61,10 +70,17 @@ def fine_tune(run: StageRun) -> None:
     if run.params["bare_answers"]:
         bare = bare_answers(selected, data.cases, style)
         selected += balanced(bare) if rules.balance else bare
-    learn(selected, data, style, run)
+    aims = answer_aims(target, data, run) if run.params["soft_answers"] else None
+    learn(selected, data, style, run, aims)
 
 
-def learn(selected: Sequence[SelectedTrajectory], data: LabelledCases, style: Style, run: StageRun) -> None:
+def learn(
+    selected: Sequence[SelectedTrajectory],
+    data: LabelledCases,
+    style: Style,
+    run: StageRun,
+    aims: Mapping[str, float] | None = None,
+) -> None:
     """Train the policy to write the selected texts, and write the policy folder.
 
     Args:
@@ -72,18 +88,34 @@ def learn(selected: Sequence[SelectedTrajectory], data: LabelledCases, style: St
         data: All training cases of the fold.
         style: The format of the texts.
         run: The stage's run, with the parameter `sft` and the inputs `policy` and `record_text`.
+        aims: The probability that each case's versions have as their mean; None learns the texts as they are.
     """
     from eagbench_plugins.eagrl.sft_training import Example, train
 
-    case = {item.case_id: item for item in data.cases}
     record_text = RecordText.load(run.inputs["record_text"])
     params = FineTuning.model_validate(run.params["sft"])
+    case = {item.case_id: item for item in data.cases}
     versions = RecordVersions(data.cases, params.other_names, params.other_orders, run.seed)
-    prompts = {
-        case_id: [prompt_text(style, shown, data.cases, record_text) for shown in versions.of(case[case_id], i)]
-        for i, case_id in enumerate(dict.fromkeys(item.case_id for item in selected))
-    }
-    examples = [Example(prompt, item.text, item.format_weight) for item in selected for prompt in prompts[item.case_id]]
+    prompts: dict[str, list[str]] = {}
+    levels: dict[str, list[float]] = {}
+    for i, case_id in enumerate(dict.fromkeys(item.case_id for item in selected)):
+        shown = versions.of(case[case_id], i)
+        if aims is not None:
+            shown *= VERSIONS // len(shown)
+            levels[case_id] = levels_around(
+                aims[case_id], run.params["levels"], VERSIONS, np.random.default_rng([run.seed, 8, i])
+            )
+        prompts[case_id] = [prompt_text(style, version, data.cases, record_text) for version in shown]
+    examples = [
+        Example(
+            prompt=prompt,
+            completion=answered(item.text, levels[item.case_id][version], style) if levels else item.text,
+            format_weight=item.format_weight,
+            version=version,
+        )
+        for item in selected
+        for version, prompt in enumerate(prompts[item.case_id])
+    ]
     train(examples, run.inputs["policy"], style, params, run)
     shutil.copyfile(run.inputs["policy"] / "policy.json", run.out / "policy.json")
     write_prior(run.out, [item.label for item in selected], data.labels)

@@ -63,11 +63,13 @@ class Example:
         prompt: What the policy reads.
         completion: What it learns to write.
         format_weight: Weight in the loss of all tokens of the completion but those of the probability.
+        version: Which of its case's versions it is; texts of one version may share their prompt.
     """
 
     prompt: str
     completion: str
     format_weight: float = 1.0
+    version: int = 0
 
 
 def train(examples: Sequence[Example], policy: Path, style: Style, params: FineTuning, run: StageRun) -> None:
@@ -168,9 +170,9 @@ def example_order(groups: Sequence[Sequence[int]], size: int, seed: int) -> list
 
 
 def _by_prompt(examples: Sequence[Example]) -> list[list[int]]:
-    groups: dict[str, list[int]] = {}
+    groups: dict[tuple[str, int], list[int]] = {}
     for number, example in enumerate(examples):
-        groups.setdefault(example.prompt, []).append(number)
+        groups.setdefault((example.prompt, example.version), []).append(number)
     return list(groups.values())
 
 

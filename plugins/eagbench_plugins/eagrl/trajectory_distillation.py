@@ -12,7 +12,8 @@ Departures from the paper (P) and its released code (C), numbered:
 3. Classes are balanced (C) by repeating the rarer class's trajectories, not by dropping those of the other class.
 4. Any search can replace `expert_mcts`, with the same token budget, which counts every generated token.
 5. With `answer_target`, the reasoning of the selected trajectories is learnt with another probability than the one that
-   the search found: the label's or the expert's (`answer_targets.py`). Off by default.
+   the search found: the label's or the expert's (`answer_targets.py`), the nearest level or, with `soft_answers`, two
+   levels that have it as their mean. Off by default.
 6. With `learnt_reasoning: citations`, the selected trajectories are learnt without their steps. Off by default.
 7. With `bare_answers`, the probabilities are also learnt without reasoning, in the same format. Off by default.
 """
@@ -70,6 +71,8 @@ class TrajectoryDistillation:
             batch_cases: Number of cases searched at once.
             answer_target: The probability that is learnt with the reasoning of a trajectory: the one that the search
                 found, or the level nearest the `label` or the `expert`'s cross-fitted probability.
+            soft_answers: Learn each case in eight versions whose probabilities have the `answer_target` as their mean,
+                instead of the level nearest it.
             learnt_reasoning: What is learnt in front of an answer: a trajectory's `steps` and its list of features, or
                 the list alone (`citations`).
             bare_answers: Learn the answer of each selected trajectory also without its steps and features.
@@ -85,6 +88,7 @@ class TrajectoryDistillation:
         max_training_cases: int | None = Field(default=None, ge=2)
         batch_cases: int = Field(default=128, ge=1)
         answer_target: Literal["searched"] | AnswerTarget = "searched"
+        soft_answers: bool = False
         learnt_reasoning: Literal["steps", "citations"] = "steps"
         bare_answers: bool = False
         sft: FineTuning = FineTuning()
@@ -95,6 +99,12 @@ class TrajectoryDistillation:
                 raise ValueError(
                     "`bare_answers` leaves the reasoning out, and answers in the format 'vanilla' have none"
                 )
+            return self
+
+        @model_validator(mode="after")
+        def _has_a_mean_to_aim_at(self) -> Self:
+            if self.soft_answers and self.answer_target == "searched":
+                raise ValueError("`soft_answers` needs an `answer_target` to be the mean of, `expert` or `label`")
             return self
 
         @model_validator(mode="after")
@@ -129,8 +139,10 @@ class TrajectoryDistillation:
                 "style": self.params.style,
                 "selection": self.params.model_dump(mode="json", include=set(Selection.model_fields)),
                 "answer_target": self.params.answer_target,
+                "soft_answers": self.params.soft_answers,
                 "learnt_reasoning": self.params.learnt_reasoning,
                 "bare_answers": self.params.bare_answers,
+                "levels": None if self.params.answer_target == "searched" else list(plan.answer_levels),
                 "sft": self.params.sft.model_dump(mode="json"),
             },
             inputs=inputs,

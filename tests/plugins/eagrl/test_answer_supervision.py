@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from eagbench.api import STYLES, AnswerMode, RecordText, answer_cases, open_policy
+from eagbench.api import ANSWER_LEVELS, STYLES, AnswerMode, RecordText, answer_cases, open_policy
 from eagbench_plugins.eagrl.answer_supervision import AnswerSupervision, fine_tune_on_answers, supervised_answers
 from eagbench_plugins.eagrl.answer_targets import answer_levels
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
@@ -18,6 +18,8 @@ from eagbench_plugins.eagrl.sft_training import Example, encode
 from eagbench_plugins.eagrl.trajectories import chosen_cases
 from eagbench_plugins.eagrl.trajectory_distillation import TrajectoryDistillation
 from tests.plugins.eagrl.conftest import Prepared, stage_run
+
+LEVELS = [float(level) for level in ANSWER_LEVELS]
 
 
 def tuned(out: Path, prepared: Prepared, most: int | None = None, balance: bool = True, **sft: Any) -> Path:
@@ -27,6 +29,8 @@ def tuned(out: Path, prepared: Prepared, most: int | None = None, balance: bool 
         "balance": balance,
         "style": "vanilla",
         "answer_target": "label",
+        "soft_answers": False,
+        "levels": LEVELS,
         "sft": chosen,
     }
     fine_tune_on_answers(stage_run(out, prepared.inputs, params))
@@ -35,7 +39,7 @@ def tuned(out: Path, prepared: Prepared, most: int | None = None, balance: bool 
 
 def test_the_answer_is_the_level_nearest_the_label(prepared: Prepared, tmp_path: Path) -> None:
     train = prepared.training.train
-    levels = answer_levels("label", train, stage_run(tmp_path / "out", prepared.inputs, {}))
+    levels = answer_levels("label", train, stage_run(tmp_path / "out", prepared.inputs, {"levels": LEVELS}))
     answers = supervised_answers(train, levels, STYLES["vanilla"])
     assert [(a.case_id, a.label) for a in answers] == list(
         zip(train.cases.case_ids, train.labels.tolist(), strict=True)

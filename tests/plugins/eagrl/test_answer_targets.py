@@ -7,13 +7,24 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eagbench.api import ANSWER_LEVELS, STYLES, FeatureVocabulary, question, read_answer, write_answer
-from eagbench_plugins.eagrl.answer_targets import answer_levels, bare_answers, with_answers, without_steps
+from eagbench_plugins.eagrl.answer_targets import (
+    answer_levels,
+    answered,
+    bare_answers,
+    levels_around,
+    with_answers,
+    without_steps,
+)
 from eagbench_plugins.eagrl.distillation import Selection, balanced, select
 from tests.plugins.eagrl.conftest import Prepared, stage_run
 
 STYLE = STYLES["question_decomposition"]
+LEVELS = [float(level) for level in ANSWER_LEVELS]
 
 
 def trajectory(p: float | None, steps: list[tuple[str, str]], total: float = 0.0) -> dict:
@@ -26,7 +37,7 @@ def test_the_expert_s_level_is_the_nearest_that_can_be_written(prepared: Prepare
     probability = np.linspace(0, 1, len(train.cases))
     table = pa.table({"case_id": list(train.cases.case_ids), "probability": probability})
     pq.write_table(table, tmp_path / "salience.parquet")
-    levels = answer_levels("expert", train, stage_run(tmp_path / "out", {"salience": tmp_path}, {}))
+    levels = answer_levels("expert", train, stage_run(tmp_path / "out", {"salience": tmp_path}, {"levels": LEVELS}))
     assert levels[train.cases.case_ids[0]] == 0.05
     assert levels[train.cases.case_ids[-1]] == 0.95
     found = np.array([levels[case_id] for case_id in train.cases.case_ids])
@@ -41,6 +52,36 @@ def test_only_the_answer_of_a_text_changes(prepared: Prepared) -> None:
     assert changed["text"] == write_answer(STYLE, steps, ["lactate"], 0.95, "How likely?")
     assert changed["probability"] == 0.95
     assert unread == trajectory(None, [])
+
+
+@given(st.floats(0.05, 0.95), st.integers(1, 8), st.integers(0, 2**32 - 1))
+def test_soft_levels_are_the_two_around_and_have_the_target_as_their_mean(aim: float, n: int, seed: int) -> None:
+    levels = levels_around(aim, LEVELS, n, np.random.default_rng(seed))
+    assert len(levels) == n
+    assert all(abs(level - aim) <= 0.05 + 1e-9 for level in levels)
+    assert len(set(levels)) <= 2
+    assert abs(np.mean(levels) - aim) <= 0.05 / n + 1e-9
+
+
+def test_over_many_cases_soft_levels_are_not_biased() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [np.mean(levels_around(0.083, LEVELS, 8, rng)) for _ in range(4000)]
+    assert np.mean(drawn) == pytest.approx(0.083, abs=0.0003)
+
+
+def test_a_level_itself_and_a_target_beyond_all_levels_are_not_spread() -> None:
+    rng = np.random.default_rng(0)
+    assert levels_around(0.3, LEVELS, 4, rng) == [0.3] * 4
+    assert levels_around(0.01, LEVELS, 4, rng) == [0.05] * 4
+    assert levels_around(0.01, (0.01, *LEVELS), 4, rng) == [0.01] * 4
+    assert levels_around(1.0, LEVELS, 4, rng) == [0.95] * 4
+
+
+def test_the_probability_of_a_text_is_replaced_alone() -> None:
+    text = write_answer(STYLE, [("How is lactate?", "0.30")], ["lactate"], 0.3, "How likely?")
+    assert answered(text, 0.1, STYLE) == write_answer(
+        STYLE, [("How is lactate?", "0.30")], ["lactate"], 0.1, "How likely?"
+    )
 
 
 def test_reasonings_that_differ_in_their_answer_alone_are_learnt_once() -> None:

@@ -61,8 +61,10 @@ def fine_tuned(out: Path, inputs: dict[str, Any], progress: Any = no_progress, *
         "style": STYLE.name,
         "selection": selection,
         "answer_target": "searched",
+        "soft_answers": False,
         "learnt_reasoning": "steps",
         "bare_answers": False,
+        "levels": None,
         "sft": chosen,
     }
     fine_tune(stage_run(out, inputs, params, progress=progress))

@@ -28,8 +28,10 @@ def params(**sft: Any) -> dict[str, Any]:
         "style": STYLE.name,
         "selection": SELECTION,
         "answer_target": "searched",
+        "soft_answers": False,
         "learnt_reasoning": "steps",
         "bare_answers": False,
+        "levels": None,
         "sft": chosen,
     }
 
