@@ -106,6 +106,20 @@ def test_expectation_weighs_the_levels_after_the_written_reasoning() -> None:
     assert len(model.asked) == 2  # the case that never began an answer is not asked
 
 
+def test_expectation_weighs_the_levels_that_the_benchmark_names() -> None:
+    answer = AnswerMode.model_validate({"mode": "expectation", "levels": [0.01, 0.3, 0.6]})
+    model = ScriptedModel(["<answer>0.5</answer>"])
+    predictions = answer_cases(model, CASES.select([0]), TEXT, STYLES["vanilla"], answer, seed=0, max_new_tokens=9)
+    # The scripted model gives 0.30 three times the weight of the others.
+    assert predictions[0].probability == round((0.01 + 3 * 0.3 + 0.6) / 5, 2)
+
+
+@pytest.mark.parametrize("levels", [[0.5], [0.2, 0.1], [0.1, 0.1], [0.005, 0.5], [0.5, 1.2]])
+def test_levels_that_no_answer_can_be_are_refused(levels: list[float]) -> None:
+    with pytest.raises(ValueError, match="levels"):
+        AnswerMode.model_validate({"mode": "expectation", "levels": levels})
+
+
 def test_expectation_does_not_take_a_tag_inside_open_reasoning_for_the_answer() -> None:
     model = ScriptedModel(["<think> I could write <answer>0.2</answer>"])
     answer = AnswerMode(mode="expectation")
