@@ -18,8 +18,6 @@ from eagbench.config.settings import RecordTextParams, Statistic
 from eagbench.contracts.records import Cases, FloatArray
 from eagbench.prompting.periods import ends, summaries
 
-Edges = Mapping[str, Sequence[float]]
-
 
 def key(name: str, statistic: Statistic) -> str:
     """Name a feature's statistic, as its edges and its words do."""
