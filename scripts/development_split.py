@@ -29,10 +29,15 @@ def development_parts(patients: dict[str, str], share: float, seed: int, most: i
 
     Returns:
         The part of each training and tuning patient, by patient id.
+
+    Raises:
+        SystemExit: There are not so many patients.
     """
     training = sorted(patient for patient, part in patients.items() if part == "train")
     drawn = [training[i] for i in np.random.default_rng(seed).permutation(len(training))]
     first = round(share * len(training))
+    if most is not None and not 1 <= most <= len(drawn) - first:
+        raise SystemExit(f"--training {most} is not between 1 and the {len(drawn) - first} patients that are left")
     left = drawn[first:] if most is None else drawn[first : first + most]
     tuning = [patient for patient, part in patients.items() if part == "tuning"]
     parts = dict.fromkeys(drawn[:first], "held_out") | dict.fromkeys(left, "train") | dict.fromkeys(tuning, "tuning")

@@ -1,9 +1,10 @@
 """Write the table of the claim that a policy reads the patient, from a run of benchmarks/reading_physionet2012.yaml.
 
-    python scripts/reading_table.py RUN_FOLDER
+    python scripts/reading_table.py RUN_FOLDER [--names]
 
 Rows, tests and their order are fixed here, before the last run. Six rows are tests, two-sided, corrected together by
-Holm; a test counts as shown if its corrected p is below 0.05 and every seed has the sign of the mean:
+Holm; a test counts as shown if its corrected p is below 0.05 and every seed has the sign of the mean, and as shown
+against the claim if that sign is below 0. A difference that is undefined (two methods that answer alike) has p = 1:
 
 1. citations: overlap with the expert beyond the best of three controls, against 0;
 2. and 3. Stage II minus Stage I, in that overlap and in AUROC;
@@ -34,7 +35,7 @@ OVERLAP = "alignment_over_best_control"
 BEYOND_CONTROL = "citation_comprehensiveness_over_control"
 BEYOND_BASELINE = "citation_comprehensiveness_over_baseline"
 NAMES = ("feature_synonyms", "feature_abbreviations")
-LEVEL, POWER = 0.05, 0.8
+LEVEL, POWER, SEEDS = 0.05, 0.8, 3
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Run:
     def beyond_zero(self, method: str, metric: str, what: str) -> Row:
         """Return a metric as a test against 0."""
         row = self.metric(method, metric, what)
-        p = 2 * float(norm.sf(abs(row.value) / row.standard_error)) if row.standard_error else 1.0
+        p = 2 * float(norm.sf(abs(row.value) / row.standard_error)) if row.standard_error > 0 else 1.0
         return Row(row.what, row.value, row.low, row.high, row.seeds, p)
 
     def difference(self, baseline: str, metric: str, what: str) -> Row:
@@ -108,7 +109,8 @@ class Run:
         row = found[(found["method"] == POLICY) & (found["baseline"] == baseline) & (found["metric"] == metric)].iloc[0]
         pairs = zip(self.seeds(POLICY, metric), self.seeds(baseline, metric), strict=True)
         seeds = tuple(ours - theirs for ours, theirs in pairs)
-        return Row(what, row["difference"], row["ci_low"], row["ci_high"], seeds, row["p_value"])
+        p = 1.0 if np.isnan(row["p_value"]) else row["p_value"]
+        return Row(what, row["difference"], row["ci_low"], row["ci_high"], seeds, p)
 
 
 def tests(run: Run) -> list[Row]:
@@ -128,8 +130,10 @@ def written(row: Row, corrected: float | None = None) -> str:
     seeds = " ".join(f"{seed:+.3f}" for seed in row.seeds)
     tested = ["", ""]
     if corrected is not None:
-        shown = corrected < LEVEL and row.alike
-        tested = [f"{corrected:.3f}" if corrected >= 0.001 else "< 0.001", "shown" if shown else "not shown"]
+        verdict = "not shown"
+        if corrected < LEVEL and row.alike:
+            verdict = "shown" if row.value > 0 else "shown against it"
+        tested = [f"{corrected:.3f}" if corrected >= 0.001 else "< 0.001", verdict]
     interval = f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})"
     return "| " + " | ".join([row.what, interval, seeds, f"{row.smallest_detectable:.3f}", *tested]) + " |"
 
@@ -151,6 +155,8 @@ def main() -> None:
     parser.add_argument("--names", action="store_true", help="the run has the profile `names`: show the losses")
     args = parser.parse_args()
     run = Run(args.run)
+    if len(run.seeds(POLICY, "auroc")) < SEEDS:
+        raise SystemExit(f"the table is about {SEEDS} seeds whose signs agree, and the run has fewer")
     tested = tests(run)
     corrected = holm(np.array([row.p_value for row in tested]))
     some = run.number(POLICY, "auroc").iloc[0]

@@ -26,7 +26,7 @@ from eagbench.contracts.records import Cases, IntArray, LabelledCases
 from eagbench.prompting.quantile import key, shown_of
 from eagbench.prompting.record import RecordText
 
-WORDS = re.compile(r"(\S+)=q(\d+)")
+WORDS, SEX = re.compile(r"(\S+)=q(\d+)"), re.compile(r"sex=(male|female)")
 ALL = ("lowest", "highest", "mean", "last", "count")
 TEXTS: tuple[dict[str, object], ...] = (
     {"periods": 2},
@@ -41,9 +41,15 @@ TEXTS: tuple[dict[str, object], ...] = (
 
 
 def read(cases: Cases, text: RecordText) -> pd.DataFrame:
-    """Return the bins that each record's text names, (N, words); NaN where a word is not there."""
-    records = (WORDS.findall(text.render(case, cases)) for case in cases)
-    return pd.DataFrame([{name: float(number) for name, number in record} for record in records])
+    """Return the bins that each record's text names, and the sex, (N, words); NaN where a word is not there."""
+    rows = []
+    for case in cases:
+        words = text.render(case, cases)
+        row = {name: float(number) for name, number in WORDS.findall(words)}
+        if sex := SEX.search(words):
+            row["sex"] = float(sex[1] == "male")
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def areas(table: pd.DataFrame, labels: IntArray, folds: list[tuple[IntArray, IntArray]]) -> list[float]:

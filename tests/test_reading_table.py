@@ -61,7 +61,7 @@ def output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         *numbers("stage_one", table.OVERLAP, (0.04, 0.04, 0.04), 0.01),
         *numbers("eag_rl", table.BEYOND_CONTROL, (0.01, 0.01, 0.01), 0.02),
         *numbers("lightgbm", table.BEYOND_CONTROL, (0.02, 0.02, 0.02), 0.01),
-        *numbers("eag_rl", table.BEYOND_BASELINE, (0.02, 0.02, 0.02), 0.0001),
+        *numbers("eag_rl", table.BEYOND_BASELINE, (-0.02, -0.02, -0.02), 0.0001),
     ]
     for method in ("answer_only", "stage_one", "eag_rl"):
         results += numbers(method, "auroc", (0.7, 0.7, 0.7), 0.05, "feature_synonyms")
@@ -88,7 +88,7 @@ def test_six_tests_are_corrected_together_by_holm(output: str) -> None:
     # 0.03 is the fifth smallest of six, behind 0.0001 and 0.001: twice as large.
     assert row(output, "EAG-RL minus answers alone")[4:] == ["0.060", "not shown"]
     assert row(output, "Stage II minus Stage I, that overlap")[4:] == ["0.003", "shown"]
-    assert row(output, "comprehensiveness beyond the frequency")[4:] == ["< 0.001", "shown"]
+    assert row(output, "comprehensiveness beyond the frequency")[4:] == ["< 0.001", "shown against it"]
     assert row(output, "EAG-RL, auroc")[4:] == ["", ""]
 
 
@@ -113,3 +113,24 @@ def test_a_metric_against_zero_goes_by_its_interval(output: str) -> None:
 def test_the_loss_by_names_is_that_of_the_means(output: str) -> None:
     assert row(output, "answer_only")[1:] == ["0.100", "0.000"]
     assert row(output, "eag_rl")[1:] == ["0.130", "0.030"]
+
+
+def test_an_undefined_test_stays_in_its_family_with_a_p_of_one() -> None:
+    table = loaded()
+    results = pd.DataFrame(numbers("eag_rl", "auroc", (0.8, 0.8, 0.8), float("nan")))
+    compared = pd.DataFrame([difference("stage_one", "auroc", 0.0, 0.0, float("nan"))])
+    stages = pd.concat([results, results.assign(method="stage_one")])
+    run = table.Run.__new__(table.Run)
+    run._results, run._differences = stages, compared
+    assert run.difference("stage_one", "auroc", "same").p_value == 1.0
+    assert run.beyond_zero("eag_rl", "auroc", "no interval").p_value == 1.0
+
+
+def test_a_run_of_one_seed_has_no_signs_to_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = loaded()
+    one = [item for item in numbers("eag_rl", "auroc", (0.8, 0.8, 0.8), 0.1) if item["seed"] == "0"]
+    run = SimpleNamespace(results=pd.DataFrame(one), comparisons=pd.DataFrame([difference("a", "auroc", 0, 0, 1)]))
+    monkeypatch.setattr(table.eagbench, "open_run", lambda folder: run)
+    monkeypatch.setattr("sys.argv", ["reading_table.py", "run"])
+    with pytest.raises(SystemExit, match="3 seeds"):
+        table.main()

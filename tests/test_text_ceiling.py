@@ -36,6 +36,7 @@ def test_words_become_columns_with_their_bins(ceiling: ModuleType) -> None:
     params = RecordTextParams(values="quantile", periods=1, bins=4, shows=("lowest", "count"), instructions="short")
     table = ceiling.read(cases, RecordText(params).fit(cases))
     assert table["heart_rate/lowest"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert set(table["sex"]) <= {0.0, 1.0}
     assert table["glucose/count"].isna().tolist() == [False, True] * 4
 
 

@@ -43,7 +43,7 @@ class AnswerMode(StrictParams):
             raise ValueError("`levels` are probabilities with at most two decimals, as answers write them")
         if any(level >= following for level, following in pairwise(levels)):
             raise ValueError("`levels` increase, and none is there twice")
-        return levels
+        return tuple(level + 0.0 for level in levels)  # a -0.0 would be written as -0.00
 
 
 Statistic = Literal["last", "lowest", "highest", "mean", "count"]

@@ -69,5 +69,5 @@ def _summary(values: FloatArray, times: FloatArray, hours: float, periods: int, 
 
 def _period_of(times: FloatArray, hours: float, periods: int) -> IntArray:
     """Return the period of each time, shape (T,): on a border the later one, at the end of the window the last."""
-    found: IntArray = np.clip((np.asarray(times) / hours * periods).astype(int), 0, periods - 1)
+    found: IntArray = np.clip((np.asarray(times) * periods / hours).astype(int), 0, periods - 1)
     return found

@@ -20,8 +20,8 @@ These differ:
    (about 43 %). If anything, this favours the baseline: all of its gradient is about the label.
 3. Each case has exactly one text. In Stage I it has up to `top_k`, or none if the search found no readable answer or
    none above the reward thresholds.
-4. The answers are 0.05 and 0.95. In Stage I the policy wrote them and the reward selected them, unless both have the
-   same `answer_target`.
+4. The answers are the lowest and the highest level, unless they aim at the expert. In Stage I the policy wrote them and
+   the reward selected them, unless both have the same `answer_target`.
 """
 
 from __future__ import annotations

@@ -119,15 +119,17 @@ def learn(
     train(examples, run.inputs["policy"], style, params, run)
     shutil.copyfile(run.inputs["policy"] / "policy.json", run.out / "policy.json")
     write_prior(run.out, [item.label for item in selected], data.labels)
-    (run.out / "selected.json").write_text(json.dumps(_described(selected), indent=1, sort_keys=True) + "\n")
+    (run.out / "selected.json").write_text(json.dumps(_described(selected, levels), indent=1, sort_keys=True) + "\n")
 
 
-def _described(selected: Sequence[SelectedTrajectory]) -> dict[str, Any]:
+def _described(selected: Sequence[SelectedTrajectory], levels: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Describe what was learnt; with soft answers each version's answer counts."""
     described: dict[str, Any] = {"trajectories": len(selected), "distinct": len(set(selected))}
     for name, value in (("negative", 0), ("positive", 1)):
-        answers = [item.probability for item in selected if item.label == value]
+        learnt = [item for item in selected if item.label == value]
+        answers = [level for item in learnt for level in levels.get(item.case_id, [item.probability])]
         described[name] = {
-            "trajectories": len(answers),
+            "trajectories": len(learnt),
             "answers_by_tenth": np.histogram(answers, bins=10, range=(0.0, 1.0))[0].tolist(),
         }
     return described

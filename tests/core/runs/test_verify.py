@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from hypothesis import strategies as st
 from eagbench.report.verification import check_report
 from eagbench.runs.schema import OWN_HASH, own_hash
 from eagbench.runs.verify.findings import Findings
+from eagbench.runs.verify.stage_records import stages_by_fingerprint
+from eagbench.runs.verify.stored_requests import StoredRequests
+from eagbench.runs.verify.stored_stages import StoreComparison, read_stages
 from eagbench.runs.verify.verify import verify
 from tests.conftest import Finished
 from tests.reliability.edit_catalogue import adapt_hashes, edit_csv, edit_manifest, edit_parquet, other_value
@@ -233,3 +237,24 @@ def test_no_value_in_the_manifest_crashes_it(run: Path, made: Path, data: st.Dat
     manifest[OWN_HASH] = own_hash(manifest)
     (run / "manifest.json").write_text(json.dumps(manifest))
     verify(run)  # no exception
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"mode": "greedy", "samples": 8, "temperature": 1.0}, None),  # before `levels` could be named
+        ({"mode": "expectation", "samples": 8, "temperature": 1.0}, "another kind of answer"),
+        ({"mode": "greedy", "levels": [0.1, 0.9]}, "another kind of answer"),
+    ],
+)
+def test_a_stage_of_before_a_setting_existed_was_asked_for_its_default(
+    run: Path, answer: dict[str, Any], said: str | None
+) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    stored = read_stages(manifest, Findings())
+    cell = next(cell for cell in manifest["cells"] if cell["method"] == "logistic_regression")
+    [predict] = stages_by_fingerprint(manifest)[cell["score"]]["inputs"]["predict"]["stages"]
+    facts = {**stored.facts[predict], "params": {**stored.facts[predict]["params"], "answer": answer}}
+    older = dataclasses.replace(stored, facts={**stored.facts, predict: facts})
+    differs = StoredRequests(manifest, StoreComparison(older, Findings()))._predict_differs(cell, [predict])
+    assert differs is None if said is None else said in str(differs)

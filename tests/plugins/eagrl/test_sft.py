@@ -11,11 +11,24 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from eagbench.api import STYLES, AnswerMode, Prediction, RecordText, UserError, answer_cases, open_policy, write_answer
+from eagbench.api import (
+    STYLES,
+    AnswerMode,
+    Prediction,
+    RecordText,
+    UserError,
+    answer_cases,
+    open_policy,
+    question,
+    write_answer,
+)
 from eagbench_plugins.eagrl import trained_policy
+from eagbench_plugins.eagrl.answer_targets import bare_answers
+from eagbench_plugins.eagrl.distillation import SelectedTrajectory
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
-from eagbench_plugins.eagrl.sft import fine_tune
-from eagbench_plugins.eagrl.sft_training import Collator, Example, WeightedSFTTrainer, encode
+from eagbench_plugins.eagrl.sft import fine_tune, learn
+from eagbench_plugins.eagrl.sft_training import Collator, Example, WeightedSFTTrainer, _by_prompt, encode
+from eagbench_plugins.eagrl.trajectory_distillation import TrajectoryDistillation
 from tests.plugins.eagrl.conftest import Prepared, stage_run
 
 STYLE = STYLES["question_decomposition"]
@@ -266,3 +279,53 @@ def test_a_policy_without_weights_is_refused(inputs: dict, tmp_path: Path, monke
     monkeypatch.setattr(trained_policy, "open_policy", lambda folder: object())
     with pytest.raises(UserError, match="can't be trained"):
         fine_tune(stage_run(tmp_path / "out", inputs, params()))
+
+
+def test_soft_answers_are_learnt_in_versions_that_have_the_target_as_their_mean(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt: list[Example] = []
+    monkeypatch.setattr("eagbench_plugins.eagrl.sft_training.train", lambda examples, *_: learnt.extend(examples))
+    train = prepared.training.train
+    data = train.select(range(6))
+    aims = dict(zip(data.cases.case_ids, (0.0, 0.03, 0.08, 0.333, 0.5, 0.97), strict=True))
+    asked = question(data.cases.task)
+    selected = [
+        SelectedTrajectory(case_id, label, write_answer(STYLE, [], ["lactate"], 0.5, asked), 0.5)
+        for case_id, label in zip(data.cases.case_ids, (0, 0, 0, 1, 1, 1), strict=True)
+    ]
+    selected = [*selected, *bare_answers(selected, data.cases, STYLE), selected[-1]]  # one is repeated
+    for orders in (False, True):
+        learnt.clear()
+        chosen = FineTuning(other_orders=orders, share_prompts=True).model_dump(mode="json")
+        run = stage_run(tmp_path / str(orders), prepared.inputs, {"sft": chosen, "levels": [0.01, 0.5, 0.9]})
+        learn(selected, train, STYLE, run, aims)
+        assert len(learnt) == 8 * len(selected)
+        answers = np.array([probability_of(example) for example in learnt]).reshape(len(selected), 8)
+        for item, row in zip(selected, answers, strict=True):
+            aim = min(max(aims[item.case_id], 0.01), 0.9)
+            assert abs(row.mean() - aim) <= 0.49 / 8
+        # Of one version the text with reasoning and the bare answer have one probability and one prompt.
+        assert np.array_equal(answers[:6], answers[6:12])
+        prompts = np.array([example.prompt for example in learnt]).reshape(len(selected), 8)
+        assert np.array_equal(prompts[:6], prompts[6:12])
+        # A few features have few orders, some of which come twice.
+        assert all((len(set(row)) > 1) == orders for row in prompts)
+        described = json.loads((run.out / "selected.json").read_text())
+        assert sum(described["positive"]["answers_by_tenth"]) == 8 * 7
+
+
+def probability_of(example: Example) -> float:
+    start = example.completion.rindex(STYLE.answer_open) + len(STYLE.answer_open)
+    return float(example.completion[start : example.completion.index(STYLE.answer_close, start)])
+
+
+def test_versions_that_share_a_prompt_are_learnt_apart() -> None:
+    examples = [Example("a", "1", version=0), Example("a", "2", version=1), Example("a", "3", version=0)]
+    assert _by_prompt(examples) == [[0, 2], [1]]
+
+
+def test_soft_answers_need_a_target() -> None:
+    with pytest.raises(ValueError, match="soft_answers"):
+        TrajectoryDistillation.Params(soft_answers=True)
+    assert TrajectoryDistillation.Params(soft_answers=True, answer_target="label").soft_answers

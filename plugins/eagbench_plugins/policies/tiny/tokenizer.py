@@ -48,7 +48,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    # Every level is a token, however few texts there are.
+    # Every level by default is a token, however few texts there are. Others (`answer: levels`) are of several.
     corpus = [piece for text in texts for piece in at_tags.split(text) if piece]
     corpus += [level for level in ANSWER_LEVELS for _ in range(max(2, len(corpus) // 20))]
     bpe.train_from_iterator(corpus, trainer)
