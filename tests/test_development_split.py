@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from tests.conftest import ROOT
 
@@ -45,3 +46,7 @@ def test_only_training_patients_are_held_out_and_no_held_out_patient_is_used(tmp
     assert {found[patient] for patient in ids[70:80]} == {"tuning"}
     assert divided(tmp_path, tmp_path / "b.csv", 7) == found
     assert divided(tmp_path, tmp_path / "c.csv", 8) != found
+    for wrong in ("0", "50"):
+        with pytest.raises(subprocess.CalledProcessError):
+            divided(tmp_path, tmp_path / "no.csv", 7, "--training", wrong)
+    assert not (tmp_path / "no.csv").exists()
