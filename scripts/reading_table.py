@@ -11,16 +11,17 @@ against the claim if that sign is below 0. A difference that is undefined (two m
 4. EAG-RL minus the answer alone, in AUROC;
 5. and 6. comprehensiveness of the citations beyond the matched control and beyond the frequency baseline, against 0.
 
-The p-values of differences are the run's own. Those of single metrics are by the normal distribution with the standard
-error that their interval implies. The other rows (AUROC, Brier skill, calibration slope, loss under names that no
-training has met) have bars for the estimate, and intervals. Smallest detectable: 2.8 standard errors.
+The p-values and standard errors of differences are the run's own. Those of single metrics are by the normal
+distribution, with the standard error that their interval implies. The other rows (AUROC, Brier skill, calibration
+slope, loss under names that no training has met) have bars for the estimate, and intervals. Smallest detectable: 2.8
+standard errors.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,18 +30,19 @@ from scipy.stats import norm
 
 import eagbench
 from eagbench.stats.multiplicity import holm
+from eagbench.stats.paired import DETECTABLE_STANDARD_ERRORS
 
 POLICY, STAGE_ONE, ANSWERS = "eag_rl", "stage_one", "answer_only"
 OVERLAP = "alignment_over_best_control"
 BEYOND_CONTROL = "citation_comprehensiveness_over_control"
 BEYOND_BASELINE = "citation_comprehensiveness_over_baseline"
 NAMES = ("feature_synonyms", "feature_abbreviations")
-LEVEL, POWER, SEEDS = 0.05, 0.8, 3
+LEVEL, SEEDS = 0.05, 3
 
 
 @dataclass(frozen=True)
 class Row:
-    """A number with its interval, the smallest difference that so many cases would show, and its value per seed.
+    """A number with its interval, its standard error and its value per seed.
 
     `p_value` is NaN where the row is no test.
     """
@@ -49,18 +51,9 @@ class Row:
     value: float
     low: float
     high: float
+    standard_error: float
     seeds: tuple[float, ...]
     p_value: float = float("nan")
-
-    @property
-    def standard_error(self) -> float:
-        """The standard error that the interval implies."""
-        return (self.high - self.low) / (2 * float(norm.ppf(1 - LEVEL / 2)))
-
-    @property
-    def smallest_detectable(self) -> float:
-        """The difference that a two-sided test at 5 % finds with 80 % power."""
-        return self.standard_error * float(norm.ppf(1 - LEVEL / 2) + norm.ppf(POWER))
 
     @property
     def alike(self) -> bool:
@@ -95,13 +88,14 @@ class Run:
         """Return a metric with its interval; no test."""
         rows = self.number(method, metric)
         mean = rows.loc["mean" if "mean" in rows.index else rows.index[0]]
-        return Row(what, mean["value"], mean["ci_low"], mean["ci_high"], self.seeds(method, metric))
+        implied = (mean["ci_high"] - mean["ci_low"]) / (2 * float(norm.ppf(1 - LEVEL / 2)))
+        return Row(what, mean["value"], mean["ci_low"], mean["ci_high"], implied, self.seeds(method, metric))
 
     def beyond_zero(self, method: str, metric: str, what: str) -> Row:
         """Return a metric as a test against 0."""
         row = self.metric(method, metric, what)
         p = 2 * float(norm.sf(abs(row.value) / row.standard_error)) if row.standard_error > 0 else 1.0
-        return Row(row.what, row.value, row.low, row.high, row.seeds, p)
+        return replace(row, p_value=p)
 
     def difference(self, baseline: str, metric: str, what: str) -> Row:
         """Return the policy's difference from another method as a test."""
@@ -110,7 +104,7 @@ class Run:
         pairs = zip(self.seeds(POLICY, metric), self.seeds(baseline, metric), strict=True)
         seeds = tuple(ours - theirs for ours, theirs in pairs)
         p = 1.0 if np.isnan(row["p_value"]) else row["p_value"]
-        return Row(what, row["difference"], row["ci_low"], row["ci_high"], seeds, p)
+        return Row(what, row["difference"], row["ci_low"], row["ci_high"], row["standard_error"], seeds, p)
 
 
 def tests(run: Run) -> list[Row]:
@@ -135,7 +129,8 @@ def written(row: Row, corrected: float | None = None) -> str:
             verdict = "shown" if row.value > 0 else "shown against it"
         tested = [f"{corrected:.3f}" if corrected >= 0.001 else "< 0.001", verdict]
     interval = f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})"
-    return "| " + " | ".join([row.what, interval, seeds, f"{row.smallest_detectable:.3f}", *tested]) + " |"
+    detectable = f"{DETECTABLE_STANDARD_ERRORS * row.standard_error:.3f}"
+    return "| " + " | ".join([row.what, interval, seeds, detectable, *tested]) + " |"
 
 
 def losses(run: Run, methods: Sequence[str]) -> list[str]:

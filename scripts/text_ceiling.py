@@ -21,13 +21,14 @@ from salience_ceiling import parts_of
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
-from eagbench.config.settings import RecordTextParams
+from eagbench.config.settings import RecordTextParams, Statistic
 from eagbench.contracts.records import Cases, IntArray, LabelledCases
-from eagbench.prompting.quantile import key, shown_of
+from eagbench.prompting.periods import summaries
+from eagbench.prompting.quantile import key
 from eagbench.prompting.record import RecordText
 
 WORDS, SEX = re.compile(r"(\S+)=q(\d+)"), re.compile(r"sex=(male|female)")
-ALL = ("lowest", "highest", "mean", "last", "count")
+ALL: tuple[Statistic, ...] = ("lowest", "highest", "mean", "last", "count")
 TEXTS: tuple[dict[str, object], ...] = (
     {"periods": 2},
     {"periods": 1},
@@ -73,10 +74,9 @@ def areas(table: pd.DataFrame, labels: IntArray, folds: list[tuple[IntArray, Int
 
 def numbers(train: LabelledCases) -> pd.DataFrame:
     """Return lowest, highest, mean, last value and count of every feature, unbinned, and the static facts."""
-    params = RecordTextParams(values="quantile", periods=1, shows=ALL, bins=2)
-    names, rows = train.cases.feature_names, []
+    names, hours, rows = train.cases.feature_names, train.cases.task.window_hours, []
     for case in train.cases:
-        _, shown = shown_of(case.values_in_order(names), case.times, train.cases, params)
+        shown = summaries(case.values_in_order(names), case.times, hours, 1, ALL)
         row = {key(name, s): float(v) for s, found in shown.items() for name, v in zip(names, found[0], strict=True)}
         rows.append({**row, **case.static})
     return pd.DataFrame(rows)

@@ -44,6 +44,7 @@ def difference(baseline: str, metric: str, value: float, half: float, p: float) 
         "difference": value,
         "ci_low": value - half,
         "ci_high": value + half,
+        "standard_error": half / 2,
         "p_value": p,
     }
 

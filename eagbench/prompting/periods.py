@@ -6,68 +6,77 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eagbench.config.settings import Statistic
-from eagbench.contracts.records import FloatArray, IntArray
+from eagbench.config.settings import RecordTextParams, Statistic
+from eagbench.contracts.records import Cases, FloatArray, IntArray
 
 
-def ends(hours: float, periods: int) -> FloatArray:
-    """Return the ends of the periods in hours, shape (P,)."""
-    found: FloatArray = np.arange(1, periods + 1) * hours / periods
-    return found
+def shown(
+    values: FloatArray, times: FloatArray, cases: Cases, params: RecordTextParams
+) -> tuple[FloatArray, dict[Statistic, FloatArray]]:
+    """Select what the text shows.
+
+    Args:
+        values: Measurements, NaN where nothing was measured, (T, F).
+        times: Their hours, increasing, (T,).
+        cases: Cases of the same cohort, for the observation window.
+        params: The wording.
+
+    Returns:
+        Times in hours, the ends of the periods, shape (P,); and of each statistic the values, shape (P, F). Without
+        periods every value is the last of its time.
+    """
+    if params.periods is None:
+        return times, {"last": values}
+    hours = cases.task.window_hours
+    ends = np.arange(1, params.periods + 1) * hours / params.periods
+    return ends, summaries(values, times, hours, params.periods, params.shows)
 
 
-def last_values(values: FloatArray, times: FloatArray, hours: float, periods: int) -> FloatArray:
-    """Find the last value of each period.
+def summaries(
+    values: FloatArray, times: FloatArray, hours: float, periods: int, statistics: Sequence[Statistic]
+) -> dict[Statistic, FloatArray]:
+    """Compute statistics of each period.
+
+    A time on a border is in the later period, the end of the window in the last one.
 
     Args:
         values: Measurements, NaN where nothing was measured, (T, F).
         times: Their hours, increasing, (T,).
         hours: Length of the window.
         periods: P, number of its equal parts.
-
-    Returns:
-        Shape (P, F), float32; NaN where a period has no value.
-    """
-    last = np.full((periods, values.shape[1]), np.nan, dtype=np.float32)
-    row, column = np.nonzero(~np.isnan(values))
-    # Rows are in order of time, so a repeated (period, feature) keeps its last value.
-    last[_period_of(times, hours, periods)[row], column] = values[row, column]
-    return last
-
-
-def summaries(
-    values: FloatArray, times: FloatArray, hours: float, periods: int, statistics: Sequence[Statistic]
-) -> dict[Statistic, FloatArray]:
-    """Compute statistics of each period; see `last_values`.
+        statistics: Which.
 
     Returns:
         For each statistic shape (P, F), float32; NaN where a period has no value.
     """
-    return {statistic: _summary(values, times, hours, periods, statistic) for statistic in statistics}
-
-
-def _summary(values: FloatArray, times: FloatArray, hours: float, periods: int, statistic: Statistic) -> FloatArray:
-    if statistic == "last":
-        return last_values(values, times, hours, periods)
     row, column = np.nonzero(~np.isnan(values))
-    place, known = (_period_of(times, hours, periods)[row], column), values[row, column].astype(float)
-    shape = (periods, values.shape[1])
-    count = np.zeros(shape)
-    np.add.at(count, place, 1)
-    if statistic == "count":
-        found = count
-    elif statistic == "mean":
-        found = np.zeros(shape)
-        np.add.at(found, place, known)
-        found = found / np.maximum(count, 1)
-    else:
-        least = statistic == "lowest"
-        found = np.full(shape, np.inf if least else -np.inf)
-        (np.minimum if least else np.maximum).at(found, place, known)
-    return np.where(count > 0, found, np.nan).astype(np.float32)
+    period = np.clip((np.asarray(times) * periods / hours).astype(int), 0, periods - 1)  # (T,)
+    place, known, shape = (period[row], column), values[row, column].astype(float), (periods, values.shape[1])
+    measured = np.zeros(shape, bool)
+    measured[place] = True
+    return {
+        statistic: np.where(measured, _summary(statistic, place, known, shape), np.nan).astype(np.float32)
+        for statistic in statistics
+    }
 
 
-def _period_of(times: FloatArray, hours: float, periods: int) -> IntArray:
-    """Return the period of each time, shape (T,): on a border the later one, at the end of the window the last."""
-    found: IntArray = np.clip((np.asarray(times) * periods / hours).astype(int), 0, periods - 1)
+def _summary(
+    statistic: Statistic, place: tuple[IntArray, IntArray], known: FloatArray, shape: tuple[int, int]
+) -> FloatArray:
+    """Summarise the values of each place; what stands where there are none has no meaning."""
+    found: FloatArray = np.zeros(shape)
+    match statistic:
+        case "last":
+            found[place] = known  # in order of time, so a place that comes again keeps its last value
+        case "count":
+            np.add.at(found, place, 1)
+        case "mean":
+            np.add.at(found, place, known)
+            found /= np.maximum(_summary("count", place, known, shape), 1)
+        case "lowest":
+            found[:] = np.inf
+            np.minimum.at(found, place, known)
+        case "highest":
+            found[:] = -np.inf
+            np.maximum.at(found, place, known)
     return found

@@ -16,7 +16,7 @@ import numpy as np
 
 from eagbench.config.settings import RecordTextParams, Statistic
 from eagbench.contracts.records import Cases, FloatArray
-from eagbench.prompting.periods import ends, summaries
+from eagbench.prompting.periods import shown
 
 
 def key(name: str, statistic: Statistic) -> str:
@@ -40,11 +40,11 @@ def fit_edges(cases: Cases, params: RecordTextParams) -> dict[str, tuple[float, 
         Increasing edges by `key`; what no case has is not there.
     """
     names = cases.feature_names
-    shown = [shown_of(case.values_in_order(names), case.times, cases, params)[1] for case in cases]
+    found = [shown(case.values_in_order(names), case.times, cases, params)[1] for case in cases]
     columns: dict[str, FloatArray] = {}
     for statistic in params.shows:
         empty = np.empty((0, len(names)), np.float32)
-        together = np.concatenate([found[statistic] for found in shown] or [empty])  # (sum of periods, F)
+        together = np.concatenate([of_case[statistic] for of_case in found] or [empty])  # (sum of periods, F)
         columns |= {key(name, statistic): column for name, column in zip(names, together.T, strict=True)}
     for name in cases.static_names:
         if name != "sex":
@@ -58,31 +58,21 @@ def fit_edges(cases: Cases, params: RecordTextParams) -> dict[str, tuple[float, 
     }
 
 
-def shown_of(
-    values: FloatArray, times: FloatArray, cases: Cases, params: RecordTextParams
-) -> tuple[FloatArray, dict[Statistic, FloatArray]]:
-    """Select what the text shows: the times (P,), and of each statistic the values (P, F)."""
-    if params.periods is None:
-        return times, {"last": values}
-    hours = cases.task.window_hours
-    return ends(hours, params.periods), summaries(values, times, hours, params.periods, params.shows)
-
-
 def words(
-    name: str, when: Sequence[str], shown: Mapping[Statistic, FloatArray], write: Callable[[Statistic, float], str]
+    name: str, when: Sequence[str], values: Mapping[Statistic, FloatArray], write: Callable[[Statistic, float], str]
 ) -> str:
     """Write a feature's values, period by period.
 
     Args:
         name: What the record calls it.
         when: For each period what names it, behind the name, (P,).
-        shown: Its values by statistic, (P,) each.
+        values: Its values by statistic, (P,) each.
         write: Writes a value of a statistic.
     """
     return " ".join(
         f"{key(name + period, statistic)}={write(statistic, column[i])}"
         for i, period in enumerate(when)
-        for statistic, column in shown.items()
+        for statistic, column in values.items()
         if not np.isnan(column[i])
     )
 

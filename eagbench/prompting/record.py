@@ -17,8 +17,7 @@ import numpy as np
 
 from eagbench.config.settings import RecordTextParams, Statistic
 from eagbench.contracts.records import Case, Cases, Distractor, Feature, FloatArray, Rendering
-from eagbench.prompting import compact, quantile
-from eagbench.prompting import periods as periods_of
+from eagbench.prompting import compact, periods, quantile
 from eagbench.stats.record_arrays import as_recorded
 
 _FILE = "record_text.json"
@@ -125,7 +124,7 @@ class RecordText:
         return [(name, text) for name, text in lines if text]
 
     def _quantile_lines(self, case: Case, cases: Cases) -> list[tuple[str | None, str]]:
-        times, shown = quantile.shown_of(case.values, case.times, cases, self.params)  # (P,), (P, F) each
+        times, shown = periods.shown(case.values, case.times, cases, self.params)  # (P,), (P, F) each
         when = [self._when(time) for time in times]
         lines: list[tuple[str | None, str]] = []
         for position, name in enumerate(case.features):
@@ -173,7 +172,7 @@ class RecordText:
     def _further_line(self, line: Distractor, case: Case, cases: Cases) -> str:
         if self.params.values == "quantile":
             # The training cases have no quantiles of it: the number itself stands there.
-            times, found = quantile.shown_of(line.values[:, None], case.times, cases, self.params)
+            times, found = periods.shown(line.values[:, None], case.times, cases, self.params)
             columns = {statistic: column[:, 0] for statistic, column in found.items()}
             when = [self._when(time) for time in times]
             return quantile.words(line.feature.name, when, columns, lambda _, value: _number(value))
@@ -181,16 +180,9 @@ class RecordText:
         return self._line(line.feature, shown[:, 0])
 
     def _shown(self, values: FloatArray, times: FloatArray, cases: Cases) -> tuple[FloatArray, FloatArray]:
-        """Select the times and values that the text shows.
-
-        Returns:
-            Times in hours, shape (P,), the ends of the periods; values, shape (P, F).
-        """
-        periods = self.params.periods
-        if periods is None:
-            return times, values
-        hours = cases.task.window_hours
-        return periods_of.ends(hours, periods), periods_of.last_values(values, times, hours, periods)
+        """Select the times (P,) and the values (P, F) that a text without other statistics shows; see `periods`."""
+        times, found = periods.shown(values, times, cases, self.params)
+        return times, found["last"]
 
     def _line(self, feature: Feature, column: FloatArray, written: Rendering | None = None) -> str:
         shown = written or Rendering(feature.name, feature.unit)

@@ -63,4 +63,4 @@ def _with_some_features(case: Case, n_features: int, rng: np.random.Generator) -
     """Keep `n_features` of the case's observed features (all, if it has fewer), in the record's order."""
     observed = set(case.observed())
     columns = [column for column, name in enumerate(case.features) if name in observed]
-    return case.with_columns(np.sort(rng.permutation(columns)[:n_features]).astype(int))
+    return case.with_columns(np.sort(rng.permutation(columns)[:n_features]))

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eagbench.api import Cases, RecordTextParams
 from eagbench.config.settings import Statistic
-from eagbench.prompting.periods import ends, last_values, summaries
+from eagbench.prompting.periods import shown, summaries
+from tests.builders import TASK
 
 NAN = float("nan")
 BY_PANDAS: dict[Statistic, str] = {
@@ -39,9 +41,13 @@ def test_statistics_are_those_of_pandas(seed: int, n_times: int, periods: int) -
 
 def test_a_time_on_a_border_is_in_the_later_part_and_the_end_in_the_last() -> None:
     values = np.array([[1.0], [2.0], [3.0]], dtype=np.float32)
-    assert last_values(values, np.array([0.0, 24.0, 48.0]), 48.0, 2).tolist() == [[1.0], [3.0]]
-    assert summaries(values, np.array([0.0, 24.0, 48.0]), 48.0, 2, ("lowest",))["lowest"].tolist() == [[1.0], [2.0]]
-    assert ends(48.0, 2).tolist() == [24.0, 48.0]
+    found = summaries(values, np.array([0.0, 24.0, 48.0]), 48.0, 2, ("last", "lowest"))
+    assert found["last"].tolist() == [[1.0], [3.0]]
+    assert found["lowest"].tolist() == [[1.0], [2.0]]
+    params = RecordTextParams(values="quantile", periods=2)
+    times, last = shown(values, np.array([0.0, 24.0, 48.0]), Cases((), (), TASK, ()), params)
+    assert times.tolist() == [24.0, 48.0]
+    assert last["last"].tolist() == [[1.0], [3.0]]
 
 
 def test_a_record_without_a_time_has_no_statistics() -> None:
