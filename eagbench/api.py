@@ -90,7 +90,7 @@ from eagbench.prompting.answering import Question, answer_cases, answer_prompts,
 from eagbench.prompting.answers import FeatureVocabulary, probability_text, read_answer, write_answer
 from eagbench.prompting.attention import attention_probe, measure_attention
 from eagbench.prompting.hugging_face import quiet_transformers
-from eagbench.prompting.other_names import NameKind, NamePart, other_names, under_other_names
+from eagbench.prompting.other_names import NameKind, NamePart, TrainingNames, other_names, under_other_names
 from eagbench.prompting.prior import write_prior
 from eagbench.prompting.prompt_length import refuse_long_prompts
 from eagbench.prompting.prompt_specs import PromptSpec, style_of
@@ -221,6 +221,7 @@ __all__ = [
     "TrackerTraits",
     "TrainableLanguageModel",
     "TrainingData",
+    "TrainingNames",
     "Trajectory",
     "UserError",
     "Vocabulary",

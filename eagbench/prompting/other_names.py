@@ -76,6 +76,27 @@ def under_other_names(case: Case, names: Mapping[str, Sequence[Rendering]], shar
     return replace(case, renderings=written)
 
 
+class TrainingNames:
+    """Writes features under names to train with, drawn anew for each text.
+
+    Args:
+        features: The features of a cohort.
+        share: Largest share of the features with such a name that a text shows under one; 0 changes no name.
+    """
+
+    def __init__(self, features: Sequence[Feature], share: float) -> None:
+        self._names = other_names(features, ("synonym", "abbreviation"), "train") if share else {}
+        self._share = share
+
+    def __bool__(self) -> bool:
+        """Check whether any name can be changed."""
+        return bool(self._names)
+
+    def draw(self, case: Case, rng: np.random.Generator) -> Case:
+        """Write a share of the features under a name to train with: evenly between none and the largest share."""
+        return under_other_names(case, self._names, float(rng.uniform(0, self._share)), int(rng.integers(2**32)))
+
+
 def _kind(name: str) -> NameKind:
     return "abbreviation" if is_abbreviation(name) else "synonym"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eagbench.api import Case, Cases, other_names, under_other_names
+from eagbench.api import Case, Cases, TrainingNames
 
 # Of each record: as it is, and drawn anew.
 VERSIONS = 8
@@ -26,8 +26,8 @@ class RecordVersions:
     """
 
     def __init__(self, cases: Cases, share: float, orders: bool, seed: int) -> None:
-        self._names = other_names(cases.features, ("synonym", "abbreviation"), "train") if share else {}
-        self._share, self._orders, self._seed = share, orders, seed
+        self._names = TrainingNames(cases.features, share)
+        self._orders, self._seed = orders, seed
 
     def of(self, case: Case, position: int) -> list[Case]:
         """Return a record as it is and, if anything is to change, seven versions of it.
@@ -46,5 +46,5 @@ class RecordVersions:
 
     def _version(self, case: Case, number: int, rng: np.random.Generator) -> Case:
         if self._names and not (self._orders and number % 2):
-            return under_other_names(case, self._names, float(rng.uniform(0, self._share)), int(rng.integers(2**32)))
+            return self._names.draw(case, rng)
         return case.with_columns(rng.permutation(len(case.features)))

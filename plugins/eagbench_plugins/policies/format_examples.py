@@ -10,11 +10,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eagbench.api import ANSWER_LEVELS, Case, Cases, RecordText, Style, prompt_text, question, write_answer
+from eagbench.api import (
+    ANSWER_LEVELS,
+    Case,
+    Cases,
+    RecordText,
+    Style,
+    TrainingNames,
+    prompt_text,
+    question,
+    write_answer,
+)
 
 _SUBQUESTIONS = ("What does the record say about {}?", "How is {}?", "Is {} of concern?")
 _MOST_STEPS = 3
 _MOST_CITED = 5
+# Of the records, if features have other names at all.
+RENAMED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +43,14 @@ class FormatExamples:
     Args:
         cases: Training cases.
         record_text: The fitted record text.
+        names: Names that about every second record shows features under; None changes no name. An answer always cites
+            a feature by its own name.
     """
 
-    def __init__(self, cases: Cases, record_text: RecordText) -> None:
+    def __init__(self, cases: Cases, record_text: RecordText, names: TrainingNames | None = None) -> None:
         self._cases = cases
         self._record_text = record_text
+        self._names = names
         self._question = question(cases.task)
 
     def draw(self, style: Style, rng: np.random.Generator, most_features: int | None = None) -> FormatExample:
@@ -49,6 +64,8 @@ class FormatExamples:
         case: Case = self._cases.items[int(rng.integers(len(self._cases)))]
         if most_features is not None:
             case = _with_some_features(case, int(rng.integers(_MOST_CITED, most_features + 1)), rng)
+        if self._names and rng.random() < RENAMED:
+            case = self._names.draw(case, rng)
         feature_texts = self._record_text.feature_texts(case, self._cases)
         observed = [name for name in case.observed() if name in feature_texts]
         asked = rng.permutation(observed)[: int(rng.integers(1, _MOST_STEPS + 1))]

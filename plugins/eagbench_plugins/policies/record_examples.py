@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from eagbench.api import Case, Cases, RecordText, Style, prompt_text
-from eagbench_plugins.policies.format_examples import FormatExample
+from eagbench.api import Case, Cases, RecordText, Style, TrainingNames, prompt_text
+from eagbench_plugins.policies.format_examples import RENAMED, FormatExample
 
 
 class RecordExamples:
@@ -18,11 +18,13 @@ class RecordExamples:
     Args:
         cases: Training cases.
         record_text: The fitted record text.
+        names: Names that about every second record shows features under; None changes no name.
     """
 
-    def __init__(self, cases: Cases, record_text: RecordText) -> None:
+    def __init__(self, cases: Cases, record_text: RecordText, names: TrainingNames | None = None) -> None:
         self._cases = cases
         self._record_text = record_text
+        self._names = names
 
     def draw(self, style: Style, rng: np.random.Generator, most_features: int | None = None) -> FormatExample:
         """Draw a random case's prompt, all of which is to be learnt.
@@ -35,4 +37,6 @@ class RecordExamples:
         del most_features
         case: Case = self._cases.items[int(rng.integers(len(self._cases)))]
         shuffled = case.with_columns(rng.permutation(len(case.features)))
+        if self._names and rng.random() < RENAMED:
+            shuffled = self._names.draw(shuffled, rng)
         return FormatExample("", prompt_text(style, shuffled, self._cases, self._record_text))

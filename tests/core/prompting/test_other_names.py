@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from eagbench.api import vocabulary
-from eagbench.prompting.other_names import NamePart, other_names, under_other_names
+from eagbench.prompting.other_names import NamePart, TrainingNames, other_names, under_other_names
 from tests.builders import make_case
 
 EVERY = vocabulary().features(vocabulary().names)
@@ -51,3 +53,21 @@ def test_a_larger_share_renames_what_a_smaller_one_did() -> None:
     assert len(few) == round(0.3 * len(names))
     assert few.items() <= many.items()
     assert under_other_names(case, names, 0, 3).renderings == {}
+
+
+def test_texts_to_train_with_meet_every_name_to_train_with_and_no_other() -> None:
+    case = make_case({feature.name: [1.0] for feature in EVERY})
+    names, rng = TrainingNames(EVERY, 1.0), np.random.default_rng(0)
+    drawn = [names.draw(case, rng).renderings for _ in range(200)]
+    assert {(feature, written.name) for one in drawn for feature, written in one.items()} == pairs("train")
+    shares = [len(one) / len(other_names(EVERY, KINDS, "train")) for one in drawn]
+    assert min(shares) < 0.1 < 0.9 < max(shares)
+
+
+def test_a_share_bounds_how_many_names_a_text_changes_and_none_has_no_names() -> None:
+    case = make_case({feature.name: [1.0] for feature in EVERY})
+    names, rng = TrainingNames(EVERY, 0.3), np.random.default_rng(0)
+    able = len(other_names(EVERY, KINDS, "train"))
+    assert max(len(names.draw(case, rng).renderings) for _ in range(50)) <= round(0.3 * able)
+    assert names
+    assert not TrainingNames(EVERY, 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,16 @@ from eagbench.api import (
     RecordText,
     RecordTextParams,
     StageRun,
+    TrainingNames,
     UserError,
     answer_cases,
     prompt_text,
+    vocabulary,
 )
 from eagbench_plugins.policies.tiny.policy import TinyPolicy
 from eagbench_plugins.policies.transformers_model import TransformersModel
 
-from .conftest import TINY, make_cases
+from .conftest import FEATURES, TINY, make_cases
 
 SHORT = TINY.model_copy(update={"steps": 60, "batch_size": 3})
 
@@ -128,6 +131,22 @@ def test_pretraining_on_records_teaches_what_they_are_like(tmp_path: Path, recor
             losses = [model.model(input_ids=ids, labels=ids).loss.item() for ids in encoded]
         surprise[params.record_steps] = np.mean(losses)
     assert surprise[60] < surprise[0] - 1.0
+
+
+def test_a_policy_that_learnt_other_names_writes_them_in_fewer_tokens(tmp_path: Path) -> None:
+    named = replace(make_cases(50, seed=1), features=vocabulary().features(FEATURES))
+    text = RecordText(RecordTextParams(values="quantile", periods=2, instructions="short")).fit(named)
+    under = TrainingNames(named.features, 1.0)
+    records = [text.render(under.draw(case, np.random.default_rng(i)), named) for i, case in enumerate(named)]
+    tokens = {}
+    for share in (0.0, 1.0):
+        folder = tmp_path / str(share)
+        folder.mkdir()
+        short = SHORT.model_copy(update={"steps": 2, "other_names": share})
+        TinyPolicy(short).prepare(named, text, StageRun({}, {}, 0, folder))
+        tokenizer = TransformersModel.load(folder, dtype="float32").tokenizer
+        tokens[share] = sum(map(len, tokenizer(records)["input_ids"]))
+    assert tokens[1.0] < 0.7 * tokens[0.0]
 
 
 def test_a_kill_after_the_records_goes_on_to_the_same_bytes(tmp_path: Path, record_text) -> None:

@@ -19,6 +19,8 @@ class TinyParams(StrictParams):
         record_steps: Optimisation steps of a pre-training before that one, on whole unlabelled records: each value from
             those before it, features in random order. 0 leaves it out.
         steps: Optimisation steps of pre-training on the answer formats.
+        other_names: Largest share of the features with a name to train with that a text of the pre-training shows under
+            one; the tokenizer learns these names, too. 0 changes no name. The names to test with stay unseen.
         batch_size: Texts per step, split between the three styles.
         generation_batch_size: Texts generated at once.
         learning_rate: Peak learning rate (AdamW, linear warm-up and decay).
@@ -32,6 +34,7 @@ class TinyParams(StrictParams):
     vocabulary_size: int = Field(default=4096, ge=512, le=8192)
     record_steps: int = Field(default=0, ge=0)
     steps: int = Field(default=240, ge=1)
+    other_names: float = Field(default=0.0, ge=0, le=1)
     batch_size: int = Field(default=15, ge=3)
     generation_batch_size: int = Field(default=128, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0)

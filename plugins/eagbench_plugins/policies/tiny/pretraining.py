@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from eagbench.api import STYLES, Cases, RecordText, StageRun, UserError, quiet_transformers
+from eagbench.api import STYLES, Cases, RecordText, StageRun, TrainingNames, UserError, quiet_transformers
 from eagbench_plugins.policies.format_examples import FormatExample, FormatExamples
 from eagbench_plugins.policies.format_training import FormatSchedule, train
 from eagbench_plugins.policies.model_input import ModelInput
@@ -39,7 +39,8 @@ def pretrain(cases: Cases, record_text: RecordText, params: TinyParams, run: Sta
     Raises:
         UserError: A record is longer than `max_length`.
     """
-    examples = FormatExamples(cases, record_text)
+    names = TrainingNames(cases.features, params.other_names)
+    examples = FormatExamples(cases, record_text, names)
     rng = np.random.default_rng([run.seed, 0])
     styles = tuple(STYLES.values())
     n_texts = min(_MOST_TOKENIZER_TEXTS, _TOKENIZER_TEXTS_PER_CASE * len(cases))
@@ -58,7 +59,7 @@ def pretrain(cases: Cases, record_text: RecordText, params: TinyParams, run: Sta
     )
     read = ModelInput(tokenizer, model.config)
     if params.record_steps:
-        records = RecordExamples(cases, record_text)
+        records = RecordExamples(cases, record_text, names)
         whole = replace(schedule, steps=params.record_steps, checkpoint="records.pt")
         train(model, read, records, whole, run, "pre-train on records")
     train(model, read, examples, schedule, run, "pre-train")
