@@ -25,8 +25,7 @@ from eagbench.api import (
 _SUBQUESTIONS = ("What does the record say about {}?", "How is {}?", "Is {} of concern?")
 _MOST_STEPS = 3
 _MOST_CITED = 5
-# Of the records, if features have other names at all.
-RENAMED = 0.5
+_RENAMED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,7 @@ class FormatExamples:
         case: Case = self._cases.items[int(rng.integers(len(self._cases)))]
         if most_features is not None:
             case = _with_some_features(case, int(rng.integers(_MOST_CITED, most_features + 1)), rng)
-        if self._names and rng.random() < RENAMED:
-            case = self._names.draw(case, rng)
+        case = often_renamed(case, self._names, rng)
         feature_texts = self._record_text.feature_texts(case, self._cases)
         observed = [name for name in case.observed() if name in feature_texts]
         asked = rng.permutation(observed)[: int(rng.integers(1, _MOST_STEPS + 1))]
@@ -74,6 +72,11 @@ class FormatExamples:
         level = float(ANSWER_LEVELS[int(rng.integers(len(ANSWER_LEVELS)))])
         prompt = prompt_text(style, case, self._cases, self._record_text)
         return FormatExample(prompt, write_answer(style, steps, list(cited), level, self._question))
+
+
+def often_renamed(case: Case, names: TrainingNames | None, rng: np.random.Generator) -> Case:
+    """Write about every second record under names to train with; without such names nothing is drawn."""
+    return names.draw(case, rng) if names and rng.random() < _RENAMED else case
 
 
 def _with_some_features(case: Case, n_features: int, rng: np.random.Generator) -> Case:

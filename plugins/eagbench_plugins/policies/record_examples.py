@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from eagbench.api import Case, Cases, RecordText, Style, TrainingNames, prompt_text
-from eagbench_plugins.policies.format_examples import RENAMED, FormatExample
+from eagbench_plugins.policies.format_examples import FormatExample, often_renamed
 
 
 class RecordExamples:
@@ -36,7 +36,5 @@ class RecordExamples:
         """
         del most_features
         case: Case = self._cases.items[int(rng.integers(len(self._cases)))]
-        shuffled = case.with_columns(rng.permutation(len(case.features)))
-        if self._names and rng.random() < RENAMED:
-            shuffled = self._names.draw(shuffled, rng)
+        shuffled = often_renamed(case.with_columns(rng.permutation(len(case.features))), self._names, rng)
         return FormatExample("", prompt_text(style, shuffled, self._cases, self._record_text))
