@@ -1,12 +1,12 @@
 """Measure the peak memory and the CPU of LightGBM, trained and evaluated on a large cohort, beside another revision.
 
-    python speed/cohort_reading.py [--base REVISION] [--cases 25000] [--rounds 1] [--here-only] [--work FOLDER]
+    python speed/cohort_reading.py [--base REVISION] [--cases 25000] [--workers 1] [--rounds 1] [--here-only]
 
 Records of the generated hospital (1,500 patients) are stored N times over under other ids, each number off by 2 %
-at random, as the finished cohort of both sides. Then the sides take turns in `eagbench run`: split, training, clean
-and five perturbations, scores, report. Memory is the peak of the summed PSS of the process tree, looked at every
-0.2 s; CPU is user and system time of all processes. The sides have to leave the same results.csv. Writing the cohort
-is not measured.
+at random, as the finished cohort of both sides. Then the sides take turns in `eagbench run --workers W`: split,
+training, clean and five perturbations, scores, report. Memory is the peak of the summed PSS of the process tree, looked
+at every 0.2 s; CPU is user and system time of all processes. The sides have to leave the same results.csv. Writing the
+cohort is not measured.
 """
 
 from __future__ import annotations
@@ -118,6 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default="efb7e96", help="the other revision")
     parser.add_argument("--cases", type=int, default=25_000)
+    parser.add_argument("--workers", type=int, default=1, help="processes of the executor `local`")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--here-only", action="store_true", help="do not measure the other revision")
     parser.add_argument("--records", type=Path, help="folder of a stored cohort to multiply, instead of a new one")
@@ -143,8 +144,8 @@ def main() -> None:
                 made = [str(python), __file__, "--fill", str(benchmark), str(records), str(args.cases)]
                 subprocess.run(made, env=own, check=True)
                 out = work / f"run_{side}_{number}"
-                command = [str(python), "-m", "eagbench", "run", str(benchmark), "--out", str(out)]
-                cost = cost_of(command, own, work / f"{side}_{number}.txt")
+                run = [str(python), "-m", "eagbench", "run", str(benchmark), "--workers", str(args.workers)]
+                cost = cost_of([*run, "--out", str(out)], own, work / f"{side}_{number}.txt")
                 found[side].append((cost.memory, cost.cpu))
                 first = work / f"run_{next(iter(trees))}_0" / "results.csv"
                 if not filecmp.cmp(out / "results.csv", first, shallow=False):

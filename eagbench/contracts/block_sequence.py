@@ -71,11 +71,19 @@ class BlockSequence[Item](Sequence[Item]):
         starts: The position of each block's first item, and the number of all items, increasing. Shape (B + 1,).
         weigh: Returns the bytes that an item takes.
         mean_weight: About the bytes that an item takes on average.
+        changed_weight: The same of an item that was changed; None for as many.
     """
 
-    def __init__(self, starts: Sequence[int], weigh: Callable[[Item], int], mean_weight: float) -> None:
+    def __init__(
+        self,
+        starts: Sequence[int],
+        weigh: Callable[[Item], int],
+        mean_weight: float,
+        changed_weight: float | None = None,
+    ) -> None:
         self.starts = tuple(int(start) for start in starts)
         self.weigh, self.mean_weight = weigh, mean_weight
+        self.changed_weight = mean_weight if changed_weight is None else changed_weight
         self._number = next(_NUMBERS)
 
     @property
@@ -170,7 +178,7 @@ class _Selection[Item](BlockSequence[Item]):
         else:
             edges = np.arange(_GATHERED, len(positions), _GATHERED)
         inner = [0, *edges.tolist()] if len(positions) else []
-        super().__init__([*inner, len(positions)], source.weigh, source.mean_weight)
+        super().__init__([*inner, len(positions)], source.weigh, source.mean_weight, source.changed_weight)
 
     @property
     def fits(self) -> bool:
@@ -208,7 +216,7 @@ class _Change[Item](BlockSequence[Item]):
     def __init__(
         self, source: BlockSequence[Item], change: Callable[[range, tuple[Item, ...]], Iterable[Item]]
     ) -> None:
-        super().__init__(source.starts, source.weigh, source.mean_weight)
+        super().__init__(source.starts, source.weigh, source.changed_weight)
         self._source, self._change = source, change
 
     @property

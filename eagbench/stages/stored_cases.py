@@ -1,28 +1,31 @@
 """The cases of a stored cohort, read from `measurements.parquet` by row groups.
 
 A row group holds whole cases, and its statistics say which. Cohorts of earlier versions may have one that ends within a
-case; that case belongs to the block in which it begins.
+case; that case belongs to the block in which it begins. The workers of a run share the measurements of a large cohort.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from eagbench.contracts.block_sequence import BlockSequence
-from eagbench.contracts.records import Case, FloatArray, IntArray
+from eagbench.contracts.records import Case, FloatArray
 from eagbench.stages.parquet_files import numbers
+from eagbench.stages.shared_measurements import Rows, is_mapped, shared
 
 # Of a case, beside its numbers: the objects of Python around them.
 _OBJECTS_BYTES = 2000
 
 
 def weight(case: Case) -> int:
-    """Return about how many bytes a case takes."""
-    return case.values.nbytes + case.times.nbytes + _OBJECTS_BYTES
+    """Return about how many bytes of this process's own memory a case takes."""
+    own = (array.nbytes for array in (case.values, case.times) if not is_mapped(array))
+    return sum(own) + _OBJECTS_BYTES
 
 
 class StoredCases(BlockSequence[Case]):
@@ -48,8 +51,12 @@ class StoredCases(BlockSequence[Case]):
             self._metadata = file.metadata
         n_cases = len(ids[0])
         first, self._groups = _blocks(_spans(self._metadata))
-        n_bytes = self._metadata.num_rows * (8 + 4 * len(features)) + n_cases * _OBJECTS_BYTES
-        super().__init__([*first, n_cases] if n_cases else [0], weight, n_bytes / max(n_cases, 1))
+        n_bytes = self._metadata.num_rows * (8 + 4 * len(features))
+        # The folder of a stored cohort is named by its fingerprint.
+        self._shared = shared(path.parent.name, n_bytes)
+        changed = n_bytes / max(n_cases, 1) + _OBJECTS_BYTES
+        mean = changed if self._shared is None else _OBJECTS_BYTES
+        super().__init__([*first, n_cases] if n_cases else [0], weight, mean, changed)
 
     @property
     def known(self) -> Mapping[str, Sequence[str]]:
@@ -58,7 +65,9 @@ class StoredCases(BlockSequence[Case]):
 
     def _made(self, number: int, places: Sequence[int]) -> Iterator[Case]:
         start, end = self.starts[number], self.starts[number + 1]
-        owner, times, values = self._rows(self._groups[number])
+        owner, times, values = self._rows(number)
+        # Copies, so that a case that somebody keeps doesn't keep its whole block; what is mapped takes no memory.
+        own = np.copy if self._shared is None else np.asarray
         bounds = np.searchsorted(owner, np.arange(start, end + 1)).tolist()
         static = {name: of_cases[start:end].tolist() for name, of_cases in self._static.items()}
         ids, patients = self._ids["case_id"], self._ids["patient_id"]
@@ -68,20 +77,24 @@ class StoredCases(BlockSequence[Case]):
                 case_id=ids[start + i],
                 patient_id=patients[start + i],
                 features=self._features,
-                # Copies, so that a case that somebody keeps doesn't keep its whole block.
-                times=times[rows].copy(),
-                values=values[rows].copy(),
+                times=own(times[rows]),
+                values=own(values[rows]),
                 static={name: of_cases[i] for name, of_cases in static.items()},
             )
 
-    def _rows(self, groups: Sequence[int]) -> tuple[IntArray, FloatArray, FloatArray]:
-        """Read row groups: the case and the time of each row, shape (R,), and its values, shape (R, F), float32."""
+    def _rows(self, number: int) -> Rows:
+        """Return the rows of a block."""
+        decode = partial(self._decoded, self._groups[number])
+        return decode() if self._shared is None else self._shared.rows(number, decode)
+
+    def _decoded(self, groups: Sequence[int]) -> Rows:
+        """Read row groups."""
         with pq.ParquetFile(self._path, metadata=self._metadata) as file:
             table = file.read_row_groups(list(groups), use_threads=False)
         values = np.empty((table.num_rows, len(self._features)), np.float32)
         for j, name in enumerate(self._features):
             values[:, j] = numbers(table[f"value:{name}"])
-        return numbers(table["case"]), numbers(table["time"]), values
+        return Rows(numbers(table["case"]), numbers(table["time"]), values)
 
 
 def _spans(metadata: pq.FileMetaData) -> list[tuple[int, int, int]]:

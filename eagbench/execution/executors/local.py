@@ -1,4 +1,4 @@
-"""`local`: stages on this machine, in this process or in worker processes."""
+"""`local`: stages on this machine, in this process or in worker processes, which share the measurements they read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -17,6 +18,7 @@ from eagbench.contracts.traits import ExecutorTraits
 from eagbench.execution.executors.durations import Seconds
 from eagbench.execution.executors.order import longest_way, measured_times
 from eagbench.execution.executors.ready import ReadyStages
+from eagbench.execution.executors.shared_folder import shared_folder
 from eagbench.execution.executors.worker import Worker
 from eagbench.execution.processes import end_processes
 
@@ -66,25 +68,27 @@ class Local:
             return
         times = measured_times(compute.folder, {node.kind for node in nodes})
         ready = ReadyStages(nodes, longest_way(nodes, times), done)
-        workers = _Workers(self.params, compute)
-        try:
-            _compute_in(workers, ready)
-        except Exception:
-            workers.finish()  # what is under way is finished, nothing more is begun
-            raise
-        except BaseException:
-            workers.end()  # Stopped: a stage under way leaves its checkpoints
-            raise
-        workers.leave()
+        with shared_folder(compute.folder) as folder:
+            workers = _Workers(self.params, compute, folder)
+            try:
+                _compute_in(workers, ready)
+            except Exception:
+                workers.finish()  # what is under way is finished, nothing more is begun
+                raise
+            except BaseException:
+                workers.end()  # Stopped: a stage under way leaves its checkpoints
+                raise
+            workers.leave()
 
 
 class _Workers:
     """Worker processes: started when there is work, and replaced when one has died."""
 
-    def __init__(self, params: Local.Params, compute: ComputeStage) -> None:
+    def __init__(self, params: Local.Params, compute: ComputeStage, shared: Path) -> None:
         # Spawn, because a process that has started torch's or lightgbm's threads can't be forked safely.
         self._context = multiprocessing.get_context("spawn")
         self._params, self._compute = params, compute
+        self._shared = shared if params.workers > 1 else None  # a single one has nobody to share with
         self._idle: list[Worker] = []
         self._busy: dict[Worker, StageNode] = {}
 
@@ -101,9 +105,12 @@ class _Workers:
         """Begin a stage."""
         while self._idle and not self._idle[-1].is_alive():
             self._idle.pop().end()
-        worker = self._idle.pop() if self._idle else Worker(self._context, self._compute, self._params.stage_timeout)
+        worker = self._idle.pop() if self._idle else self._begun()
         self._busy[worker] = node
         worker.give(node)
+
+    def _begun(self) -> Worker:
+        return Worker(self._context, self._compute, self._params.stage_timeout, shared=self._shared)
 
     def finished(self) -> list[tuple[StageNode, object]]:
         """Wait for stages to end, and return them with their outcomes.

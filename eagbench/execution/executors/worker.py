@@ -11,11 +11,13 @@ import time
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
 from multiprocessing.reduction import DupFd
+from pathlib import Path
 from typing import Any
 
 from eagbench.contracts.executors import ComputeStage
 from eagbench.contracts.stages import StageLost, StageNode
 from eagbench.execution.processes import begin_worker, end_processes, portable
+from eagbench.stages.shared_measurements import share_in
 
 _BEGUN, _DONE, _RAISED = "begun", "done", "raised"
 _TRACE_SECONDS = 0.3  # a process has so long to write where it is
@@ -43,16 +45,22 @@ class Worker:
         compute: Computes a stage there.
         seconds: After so many a stage is ended with its process; None for no limit.
         speaks_to: The open file that it writes to in the place of stdout and stderr; None for those of this process.
+        shared: The folder of what it shares with other workers; None to share nothing.
     """
 
     def __init__(
-        self, context: SpawnContext, compute: ComputeStage, seconds: float | None, speaks_to: int | None = None
+        self,
+        context: SpawnContext,
+        compute: ComputeStage,
+        seconds: float | None,
+        speaks_to: int | None = None,
+        shared: Path | None = None,
     ) -> None:
         self._seconds = seconds
         self._trace = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - until the process ends
         self.connection, theirs = context.Pipe()
         spoken = None if speaks_to is None else _Descriptor(speaks_to)
-        arguments = (theirs, compute, _Descriptor(self._trace.fileno()), spoken)
+        arguments = (theirs, compute, _Descriptor(self._trace.fileno()), spoken, shared)
         self.process = context.Process(target=_work, args=arguments, name="stages")
         self.process.start()
         theirs.close()
@@ -130,7 +138,9 @@ def stage_begins() -> None:
         _parent.send((_BEGUN, None))
 
 
-def _work(parent: Connection, compute: ComputeStage, trace: _Descriptor, spoken: _Descriptor | None) -> None:
+def _work(
+    parent: Connection, compute: ComputeStage, trace: _Descriptor, spoken: _Descriptor | None, shared: Path | None
+) -> None:
     """Compute the stages that come through the connection, until None comes.
 
     Args:
@@ -138,9 +148,11 @@ def _work(parent: Connection, compute: ComputeStage, trace: _Descriptor, spoken:
         compute: Computes a stage.
         trace: The file for where the code is when the process dies or its time is up.
         spoken: The file for what it prints; None for its parent's own.
+        shared: The folder of what it shares with other workers.
     """
     global _parent
     _parent = parent
+    share_in(shared)
     if spoken is not None:
         os.dup2(spoken.number, 1)
         os.dup2(spoken.number, 2)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -13,17 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import psutil
 import pytest
 
 from eagbench.contracts.components import StrictParams
+from eagbench.contracts.records import Cohort, Provenance
 from eagbench.contracts.stages import StageLost, StageNode, StageOutput
 from eagbench.errors import UserError
 from eagbench.execution.executors import local
 from eagbench.execution.executors.local import Local
+from eagbench.execution.executors.shared_folder import shared_folder
 from eagbench.execution.executors.worker import stage_begins
 from eagbench.registry.plugins import load_registry, registered
+from eagbench.stages import shared_measurements
+from eagbench.stages.cohort_files import read_cases, write_cohort
 from eagbench.testing import ExecutorConformance
+from eagbench.testing.cases import content, labelled_cases
 from tests.conftest import Finished
 
 Cli = Callable[..., Finished]
@@ -179,3 +187,52 @@ def test_an_executor_without_a_time_limit_refuses_one(
     done = cli("run", tmp_path / "none.yaml", "--executor", "here", "--stage-timeout", "60")
     assert done.code == 2
     assert "--stage-timeout 60: the executor 'here' knows no time limit for stages" in done.err
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """A stage reads a cohort, and leaves its content and whether its memory is shared."""
+
+    folder: Path
+
+    def __call__(self, node: StageNode) -> object:
+        shared_measurements.WORTH_SHARING = 0  # in a process of its own
+        cases = read_cases(self.folder / "cohort")
+        (self.folder / node.label).write_bytes(pickle.dumps(content(cases)))
+        return {shared_measurements.is_mapped(case.values) for case in cases if case.values.size}
+
+
+@pytest.mark.parametrize(("workers", "is_shared"), [(2, True), (1, False)])
+def test_workers_share_a_cohort_and_leave_nothing_behind(tmp_path: Path, workers: int, is_shared: bool) -> None:
+    (tmp_path / "cohort").mkdir()
+    cases = labelled_cases(30).cases
+    provenance = Provenance("made", "open", "none", patient_is_stay=True, n_patients_read=1)
+    write_cohort(Cohort(cases, np.arange(30) % 2, provenance), tmp_path / "cohort")
+    nodes = [StageNode("stage", label, "nowhere:nothing", {"label": label}, {}, code="1") for label in ("a", "b")]
+    told: list[object] = []
+    params = Local.Params(workers=workers, stage_timeout=600)  # processes of their own
+
+    def done(_: StageNode, outcome: object) -> bool:
+        told.append(outcome)
+        return True
+
+    Local(params).execute(nodes, Reads(tmp_path), done)
+    assert told == [{is_shared}] * 2
+    assert all(pickle.loads((tmp_path / label).read_bytes()) == content(cases) for label in "ab")
+    assert {path.name for path in tmp_path.iterdir()} == {"cohort", "a", "b"}
+
+
+def test_what_a_killed_run_shared_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from eagbench.execution.executors.shared_folder import shared_folder\n"
+        "with shared_folder(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'cohort-0').mkdir()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script, tmp_path], check=False).returncode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.glob(".shared-*/*-0")] == ["cohort-0"]
+    with shared_folder(tmp_path) as first, shared_folder(tmp_path) as second:
+        assert sorted(tmp_path.glob(".shared-*")) == sorted([first, second])  # what is in use stays
+        assert stat.S_IMODE(first.stat().st_mode) == 0o700
+    assert not list(tmp_path.iterdir())
