@@ -52,8 +52,8 @@ class StoredCases(BlockSequence[Case]):
         n_cases = len(ids[0])
         first, self._groups = _blocks(_spans(self._metadata))
         n_bytes = self._metadata.num_rows * (8 + 4 * len(features))
-        # The folder of a stored cohort is named by its fingerprint.
-        self._shared = shared(path.parent.name, n_bytes)
+        rows = [sum(self._metadata.row_group(group).num_rows for group in groups) for groups in self._groups]
+        self._shared = shared(path, rows, len(features)) if n_cases else None
         changed = n_bytes / max(n_cases, 1) + _OBJECTS_BYTES
         mean = changed if self._shared is None else _OBJECTS_BYTES
         super().__init__([*first, n_cases] if n_cases else [0], weight, mean, changed)
@@ -67,7 +67,7 @@ class StoredCases(BlockSequence[Case]):
         start, end = self.starts[number], self.starts[number + 1]
         owner, times, values = self._rows(number)
         # Copies, so that a case that somebody keeps doesn't keep its whole block; what is mapped takes no memory.
-        own = np.copy if self._shared is None else np.asarray
+        own = np.asarray if is_mapped(values) else np.copy
         bounds = np.searchsorted(owner, np.arange(start, end + 1)).tolist()
         static = {name: of_cases[start:end].tolist() for name, of_cases in self._static.items()}
         ids, patients = self._ids["case_id"], self._ids["patient_id"]
@@ -85,7 +85,7 @@ class StoredCases(BlockSequence[Case]):
     def _rows(self, number: int) -> Rows:
         """Return the rows of a block."""
         decode = partial(self._decoded, self._groups[number])
-        return decode() if self._shared is None else self._shared.rows(number, decode)
+        return decode() if self._shared is None else self._shared.block(number, decode)
 
     def _decoded(self, groups: Sequence[int]) -> Rows:
         """Read row groups."""

@@ -6,7 +6,6 @@ import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -18,9 +17,9 @@ from eagbench.contracts.traits import ExecutorTraits
 from eagbench.execution.executors.durations import Seconds
 from eagbench.execution.executors.order import longest_way, measured_times
 from eagbench.execution.executors.ready import ReadyStages
-from eagbench.execution.executors.shared_folder import shared_folder
 from eagbench.execution.executors.worker import Worker
 from eagbench.execution.processes import end_processes
+from eagbench.stages.shared_measurements import nameless_file
 
 # A process that a dead worker started may hold the worker's pipe open, which then tells nothing of its death.
 _LOOK_SECONDS = 0.5
@@ -68,8 +67,8 @@ class Local:
             return
         times = measured_times(compute.folder, {node.kind for node in nodes})
         ready = ReadyStages(nodes, longest_way(nodes, times), done)
-        with shared_folder(compute.folder) as folder:
-            workers = _Workers(self.params, compute, folder)
+        with nameless_file(compute.folder) as descriptor:
+            workers = _Workers(self.params, compute, descriptor)
             try:
                 _compute_in(workers, ready)
             except Exception:
@@ -84,7 +83,7 @@ class Local:
 class _Workers:
     """Worker processes: started when there is work, and replaced when one has died."""
 
-    def __init__(self, params: Local.Params, compute: ComputeStage, shared: Path) -> None:
+    def __init__(self, params: Local.Params, compute: ComputeStage, shared: int | None) -> None:
         # Spawn, because a process that has started torch's or lightgbm's threads can't be forked safely.
         self._context = multiprocessing.get_context("spawn")
         self._params, self._compute = params, compute

@@ -11,13 +11,12 @@ import time
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
 from multiprocessing.reduction import DupFd
-from pathlib import Path
 from typing import Any
 
 from eagbench.contracts.executors import ComputeStage
 from eagbench.contracts.stages import StageLost, StageNode
 from eagbench.execution.processes import begin_worker, end_processes, portable
-from eagbench.stages.shared_measurements import share_in
+from eagbench.stages.shared_measurements import share_through
 
 _BEGUN, _DONE, _RAISED = "begun", "done", "raised"
 _TRACE_SECONDS = 0.3  # a process has so long to write where it is
@@ -45,7 +44,7 @@ class Worker:
         compute: Computes a stage there.
         seconds: After so many a stage is ended with its process; None for no limit.
         speaks_to: The open file that it writes to in the place of stdout and stderr; None for those of this process.
-        shared: The folder of what it shares with other workers; None to share nothing.
+        shared: The open file through which it shares with other workers; None to share nothing.
     """
 
     def __init__(
@@ -54,13 +53,13 @@ class Worker:
         compute: ComputeStage,
         seconds: float | None,
         speaks_to: int | None = None,
-        shared: Path | None = None,
+        shared: int | None = None,
     ) -> None:
         self._seconds = seconds
         self._trace = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - until the process ends
         self.connection, theirs = context.Pipe()
-        spoken = None if speaks_to is None else _Descriptor(speaks_to)
-        arguments = (theirs, compute, _Descriptor(self._trace.fileno()), spoken, shared)
+        spoken, common = (None if number is None else _Descriptor(number) for number in (speaks_to, shared))
+        arguments = (theirs, compute, _Descriptor(self._trace.fileno()), spoken, common)
         self.process = context.Process(target=_work, args=arguments, name="stages")
         self.process.start()
         theirs.close()
@@ -139,7 +138,11 @@ def stage_begins() -> None:
 
 
 def _work(
-    parent: Connection, compute: ComputeStage, trace: _Descriptor, spoken: _Descriptor | None, shared: Path | None
+    parent: Connection,
+    compute: ComputeStage,
+    trace: _Descriptor,
+    spoken: _Descriptor | None,
+    shared: _Descriptor | None,
 ) -> None:
     """Compute the stages that come through the connection, until None comes.
 
@@ -148,11 +151,11 @@ def _work(
         compute: Computes a stage.
         trace: The file for where the code is when the process dies or its time is up.
         spoken: The file for what it prints; None for its parent's own.
-        shared: The folder of what it shares with other workers.
+        shared: The file through which it shares with other workers; None to share nothing.
     """
     global _parent
     _parent = parent
-    share_in(shared)
+    share_through(None if shared is None else shared.number)
     if spoken is not None:
         os.dup2(spoken.number, 1)
         os.dup2(spoken.number, 2)

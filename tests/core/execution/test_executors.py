@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -25,7 +24,6 @@ from eagbench.contracts.stages import StageLost, StageNode, StageOutput
 from eagbench.errors import UserError
 from eagbench.execution.executors import local
 from eagbench.execution.executors.local import Local
-from eagbench.execution.executors.shared_folder import shared_folder
 from eagbench.execution.executors.worker import stage_begins
 from eagbench.registry.plugins import load_registry, registered
 from eagbench.stages import shared_measurements
@@ -220,19 +218,3 @@ def test_workers_share_a_cohort_and_leave_nothing_behind(tmp_path: Path, workers
     assert told == [{is_shared}] * 2
     assert all(pickle.loads((tmp_path / label).read_bytes()) == content(cases) for label in "ab")
     assert {path.name for path in tmp_path.iterdir()} == {"cohort", "a", "b"}
-
-
-def test_what_a_killed_run_shared_is_removed_by_the_next_one(tmp_path: Path) -> None:
-    script = (
-        "import os, signal, sys; from pathlib import Path\n"
-        "from eagbench.execution.executors.shared_folder import shared_folder\n"
-        "with shared_folder(Path(sys.argv[1])) as folder:\n"
-        "    (folder / 'cohort-0').mkdir()\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    assert subprocess.run([sys.executable, "-c", script, tmp_path], check=False).returncode == -signal.SIGKILL
-    assert [path.name for path in tmp_path.glob(".shared-*/*-0")] == ["cohort-0"]
-    with shared_folder(tmp_path) as first, shared_folder(tmp_path) as second:
-        assert sorted(tmp_path.glob(".shared-*")) == sorted([first, second])  # what is in use stays
-        assert stat.S_IMODE(first.stat().st_mode) == 0o700
-    assert not list(tmp_path.iterdir())
