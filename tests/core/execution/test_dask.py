@@ -43,7 +43,8 @@ class TestOnACluster(ExecutorConformance):
     component = Dask
 
     @pytest.fixture(scope="class")
-    def given_params(self, scheduler: str) -> dict[str, object]:
+    @classmethod
+    def given_params(cls, scheduler: str) -> dict[str, object]:
         return {"scheduler": scheduler}
 
 
