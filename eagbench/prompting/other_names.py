@@ -22,6 +22,7 @@ NameKind = Literal["synonym", "abbreviation"]
 NamePart = Literal["all", "train", "test"]
 
 _LONGEST_ABBREVIATION = 8
+_TRIES = 8  # a name of one letter has no other order
 _SEPARATES_ANSWERS = re.compile(r"[,;\n]")
 
 
@@ -79,14 +80,19 @@ def under_other_names(case: Case, names: Mapping[str, Sequence[Rendering]], shar
 class TrainingNames:
     """Writes features under names to train with, drawn anew for each text.
 
+    Some of these names name nothing: they are a name to train with, its letters in another order. So a policy learns
+    to pass over what it can't read, and meets records that are as long as those under names it doesn't know.
+
     Args:
         features: The features of a cohort.
         share: Largest share of the features with such a name that a text shows under one; 0 changes no name.
+        invented: Share of the changed names that name nothing.
     """
 
-    def __init__(self, features: Sequence[Feature], share: float) -> None:
+    def __init__(self, features: Sequence[Feature], share: float, invented: float = 0.0) -> None:
         self._names = other_names(features, ("synonym", "abbreviation"), "train") if share else {}
-        self._share = share
+        self._share, self._invented = share, invented
+        self._known = {name.casefold() for feature in features for name in _all_names(feature)}
 
     def __bool__(self) -> bool:
         """Check whether any name can be changed."""
@@ -94,7 +100,28 @@ class TrainingNames:
 
     def draw(self, case: Case, rng: np.random.Generator) -> Case:
         """Write a share of the features under a name to train with: evenly between none and the largest share."""
-        return under_other_names(case, self._names, float(rng.uniform(0, self._share)), int(rng.integers(2**32)))
+        share = float(rng.uniform(0, self._share))
+        drawn = under_other_names(case, self._names, share, int(rng.integers(2**32)))
+        if not self._invented:
+            return drawn
+        written = {
+            feature: self._scrambled(name, rng) if rng.random() < self._invented else name
+            for feature, name in drawn.renderings.items()
+        }
+        return replace(drawn, renderings=written)
+
+    def _scrambled(self, name: Rendering, rng: np.random.Generator) -> Rendering:
+        """Put the letters of a name in an order that names nothing; the spaces stay."""
+        words = name.name.split(" ")
+        for _ in range(_TRIES):
+            found = " ".join("".join(rng.permutation(list(word))) for word in words)
+            if found.casefold() not in self._known:
+                return replace(name, name=found)
+        return name
+
+
+def _all_names(feature: Feature) -> tuple[str, ...]:
+    return (feature.name, feature.name.replace("_", " "), feature.label, *feature.synonyms)
 
 
 def _kind(name: str) -> NameKind:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from eagbench.api import (
     StrictParams,
@@ -28,6 +28,8 @@ class FineTuning(StrictParams):
         weight_decay: AdamW's weight decay.
         other_names: Largest share of the features with a name to train with that a record shows under one. Each record
             is then learnt as it is and in seven such versions, in as many steps. 0 changes nothing.
+        invented_names: Share of these names that name nothing, being a name's letters in another order: a policy learns
+            to pass over what it can't read, in records as long as those under names that it doesn't know.
         other_orders: Show each record with its features in seven other orders, too, in as many steps. With
             `other_names` every second version has another order, and its own names.
         activation_checkpointing: Recompute activations in the backward pass, to save memory.
@@ -44,10 +46,17 @@ class FineTuning(StrictParams):
     citation_weight: float = Field(default=1.0, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     other_names: float = Field(default=0.0, ge=0, le=1)
+    invented_names: float = Field(default=0.0, ge=0, le=1)
     other_orders: bool = False
     activation_checkpointing: bool = False
     checkpoint_every: int = Field(default=100, ge=1)
     lora: LoRA | None = None
+
+    @model_validator(mode="after")
+    def _invented_are_others(self) -> FineTuning:
+        if self.invented_names and not self.other_names:
+            raise ValueError("invented_names is a share of the other names: set other_names, too")
+        return self
 
     @property
     def part_size(self) -> int:

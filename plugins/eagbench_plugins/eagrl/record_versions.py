@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eagbench.api import Case, Cases, TrainingNames
+from eagbench.api import Case, TrainingNames
 
 # Of each record: as it is, and drawn anew.
 VERSIONS = 8
@@ -19,15 +19,13 @@ class RecordVersions:
     """Writes records under other names and in other orders.
 
     Args:
-        cases: Describes the features.
-        share: Largest share of the features that have another name; 0 changes no name.
+        names: The other names; none if they change nothing.
         orders: Put the features in other orders.
         seed: Seed of the draws.
     """
 
-    def __init__(self, cases: Cases, share: float, orders: bool, seed: int) -> None:
-        self._names = TrainingNames(cases.features, share)
-        self._orders, self._seed = orders, seed
+    def __init__(self, names: TrainingNames, orders: bool, seed: int) -> None:
+        self._names, self._orders, self._seed = names, orders, seed
 
     def of(self, case: Case, position: int) -> list[Case]:
         """Return a record as it is and, if anything is to change, seven versions of it.

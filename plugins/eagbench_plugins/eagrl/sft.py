@@ -19,6 +19,7 @@ from eagbench.api import (
     RecordText,
     StageRun,
     Style,
+    TrainingNames,
     UserError,
     prompt_text,
     style_of,
@@ -95,7 +96,8 @@ def learn(
     record_text = RecordText.load(run.inputs["record_text"])
     params = FineTuning.model_validate(run.params["sft"])
     case = {item.case_id: item for item in data.cases}
-    versions = RecordVersions(data.cases, params.other_names, params.other_orders, run.seed)
+    names = TrainingNames(data.cases.features, params.other_names, params.invented_names)
+    versions = RecordVersions(names, params.other_orders, run.seed)
     prompts: dict[str, list[str]] = {}
     levels: dict[str, list[float]] = {}
     for i, case_id in enumerate(dict.fromkeys(item.case_id for item in selected)):

@@ -71,3 +71,16 @@ def test_a_share_bounds_how_many_names_a_text_changes_and_none_has_no_names() ->
     assert max(len(names.draw(case, rng).renderings) for _ in range(50)) <= round(0.3 * able)
     assert names
     assert not TrainingNames(EVERY, 0.0)
+
+
+def test_invented_names_have_the_letters_of_real_ones_and_name_nothing() -> None:
+    case = make_case({feature.name: [1.0] for feature in EVERY})
+    real, rng = other_names(EVERY, KINDS, "train"), np.random.default_rng(0)
+    known = {name.casefold() for f in EVERY for name in (f.name.replace("_", " "), f.label, *f.synonyms)}
+    names = TrainingNames(EVERY, 1.0, invented=0.25)
+    written = [(f, w.name) for _ in range(100) for f, w in names.draw(case, rng).renderings.items()]
+    invented = [(f, name) for f, name in written if name not in {w.name for w in real[f]}]
+    assert 0.2 < len(invented) / len(written) < 0.3
+    for feature, name in invented:
+        assert sorted(name) in [sorted(w.name) for w in real[feature]]
+        assert name.casefold() not in known

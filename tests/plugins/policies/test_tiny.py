@@ -149,6 +149,22 @@ def test_a_policy_that_learnt_other_names_writes_them_in_fewer_tokens(tmp_path: 
     assert tokens[1.0] < 0.7 * tokens[0.0]
 
 
+def test_invented_names_are_met_in_training_and_no_part_of_the_tokenizer(tmp_path: Path) -> None:
+    named = replace(make_cases(50, seed=1), features=vocabulary().features(FEATURES))
+    text = RecordText(RecordTextParams(values="quantile", periods=2, instructions="short")).fit(named)
+    written = {}
+    for share in (0.0, 0.5):
+        folder = tmp_path / str(share)
+        folder.mkdir()
+        short = SHORT.model_copy(update={"steps": 2, "other_names": 1.0, "invented_names": share})
+        TinyPolicy(short).prepare(named, text, StageRun({}, {}, 0, folder))
+        written[share] = _hashes(folder)
+    assert written[0.0]["tokenizer.json"] == written[0.5]["tokenizer.json"]
+    assert written[0.0]["model.safetensors"] != written[0.5]["model.safetensors"]
+    with pytest.raises(ValidationError, match="set other_names, too"):
+        TinyPolicy.Params(invented_names=0.5)
+
+
 def test_a_kill_after_the_records_goes_on_to_the_same_bytes(tmp_path: Path, record_text) -> None:
     taken: dict[str, list[list[int]]] = {}
 

@@ -21,6 +21,7 @@ class TinyParams(StrictParams):
         steps: Optimisation steps of pre-training on the answer formats.
         other_names: Largest share of the features with a name to train with that a text of the pre-training shows under
             one; the tokenizer learns these names, too. 0 changes no name. The names to test with stay unseen.
+        invented_names: Share of these names that name nothing; see the parameter of `sft`. The tokenizer learns none.
         batch_size: Texts per step, split between the three styles.
         generation_batch_size: Texts generated at once.
         learning_rate: Peak learning rate (AdamW, linear warm-up and decay).
@@ -35,6 +36,7 @@ class TinyParams(StrictParams):
     record_steps: int = Field(default=0, ge=0)
     steps: int = Field(default=240, ge=1)
     other_names: float = Field(default=0.0, ge=0, le=1)
+    invented_names: float = Field(default=0.0, ge=0, le=1)
     batch_size: int = Field(default=15, ge=3)
     generation_batch_size: int = Field(default=128, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0)
@@ -44,4 +46,10 @@ class TinyParams(StrictParams):
     def _heads_divide_width(self) -> TinyParams:
         if self.hidden_dim % (2 * self.heads):
             raise ValueError(f"hidden_dim {self.hidden_dim} must be an even multiple of heads {self.heads}")
+        return self
+
+    @model_validator(mode="after")
+    def _invented_are_others(self) -> TinyParams:
+        if self.invented_names and not self.other_names:
+            raise ValueError("invented_names is a share of the other names: set other_names, too")
         return self

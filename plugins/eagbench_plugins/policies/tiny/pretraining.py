@@ -40,11 +40,11 @@ def pretrain(cases: Cases, record_text: RecordText, params: TinyParams, run: Sta
         UserError: A record is longer than `max_length`.
     """
     names = TrainingNames(cases.features, params.other_names)
-    examples = FormatExamples(cases, record_text, names)
+    known = FormatExamples(cases, record_text, names)
     rng = np.random.default_rng([run.seed, 0])
     styles = tuple(STYLES.values())
     n_texts = min(_MOST_TOKENIZER_TEXTS, _TOKENIZER_TEXTS_PER_CASE * len(cases))
-    drawn = [examples.draw(styles[i % len(styles)], rng) for i in range(n_texts)]
+    drawn = [known.draw(styles[i % len(styles)], rng) for i in range(n_texts)]
     tokenizer = train_tokenizer((e.prompt + e.answer for e in drawn), params.vocabulary_size)
     _refuse_long_records(tokenizer, drawn, params.max_length)
     model = _build(tokenizer, params, run.seed)
@@ -58,6 +58,8 @@ def pretrain(cases: Cases, record_text: RecordText, params: TinyParams, run: Sta
         checkpoint_every=_CHECKPOINT_EVERY,
     )
     read = ModelInput(tokenizer, model.config)
+    names = TrainingNames(cases.features, params.other_names, params.invented_names)
+    examples = FormatExamples(cases, record_text, names)
     if params.record_steps:
         records = RecordExamples(cases, record_text, names)
         whole = replace(schedule, steps=params.record_steps, checkpoint="records.pt")
