@@ -37,7 +37,7 @@ WORTH_SHARING = 2**26  # bytes
 _SHARE = 0.5
 _ENTRY = struct.Struct("<32sQQ")  # a digest, where the part begins, its size
 _DIRECTORY_BYTES = 2**16
-_ALIGNED = max(mmap.ALLOCATIONGRANULARITY, 64)
+_ALIGNED = mmap.ALLOCATIONGRANULARITY  # what is mapped begins at a multiple of it
 
 _descriptor: int | None = None
 

@@ -53,7 +53,7 @@ class StoredCases(BlockSequence[Case]):
         first, self._groups = _blocks(_spans(self._metadata))
         n_bytes = self._metadata.num_rows * (8 + 4 * len(features))
         rows = [sum(self._metadata.row_group(group).num_rows for group in groups) for groups in self._groups]
-        self._shared = shared(path, rows, len(features)) if n_cases else None
+        self._shared = shared(path, rows, len(features))
         changed = n_bytes / max(n_cases, 1) + _OBJECTS_BYTES
         mean = changed if self._shared is None else _OBJECTS_BYTES
         super().__init__([*first, n_cases] if n_cases else [0], weight, mean, changed)
