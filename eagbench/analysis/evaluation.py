@@ -31,7 +31,7 @@ from eagbench.metrics.number_names import (
 from eagbench.registry.blame import ComponentError
 from eagbench.registry.containment import contained
 from eagbench.registry.plugins import answerable, load_registry
-from eagbench.stats.bootstrap import weight_blocks
+from eagbench.stats.bootstrap import can_resample, weight_blocks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +118,8 @@ class Numbers:
 
     Attributes:
         points: The value of each number on all cases.
-        draws: Each number on each resample of the patients, shape (resamples,).
+        draws: Each number on each resample of the patients, shape (resamples,). NaN for the numbers of probabilities
+            where too few patients had the event, or too few did not; see `can_resample`.
         failed: Why a metric has no numbers, by its name; the fault is in its plugin.
         intervals: The interval of each number, where it is known already.
     """
@@ -145,13 +146,18 @@ def evaluate_answers(answers: Answered, metrics: Sequence[MetricUse], intervals:
         intervals: `resamples` and `seed` of the bootstrap.
     """
     scored = answers.scored
-    assert scored.patient is not None
     if len(scored.parsed) and not scored.parsed.any():
         return Numbers({}, {})
-    evaluation = _Evaluation(_all_functions(answers, metrics), len(scored.parsed))
-    for weights in weight_blocks(scored.patient, intervals["resamples"], intervals["seed"]):
+    evaluation = _Evaluation(answers, metrics)
+    for weights in weight_blocks(patients_of(scored), intervals["resamples"], intervals["seed"]):
         evaluation.add(weights)
     return evaluation.numbers()
+
+
+def patients_of(scored: ScoredCases) -> tuple[str, ...]:
+    """Return the patient of each case of a scored table, which always names them."""
+    assert scored.patient is not None
+    return scored.patient
 
 
 def answered_nothing(rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -163,14 +169,17 @@ class _Evaluation:
     """Computes numbers block by block; a metric that fails does not stop the others.
 
     Args:
-        functions: A function for each number.
-        n_rows: The number of cases, N.
+        answers: The answers, N of them.
+        metrics: The metrics.
     """
 
-    def __init__(self, functions: Mapping[str, Function], n_rows: int) -> None:
-        self._functions = dict(functions)
+    def __init__(self, answers: Answered, metrics: Sequence[MetricUse]) -> None:
+        self._functions = _all_functions(answers, metrics)
+        self._not_resampled = _not_resampled(answers, metrics)
         self._failed: dict[str, str] = {}
-        once = read_only(np.ones((1, n_rows)))  # the same view for all metrics, which share what they need of it
+        once = read_only(
+            np.ones((1, len(answers.scored.label)))
+        )  # the same view for all metrics, which share what they need of it
         self._points = {name: float(value[0]) for name, value in self._values(once).items()}
         self._blocks: dict[str, list[FloatArray]] = {name: [] for name in self._points}
 
@@ -192,11 +201,10 @@ class _Evaluation:
 
     def numbers(self) -> Numbers:
         """Return the numbers of all blocks."""
-        return Numbers(
-            {name: self._points[name] for name in self._functions},
-            {name: np.concatenate(self._blocks[name]) for name in self._functions},
-            self._failed,
-        )
+        draws = {name: np.concatenate(self._blocks[name]) for name in self._functions}
+        for name in draws.keys() & self._not_resampled:
+            draws[name] = np.full_like(draws[name], np.nan)
+        return Numbers({name: self._points[name] for name in self._functions}, draws, self._failed)
 
 
 def _plain(name: str) -> str:
@@ -213,6 +221,19 @@ def _all_functions(answers: Answered, metrics: Sequence[MetricUse]) -> dict[str,
             found = metric_functions(of_probability, replace(answers.scored, probability=probability))
             functions |= {qualified_name(name, calibration): function for name, function in found.items()}
     return functions
+
+
+def _not_resampled(answers: Answered, metrics: Sequence[MetricUse]) -> frozenset[str]:
+    """Name the numbers of probabilities whose cases are of too few patients with the event, or without it."""
+    sets = {"": answers.scored} | {f":{name}": v.scored for name, v in unparsed_variants(answers.scored).items()}
+    few = [suffix for suffix, scored in sets.items() if not can_resample(scored.label, patients_of(scored))]
+    names = [use.name for use in metrics if use.traits.reads_probability] if few else []
+    return frozenset(
+        qualified_name(f"{name}{suffix}", calibration)
+        for name in names
+        for suffix in few
+        for calibration in answers.probability
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -273,7 +294,7 @@ def evaluate_subgroups(
         enough = len(at) >= minimum["minimum_cases"] and rarer >= minimum["minimum_positive"]
         if enough and not answered_nothing(mine):
             answers = answered_in_order(columns_of(mine, extras), extras)
-            inside[name], evaluations[name] = at, _Evaluation(_all_functions(answers, metrics), len(at))
+            inside[name], evaluations[name] = at, _Evaluation(answers, metrics)
         found[name] = SubgroupNumbers(len(at), n_positive, n_unparsed, {}, {})
     if evaluations:
         patients = [str(row["patient_id"]) for row in rows]

@@ -10,9 +10,10 @@ import numpy as np
 
 from eagbench.analysis.cells import ConditionKey
 from eagbench.analysis.comparisons import SeedMeans
+from eagbench.analysis.evaluation import patients_of
 from eagbench.contracts.records import FloatArray
 from eagbench.metrics.number_names import UNCORRECTED
-from eagbench.stats.bootstrap import weight_blocks
+from eagbench.stats.bootstrap import can_resample, weight_blocks
 from eagbench.stats.rank_agreement import spearman
 from eagbench.stats.weighted import weighted_mean
 
@@ -98,18 +99,26 @@ def per_case(
 
 
 def resampled(jobs: Sequence[Job], means: Means, intervals: Mapping[str, Any]) -> list[Summary]:
-    """Compute the values and draws of summaries, on the same resamples as all other numbers of the run."""
+    """Compute the values and draws of summaries, on the same resamples as all other numbers of the run.
+
+    The draws of a metric's numbers are NaN where too few patients had the event, or did not; see `can_resample`.
+    """
     if not jobs:
         return []
     answers = next(cell.answers for cell in means.values() if cell.answers)
-    patients = answers[0].scored.patient
-    ones = np.ones((1, len(answers[0].scored.label)))
-    assert patients is not None
+    label, patients = answers[0].scored.label, patients_of(answers[0].scored)
+    ones = np.ones((1, len(label)))
+    is_enough = can_resample(label, patients)
+    unknown = np.full(int(intervals["resamples"]), np.nan)
     draws: list[list[FloatArray]] = [[] for _ in jobs]
     for weights in weight_blocks(patients, int(intervals["resamples"]), int(intervals["seed"])):
         for job, collected in zip(jobs, draws, strict=True):
             collected.append(job.on(weights))
     return [
-        replace(job.summary, value=float(job.on(ones)[0]), draws=np.concatenate(collected))
+        replace(
+            job.summary,
+            value=float(job.on(ones)[0]),
+            draws=np.concatenate(collected) if is_enough or not job.summary.metric else unknown,
+        )
         for job, collected in zip(jobs, draws, strict=True)
     ]

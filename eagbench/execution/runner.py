@@ -97,6 +97,9 @@ def run_plan(
     compute = Compute(needed.stages, store, fresh, since, signs, this_process())
     try:
         chosen.execute(plan.nodes, compute, follower.done)
+    except SharedStageError as error:
+        # Without the executor's frames, by which it would be blamed for what it only passed on.
+        raise error.with_traceback(None) from None
     except BaseException as error:
         if is_stop(error) or _passed_through(error):
             raise

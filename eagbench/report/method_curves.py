@@ -12,7 +12,7 @@ from eagbench.report.figures.estimates import Estimate
 from eagbench.report.wording import several
 from eagbench.runs.pooled_answers import Answers
 from eagbench.runs.reader import RunFolder
-from eagbench.stats.bootstrap import bootstrap, percentile_interval
+from eagbench.stats.bootstrap import bootstrap, can_resample, percentile_interval
 from eagbench.stats.curves import Curve, corners, mean_curve, precision_recall, roc
 from eagbench.stats.operating_points import Counts
 
@@ -192,9 +192,10 @@ def resampled(run: RunFolder, answers: Answers, statistic: Callable[[FloatArray]
         statistic: From weights (b, N) to numbers (Q, b).
 
     Returns:
-        Shape (Q, B).
+        Shape (Q, B); NaN where too few patients had the event, or too few did not; see `can_resample`.
     """
-    return bootstrap(statistic, answers.patient_id, n_resamples(run), int(run.manifest["intervals"]["seed"]))
+    draws = bootstrap(statistic, answers.patient_id, n_resamples(run), int(run.manifest["intervals"]["seed"]))
+    return draws if can_resample(answers.label, answers.patient_id) else np.full_like(draws, np.nan)
 
 
 def n_resamples(run: RunFolder) -> int:

@@ -102,8 +102,8 @@ class CohortCheck:
             raise UserError(
                 f"{self._unknown[0]} is unknown for all {self._cases} cases",
                 where=where,
-                hint="say where the source writes it, or that it does not hold it (`meds`: `unknown`; a data set of "
-                "your own: its trait of that name)",
+                hint="say where the source writes it, or that it does not hold it (`meds`: `unknown`; "
+                "`long_csv`: leave it out of `static`; a data set of your own: its trait of that name)",
             )
 
 

@@ -15,6 +15,7 @@ from eagbench.report.sections import transfer
 from eagbench.report.sections.comparisons import of_group, verdict
 from eagbench.report.unread_answers import explanation, unread
 from eagbench.runs.reader import Group, ResultRow, RunFolder
+from eagbench.stats.bootstrap import LEAST_PATIENTS
 
 TITLE = "In short"
 UNREAD = "Unread answers"
@@ -66,12 +67,14 @@ def _basis(run: RunFolder, rows: Sequence[ResultRow]) -> str:
     """Say on how many cases and seeds the numbers stand, and what the intervals are."""
     kind = "out-of-fold" if run.manifest.get("split", {}).get("folds") else "held-out"
     sizes = {(row.n_cases, row.n_positive) for row in rows}
-    on = ""
+    on, few = "", ""
     if len(sizes) == 1:
         cases, events = sizes.pop()
         on = f"{wording.several(cases, f'{kind} case')} with {wording.several(events, 'event')}; "
+        if min(events, cases - events) < LEAST_PATIENTS:
+            few = f" Intervals and tests take at least {LEAST_PATIENTS} patients with the event, and as many without."
     seeds = tables.seeds_words(run)
-    return f"{on}{seeds[0].lower()}{seeds[1:]}, {tables.interval_words(run)}. The best is a point estimate."
+    return f"{on}{seeds[0].lower()}{seeds[1:]}, {tables.interval_words(run)}. The best is a point estimate.{few}"
 
 
 def _of_pairs(run: RunFolder, metric: str) -> list[tuple[str, str]]:

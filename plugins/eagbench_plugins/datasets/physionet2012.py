@@ -126,6 +126,7 @@ class PhysioNet2012:
         names = tuple(dict.fromkeys(item.concept for item in vocabulary().source("physionet2012")))
         measured, implausible = _measurements(read.rows, ids, names, self.params.window_hours, self.files()[0])
         series = series_by_stay(measured, len(ids), len(names))
+        _check_codes(descriptors, self.params.root)
         static, removed = _static(descriptors)
         implausible.update(removed)
         chosen = np.flatnonzero([len(times) > 0 for times, _ in series])
@@ -337,6 +338,28 @@ def _split(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     is_missing = (pl.col("value") == _MISSING) | pl.col("value").is_nan()
     measurements = rows.filter(~pl.col("is_descriptor") & ~is_missing).drop("is_descriptor")
     return descriptors, measurements
+
+
+def _check_codes(descriptors: pl.DataFrame, root: Path) -> None:
+    """Check that each record is of one of the four kinds of ICU, and that its patient's sex is 0, 1 or missing.
+
+    Raises:
+        UserError: A record has another code.
+    """
+    for name, codes, meaning in (
+        ("ICUType", [*_UNITS], ", ".join(f"{code} {unit}" for code, unit in _UNITS.items())),
+        ("Gender", [0, 1, _MISSING], f"0 female, 1 male, {_MISSING:g} unknown"),
+    ):
+        # What is not there counts as the code for it.
+        codes_of = descriptors[name].fill_nan(None).fill_null(_MISSING)
+        if len(wrong := descriptors.filter(~codes_of.is_in([float(code) for code in codes]))):
+            record, found = wrong["record"][0], wrong[name][0]
+            raise UserError(
+                f"{name} of record {record} is {'missing' if found is None else format(found, 'g')}: it must be one of "
+                f"{meaning}",
+                where=str(root),
+                hint="Use the published archive of the set.",
+            )
 
 
 def _static(descriptors: pl.DataFrame) -> tuple[dict[str, Any], dict[str, int]]:

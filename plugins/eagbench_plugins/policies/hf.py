@@ -24,6 +24,7 @@ from eagbench.api import (
     refuse_long_prompts,
 )
 from eagbench_plugins.policies import gguf_file, model_origin
+from eagbench_plugins.policies.device import Device
 from eagbench_plugins.policies.format_params import FormatWarmUp
 from eagbench_plugins.policies.precision import DType, SettledDType
 from eagbench_plugins.policies.writing_memory import MEMORY_GB
@@ -57,7 +58,7 @@ class HuggingFacePolicy:
         """
 
         path: str
-        device: str = "auto"
+        device: Device = "auto"
         dtype: SettledDType = Field(default="auto", validate_default=True)
         batch_size: int = Field(default=16, ge=1)
         memory_gb: float = Field(default=MEMORY_GB, gt=0)
@@ -177,7 +178,24 @@ class HuggingFacePolicy:
                 where=f"policy hf, path {self.params.path}",
                 hint="Download the weights into the folder; large files may have been left out of a copy.",
             )
+        for file in sorted(folder.glob("*.safetensors")):
+            _refuse_damaged(file)
         return folder
+
+
+def _refuse_damaged(file: Path) -> None:
+    """Refuse a file of weights that is cut off, or no such file: a download that ended early, a pointer of Git LFS."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "np"):  # reads and checks the header
+            pass
+    except SafetensorError as error:
+        raise UserError(
+            f"the weights are damaged or incomplete: {error}",
+            where=str(file),
+            hint="Copy or download the file again; for a fetched policy remove its folder and fetch it again.",
+        ) from error
 
 
 def setup_of(dtype: DType, memory_gb: float) -> str:

@@ -129,11 +129,21 @@ def load_tokenizer(place: Path) -> Any:
     """Load the tokenizer of a model folder or a GGUF file so that it appends no end token.
 
     That would end an answer which has only begun.
+
+    Raises:
+        UserError: There is none that transformers can open.
     """
     if place.is_file():
         tokenizer = gguf_file.load_tokenizer(place)
     else:
-        tokenizer = quiet_transformers().AutoTokenizer.from_pretrained(place, local_files_only=True)
+        try:
+            tokenizer = quiet_transformers().AutoTokenizer.from_pretrained(place, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"the tokenizer of this model folder can't be opened: {' '.join(str(error).split())[:300]}",
+                where=str(place),
+                hint="The folder needs the files of the tokenizer that were published beside the weights.",
+            ) from error
     with_special = tokenizer("a")["input_ids"]
     if not with_special or with_special[-1] not in set(tokenizer.all_special_ids):
         return tokenizer

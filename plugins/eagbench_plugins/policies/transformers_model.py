@@ -29,6 +29,7 @@ from eagbench.api import (
     refuse_long_prompts,
 )
 from eagbench_plugins.policies import gguf_file
+from eagbench_plugins.policies.device import device_here
 from eagbench_plugins.policies.drawing import random_streams
 from eagbench_plugins.policies.eager_attention import eager_attention
 from eagbench_plugins.policies.model_input import ModelInput, load_tokenizer
@@ -103,11 +104,10 @@ class TransformersModel:
             memory_gb: Declared memory.
 
         Raises:
-            UserError: The weights do not fit into the memory.
+            UserError: The weights do not fit into the memory, or this machine has no such device.
         """
         transformers = quiet_transformers()
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = device_here(device)
         tokenizer = load_tokenizer(place)
         precision = getattr(torch, resolved(dtype, device))
         if place.is_file():

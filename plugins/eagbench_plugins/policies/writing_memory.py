@@ -49,12 +49,12 @@ def divided(model: Any, memory_gb: float, cache_gb: float | None) -> WritingMemo
     weights = sum(p.numel() * p.element_size() for p in model.parameters()) / GB
     left = memory_gb - weights - (cache_gb or 0.0)
     if left <= 0:
+        narrower = ", or `dtype: bfloat16`" if next(model.parameters()).element_size() > 2 else ""
         kept = f" and its `cache_gb` {cache_gb:g} GB" if cache_gb else ""
         raise UserError(
             f"the policy's weights take {weights:.1f} GB{kept}, and its `memory_gb` is {memory_gb:g}",
             where="policy, memory_gb",
-            hint=f"declare `memory_gb: {weights + 2 * (cache_gb or 1.0):.0f}` or more if the machine has it, or "
-            "`dtype: bfloat16`",
+            hint=f"declare `memory_gb: {weights + 2 * (cache_gb or 1.0):.0f}` or more if the machine has it{narrower}",
         )
     config = model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", None) or 1

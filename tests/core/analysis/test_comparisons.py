@@ -419,7 +419,7 @@ def test_a_run_whose_baseline_answers_the_prevalence_is_verified(
     PrevalenceOfHeldOut.label = {row[0]: int(row[-1]) for row in outcomes}
     components[key] = (registered("method", PrevalenceOfHeldOut, "test", "a-package"),)
     try:
-        finished = cli("run", tmp_path / "b.yaml", "--limit", 150, "--out", tmp_path / "out", "--quiet")
+        finished = cli("run", tmp_path / "b.yaml", "--limit", 300, "--out", tmp_path / "out", "--quiet")
     finally:
         del components[key]
     assert finished.code == 0, finished.err + finished.out

@@ -117,3 +117,31 @@ def test_a_cell_read_from_its_files_is_the_one_that_was_written(tmp_path: Path) 
             assert getattr(cell.answered.scored, field) == getattr(expected.scored, field)
         for field in ("label", "parsed"):
             np.testing.assert_array_equal(getattr(cell.answered.scored, field), getattr(expected.scored, field))
+
+
+@pytest.mark.parametrize(("patients", "is_enough"), [(4, False), (5, True)])
+@pytest.mark.parametrize("outcome", [0, 1])
+def test_few_patients_of_an_outcome_give_a_value_and_nothing_that_scatters(
+    patients: int, is_enough: bool, outcome: int
+) -> None:
+    rows = rows_of(1.0, 1)
+    rare = {f"p{n:02d}" for n in range(patients)}  # of the 40; the first 20 have two cases each
+    for row in rows:
+        row["label"] = outcome if row["patient_id"] in rare else 1 - outcome
+    uses = [*METRICS, MetricUse.registered("unparsed_rate", {})]
+    found = evaluate(rows, uses, INTERVALS)
+    for name in ("auroc", "auprc", "brier", "ece"):
+        assert np.isfinite(found.points[name])
+        assert np.isfinite(found.draws[name]).any() == is_enough
+    assert np.isfinite(found.draws["unparsed_rate"]).all()
+
+
+def test_parsed_answers_of_few_patients_with_the_event_are_counted_by_themselves() -> None:
+    rows = rows_of(1.0, 1)
+    events = sorted({row["patient_id"] for row in rows if row["label"]})
+    assert len(events) > 6
+    for row in rows:
+        row["parsed"] = row["patient_id"] not in events[4:]
+    found = evaluate(rows, METRICS, INTERVALS)
+    assert np.isfinite(found.draws["brier"]).all()
+    assert np.isnan(found.draws["brier:parsed_only"]).all()

@@ -220,6 +220,8 @@ def test_a_bug_in_a_shared_stage_is_no_failed_cell(
     finished = cli("run", benchmark, "--out", tmp_path / "out")
     assert finished.code == 70
     assert "ZeroDivisionError: a bug in the loader" in finished.err
+    assert "stage cohort 'physionet2012' failed" in finished.err
+    assert "failed in execute" not in finished.err
     assert not (tmp_path / "out").exists()
 
 

@@ -318,6 +318,20 @@ def test_a_missing_descriptor_and_an_archive_without_measurements_are_reported(t
         load(write(tmp_path, {"1": record(1, "")}), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"unit": -1}, "ICUType of record 2 is -1"),
+        ({"unit": 5}, "ICUType.* is 5.*4 SICU"),
+        ({"sex": 2}, "Gender.* is 2"),
+    ],
+)
+def test_an_unknown_code_is_named_with_its_record(tmp_path: Path, changed: dict[str, int], said: str) -> None:
+    write(tmp_path, {"1": record(1, "01:00,HR,80\n"), "2": record(2, "01:00,HR,80\n", **changed)})
+    with pytest.raises(UserError, match=said):
+        load(tmp_path, tmp_path)
+
+
 def test_missing_root_and_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a folder"):
         PhysioNet2012(PhysioNet2012Params(root=tmp_path / "nowhere")).files()

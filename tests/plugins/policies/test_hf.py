@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from eagbench.api import STYLES, AnswerMode, StageRun, UserError, answer_cases, open_policy
 from eagbench_plugins.policies.hf import HuggingFacePolicy
@@ -78,3 +79,40 @@ def test_what_is_no_model_is_refused_with_what_where_and_how(tmp_path: Path) -> 
             _policy(path).content()
         assert str(path) in raised.value.message
         assert raised.value.hint
+
+
+def test_damaged_weights_are_refused_while_planning(prepared, tmp_path: Path) -> None:
+    copy = tmp_path / "cut"
+    shutil.copytree(prepared.folder, copy)
+    file = copy / "model.safetensors"
+    for cut, whole in (
+        (file.stat().st_size // 2, file.read_bytes()),
+        (100, b"version https://git-lfs.github.com/spec/v1\n" * 3),
+    ):
+        file.write_bytes(whole[:cut])
+        with pytest.raises(UserError, match="damaged or incomplete") as raised:
+            _policy(copy).content()
+        assert str(file) in raised.value.message
+        assert "download the file again" in str(raised.value.hint)
+
+
+def test_a_folder_without_a_tokenizer_is_refused_by_name(prepared, tmp_path: Path) -> None:
+    copy = tmp_path / "bare"
+    shutil.copytree(prepared.folder, copy)
+    for file in copy.glob("*token*"):
+        file.unlink()
+    with pytest.raises(UserError, match="tokenizer of this model folder can't be opened") as raised:
+        _policy(copy).open(copy)
+    assert str(copy) in raised.value.message
+
+
+@pytest.mark.parametrize("device", ["gpu", "GPU", "cuda:", "cpu:x", ""])
+def test_a_word_that_is_no_device_is_refused_by_the_parameters(device: str) -> None:
+    with pytest.raises(ValidationError, match="is no device"):
+        HuggingFacePolicy.Params(path="a", device=device)
+
+
+def test_a_device_that_this_machine_lacks_is_told_when_the_model_is_opened(prepared) -> None:
+    policy = HuggingFacePolicy(HuggingFacePolicy.Params(path=str(prepared.folder), device="cuda:99", dtype="float32"))
+    with pytest.raises(UserError, match="no device 'cuda:99' on this machine"):
+        policy.open(prepared.folder)

@@ -20,6 +20,7 @@ from eagbench.api import (
     policies_root,
 )
 from eagbench_plugins.policies import model_origin
+from eagbench_plugins.policies.device import Device
 from eagbench_plugins.policies.format_params import FormatWarmUp
 from eagbench_plugins.policies.hf import HuggingFacePolicy, setup_of
 from eagbench_plugins.policies.precision import SettledDType
@@ -48,7 +49,7 @@ class SmolLM2Policy:
             format_warm_up: Teach the model the answer formats first; None takes it as it is.
         """
 
-        device: str = "auto"
+        device: Device = "auto"
         dtype: SettledDType = Field(default="auto", validate_default=True)
         batch_size: int = Field(default=48, ge=1)
         memory_gb: float = Field(default=MEMORY_GB, gt=0)
