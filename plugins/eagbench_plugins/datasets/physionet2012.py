@@ -341,25 +341,14 @@ def _split(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _check_codes(descriptors: pl.DataFrame, root: Path) -> None:
-    """Check that each record is of one of the four kinds of ICU, and that its patient's sex is 0, 1 or missing.
-
-    Raises:
-        UserError: A record has another code.
-    """
-    for name, codes, meaning in (
-        ("ICUType", [*_UNITS], ", ".join(f"{code} {unit}" for code, unit in _UNITS.items())),
-        ("Gender", [0, 1, _MISSING], f"0 female, 1 male, {_MISSING:g} unknown"),
-    ):
-        # What is not there counts as the code for it.
-        codes_of = descriptors[name].fill_nan(None).fill_null(_MISSING)
-        if len(wrong := descriptors.filter(~codes_of.is_in([float(code) for code in codes]))):
-            record, found = wrong["record"][0], wrong[name][0]
-            raise UserError(
-                f"{name} of record {record} is {'missing' if found is None else format(found, 'g')}: it must be one of "
-                f"{meaning}",
-                where=str(root),
-                hint="Use the published archive of the set.",
-            )
+    """Check that each record has one of the codes of ICUs, and of sexes. What is missing counts as -1."""
+    units = ", ".join(f"{code} {unit}" for code, unit in _UNITS.items())
+    for name, codes, said in (("ICUType", _UNITS, units), ("Gender", (0, 1, _MISSING), "0 female, 1 male, -1 unknown")):
+        code = descriptors[name].fill_nan(None).fill_null(_MISSING)
+        if (wrong := ~code.is_in([float(known) for known in codes])).any():
+            record, found = descriptors["record"].filter(wrong)[0], code.filter(wrong)[0]
+            message = f"{name} of record {record} is {found:g}, which is none of {said}"
+            raise UserError(message, where=str(root), hint="Use the published archive of the set.")
 
 
 def _static(descriptors: pl.DataFrame) -> tuple[dict[str, Any], dict[str, int]]:
