@@ -1,6 +1,6 @@
 """Compare what a language model writes and answers when it reads in trees with what it does reading every text anew.
 
-    python speed/same_texts.py --model FOLDER [--dtype float32] [--cases 16] [--samples 4] [--new-tokens 64]
+    EAGBENCH_TJH_ROOT=... python speed/same_texts.py [--model FOLDER] [--dtype float32] [--cases 16] [--samples 4]
 
 Both readers hold the same weights and read the same prompts of TJH in this process: `tree_reading`, which computes no
 beginning twice, and `padded_reading`, side by side in one batch. Each draw is the same number for both. Where two texts
@@ -8,15 +8,13 @@ part, the script reads their common beginning once more, alone, and says how nea
 text the difference of both tokens' log-probabilities, for a drawn one that or the distance of the draw from the nearer
 end of the token's part of [0, 1), whichever is less. Answers are the expectation over the levels. In half precision
 rounding decides more often, so there the two are compared as distributions (two-sample Kolmogorov-Smirnov; texts that
-were drawn from one stream are no independent samples, so that test finds less than it says). Needs the open data
-(../shared/data, or DATA=FOLDER).
+were drawn from one stream are no independent samples, so that test finds less than it says).
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,20 +32,21 @@ from eagbench.api import (
     RecordText,
     RecordTextParams,
     Sampling,
-    StageRun,
     Trajectory,
     policies_root,
     prompt_text,
     read_answer,
 )
-from eagbench.registry.plugins import load_registry
 from eagbench_plugins.policies.drawing import random_streams
+from eagbench_plugins.policies.model_input import ModelInput
 from eagbench_plugins.policies.padded_reading import PaddedReader
 from eagbench_plugins.policies.transformers_model import TransformersModel
 from eagbench_plugins.policies.tree_reading import TreeReader
 from eagbench_plugins.policies.writing import Reader, write
 
-ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from record_tokens import load
+
 TIE = 1e-4
 STYLE = STYLES["question_decomposition"]
 
@@ -88,7 +87,7 @@ def main() -> None:
     model = TransformersModel.load(args.model, dtype=args.dtype)
     trees, anew = TreeReader(model.model, model.cache_gb), PaddedReader(model.model, model.tokenizer.eos_token_id)
     cases, prompts = tjh_prompts(args.cases)
-    read = model.tokenizer([model.as_input(prompt) for prompt in prompts], add_special_tokens=False)["input_ids"]
+    read = ModelInput(model.tokenizer, model.model.config).tokenized([model.as_input(p) for p in prompts])["input_ids"]
     ends = frozenset([model.tokenizer.eos_token_id])
     repeated = [i for i in range(len(prompts)) for _ in range(args.samples)]
     streams = random_streams([prompts[i] for i in repeated], 0)
@@ -103,13 +102,9 @@ def main() -> None:
 
 def tjh_prompts(most: int) -> tuple[Cases, list[str]]:
     """Return cases of TJH, every n-th, and their prompts in the form of benchmarks/eagrl_smollm2.yaml."""
-    data = Path(os.environ.get("DATA", ROOT.parent / "shared" / "data")).resolve()
-    params = {"root": str(data / "tjh"), "task": "in_hospital_mortality", "window_hours": 24}
-    dataset: Any = load_registry().create("dataset", "tjh", params)
-    with tempfile.TemporaryDirectory() as folder:
-        cases = dataset.load(StageRun({}, {}, 0, Path(folder))).cases
+    cases = load("tjh", {"task": "in_hospital_mortality", "window_hours": 24}, most)
     text = RecordText(RecordTextParams(values="quantile", periods=1, instructions="short")).fit(cases)
-    chosen: Cases = cases.select(range(0, len(cases), max(1, len(cases) // most))[:most])
+    chosen = cases.select(range(most))
     return chosen, [prompt_text(STYLE, case, chosen, text) for case in chosen]
 
 

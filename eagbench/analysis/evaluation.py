@@ -67,20 +67,37 @@ def unparsed_variants(scored: ScoredCases) -> Mapping[str, Variant]:
 
 _OWN_METRICS = "eagbench.metrics."
 
-Function = Callable[[FloatArray], FloatArray]  # from weights (b, N) to values (b,)
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """How a number is computed.
+
+    Attributes:
+        function: From weights (b, N) to values (b,).
+        is_resampled: Whether resamples tell how it scatters; see `can_resample`.
+    """
+
+    function: Callable[[FloatArray], FloatArray]
+    is_resampled: bool
+
+    def on_resamples(self, weights: FloatArray) -> FloatArray:
+        """Compute the number on resamples (b, N), shape (b,); NaN if they do not tell how it scatters."""
+        return self.function(weights) if self.is_resampled else np.full(len(weights), np.nan)
 
 
-def metric_functions(metrics: Sequence[MetricUse], scored: ScoredCases) -> dict[str, Function]:
-    """Return a function for each number: each metric, and each variant of it for unparsed answers."""
-    functions: dict[str, Function] = {}
+def _numbers(metrics: Sequence[MetricUse], scored: ScoredCases) -> dict[str, _Number]:
+    """Return how to compute each number: each metric, and each variant of it for unparsed answers."""
+    found: dict[str, _Number] = {}
     variants = unparsed_variants(scored)
+    is_enough = can_resample(scored.label, patients_of(scored))
+    are_enough = {suffix: can_resample(v.scored.label, patients_of(v.scored)) for suffix, v in variants.items()}
     for use in metrics:
-        metric = _Made(use)
-        functions[use.name] = partial(_checked, metric, scored)
-        if use.traits.reads_probability:
+        metric, of_probability = _Made(use), use.traits.reads_probability
+        found[use.name] = _Number(partial(_checked, metric, scored), is_enough or not of_probability)
+        if of_probability:
             for suffix, variant in variants.items():
-                functions[f"{use.name}:{suffix}"] = partial(_of_variant, metric, variant)
-    return functions
+                found[f"{use.name}:{suffix}"] = _Number(partial(_of_variant, metric, variant), are_enough[suffix])
+    return found
 
 
 class _Made:
@@ -174,37 +191,37 @@ class _Evaluation:
     """
 
     def __init__(self, answers: Answered, metrics: Sequence[MetricUse]) -> None:
-        self._functions = _all_functions(answers, metrics)
-        self._not_resampled = _not_resampled(answers, metrics)
+        self._numbers = _all_numbers(answers, metrics)
         self._failed: dict[str, str] = {}
-        once = read_only(
-            np.ones((1, len(answers.scored.label)))
-        )  # the same view for all metrics, which share what they need of it
-        self._points = {name: float(value[0]) for name, value in self._values(once).items()}
+        # The same view for all metrics, which share what they need of it.
+        once = read_only(np.ones((1, len(answers.scored.label))))
+        points = self._values(lambda number: number.function(once))
+        self._points = {name: float(value[0]) for name, value in points.items()}
         self._blocks: dict[str, list[FloatArray]] = {name: [] for name in self._points}
 
     def add(self, weights: FloatArray) -> None:
         """Compute every number on a block of resamples, shape (b, N)."""
-        for name, values in self._values(weights).items():
+        for name, values in self._values(lambda number: number.on_resamples(weights)).items():
             self._blocks[name].append(values)
 
-    def _values(self, weights: FloatArray) -> dict[str, FloatArray]:
+    def _values(self, compute: Callable[[_Number], FloatArray]) -> dict[str, FloatArray]:
         found = {}
-        for name, function in self._functions.items():
+        for name, number in self._numbers.items():
             try:
-                found[name] = function(weights)
+                found[name] = compute(number)
             except (ContractError, ComponentError, UserError) as error:
                 self._failed[_plain(name)] = str(error)  # it is named, and fails alone
         # All numbers of a metric go, so that none stands without the others.
-        self._functions = {name: f for name, f in self._functions.items() if _plain(name) not in self._failed}
-        return {name: values for name, values in found.items() if name in self._functions}
+        self._numbers = {name: n for name, n in self._numbers.items() if _plain(name) not in self._failed}
+        return {name: values for name, values in found.items() if name in self._numbers}
 
     def numbers(self) -> Numbers:
         """Return the numbers of all blocks."""
-        draws = {name: np.concatenate(self._blocks[name]) for name in self._functions}
-        for name in draws.keys() & self._not_resampled:
-            draws[name] = np.full_like(draws[name], np.nan)
-        return Numbers({name: self._points[name] for name in self._functions}, draws, self._failed)
+        return Numbers(
+            {name: self._points[name] for name in self._numbers},
+            {name: np.concatenate(self._blocks[name]) for name in self._numbers},
+            self._failed,
+        )
 
 
 def _plain(name: str) -> str:
@@ -212,28 +229,15 @@ def _plain(name: str) -> str:
     return without_unparsed_variant(metric_and_calibration(name)[0])
 
 
-def _all_functions(answers: Answered, metrics: Sequence[MetricUse]) -> dict[str, Function]:
-    """Return a function for each number under each calibration."""
-    functions = metric_functions(metrics, answers.scored)
+def _all_numbers(answers: Answered, metrics: Sequence[MetricUse]) -> dict[str, _Number]:
+    """Return how to compute each number under each calibration."""
+    numbers = _numbers(metrics, answers.scored)
     of_probability = [use for use in metrics if use.traits.reads_probability]
     for calibration, probability in answers.probability.items():
         if calibration != UNCORRECTED:
-            found = metric_functions(of_probability, replace(answers.scored, probability=probability))
-            functions |= {qualified_name(name, calibration): function for name, function in found.items()}
-    return functions
-
-
-def _not_resampled(answers: Answered, metrics: Sequence[MetricUse]) -> frozenset[str]:
-    """Name the numbers of probabilities whose cases are of too few patients with the event, or without it."""
-    sets = {"": answers.scored} | {f":{name}": v.scored for name, v in unparsed_variants(answers.scored).items()}
-    few = [suffix for suffix, scored in sets.items() if not can_resample(scored.label, patients_of(scored))]
-    names = [use.name for use in metrics if use.traits.reads_probability] if few else []
-    return frozenset(
-        qualified_name(f"{name}{suffix}", calibration)
-        for name in names
-        for suffix in few
-        for calibration in answers.probability
-    )
+            found = _numbers(of_probability, replace(answers.scored, probability=probability))
+            numbers |= {qualified_name(name, calibration): number for name, number in found.items()}
+    return numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)

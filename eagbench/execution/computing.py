@@ -37,6 +37,7 @@ from eagbench.execution.under_way import under_way
 from eagbench.execution.written_secrets import refuse_written_secrets
 from eagbench.prompting.answer_cache import FOLDER as RESPONSES
 from eagbench.prompting.answer_cache import ResponseCache, answering_from
+from eagbench.registry.blame import handed_out
 from eagbench.registry.containment import contained, separate_streams
 from eagbench.registry.plugins import load_registry
 
@@ -97,6 +98,7 @@ class Compute:
         """The store."""
         return self.store.root
 
+    @handed_out
     def __call__(self, node: StageNode) -> Outcome:
         """Compute a stage, reuse it, or leave it out."""
         end_with_parent()  # whichever executor started this process

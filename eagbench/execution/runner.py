@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from eagbench.execution.process_identity import this_process
 from eagbench.execution.progress import Reporter
 from eagbench.execution.store import Store, enumerated
 from eagbench.planning.plan import Cell, Plan
-from eagbench.registry.blame import component_error
+from eagbench.registry.blame import component_error, handed_out
 
 
 class SharedStageError(Exception):
@@ -97,20 +96,12 @@ def run_plan(
     compute = Compute(needed.stages, store, fresh, since, signs, this_process())
     try:
         chosen.execute(plan.nodes, compute, follower.done)
-    except SharedStageError as error:
-        # Without the executor's frames, by which it would be blamed for what it only passed on.
-        raise error.with_traceback(None) from None
     except BaseException as error:
-        if is_stop(error) or _passed_through(error):
+        found = None if is_stop(error) else component_error(error)
+        if found is None:
             raise
-        raise component_error(error) or error from error
+        raise found from error
     return follower.result
-
-
-def _passed_through(error: BaseException) -> bool:
-    """Say whether an executor only passed on what was raised by who computes the stages, or is told of them."""
-    ours = {Compute.__call__.__code__, _Outcomes.done.__code__}
-    return any(frame.f_code in ours for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 class _Outcomes:
@@ -123,6 +114,7 @@ class _Outcomes:
         self._shared, self._total = plan.shared(), len(plan.nodes)
         self._store, self._reporter, self._settled = store, reporter, settled
 
+    @handed_out
     def done(self, node: StageNode, outcome: object) -> bool:
         """Record an outcome, and return whether the stages that need this one may go on.
 

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import FrozenInstanceError, dataclass
-from types import FrameType
+from types import CodeType, FrameType
 
 from eagbench.contracts.rules import ContractError
 from eagbench.errors import UserError, is_stop, printable
@@ -21,6 +21,8 @@ _FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
 _LONGEST = 2000  # characters of an exception's text within a reason
 # The classes of components that were made in this process, and of what they handed out, with their owners.
 _OWNERS: dict[type, str] = {}
+# Functions that components are given to call.
+_HANDED_OUT: set[CodeType] = set()
 _listener: Callable[[str], None] | None = None
 _under_way: list[str] = []
 
@@ -63,6 +65,12 @@ def remember(made: type, owner: str) -> None:
     _OWNERS[made] = owner
 
 
+def handed_out[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    """Mark a function that components are given to call: what it raises is not the fault of who called it."""
+    _HANDED_OUT.add(function.__code__)
+    return function
+
+
 def owner_of(made: type) -> str:
     """Return the owner of a class, or its name if nobody remembered it."""
     return _OWNERS.get(made, f"{made.__module__}.{made.__qualname__}")
@@ -72,6 +80,8 @@ def culprit(error: BaseException) -> Culprit | None:
     """Find the component in whose method an error was raised, the innermost if one calls another."""
     frames = list(traceback.walk_tb(error.__traceback__))
     for i, (frame, _) in reversed(list(enumerate(frames))):
+        if frame.f_code in _HANDED_OUT:
+            return None
         owner = _owner_of(frame)
         if owner is None:
             continue

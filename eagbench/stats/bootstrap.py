@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
 
 import numpy as np
 from scipy.special import expit, logit, ndtri
@@ -111,8 +112,8 @@ def can_resample(label: IntArray, patient_ids: Sequence[str]) -> bool:
     Returns:
         Whether at least `LEAST_PATIENTS` patients have a case with the event, and as many one without.
     """
-    ids = np.asarray(patient_ids, dtype=str)
-    return all(len(np.unique(ids[label == outcome])) >= LEAST_PATIENTS for outcome in (0, 1))
+    of_outcomes = (set(compress(patient_ids, (label == outcome).tolist())) for outcome in (0, 1))
+    return all(len(patients) >= LEAST_PATIENTS for patients in of_outcomes)
 
 
 def bootstrap(

@@ -304,3 +304,20 @@ def test_without_perturbations_there_is_nothing_to_say(means) -> None:
 
 def test_the_area_is_normalised() -> None:
     assert area(np.array([[0.8, 0.8, 0.8], [1.0, 0.5, 0.0]]), np.array([0.0, 2.0, 4.0])) == pytest.approx([0.8, 0.5])
+
+
+def test_with_few_patients_with_the_event_only_numbers_without_a_metric_have_intervals() -> None:
+    few = {
+        key: [[{**row, "label": int(row["patient_id"] < "p004")} for row in rows] for rows in of_seeds]
+        for key, of_seeds in ROWS.items()
+    }
+    rows = robustness(
+        TRAITS, list(METHODS), CONDITIONS, {key: means_of(of_key) for key, of_key in few.items()}, INTERVALS, "eag"
+    )
+    of_metric = {row["summary"] for row in rows if row["metric"] in {"auroc", "brier"}}
+    assert {"degradation", "area", "worst_case_degradation"} <= of_metric
+    for row in rows:
+        if row["metric"] in {"auroc", "brier"} and row["summary"] != "rank_agreement":
+            assert np.isfinite(row["value"])
+            assert np.isnan([row["ci_low"], row["ci_high"], row["p_value"]]).all(), row
+    assert np.isfinite(one(rows, summary="citation_overlap", method="eag", severity=0.6)["ci_low"])

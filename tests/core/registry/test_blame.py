@@ -14,7 +14,9 @@ from eagbench.registry.blame import (
     ComponentError,
     RefusedComponentError,
     blamed,
+    component_error,
     described,
+    handed_out,
     listen,
     naming,
     refusing,
@@ -159,3 +161,24 @@ def test_whose_calls_are_under_way_is_told() -> None:
 def test_a_text_of_many_lines_becomes_one() -> None:
     assert described(ValueError("a\n  b")) == "ValueError: a b"
     assert described(Exception()) == "Exception"
+
+
+@handed_out
+def given_to_components(fault: Callable[[], object]) -> object:
+    return fault()
+
+
+def raised_by(call: Callable[[], object]) -> BaseException:
+    try:
+        call()
+    except ZeroDivisionError as error:
+        return error
+    raise AssertionError
+
+
+def test_a_component_is_not_blamed_for_what_it_was_given_to_call() -> None:
+    fault, own_fault = failing(ZeroDivisionError()), failing(ZeroDivisionError())
+    assert component_error(raised_by(lambda: Outer().fit(lambda: given_to_components(fault)))) is None
+    own = component_error(raised_by(lambda: given_to_components(lambda: Outer().fit(own_fault))))
+    assert own is not None
+    assert (own.owner, own.call) == ("the expert 'outer'", "fit")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from eagbench.report.html import write_report
-from eagbench.report.method_curves import STEPS_OF_CREDENTIALED, method_curves, n_resamples
+from eagbench.report.method_curves import STEPS_OF_CREDENTIALED, method_curves, n_resamples, resampled
 from eagbench.report.sections.curves import curves
 from eagbench.report.sections.thresholds import tuned_thresholds
 from eagbench.runs.reader import RunFolder
@@ -172,3 +173,15 @@ def test_the_section_says_what_a_curve_stands_for(folder: Path, simulated_run: A
     table = next(block.table for block in section.blocks if hasattr(block, "table"))
     assert "a threshold for use must be fixed on other patients" in table.caption
     assert f"n = {len(simulated_run.label)} evaluated cases" in table.caption
+
+
+@pytest.mark.parametrize(("patients", "is_enough"), [(4, False), (5, True)])
+def test_a_curve_over_few_patients_with_the_event_has_no_band(folder: Path, patients: int, is_enough: bool) -> None:
+    run = RunFolder(folder)
+    answers = run.answers(run.groups[0], "lightgbm")
+    assert answers is not None
+    events = sorted(set(answers.patient_id))[:patients]
+    few = replace(answers, label=np.array([int(patient in events) for patient in answers.patient_id]))
+    draws = resampled(run, few, lambda weights: weights.mean(axis=1)[None])
+    assert np.isfinite(draws).all() == is_enough
+    assert draws.shape == (1, n_resamples(run))
