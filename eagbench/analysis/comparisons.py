@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from eagbench.analysis.cells import CLEAN, ConditionKey
-from eagbench.analysis.evaluation import Numbers
+from eagbench.analysis.evaluation import Numbers, patients_of
 from eagbench.analysis.multiple_testing import BENJAMINI_HOCHBERG, HOLM, correct_family, test_key
 from eagbench.analysis.scored_table import Answered
 from eagbench.contracts.records import FloatArray
@@ -29,6 +29,7 @@ from eagbench.contracts.traits import MetricTraits
 from eagbench.errors import UserError
 from eagbench.metrics.discrimination import Auroc
 from eagbench.metrics.number_names import UNCORRECTED, metric_and_calibration, qualified_name
+from eagbench.stats.bootstrap import can_resample
 from eagbench.stats.delong import (
     DelongTest,
     StructuralComponents,
@@ -212,10 +213,14 @@ def _delong(first: SeedMeans, second: SeedMeans, calibration: str) -> DelongTest
     """Run DeLong's test of two means over seeds.
 
     Returns:
-        The test; None if cases are not independent or answers are missing.
+        The test; None if cases are not independent, answers are missing, or too few patients had the event, or too few
+        did not: it then finds differences as readily as resamples do (see `can_resample`).
     """
     seeds = (*first.answers, *second.answers)
     if not first.answers or not second.answers or not all(seed.patients_are_cases for seed in seeds):
+        return None
+    scored = seeds[0].scored
+    if not can_resample(scored.label, patients_of(scored)):
         return None
     return delong_test(_components(first, calibration), _components(second, calibration))
 

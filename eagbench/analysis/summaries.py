@@ -101,7 +101,7 @@ def per_case(
 def resampled(jobs: Sequence[Job], means: Means, intervals: Mapping[str, Any]) -> list[Summary]:
     """Compute the values and draws of summaries, on the same resamples as all other numbers of the run.
 
-    The draws of a metric's numbers are NaN where too few patients had the event, or too few did not; see `can_resample`.
+    The draws of a metric's numbers are NaN where too few patients had the event, or too few did not: `can_resample`.
     """
     if not jobs:
         return []

@@ -378,6 +378,20 @@ def test_delongs_test_stands_beside_the_bootstrap_where_cases_are_patients() -> 
     assert np.isnan(one(rows, family=PRIMARY)["delong_p_value"])
 
 
+@pytest.mark.parametrize(("events", "is_tested"), [(4, False), (5, True)])
+def test_few_events_have_a_difference_and_no_test_of_either_kind(events: int, is_tested: bool) -> None:
+    def means(skill: float) -> SeedMeans:
+        rows = [{**row, "label": int(i < events)} for i, row in enumerate(made_predictions(skill, 0))]
+        return seed_means([evaluate(rows, METRICS, INTERVALS)], [answered(rows)])
+
+    found = {("a", CLEAN): means(1.5), ("b", CLEAN): means(0.8)}
+    row = one(compare(Claim("a", "auroc"), ["b"], [CLEAN], found, TRAITS, 0.95), family=PRIMARY)
+    assert np.isfinite(row["difference"])
+    for name in ("ci_low", "ci_high", "p_value", "delong_p_value", "delong_standard_error"):
+        assert np.isfinite(row[name]) == is_tested
+    assert bool(row["test"]) == is_tested
+
+
 def same_answer_everywhere(value: float, labels: list[int]) -> list[dict[str, Any]]:
     empty: dict[str, Any] = dict.fromkeys(SCORED_SCHEMA.names)
     return [
