@@ -25,6 +25,9 @@ _NOT_DONE = ("softcap", "s_aux", "sliding_window", "head_mask", "position_bias")
 # A group of neighbouring slots is read together as long as no more than this share of its query positions is empty.
 _MOST_EMPTY = 0.5
 _ROUNDING = 64  # slots grow to multiples of so many positions
+# So many new tokens of a slot ask together. They read no further than the last of them, so that a long text, read at
+# once, costs little more than half of what it would cost if every token looked at all of it.
+_BLOCK = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class TreeMemory:
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
         self._slot = self._position = torch.empty(0, dtype=torch.long)
         self._groups: list[_Group] = []
+        self._biases: dict[tuple[int, int, torch.dtype], Tensor] = {}
         self._probe: AttentionProbe | None = None
 
     def clear(self) -> None:
@@ -149,6 +153,7 @@ class TreeMemory:
             _reading.pop()
             model.set_attn_implementation(before)
             self._groups = []
+            self._biases.clear()
             self._probe = None
 
     def attend(
@@ -175,25 +180,37 @@ class TreeMemory:
         asking = query[0].transpose(0, 1)  # (T, H, d)
         heads, shared = asking.shape[1], key.shape[1]
         out = query.new_empty(asking.shape[0], heads, value.shape[-1])
-        for group in self._groups:
+        for i, group in enumerate(self._groups):
             c, r = group.rows.shape
             # Query heads that share keys become further rows: (C, R, K, H/K, d) -> (C, K, H/K * R, d).
             rows = asking[group.rows].view(c, r, shared, heads // shared, -1).permute(0, 2, 3, 1, 4)
             rows = rows.reshape(c, shared, heads // shared * r, -1)
-            mask = group.mask.repeat(1, 1, heads // shared, 1)
+            bias = self._bias(i, heads // shared, query.dtype)
             near = keys[group.first : group.last, :, : group.length]
             read = torch.nn.functional.scaled_dot_product_attention(
-                rows, near, values[group.first : group.last, :, : group.length], attn_mask=mask, scale=scaling
+                rows, near, values[group.first : group.last, :, : group.length], attn_mask=bias, scale=scaling
             )
             if self._probe is not None and module.layer_idx in self._probe.layers:
                 scale = rows.shape[-1] ** -0.5 if scaling is None else scaling
-                scores = (rows @ near.transpose(2, 3) * scale).float().masked_fill(~mask, -torch.inf)
+                scores = (rows @ near.transpose(2, 3) * scale).float() + bias
                 weights = scores.softmax(dim=-1).view(c, heads, r, -1).double().mean(dim=1).flatten(0, 1)
                 self._probe.total[group.tokens, : group.length] += weights[group.asked]
             read = read.view(c, heads, r, -1).transpose(1, 2).reshape(c * r, heads, -1)  # (C * R, H, d)
             # Under autocast attention is in half precision, and rotated queries are not.
             out[group.tokens] = read[group.asked].to(out.dtype)
         return out[None], None
+
+    def _bias(self, group: int, heads: int, dtype: torch.dtype) -> Tensor:
+        """Return what is added to a group's scores, (C, 1, heads * R, length): 0 for what is seen, else -inf.
+
+        It is made once for all layers; from a mask of booleans torch would make it anew in each.
+        """
+        known = self._biases.get((group, heads, dtype))
+        if known is None:
+            mask = self._groups[group].mask
+            known = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
+            known = self._biases[group, heads, dtype] = known.repeat(1, 1, heads, 1)
+        return known
 
     def _kept(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Return the keys and values of a layer, with room made at its first use.
@@ -228,10 +245,19 @@ def _grown(kept: Tensor, slots: int, positions: int) -> Tensor:
 
 
 def _grouped(new: Sequence[NewToken], trees: Sequence[TokenTree], device: Any) -> list[_Group]:
-    """Lay new tokens out in rectangles of neighbouring slots."""
+    """Lay new tokens out in rectangles: blocks of neighbouring slots."""
     by_slot: dict[int, list[int]] = {}
     for i, token in enumerate(new):
         by_slot.setdefault(token.slot, []).append(i)
+    found = []
+    for start in range(0, max(map(len, by_slot.values()), default=0), _BLOCK):
+        block = {slot: tokens[start : start + _BLOCK] for slot, tokens in by_slot.items() if len(tokens) > start}
+        found += [_rectangle(slots, block, new, trees, device) for slots in _neighbours(block)]
+    return found
+
+
+def _neighbours(by_slot: dict[int, list[int]]) -> list[list[int]]:
+    """Group slots whose tokens fill enough of one rectangle."""
     groups: list[list[int]] = []
     filled = widest = 0
     for slot in sorted(by_slot):
@@ -244,7 +270,7 @@ def _grouped(new: Sequence[NewToken], trees: Sequence[TokenTree], device: Any) -
                 continue
         groups.append([slot])
         filled = widest = count
-    return [_rectangle(slots, by_slot, new, trees, device) for slots in groups]
+    return groups
 
 
 def _rectangle(

@@ -69,6 +69,19 @@ def _nodes(texts: list[list[int]]) -> int:
     return len({tuple(text[: i + 1]) for text in texts for i in range(len(text))})
 
 
+def test_long_texts_of_several_lengths_that_part_anywhere_have_the_models_own_logits(model: Any) -> None:
+    rng = random.Random(5)
+    long = _text(rng, 400)
+    parting = [long[:at] + _text(rng, length) for at, length in ((3, 260), (127, 1), (128, 200), (250, 140), (399, 1))]
+    texts = [long, *parting, _text(rng, 131)]
+    reader = TreeReader(model, 1.0)
+    for row, text in zip(reader.begin(texts), texts, strict=True):
+        torch.testing.assert_close(row, _plain(model, text), rtol=1e-4, atol=1e-5)
+    for row, text in zip(reader.read(range(len(texts)), [7] * len(texts)), texts, strict=True):
+        torch.testing.assert_close(row, _plain(model, [*text, 7]), rtol=1e-4, atol=1e-5)
+    assert reader.computed == _nodes([[*text, 7] for text in texts])
+
+
 def test_logits_are_the_models_own_and_no_beginning_is_computed_twice(model: Any, texts: list[list[int]]) -> None:
     reader, rng = TreeReader(model, 1.0), random.Random(2)
     found = reader.begin(texts)
