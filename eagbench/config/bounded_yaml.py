@@ -31,6 +31,10 @@ _RESOLVERS = {
 }
 
 
+# For a value on the command line, which may begin with a sign that YAML takes for its own, such as % or @.
+_QUOTING = "put a text with signs in quotes, and those in the shell's: 'KEY=\"TEXT\"'"
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a text comes from: a file, whose lines count, or a place such as `--set a=1`."""
@@ -158,7 +162,8 @@ def compose(text: str, origin: Origin, budget: Budget | None = None) -> yaml.Nod
         finally:
             loader.dispose()  # type: ignore[no-untyped-call]
     except yaml.MarkedYAMLError as error:
-        raise UserError(f"this is not YAML: {error.problem}", where=origin.at(error.problem_mark)) from error
+        hint = None if origin.is_file else _QUOTING
+        raise UserError(f"this is not YAML: {error.problem}", where=origin.at(error.problem_mark), hint=hint) from error
     except yaml.YAMLError as error:
         raise UserError(f"this is not YAML: {str(error).splitlines()[0]}", where=origin.name) from error
     except (ValueError, OverflowError) as error:  # the code of a character that does not exist: "\UFFFFFFFF"

@@ -94,6 +94,15 @@ def source_with_methods() -> Source:
     )
 
 
+def test_set_says_how_to_write_a_text_that_begins_with_a_sign_of_yaml() -> None:
+    source = source_with_methods()
+    with pytest.raises(UserError) as found:
+        apply_set(source, "data.time_format=%d.%m.%Y")
+    assert "'KEY=\"TEXT\"'" in str(found.value.hint)
+    apply_set(source, 'data.time_format="%d.%m.%Y"')
+    assert source.tree["data"]["time_format"] == "%d.%m.%Y"
+
+
 def test_set_reaches_values_by_label_and_by_number() -> None:
     source = source_with_methods()
     apply_set(source, "data.root=/x")

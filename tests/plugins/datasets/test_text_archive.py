@@ -155,6 +155,24 @@ def test_a_header_without_end_is_cut(tmp_path: Path) -> None:
     assert len(fields) == 2**19 + 1
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b\n1,2\n".encode("utf-16-le"), "is text in UTF-16, or no text: save it as CSV in UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16"), "is text in UTF-16, or no text: save it as CSV in UTF-8"),
+        (b"\xfe\xff" + "a,b\n1,2\n".encode("utf-16-be"), "is text in UTF-16, or no text: save it as CSV in UTF-8"),
+        (b"PK\x03\x04" + bytes(20), "is a zip archive or an Excel workbook"),
+    ],
+)
+def test_a_table_that_is_no_text_in_utf_8(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_csv_text(path, ["a"], hint="")
+    with pytest.raises(UserError, match=message):
+        list(blocks(path))
+
+
 def test_a_table_packed_twice_or_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = b"a,b\n1,2\n"
     zstd = tmp_path / "zstd.csv"

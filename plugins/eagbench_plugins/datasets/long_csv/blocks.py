@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eagbench.api import UserError
-from eagbench_plugins.datasets.unpacked import LONGEST_LINE, check_not_packed
+from eagbench_plugins.datasets.unpacked import LONGEST_LINE, check_begins_as_text
 
 SIZE = 16 * 2**20
 _TRIES = 100
@@ -22,12 +22,12 @@ def blocks(path: Path, size: int = SIZE) -> Iterator[bytes]:
 
     Raises:
         OSError, EOFError, zlib.error: The file can't be read.
-        UserError: A line is longer than `LONGEST_LINE`, or the file is packed in another way.
+        UserError: A line is longer than `LONGEST_LINE`, or the file doesn't begin as text.
     """
     with path.open("rb") as raw:
         stream = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
         header = stream.readline(LONGEST_LINE + 1)
-        check_not_packed(header[:4], path, _HINT)
+        check_begins_as_text(header[:4], path, _HINT)
         _check_line(header, path)
         begun = b""
         while part := stream.read(size):
