@@ -1,12 +1,14 @@
 """Count the positions that a language model computes in a small EAG-RL run, and time searches and predictions.
 
     python speed/reading.py [--base REVISION]                          positions, policy `tiny`
-    python speed/reading.py [--base REVISION] --model FOLDER [--rounds 1]    seconds, policy `hf` with that model
+    python speed/reading.py [--base REVISION] --model FOLDER [--threads 2]   seconds, policy `hf` with that model
 
 Both sides run the same benchmark on TJH in one run of this script: the working tree and another revision, each in its
 own empty store. The positions are all that go through the model without gradient, padding included, scoring of Stage II
 apart. They are compared with the nodes of the trie of texts: the distinct beginnings of all that was read and written,
-for each stage and state of the weights. The seconds are those of the stages, from costs.csv. Needs the open data
+for each stage and state of the weights. The seconds are those of the stages, from costs.csv, with as many threads on
+both sides. The model should be able to write the answers' format, or there is nothing to score: take the folder of the
+stage `policy` in the store of a run with SmolLM2. How many answers could not be read is printed. Needs the open data
 (../shared/data, or DATA=FOLDER).
 """
 
@@ -49,7 +51,7 @@ name: reading
 data: {{name: tjh, root: '{root}/tjh', window_hours: 24}}
 split: {{train: 0.5, tuning: 0.2, held_out: 0.3, seed: 0}}
 policy: {{name: hf, path: '{model}', dtype: {dtype}}}
-record_text: {{values: quantile, periods: 4}}
+record_text: {{values: quantile, periods: 1, instructions: short}}
 answer: {answer}
 methods:
   - name: {method}
@@ -80,6 +82,7 @@ def main() -> None:
     parser.add_argument("--base", default="HEAD", help="the revision to compare with")
     parser.add_argument("--model", type=Path, help="a model folder")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", help="one of the timed parts, by the beginning of its name")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
@@ -97,7 +100,7 @@ def main() -> None:
             if args.model is None:
                 compare_positions(sides, folder)
             else:
-                compare_seconds(sides, folder, args.model.resolve(), args.dtype, args.only or "")
+                compare_seconds(sides, folder, args)
 
 
 def compare_positions(sides: dict[str, Path], folder: Path) -> None:
@@ -112,23 +115,36 @@ def compare_positions(sides: dict[str, Path], folder: Path) -> None:
         )
 
 
-def compare_seconds(sides: dict[str, Path], folder: Path, model: Path, dtype: str, only: str) -> None:
+def compare_seconds(sides: dict[str, Path], folder: Path, args: argparse.Namespace) -> None:
     """Run each timed part on both sides, and print the seconds of its stage and their ratio."""
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)  # read by revisions whose benchmarks declare no threads
+    benchmark = folder / "large.yaml"
     for name, (answer, method, rest, patients, stage) in TIMED.items():
-        if not name.startswith(only):
+        if not name.startswith(args.only or ""):
             continue
-        benchmark = folder / "large.yaml"
-        benchmark.write_text(
-            LARGE.format(root=_data(), model=model, dtype=dtype, answer=answer, method=method, rest=rest)
+        text = LARGE.format(
+            root=_data(), model=args.model.resolve(), dtype=args.dtype, answer=answer, method=method, rest=rest
         )
-        seconds = {}
+        seconds, unread = {}, []
         for side, python in sides.items():
             out = folder / f"{side}_{len(name)}_{stage}".replace(" ", "_")
+            declared = "" if side == args.base and not _declares_threads(side) else f"threads: {args.threads}\n"
+            benchmark.write_text(text + declared)
             _run(python, benchmark, out, ("--limit", str(patients)))
             with (out / "costs.csv").open(newline="") as stream:
                 seconds[side] = sum(float(row["seconds"]) for row in csv.DictReader(stream) if row["kind"] == stage)
+            with (out / "results.csv").open(newline="") as stream:
+                row = next(csv.DictReader(stream))
+                unread.append(f"{row['n_unparsed']} of {row['n_cases']}")
         before, after = seconds.values()
-        print(f"{name:<28} {before:8.1f} s {after:8.1f} s   ratio {before / after:.1f}", flush=True)
+        unreadable = f"unreadable {unread[0]}, {unread[1]}"
+        print(f"{name:<28} {before:8.1f} s {after:8.1f} s   ratio {before / after:.1f}   {unreadable}", flush=True)
+
+
+def _declares_threads(revision: str) -> bool:
+    """Tell whether benchmarks of a revision declare their threads."""
+    command = ["git", "grep", "--quiet", "threads: int", revision, "--", "eagbench/config/benchmark.py"]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
 def _data() -> Path:
