@@ -91,6 +91,7 @@ class TreeMemory:
         self.slots = self.capacity = 0
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
         self._slot = self._position = torch.empty(0, dtype=torch.long)
+        self._rows: dict[int, Tensor] = {}
         self._groups: list[_Group] = []
         self._biases: dict[tuple[int, int, torch.dtype], Tensor] = {}
         self._probe: AttentionProbe | None = None
@@ -154,6 +155,7 @@ class TreeMemory:
             model.set_attn_implementation(before)
             self._groups = []
             self._biases.clear()
+            self._rows.clear()
             self._probe = None
 
     def attend(
@@ -175,15 +177,19 @@ class TreeMemory:
             raise ValueError(f"the attention of {type(module).__name__} also takes {', '.join(more)}")
         del attention_mask
         keys, values = self._kept(module.layer_idx, key, value)
-        keys[self._slot, :, self._position] = key[0].transpose(0, 1)
-        values[self._slot, :, self._position] = value[0].transpose(0, 1)
+        at = self._rows_of(key.shape[1])
+        # Indexing with several tensors would start torch's threads for a few numbers: some of the time on a quiet
+        # machine, most of it on a busy one.
+        keys.view(-1, keys.shape[-1]).index_copy_(0, at, key[0].reshape(-1, key.shape[-1]))
+        values.view(-1, values.shape[-1]).index_copy_(0, at, value[0].reshape(-1, value.shape[-1]))
         asking = query[0].transpose(0, 1)  # (T, H, d)
         heads, shared = asking.shape[1], key.shape[1]
         out = query.new_empty(asking.shape[0], heads, value.shape[-1])
         for i, group in enumerate(self._groups):
             c, r = group.rows.shape
             # Query heads that share keys become further rows: (C, R, K, H/K, d) -> (C, K, H/K * R, d).
-            rows = asking[group.rows].view(c, r, shared, heads // shared, -1).permute(0, 2, 3, 1, 4)
+            rows = asking.index_select(0, group.rows.flatten())
+            rows = rows.view(c, r, shared, heads // shared, -1).permute(0, 2, 3, 1, 4)
             rows = rows.reshape(c, shared, heads // shared * r, -1)
             bias = self._bias(i, heads // shared, query.dtype)
             near = keys[group.first : group.last, :, : group.length]
@@ -197,8 +203,17 @@ class TreeMemory:
                 self._probe.total[group.tokens, : group.length] += weights[group.asked]
             read = read.view(c, heads, r, -1).transpose(1, 2).reshape(c * r, heads, -1)  # (C * R, H, d)
             # Under autocast attention is in half precision, and rotated queries are not.
-            out[group.tokens] = read[group.asked].to(out.dtype)
+            out.index_copy_(0, group.tokens, read.index_select(0, group.asked).to(out.dtype))
         return out[None], None
+
+    def _rows_of(self, heads: int) -> Tensor:
+        """Return where the new tokens' keys are kept in a layer seen as rows of one head's width, (heads * T,)."""
+        known = self._rows.get(heads)
+        if known is None:
+            head = torch.arange(heads, device=self._slot.device)[:, None]
+            rows = (self._slot * heads + head) * self.capacity + self._position  # (heads, T)
+            known = self._rows[heads] = rows.flatten()
+        return known
 
     def _bias(self, group: int, heads: int, dtype: torch.dtype) -> Tensor:
         """Return what is added to a group's scores, (C, 1, heads * R, length): 0 for what is seen, else -inf.
