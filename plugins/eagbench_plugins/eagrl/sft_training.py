@@ -104,10 +104,11 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
     order = example_order(groups, params.steps * parts * at_once, run.seed)
     pad = opened.tokenizer.pad_token_id or 0
     shares = params.share_prompts and isinstance(opened, SharesPrompts) and opened.shares_prompts
+    config = _config(opened, params, run, at_once, parts)  # before the weights become float32
     with torch.random.fork_rng():  # the trainer seeds torch for the whole process
         trainer = WeightedSFTTrainer(
             model=weights_to_train(opened, params.lora),
-            args=_config(opened, params, run, at_once, parts),
+            args=config,
             train_dataset=Dataset.from_list(rows).select(order),
             data_collator=PackedCollator(pad) if shares else Collator(pad),
             processing_class=opened.tokenizer,

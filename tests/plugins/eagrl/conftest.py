@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from eagbench.api import LabelledCases, RecordText, RecordTextParams, StageRun, TrainingData
 from eagbench_plugins.policies.tiny.policy import TinyPolicy
@@ -42,6 +44,20 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     table |= {f"salience:{name}": [weight] * len(ids) for name, weight in weights.items()}
     pq.write_table(pa.table(table), folders["salience"] / "salience.parquet")
     return Prepared(training, labelled.select(range(120, 320)), {"training": training, **folders})
+
+
+@pytest.fixture
+def trained_in() -> Iterator[set[torch.dtype]]:
+    """The precisions in which linear layers computed while gradients were wanted."""
+    found: set[torch.dtype] = set()
+
+    def note(module: Any, given: Any, result: Any) -> None:
+        if isinstance(module, torch.nn.Linear) and torch.is_grad_enabled():
+            found.add(result.dtype)
+
+    hook = torch.nn.modules.module.register_module_forward_hook(note)
+    yield found
+    hook.remove()
 
 
 def stage_run(out: Path, inputs: dict[str, Any], params: dict[str, Any], **changes: Any) -> StageRun:

@@ -334,7 +334,9 @@ def test_a_chat_model_is_asked_in_its_template(
         assert tokens[mask.bool()].tolist() == opened.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def test_all_weights_of_a_policy_in_bfloat16_are_sampled_and_trained(prepared: Prepared, tmp_path: Path) -> None:
+def test_all_weights_of_a_policy_in_bfloat16_are_sampled_and_trained(
+    prepared: Prepared, tmp_path: Path, trained_in: set[torch.dtype]
+) -> None:
     pointer = tmp_path / "policy"
     pointer.mkdir()
     described = {"name": "hf", "params": {"path": str(prepared.inputs["policy"]), "dtype": "bfloat16"}}
@@ -342,6 +344,7 @@ def test_all_weights_of_a_policy_in_bfloat16_are_sampled_and_trained(prepared: P
     folder = optimised(tmp_path / "hf", {**prepared.inputs, "policy": pointer}, steps=1)
     assert weights(folder) != weights(prepared.inputs["policy"])
     assert [line["unparsed_rate"] < 1 for line in curves(folder)] == [True]
+    assert trained_in == {torch.bfloat16}
 
 
 def test_a_model_folder_of_policy_hf_is_trained_as_well(prepared: Prepared, tmp_path: Path) -> None:

@@ -268,6 +268,18 @@ def test_a_model_folder_of_policy_hf_is_trained_as_well(prepared: Prepared, inpu
     assert np.mean([p.probability is None for p in answers]) < 0.2
 
 
+@pytest.mark.parametrize("lora", [None, {"rank": 4}])
+def test_a_policy_in_bfloat16_is_trained_in_it(
+    prepared: Prepared, inputs: dict, tmp_path: Path, trained_in: set[torch.dtype], lora: dict | None
+) -> None:
+    pointer = tmp_path / "policy"
+    pointer.mkdir()
+    described = {"name": "hf", "params": {"path": str(prepared.inputs["policy"]), "dtype": "bfloat16"}}
+    (pointer / "policy.json").write_text(json.dumps(described))
+    tuned(tmp_path / "hf", {**inputs, "policy": pointer}, steps=1, lora=lora)
+    assert trained_in == {torch.bfloat16}
+
+
 def test_one_class_only_is_the_users_to_mend(inputs: dict, tmp_path: Path) -> None:
     given = params()
     given["selection"] = {**SELECTION, "minimum_reward_positive": 99.0}
