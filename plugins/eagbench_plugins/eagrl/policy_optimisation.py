@@ -45,12 +45,14 @@ def optimise_policy(run: StageRun) -> None:
     """
     check_trl()
     from eagbench_plugins.eagrl.policy_optimisation_training import train
+    from eagbench_plugins.eagrl.trained_policy import free_trainer
 
     params = Optimisation.model_validate(run.params["optimisation"])
     judged = _judged_cases(run)
     labels = np.array([case.label for case in judged])
     order = case_order(labels, params.steps, params.cases, balance=params.balance, seed=run.seed)
     train(judged, order, params, run)
+    free_trainer()
     shutil.copyfile(run.inputs["policy"] / "policy.json", run.out / "policy.json")
     # The last stage that taught answers counts, so the prior of the policy of Stage I is not handed on.
     write_prior(run.out, labels[order].ravel(), run.inputs["training"].train.labels)

@@ -92,6 +92,7 @@ def learn(
         aims: The probability that each case's versions have as their mean; None learns the texts as they are.
     """
     from eagbench_plugins.eagrl.sft_training import Example, train
+    from eagbench_plugins.eagrl.trained_policy import free_trainer
 
     record_text = RecordText.load(run.inputs["record_text"])
     params = FineTuning.model_validate(run.params["sft"])
@@ -119,6 +120,7 @@ def learn(
         for version, prompt in enumerate(prompts[item.case_id])
     ]
     train(examples, run.inputs["policy"], style, params, run)
+    free_trainer()
     shutil.copyfile(run.inputs["policy"] / "policy.json", run.out / "policy.json")
     write_prior(run.out, [item.label for item in selected], data.labels)
     (run.out / "selected.json").write_text(json.dumps(_described(selected, levels), indent=1, sort_keys=True) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,15 @@ def weights_to_train(opened: TrainableLanguageModel, lora: LoRA | None) -> Any:
     policy's own weights stay in its precision, and the adapters are float32.
     """
     return opened.model if lora else opened.model.float()
+
+
+def free_trainer() -> None:
+    """Free weights, gradients and moments of a training that is over, once nothing refers to its trainer any more.
+
+    Trainer, callbacks and accelerator refer to each other in circles. Python looks for such circles when it has made
+    enough objects, and a tensor of any size is one: the next stages would hold all of it beside their own.
+    """
+    gc.collect()
 
 
 def save_trained(trainer: Any, tokenizer: Any, lora: LoRA | None, run: StageRun) -> None:

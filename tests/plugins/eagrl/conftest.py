@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ import torch
 
 from eagbench.api import LabelledCases, RecordText, RecordTextParams, StageRun, TrainingData
 from eagbench_plugins.policies.tiny.policy import TinyPolicy
+from eagbench_plugins.policies.transformers_model import TransformersModel
 from tests.builders import make_cases
 
 TINY = TinyPolicy.Params(steps=110, hidden_dim=48, intermediate_dim=96, layers=2, batch_size=16, learning_rate=5e-3)
@@ -44,6 +47,24 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     table |= {f"salience:{name}": [weight] * len(ids) for name, weight in weights.items()}
     pq.write_table(pa.table(table), folders["salience"] / "salience.parquet")
     return Prepared(training, labelled.select(range(120, 320)), {"training": training, **folders})
+
+
+@pytest.fixture
+def opened_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[Any]]]:
+    """The models opened to be trained, held by nobody here, while Python looks for no circles by itself."""
+    opened: list[weakref.ref[Any]] = []
+    real = TransformersModel.load
+
+    def load(*args: Any, **options: Any) -> TransformersModel:
+        model = real(*args, **options)
+        opened.append(weakref.ref(model.model))
+        return model
+
+    monkeypatch.setattr(TransformersModel, "load", load)
+    gc.collect()
+    gc.disable()
+    yield opened
+    gc.enable()
 
 
 @pytest.fixture

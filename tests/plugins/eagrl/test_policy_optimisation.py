@@ -347,6 +347,12 @@ def test_all_weights_of_a_policy_in_bfloat16_are_sampled_and_trained(
     assert trained_in == {torch.bfloat16}
 
 
+def test_nothing_of_a_training_stays_in_memory(prepared: Prepared, tmp_path: Path, opened_models: list) -> None:
+    optimised(tmp_path / "out", prepared.inputs, steps=1)
+    assert opened_models
+    assert [model() for model in opened_models if model() is not None] == []
+
+
 def test_a_model_folder_of_policy_hf_is_trained_as_well(prepared: Prepared, tmp_path: Path) -> None:
     pointer = tmp_path / "policy"
     pointer.mkdir()

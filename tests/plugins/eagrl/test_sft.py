@@ -280,6 +280,11 @@ def test_a_policy_in_bfloat16_is_trained_in_it(
     assert trained_in == {torch.bfloat16}
 
 
+def test_nothing_of_a_training_stays_in_memory(inputs: dict, tmp_path: Path, opened_models: list) -> None:
+    tuned(tmp_path / "out", inputs, steps=1)
+    assert [model() for model in opened_models] == [None]
+
+
 def test_one_class_only_is_the_users_to_mend(inputs: dict, tmp_path: Path) -> None:
     given = params()
     given["selection"] = {**SELECTION, "minimum_reward_positive": 99.0}
