@@ -32,7 +32,7 @@ _RESOLVERS = {
 
 
 # For a value on the command line, which may begin with a sign that YAML takes for its own, such as % or @.
-_QUOTING = "put a text with signs in quotes, and those in the shell's: 'KEY=\"TEXT\"'"
+_QUOTING = "quote the text for YAML, and all of it for the shell: 'KEY=\"TEXT\"'"
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,24 +208,23 @@ class TreeMemory:
 
     def _rows_of(self, heads: int) -> Tensor:
         """Return where the new tokens' keys are kept in a layer seen as rows of one head's width, (heads * T,)."""
-        known = self._rows.get(heads)
-        if known is None:
+        if heads not in self._rows:
             head = torch.arange(heads, device=self._slot.device)[:, None]
             rows = (self._slot * heads + head) * self.capacity + self._position  # (heads, T)
-            known = self._rows[heads] = rows.flatten()
-        return known
+            self._rows[heads] = rows.flatten()
+        return self._rows[heads]
 
     def _bias(self, group: int, heads: int, dtype: torch.dtype) -> Tensor:
         """Return what is added to a group's scores, (C, 1, heads * R, length): 0 for what is seen, else -inf.
 
         It is made once for all layers; from a mask of booleans torch would make it anew in each.
         """
-        known = self._biases.get((group, heads, dtype))
-        if known is None:
+        key = group, heads, dtype
+        if key not in self._biases:
             mask = self._groups[group].mask
-            known = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
-            known = self._biases[group, heads, dtype] = known.repeat(1, 1, heads, 1)
-        return known
+            bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
+            self._biases[key] = bias.repeat(1, 1, heads, 1)
+        return self._biases[key]
 
     def _kept(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Return the keys and values of a layer, with room made at its first use.
