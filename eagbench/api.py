@@ -42,6 +42,7 @@ from eagbench.contracts.language_models import (
     TextEncoder,
     Thought,
     TrainableLanguageModel,
+    WritesOn,
 )
 from eagbench.contracts.method_plan import MethodPlan
 from eagbench.contracts.policy_abilities import CountsPrompts, FetchablePolicy
@@ -226,6 +227,7 @@ __all__ = [
     "UserError",
     "Vocabulary",
     "Wording",
+    "WritesOn",
     "answer_cases",
     "answer_prompts",
     "answer_with_policy",

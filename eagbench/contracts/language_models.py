@@ -102,6 +102,38 @@ class RemembersTexts(Protocol):
 
 
 @runtime_checkable
+class WritesOn(Protocol):
+    """A language model with local weights that takes up texts while it writes others: nobody waits for the longest."""
+
+    @property
+    def writes_on(self) -> bool:
+        """Whether it does; one that can't read in trees writes batch by batch."""
+        ...
+
+    def take_up(
+        self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
+    ) -> int:
+        """Take up one text per prompt, to be written as `generate` writes them.
+
+        Returns:
+            The number of this request.
+        """
+        ...
+
+    def write_on(self) -> dict[int, list[Generation]]:
+        """Go on by a token with every text that there is memory for.
+
+        Returns:
+            The requests whose last text was finished by it, in the order of their numbers.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Drop all requests, and forget what was read."""
+        ...
+
+
+@runtime_checkable
 class SharesPrompts(Protocol):
     """A language model with local weights that reads once what texts begin with, and can be trained that way."""
 

@@ -107,10 +107,14 @@ class SearchTraits(Traits):
     Attributes:
         needs_salience: It needs an expert.
         needs_steps: It needs the style `question_decomposition`, which has steps.
+        case_by_case: `run` gives a case what it gives it among others. Then a policy with local weights writes for all
+            cases at once without any of them waiting for the others: each is searched in a thread of its own, of which
+            one runs at a time.
     """
 
     needs_salience: bool = False
     needs_steps: bool = False
+    case_by_case: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

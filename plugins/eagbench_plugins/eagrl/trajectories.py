@@ -25,9 +25,11 @@ from eagbench.api import (
     RewardTraits,
     SearchResult,
     SearchTask,
+    SearchTraits,
     StageRun,
     Thought,
     Trajectory,
+    WritesOn,
     attention_probe,
     create_component,
     measure_attention,
@@ -40,6 +42,7 @@ from eagbench.api import (
     style_of,
     traits_of,
 )
+from eagbench_plugins.eagrl.case_by_case import search_case_by_case
 from eagbench_plugins.eagrl.fitted_reward import fitted_reward
 from eagbench_plugins.eagrl.journal import JournaledModel
 
@@ -69,14 +72,19 @@ def search_trajectories(run: StageRun) -> None:
         (attention,) = measure_attention(probe, [prompt], [spans], [trajectory.text], style, [trajectory.thought])
         return dataclasses.replace(trajectory, attention=attention)
 
+    case_by_case = traits_of(search, SearchTraits).case_by_case
+    local = model if isinstance(model, WritesOn) and model.writes_on and case_by_case else None
     starts = range(0, len(tasks), run.params["batch_cases"])
     lines: list[dict[str, Any]] = []
     for start in run.progress(starts, "search", len(starts)):
         done = run.checkpoints / f"cases_{start}.jsonl"
         if not done.exists():
             batch = tasks[start : start + run.params["batch_cases"]]
-            journaled = JournaledModel(model, batch, run.checkpoints / "journal")
-            results = search.run(journaled, batch, read, run.params["token_budget"], run.seed)
+            if local is not None:
+                results = search_case_by_case(search, local, batch, read, run.params["token_budget"], run.seed)
+            else:
+                journaled = JournaledModel(model, batch, run.checkpoints / "journal")
+                results = search.run(journaled, batch, read, run.params["token_budget"], run.seed)
             _write_lines(done, [_line(result) for result in results])
         lines += _read_lines(done)
     run.add_cost("generated_tokens", sum(line["generated_tokens"] for line in lines))

@@ -60,7 +60,7 @@ class HuggingFacePolicy:
         path: str
         device: Device = "auto"
         dtype: SettledDType = Field(default="auto", validate_default=True)
-        batch_size: int = Field(default=16, ge=1)
+        batch_size: int = Field(default=128, ge=1)
         memory_gb: float = Field(default=MEMORY_GB, gt=0)
         cache_gb: float | None = Field(default=None, gt=0)
         devices: int = Field(default=1, ge=1)

@@ -10,9 +10,8 @@ within the last bits; in half precision it happens more often.)
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import cache, cached_property
+from collections.abc import Sequence
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,12 @@ from eagbench.api import (
     refuse_long_prompts,
 )
 from eagbench_plugins.policies import gguf_file
+from eagbench_plugins.policies.continuous_writing import ContinuousWriter, Text
 from eagbench_plugins.policies.device import device_here
 from eagbench_plugins.policies.drawing import random_streams
 from eagbench_plugins.policies.eager_attention import eager_attention
 from eagbench_plugins.policies.model_input import ModelInput, load_tokenizer
+from eagbench_plugins.policies.packed_weights import packed_bytes
 from eagbench_plugins.policies.padded_reading import PaddedReader
 from eagbench_plugins.policies.precision import DType, resolved
 from eagbench_plugins.policies.rereading import equal_lengths
@@ -47,7 +48,7 @@ class TransformersModel:
     Attributes:
         model: The transformers model, in evaluation mode.
         tokenizer: Its tokenizer.
-        batch_size: Most texts generated at once; `memory_gb` may allow fewer.
+        batch_size: Most texts that go through the model at once; `memory_gb` may allow fewer.
         memory_gb: Declared memory, from which follow the texts generated at once and the rows of a training step.
         cache_gb: Most memory of the keys and values that are kept from call to call.
         positions: How many tokens the model reads and writes in all; None if nothing bounds them.
@@ -65,7 +66,7 @@ class TransformersModel:
         self.tokenizer = tokenizer
         self.batch_size = batch_size
         self.memory_gb = memory_gb
-        self._memory = divided(model, memory_gb, cache_gb)
+        self._memory = divided(model, memory_gb, cache_gb, packed_bytes(model))
         self.cache_gb = self._memory.cache_gb
         self._input = ModelInput(tokenizer, model.config)
         self.positions = self._input.positions
@@ -75,6 +76,7 @@ class TransformersModel:
         self._ends = frozenset([ends] if isinstance(ends, int) else ends or ())
         self._pad = next(t for t in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if t is not None)
         self._padded = PaddedReader(model, self._pad)
+        self._writer: ContinuousWriter | None = None
 
     @cached_property
     def thoughts(self) -> TokenThoughts:
@@ -127,6 +129,12 @@ class TransformersModel:
     def forget(self) -> None:
         """Forget what was read, so that the next calls give the bits that they give to a model just opened."""
         self._reader.forget()
+        self._writer = None
+
+    @property
+    def writes_on(self) -> bool:
+        """Whether it takes up texts while it writes others; see `WritesOn`."""
+        return isinstance(self._reader, TreeReader)
 
     @property
     def shares_prompts(self) -> bool:
@@ -142,7 +150,7 @@ class TransformersModel:
         self.model.eval()  # no dropout, and no layer that drops what it read because its activations are recomputed
         written: list[list[int]] = []
         try:
-            size = self._memory.texts(max(map(len, texts), default=0) + sampling.max_new_tokens, self.batch_size)
+            size = self._at_once(texts, sampling.max_new_tokens)
             for start in range(0, len(texts), size):
                 part = texts[start : start + size]
                 written += write(
@@ -155,37 +163,65 @@ class TransformersModel:
                 )
         finally:
             self.model.train(was_training)
+            self.forget()  # the training step that follows needs the memory
         return written
 
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
     ) -> list[Generation]:
         """Generate one text per prompt, batched by length. Equal prompts, beginnings and seed give equal texts."""
-        begun = [""] * len(prompts) if written is None else written
-        ids = self._encode([self.as_input(prompt) + text for prompt, text in zip(prompts, begun, strict=True)])
-        thoughts = [self.thoughts.after(text) for text in begun]
-        streams = random_streams([prompt + text for prompt, text in zip(prompts, begun, strict=True)], seed)
-        room = [self._room(row, sampling.max_new_tokens) for row in ids]
-        results = [Generation("", 0, too_long=True) for _ in prompts]
-        longest = max((len(row) + most for row, most in zip(ids, room, strict=True) if most > 0), default=0)
+        texts = self._texts(prompts, sampling, seed, written)
+        ids = [text.read for text in texts]
+        longest = max((len(text.read) + text.room for text in texts if text.room > 0), default=0)
         size = self._memory.texts(longest, self.batch_size)
-        for rows in self._batches(ids, size, [i for i, tokens in enumerate(room) if tokens > 0]):
-            draws = None
-            if sampling.temperature > 0:
-                draws = np.stack([streams[i].random(sampling.max_new_tokens) for i in rows])  # (B, steps)
-            batch = write(
+        for rows in self._batches(ids, size, [i for i, text in enumerate(texts) if text.room > 0]):
+            batch = [texts[i] for i in rows]
+            drawn = [text.draws for text in batch if text.draws is not None]
+            draws = np.stack(drawn) if drawn else None  # (B, steps)
+            tokens = write(
                 self._reader,
-                [ids[i] for i in rows],
-                [room[i] for i in rows],
+                [text.read for text in batch],
+                [text.room for text in batch],
                 sampling,
                 draws,
-                self._ended([thoughts[i] for i in rows], sampling),
+                lambda i, tokens, batch=batch: batch[i].ended(tokens),  # type: ignore[misc]
             )
-            for i, tokens in zip(rows, batch, strict=True):
-                written_out = len(tokens) == room[i] < sampling.max_new_tokens and tokens[-1] not in self._ends
-                generation = self._generation(tokens, sampling.stop, thoughts[i])
-                results[i] = replace(generation, too_long=written_out)
-        return results
+            for text, own in zip(batch, tokens, strict=True):
+                text.written = own
+        return [self._generation(text) for text in texts]
+
+    def take_up(
+        self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
+    ) -> int:
+        """Take up one text per prompt; see `WritesOn`."""
+        if self._writer is None:
+            assert isinstance(self._reader, TreeReader)
+            self._writer = ContinuousWriter(self._reader, lambda tokens: self._memory.texts(tokens, self.batch_size))
+        return self._writer.add(self._texts(prompts, sampling, seed, written))
+
+    def write_on(self) -> dict[int, list[Generation]]:
+        """Go on by a token with every text; see `WritesOn`."""
+        finished = {} if self._writer is None else self._writer.step()
+        return {number: [self._generation(text) for text in texts] for number, texts in finished.items()}
+
+    def _texts(
+        self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None
+    ) -> list[Text]:
+        """Prepare the texts to write, each with its own draws; one that is too long already has no room."""
+        begun = [""] * len(prompts) if written is None else written
+        ids = self._encode([self.as_input(prompt) + text for prompt, text in zip(prompts, begun, strict=True)])
+        streams = random_streams([prompt + text for prompt, text in zip(prompts, begun, strict=True)], seed)
+        return [
+            Text(
+                read=row,
+                room=self._room(row, sampling.max_new_tokens),
+                sampling=sampling,
+                thoughts=(thoughts := self.thoughts.after(text)),
+                ended=partial(self._ended, thoughts, sampling),
+                draws=stream.random(sampling.max_new_tokens) if sampling.temperature > 0 else None,
+            )
+            for row, text, stream in zip(ids, begun, streams, strict=True)
+        ]
 
     def continuation_probabilities(
         self, prompts: Sequence[str], written: Sequence[str], candidates: Sequence[str]
@@ -203,9 +239,9 @@ class TransformersModel:
         texts = [self.as_input(prompt) + text for prompt, text in zip(prompts, written, strict=True)]
         ids = self._encode(texts)
         tokens = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in candidates]
-        batch_size = max(1, self.batch_size // self._reader.rows_per_text(tokens))
-        scores = np.full((len(prompts), len(candidates)), np.nan)
         longest = max(map(len, tokens), default=0)
+        batch_size = max(1, self._at_once(ids, longest) // self._reader.rows_per_text(tokens))
+        scores = np.full((len(prompts), len(candidates)), np.nan)
         fits = [i for i, row in enumerate(ids) if self._room(row, longest) == longest]
         for rows in self._batches(ids, batch_size, fits):
             scores[rows] = self._reader.score([ids[i] for i in rows], tokens).double().cpu().numpy()
@@ -244,7 +280,7 @@ class TransformersModel:
         was_training = self.model.training
         self.model.eval()
         try:
-            for rows in self._batches(ids, self.batch_size):
+            for rows in self._batches(ids, self._at_once(ids, max(map(len, ends), default=0))):
                 weights = self._attention([ids[i][:-1] for i in rows], [queries[i] for i in rows], layers)
                 for i, row in zip(rows, weights, strict=True):
                     result[i] = [float(row[part].mean()) if len(part) else 0.0 for part in parts[i]]
@@ -301,7 +337,7 @@ class TransformersModel:
         encoded = np.empty((len(prompts), self.model.config.get_text_config().hidden_size), dtype=np.float32)
         # A state must not see padding.
         groups = [list(range(len(ids)))] if self._padded.caches_by_row else equal_lengths(ids)
-        for rows in (rows for group in groups for rows in self._batches(ids, self.batch_size, group)):
+        for rows in (rows for group in groups for rows in self._batches(ids, self._at_once(ids), group)):
             tokens, mask = self._padded.padded([ids[i] for i in rows])
             positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
             decoder = self.model.get_decoder()
@@ -322,7 +358,7 @@ class TransformersModel:
     def _reader(self) -> TreeReader | PaddedReader:
         """What reads texts to continue them: nothing twice, where the model allows it."""
         if reads_in_trees(self.model):
-            return TreeReader(self.model, self.cache_gb)
+            return TreeReader(self.model, self.cache_gb, packs=self._memory.packs)
         _say_padded(type(self.model).__name__)
         return self._padded
 
@@ -330,19 +366,19 @@ class TransformersModel:
         """Count how many of so many tokens have a position after `ids`; 0 or less if `ids` do not fit themselves."""
         return tokens if self.positions is None else min(tokens, self.positions - len(ids))
 
+    def _at_once(self, ids: Sequence[Sequence[int]], longer: int = 0) -> int:
+        """Return how many texts go through the model at once, if each may get longer by so many tokens."""
+        return self._memory.texts(max(map(len, ids), default=0) + longer, self.batch_size)
+
     @staticmethod
     def _batches(ids: Sequence[Sequence[int]], batch_size: int, among: Sequence[int] | None = None) -> list[list[int]]:
         """Group positions into batches of similar length, the longest first, so that memory peaks at the start."""
         order = sorted(range(len(ids)) if among is None else among, key=lambda i: (-len(ids[i]), i))
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
-    def _ended(self, thoughts: Sequence[TokenThoughts], sampling: Sampling) -> Callable[[int, Sequence[int]], bool]:
-        """Build the function that tells whether a text is finished by what was written."""
-
-        def ended(i: int, tokens: Sequence[int]) -> bool:
-            return tokens[-1] in self._ends or self._stopped(tokens, sampling.stop, thoughts[i])
-
-        return ended
+    def _ended(self, thoughts: TokenThoughts, sampling: Sampling, tokens: Sequence[int]) -> bool:
+        """Tell whether a text is finished by what was written."""
+        return tokens[-1] in self._ends or self._stopped(tokens, sampling.stop, thoughts)
 
     def _stopped(self, tokens: Sequence[int], stop: Sequence[str], thoughts: TokenThoughts) -> bool:
         if not stop:
@@ -352,10 +388,19 @@ class TransformersModel:
         # What is drafted in a thought stops nothing.
         return any(text in tail for text in stop) and any(text in thoughts.split(tokens).text for text in stop)
 
-    def _generation(self, tokens: Sequence[int], stop: Sequence[str], thoughts: TokenThoughts) -> Generation:
-        found = thoughts.split(tokens[:-1] if tokens and tokens[-1] in self._ends else tokens)
+    def _generation(self, text: Text) -> Generation:
+        if text.room <= 0:
+            return Generation("", 0, too_long=True)
+        tokens, stop = text.written, text.sampling.stop
+        ended = tokens[-1] in self._ends
+        found = text.thoughts.split(tokens[:-1] if ended else tokens)
         ends = [found.text.find(string) + len(string) for string in stop if string in found.text]
-        return Generation(found.text[: min(ends)] if ends else found.text, len(tokens), found.thought)
+        return Generation(
+            found.text[: min(ends)] if ends else found.text,
+            len(tokens),
+            found.thought,
+            too_long=len(tokens) == text.room < text.sampling.max_new_tokens and not ended,
+        )
 
 
 def _offset(prompt: str, text: str) -> int:

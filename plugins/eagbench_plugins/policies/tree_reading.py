@@ -12,6 +12,7 @@ depends on the calls alone, and equal calls to a model that remembers nothing gi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from eagbench.api import FloatArray, IntArray
 from eagbench_plugins.policies.eager_attention import eager_attention
+from eagbench_plugins.policies.packed_weights import PackedWeights
 from eagbench_plugins.policies.rereading import caches_by_row
 from eagbench_plugins.policies.token_tree import ROOT, TokenTree
 from eagbench_plugins.policies.tree_memory import AttentionProbe, NewToken, TreeMemory
@@ -71,23 +73,31 @@ class TreeReader:
     Args:
         model: A transformers causal language model for which `reads_in_trees` is true.
         memory_gb: Most memory of keys and values, in GB; a single batch may need more.
+        packs: Whether there is memory to lay the weights out for the CPU, too (`packed_weights`).
 
     Attributes:
+        begun: Number of times that `begin` was called.
         computed: Positions that went through the model so far.
     """
 
-    def __init__(self, model: Any, memory_gb: float) -> None:
+    def __init__(self, model: Any, memory_gb: float, *, packs: bool = False) -> None:
         self._model = model
         self._memory = TreeMemory()
         self._bytes = memory_gb * 1e9
         self._slots: list[_Slot] = []
-        self._time = 0
+        self.begun = 0
         self._weights = _weights_of(model)
+        self._packs = packs
+        self._packed: PackedWeights | None = None
         self._at: list[NewToken] = []
         self.computed = 0
 
     def forget(self) -> None:
-        """Forget all texts."""
+        """Forget all texts, and free the laid-out weights until they are needed again."""
+        self._forget_texts()
+        self._packed = None
+
+    def _forget_texts(self) -> None:
         self._memory.clear()
         self._slots, self._at = [], []
 
@@ -109,7 +119,7 @@ class TreeReader:
             self.forget()
             self._weights = weights
         try:
-            self._time += 1
+            self.begun += 1
             self._make_room(rows)
             new: list[NewToken] = []
             copies: list[_Copy] = []
@@ -119,7 +129,7 @@ class TreeReader:
             self._compute_new(new, copies, set(found.values()))
             return self._logits(self._at)
         except BaseException:
-            self.forget()  # what was not computed must not be taken for known
+            self._forget_texts()  # what was not computed must not be taken for known
             raise
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -138,7 +148,7 @@ class TreeReader:
                 self._at[row] = NewToken(slot, tree.add(before, token) if after is None else after)
             return self._logits([self._at[row] for row in rows])
         except BaseException:
-            self.forget()
+            self._forget_texts()
             raise
 
     def score(self, rows: Sequence[Sequence[int]], candidates: Sequence[Sequence[int]]) -> Tensor:
@@ -192,7 +202,7 @@ class TreeReader:
         """Forget all trees if they do not fit any more now that a longer text comes."""
         capacity = max(self._memory.capacity, max(map(len, rows)))
         if len(self._slots) > self._most_slots(capacity):
-            self.forget()
+            self._forget_texts()
 
     def _most_slots(self, capacity: int) -> int:
         return max(1, int(self._bytes / (_bytes_per_position(self._model) * max(capacity, 1))))
@@ -215,9 +225,9 @@ class TreeReader:
                 position = tree.add(position, token)
             if best is not None and known:
                 copies.append(_Copy(best, known, at))
-            self._slots[at : at + 1] = [_Slot(tree, trunk, self._time)]
+            self._slots[at : at + 1] = [_Slot(tree, trunk, self.begun)]
         slot = self._slots[at]
-        slot.used = self._time
+        slot.used = self.begun
         path = slot.tree.path(text)
         position = path[-1] if path else ROOT
         for token in text[len(path) :]:
@@ -232,7 +242,7 @@ class TreeReader:
     def _free_slot(self, length: int, keep: int | None) -> int:
         """Return a slot for a new tree: another one if it fits, else that of the tree used longest ago."""
         capacity = max(self._memory.capacity, length)
-        old = [i for i, slot in enumerate(self._slots) if slot.used < self._time and i != keep]
+        old = [i for i, slot in enumerate(self._slots) if slot.used < self.begun and i != keep]
         if len(self._slots) < self._most_slots(capacity) or not old:
             return len(self._slots)
         return min(old, key=lambda i: (self._slots[i].used, i))
@@ -248,6 +258,12 @@ class TreeReader:
             self._memory.copy(copy.source, copy.positions, copy.target)
         self._compute(list(pending), wanted)
 
+    def _multiplying(self) -> AbstractContextManager[None]:
+        """Return the context in which the model multiplies by its laid-out weights, if it may keep them."""
+        if self._packed is None and self._packs:
+            self._packed = PackedWeights(self._model)
+        return nullcontext() if self._packed is None else self._packed.used()
+
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _compute(self, new: Sequence[NewToken], wanted: set[NewToken], probe: AttentionProbe | None = None) -> None:
         """Send tokens through the model, each after those before it, and keep the last hidden states of the wanted.
@@ -261,7 +277,7 @@ class TreeReader:
             device = self._model.device
             tokens = torch.tensor([[trees[at.slot].tokens[at.position] for at in part]], device=device)  # (1, T)
             positions = torch.tensor([[trees[at.slot].depths[at.position] for at in part]], device=device)
-            with self._memory.reading(self._model, part, trees, probe):
+            with self._memory.reading(self._model, part, trees, probe), self._multiplying():
                 out = self._model.get_decoder()(input_ids=tokens, position_ids=positions, use_cache=False)
             for i, at in enumerate(part):
                 if at in wanted:
@@ -276,7 +292,8 @@ class TreeReader:
             self._memory.grow(len(self._slots), max(at.position + 1 for at in new))
             self._compute(new, set(new))
         states = torch.stack([self._slots[at.slot].states[at.position] for at in asked])  # (D', D)
-        logits = self._model.get_output_embeddings()(states).float()
+        with self._multiplying():
+            logits = self._model.get_output_embeddings()(states).float()
         place = {at: i for i, at in enumerate(asked)}
         return logits[torch.tensor([place[at] for at in texts], device=logits.device)]
 
@@ -335,9 +352,9 @@ def _length_shared(first: IntArray, second: IntArray) -> int:
     return int(differ[0]) if len(differ) else length
 
 
-def _weights_of(model: Any) -> int:
-    """Return a number that changes when a weight is written to."""
-    return sum(parameter._version for parameter in model.parameters())
+def _weights_of(model: Any) -> tuple[int, bool]:
+    """Return what changes when a weight is written to, or multiplied in another precision."""
+    return sum(parameter._version for parameter in model.parameters()), torch.is_autocast_enabled("cpu")
 
 
 def _bytes_per_position(model: Any) -> float:

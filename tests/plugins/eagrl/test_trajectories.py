@@ -100,16 +100,33 @@ class KilledError(Exception):
     """Stands for a SIGKILL."""
 
 
-@pytest.mark.parametrize(("search", "calls_before_kill"), [("best_of_n", 1), ("expert_mcts", 3), ("expert_mcts", 7)])
+@pytest.mark.parametrize(
+    ("search", "method", "calls_before_kill"),
+    [
+        ("best_of_n", "generate", 1),
+        ("expert_mcts", "generate", 3),
+        ("expert_mcts", "generate", 7),
+        ("best_of_n", "write_on", 30),
+        ("expert_mcts", "write_on", 2),
+        ("expert_mcts", "write_on", 150),
+    ],
+)
 def test_a_killed_search_ends_as_an_unbroken_one_did(
-    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, search: str, calls_before_kill: int
+    prepared: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    search: str,
+    method: str,
+    calls_before_kill: int,
 ) -> None:
+    """In rounds, with journals, as third parties' searches may go (`generate`), and case by case (`write_on`)."""
     from eagbench_plugins.policies.transformers_model import TransformersModel
 
+    monkeypatch.setattr(TransformersModel, "writes_on", method == "write_on")
     unbroken = stage_run(tmp_path / "unbroken", prepared.inputs, params(search))
     search_trajectories(unbroken)
 
-    real, calls = TransformersModel.generate, []
+    real, calls = getattr(TransformersModel, method), []
 
     def dying(self, *args, **kwargs):
         if len(calls) == calls_before_kill:
@@ -119,14 +136,32 @@ def test_a_killed_search_ends_as_an_unbroken_one_did(
 
     broken = stage_run(tmp_path / "broken", prepared.inputs, params(search))
     with monkeypatch.context() as patched:
-        patched.setattr(TransformersModel, "generate", dying)
-        with pytest.raises(ComponentError, match="KilledError"):  # as the runner names an error of the policy's
+        patched.setattr(TransformersModel, method, dying)
+        named = "KilledError" if method == "generate" else None  # by the search in whose call it was raised
+        with pytest.raises(ComponentError if method == "generate" else KilledError, match=named):
             search_trajectories(broken)
     again = stage_run(tmp_path / "broken", prepared.inputs, params(search))
     search_trajectories(again)
     for name in ("trajectories.jsonl", "trees.jsonl", "summary.json"):
         assert (again.out / name).read_bytes() == (unbroken.out / name).read_bytes()
     assert again.costs == unbroken.costs
+
+
+@pytest.mark.parametrize("search", ["best_of_n", "expert_mcts", "mcts", "beam", "greedy"])
+def test_a_search_finds_the_same_case_by_case_and_in_rounds(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, search: str
+) -> None:
+    from eagbench_plugins.policies.transformers_model import TransformersModel
+
+    found = []
+    for writes_on in (True, False):
+        monkeypatch.setattr(TransformersModel, "writes_on", writes_on)
+        run = stage_run(tmp_path / str(writes_on), prepared.inputs, params(search))
+        search_trajectories(run)
+        found.append(
+            [(line["case_id"], [t["text"] for t in line["trajectories"]]) for line in read_trajectories(run.out)]
+        )
+    assert found[0] == found[1]
 
 
 def test_a_case_without_salience_is_a_bug_and_not_skipped(prepared: Prepared, tmp_path: Path) -> None:

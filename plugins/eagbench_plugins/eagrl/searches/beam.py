@@ -42,7 +42,7 @@ class Beam:
     """Beam search with one completion per partial answer."""
 
     name: ClassVar[str] = "beam"
-    traits = SearchTraits(needs_steps=True)
+    traits = SearchTraits(needs_steps=True, case_by_case=True)
 
     class Params(StrictParams):
         """Beam search parameters.

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from eagbench.api import LanguageModel, Sampling, SearchResult, SearchTask, StrictParams, Trajectory
+from eagbench.api import LanguageModel, Sampling, SearchResult, SearchTask, SearchTraits, StrictParams, Trajectory
 from eagbench_plugins.eagrl.searches.budget import BudgetedWriter, Request, derived_seed
 from eagbench_plugins.eagrl.searches.results import Read, ranked_result
 
@@ -16,6 +16,7 @@ class BestOfN:
     """Samples whole trajectories."""
 
     name: ClassVar[str] = "best_of_n"
+    traits = SearchTraits(case_by_case=True)
 
     class Params(StrictParams):
         """Sampling parameters.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from eagbench.api import LanguageModel, Sampling, SearchResult, SearchTask, StrictParams
+from eagbench.api import LanguageModel, Sampling, SearchResult, SearchTask, SearchTraits, StrictParams
 from eagbench_plugins.eagrl.searches.budget import BudgetedWriter, Request
 from eagbench_plugins.eagrl.searches.results import Read, ranked_result
 
@@ -14,6 +14,7 @@ class Greedy:
     """One greedy trajectory per case."""
 
     name: ClassVar[str] = "greedy"
+    traits = SearchTraits(case_by_case=True)
 
     class Params(StrictParams):
         """No parameters."""

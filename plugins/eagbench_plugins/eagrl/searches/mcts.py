@@ -312,7 +312,7 @@ class MCTS:
     """Tree search without the expert."""
 
     name: ClassVar[str] = "mcts"
-    traits = SearchTraits(needs_steps=True)
+    traits = SearchTraits(needs_steps=True, case_by_case=True)
 
     class Params(TreeSearchParams):
         """Tree search parameters."""
@@ -347,7 +347,7 @@ class ExpertMCTS:
     """Tree search guided by the expert's salience."""
 
     name: ClassVar[str] = "expert_mcts"
-    traits = SearchTraits(needs_salience=True, needs_steps=True)
+    traits = SearchTraits(needs_salience=True, needs_steps=True, case_by_case=True)
 
     class Params(TreeSearchParams):
         """Tree search parameters, and what the expert adds.

@@ -42,7 +42,7 @@ class SmolLM2Policy:
         Attributes:
             device: A torch device; `auto` is a GPU if there is one.
             dtype: Precision of the weights, as in `hf`.
-            batch_size: Most texts generated at once.
+            batch_size: Most texts generated at once; long ones are fewer, as `memory_gb` allows.
             memory_gb: Memory in GB for weights, writing and training, as in `hf`.
             cache_gb: Most of it for keys and values that are kept, as in `hf`.
             devices: How many devices hold a whole copy each, as in `hf`.
@@ -51,7 +51,7 @@ class SmolLM2Policy:
 
         device: Device = "auto"
         dtype: SettledDType = Field(default="auto", validate_default=True)
-        batch_size: int = Field(default=48, ge=1)
+        batch_size: int = Field(default=128, ge=1)
         memory_gb: float = Field(default=MEMORY_GB, gt=0)
         cache_gb: float | None = Field(default=None, gt=0)
         devices: int = Field(default=1, ge=1)
