@@ -13,6 +13,7 @@ from eagbench.contracts.answers import Trajectory
 from eagbench.contracts.components import SearchTask
 from eagbench.contracts.language_models import Thought
 from eagbench.contracts.records import Case
+from eagbench.contracts.traits import SearchTraits, traits_of
 from eagbench.prompting.answers import FeatureVocabulary, read_answer
 from eagbench.prompting.styles import STYLES
 from eagbench.testing.cases import content, labelled_cases
@@ -71,6 +72,14 @@ class SearchConformance(ComponentConformance):
         shared = {name: weight for name, weight in SALIENCE.items() if name != "lactate"}
         fewer = [replace(task, salience=shared) for task in tasks()]
         assert len(made.run(WrittenAnswers(), fewer, read, BUDGET, 0)) == len(CASES)
+
+    def test_a_case_alone_is_searched_as_among_others(self, made: Any, validated: Any) -> None:
+        """For a search that says `case_by_case`: a local policy then searches each case in its own time."""
+        if not traits_of(made, SearchTraits).case_by_case:
+            pytest.skip("it goes through its cases together")
+        together = made.run(WrittenAnswers(), tasks(), read, BUDGET, 5)
+        search = self.component(validated)
+        assert list(together) == [search.run(WrittenAnswers(), [task], read, BUDGET, 5)[0] for task in tasks()]
 
     def test_none_and_one(self, made: Any) -> None:
         """A search without tasks is no error."""
