@@ -37,6 +37,7 @@ from eagbench.api import (
     traits_of,
 )
 from eagbench_plugins.eagrl.adaptive_clipping import LOW_CLIP
+from eagbench_plugins.eagrl.branch_attention import by_branch
 from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
 from eagbench_plugins.eagrl.curves import PART, TRUNCATED_THOUGHT, UNPARSED, summarise_curves, write_curves
 from eagbench_plugins.eagrl.data_parallel import n_processes, train_on_devices
@@ -111,7 +112,9 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
             classes=2 if params.balance else 1,
         )
         trainer.remove_callback(PrinterCallback)
-        with open_sampler(sampler):
+        shares = isinstance(opened, SharesPrompts) and opened.shares_prompts
+        models = [opened.model, *([trainer.ref_model] if trainer.ref_model is not None else [])] if shares else []
+        with open_sampler(sampler), by_branch(*models):
             trainer.train(resume_from_checkpoint=last_complete_checkpoint(run.checkpoints))
     if not trainer.is_world_process_zero():
         return

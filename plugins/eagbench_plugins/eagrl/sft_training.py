@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from eagbench.api import (
     quiet_transformers,
     refuse_long_prompts,
 )
+from eagbench_plugins.eagrl.branch_attention import by_branch
 from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
 from eagbench_plugins.eagrl.data_parallel import n_processes, train_on_devices
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
@@ -116,7 +118,8 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
             callbacks=[StepProgress(run, "fine-tune")],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=last_complete_checkpoint(run.checkpoints))
+        with by_branch(opened.model) if shares else nullcontext():
+            trainer.train(resume_from_checkpoint=last_complete_checkpoint(run.checkpoints))
     if not trainer.is_world_process_zero():
         return
     save_trained(trainer, opened.tokenizer, params.lora, run)

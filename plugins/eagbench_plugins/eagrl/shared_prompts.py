@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eagbench_plugins.eagrl.branch_attention import remember_layout
+
 NO_LABEL = -100
 
 
@@ -83,15 +85,19 @@ def pack(groups: Sequence[Sequence[int]], input_ids: Tensor, mask: Tensor, compl
 def visible(branch: Tensor) -> Tensor:
     """Tell for each place what it sees: its own branch and branch 0, as far as they come before it.
 
+    The layout is remembered for attention that goes branch by branch (`branch_attention`).
+
     Args:
-        branch: (P, L).
+        branch: (P, L), the branches in their order; -1 in the padding.
 
     Returns:
         (P, 1, L, L), bool.
     """
     causal = torch.ones(branch.size(1), branch.size(1), dtype=torch.bool, device=branch.device).tril()
     own = branch[:, :, None] == branch[:, None, :]  # (P, L, L)
-    return ((own | (branch[:, None, :] == 0)) & causal)[:, None]
+    mask = ((own | (branch[:, None, :] == 0)) & causal)[:, None]
+    remember_layout(mask, branch)
+    return mask
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from trl import GRPOTrainer
 from trl.trainer import grpo_trainer
 
 from eagbench_plugins.eagrl import group_trainer
+from eagbench_plugins.eagrl.branch_attention import by_branch
 from eagbench_plugins.eagrl.shared_prompts import groups_by_prompt
 from eagbench_plugins.policies.transformers_model import TransformersModel
 from tests.plugins.eagrl.test_adaptive_clipping import _batch, _trainer, tokenizer
@@ -58,8 +59,9 @@ def test_packs_give_what_single_rows_give(
     ):
         trainer.model.zero_grad()
         trainer._first_pass = (ids, ids)  # so that only the function under test is called
-        log_p, entropy, _ = function(trainer, trainer.model, ids, mask, width, compute_entropy=True)
-        (log_p * mask[:, -width:] * torch.linspace(-1, 1, width)).sum().backward()
+        with by_branch(trainer.model):
+            log_p, entropy, _ = function(trainer, trainer.model, ids, mask, width, compute_entropy=True)
+            (log_p * mask[:, -width:] * torch.linspace(-1, 1, width)).sum().backward()
         found.append([log_p, entropy, *(p.grad.clone() for p in trainer.model.parameters())])
     for ours, trls in zip(*found, strict=True):
         torch.testing.assert_close(ours, trls, rtol=1e-4, atol=1e-5)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from eagbench.api import STYLES, open_policy, write_answer
-from eagbench_plugins.eagrl import sft_training
+from eagbench_plugins.eagrl import branch_attention, sft_training
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.packed_examples import PackedCollator
 from eagbench_plugins.eagrl.sft_training import Collator, Example, encode, example_order, train
@@ -98,7 +98,9 @@ def test_training_reads_less_and_learns_the_same(
         return load_file(run.out / "model.safetensors")
 
     monkeypatch.setattr("eagbench_plugins.eagrl.packed_examples.count_tokens", counted["packed"].append)
-    packed = learn("packed")
+    with monkeypatch.context() as patched:
+        patched.delattr(branch_attention, "sdpa_attention_forward")  # no pass attends over whole rows
+        packed = learn("packed")
     monkeypatch.setattr(sft_training, "PackedCollator", Collator)
     monkeypatch.setattr(sft_training, "count_tokens", counted["padded"].append)
     padded = learn("padded")

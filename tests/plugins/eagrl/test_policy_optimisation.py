@@ -12,8 +12,14 @@ import torch
 from pydantic import ValidationError
 
 from eagbench.api import STYLES, FeatureVocabulary, Generation, RecordText, UserError, open_policy, prompt_with_spans
-from eagbench_plugins.eagrl import policy_optimisation, policy_optimisation_training, trained_policy
+from eagbench_plugins.eagrl import (
+    branch_attention,
+    policy_optimisation,
+    policy_optimisation_training,
+    trained_policy,
+)
 from eagbench_plugins.eagrl.adaptive_clipping import AdaptiveClippingTrainer
+from eagbench_plugins.eagrl.lora import LoRA
 from eagbench_plugins.eagrl.optimisation import JudgedCase, Optimisation
 from eagbench_plugins.eagrl.policy_optimisation import TRL_VERSIONS, case_order, optimise_policy
 from eagbench_plugins.eagrl.rewards.brier import BrierReward
@@ -238,6 +244,15 @@ def test_the_attention_that_is_judged_is_that_of_the_policy_as_it_is(
         parts = 0.6 * line["reward_classification"] + 0.4 * line["reward_attention"] + line["reward_unparsed"]
         assert line["reward"] == pytest.approx(parts, abs=1e-5)
     assert max(line["reward_attention"] for line in lines) > 0
+
+
+@pytest.mark.parametrize("lora", [None, LoRA(rank=4)])
+def test_no_pass_attends_over_whole_packed_rows(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: LoRA | None
+) -> None:
+    """Neither that of the policy nor that of the initial one."""
+    monkeypatch.delattr(branch_attention, "sdpa_attention_forward")
+    assert curves(optimised(tmp_path / "out", prepared.inputs, steps=1, beta=0.1, lora=lora))
 
 
 def test_advantages_as_asked(prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
