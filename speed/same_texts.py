@@ -85,7 +85,8 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=64)
     args = parser.parse_args()
     model = TransformersModel.load(args.model, dtype=args.dtype)
-    trees, anew = TreeReader(model.model, model.cache_gb), PaddedReader(model.model, model.tokenizer.eos_token_id)
+    trees = TreeReader(model.model, model.cache_gb, packs=True)
+    anew = PaddedReader(model.model, model.tokenizer.eos_token_id)
     cases, prompts = tjh_prompts(args.cases)
     read = ModelInput(model.tokenizer, model.model.config).tokenized([model.as_input(p) for p in prompts])["input_ids"]
     ends = frozenset([model.tokenizer.eos_token_id])
