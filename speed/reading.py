@@ -208,13 +208,29 @@ class Counter:
         generate, probabilities = model_class.generate, model_class.continuation_probabilities
         single_turn, score = trainer_class._generate_single_turn, trainer_class._get_per_token_logps_and_entropies
 
-        def generating(model: Any, prompts: Any, sampling: Any, seed: int, written: Any = None) -> Any:
-            texts = generate(model, prompts, sampling, seed, written)
+        asked: dict[int, tuple[Any, Any]] = {}
+
+        def add_written(model: Any, prompts: Any, written: Any, texts: Any) -> None:
             for prompt, begun, text in zip(prompts, written or [""] * len(prompts), texts, strict=True):
                 read = model._encode([model.as_input(prompt) + begun])[0]
                 own = model.tokenizer(text.verbatim, add_special_tokens=False)["input_ids"]
                 self.add(id(model), [*read, *own[: max(0, text.tokens - 1)]])  # the last token is written, not read
+
+        def generating(model: Any, prompts: Any, sampling: Any, seed: int, written: Any = None) -> Any:
+            texts = generate(model, prompts, sampling, seed, written)
+            add_written(model, prompts, written, texts)
             return texts
+
+        def taking_up(model: Any, prompts: Any, sampling: Any, seed: int, written: Any = None) -> Any:
+            number = take_up(model, prompts, sampling, seed, written)
+            asked[number] = prompts, written
+            return number
+
+        def writing_on(model: Any) -> Any:
+            finished = write_on(model)
+            for number, texts in finished.items():
+                add_written(model, *asked.pop(number), texts)
+            return finished
 
         def scoring(model: Any, prompts: Any, written: Any, candidates: Any) -> Any:
             for prompt, begun in zip(prompts, written, strict=True):
@@ -239,6 +255,9 @@ class Counter:
                 self.paused = False
 
         model_class.generate, model_class.continuation_probabilities = generating, scoring
+        if hasattr(model_class, "take_up"):  # searches of former revisions only generate
+            take_up, write_on = model_class.take_up, model_class.write_on
+            model_class.take_up, model_class.write_on = taking_up, writing_on
         trainer_class._generate_single_turn, trainer_class._get_per_token_logps_and_entropies = sampling, passing
 
 
