@@ -102,8 +102,11 @@ class RemembersTexts(Protocol):
 
 
 @runtime_checkable
-class WritesOn(Protocol):
-    """A language model with local weights that takes up texts while it writes others: nobody waits for the longest."""
+class WritesOn(LanguageModel, RemembersTexts, Protocol):
+    """A language model with local weights that takes up texts while it writes others: nobody waits for the longest.
+
+    `forget` drops the requests, too.
+    """
 
     @property
     def writes_on(self) -> bool:
@@ -126,10 +129,6 @@ class WritesOn(Protocol):
         Returns:
             The requests whose last text was finished by it, in the order of their numbers.
         """
-        ...
-
-    def forget(self) -> None:
-        """Drop all requests, and forget what was read."""
         ...
 
 

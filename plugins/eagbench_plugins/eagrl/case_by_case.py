@@ -47,18 +47,18 @@ def search_case_by_case(
         One result per task, in their order.
     """
     model.forget()
-    cases = [_CaseThread(task) for task in tasks]
+    cases = [_CaseThread(task, model) for task in tasks]
     waiting: dict[int, _CaseThread] = {}
 
     def see_to(case: _CaseThread, asked: _Texts | _Call | None) -> None:
         while isinstance(asked, _Call):
-            asked = case.go_on(asked.function(model))
+            asked = case.go_on(asked.function())
         if asked is not None:
             waiting[model.take_up(*asked.arguments)] = case
 
     def searched(case: _CaseThread, policy: LanguageModel) -> list[SearchResult]:
         def read_outside(*arguments: Any) -> Any:
-            return case.ask(_Call(lambda _: read(*arguments)))
+            return case.ask(_Call(lambda: read(*arguments)))
 
         return list(search.run(policy, [case.task], read_outside, token_budget, seed))
 
@@ -87,9 +87,9 @@ class _Texts:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """What a search wants computed at once: a function of the model. What it raises ends all searches."""
+    """What a search wants computed at once, in the calling thread. What it raises ends all searches."""
 
-    function: Callable[[Any], Any]
+    function: Callable[[], Any]
 
 
 class _Stopped(BaseException):
@@ -99,15 +99,16 @@ class _Stopped(BaseException):
 class _CaseThread:
     """The search of one case, in a thread that only runs within `go_on`."""
 
-    def __init__(self, task: SearchTask) -> None:
+    def __init__(self, task: SearchTask, model: LanguageModel) -> None:
         self.task = task
+        self._model = model
         self._answers: SimpleQueue[Any] = SimpleQueue()
         self._questions: SimpleQueue[Any] = SimpleQueue()
         self._found: Future[list[SearchResult]] | None = None
 
     def start(self, threads: Executor, search: Callable[[LanguageModel], list[SearchResult]]) -> _Texts | _Call | None:
         """Begin the search, and run it up to its first question; None at its end."""
-        self._found = threads.submit(contextvars.copy_context().run, search, _Asking(self))
+        self._found = threads.submit(contextvars.copy_context().run, search, _Asking(self, self._model))
         self._found.add_done_callback(lambda _: self._questions.put(None))
         return self._next()
 
@@ -145,8 +146,8 @@ class _CaseThread:
 class _Asking:
     """The language model that a search in a thread is given."""
 
-    def __init__(self, case: _CaseThread) -> None:
-        self._case = case
+    def __init__(self, case: _CaseThread, model: LanguageModel) -> None:
+        self._case, self._model = case, model
 
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, seed: int, written: Sequence[str] | None = None
@@ -160,6 +161,6 @@ class _Asking:
     ) -> FloatArray:
         """Compute the probability of each candidate as the next text, (len(prompts), len(candidates))."""
         found: FloatArray = self._case.ask(
-            _Call(lambda model: model.continuation_probabilities(prompts, written, candidates))
+            _Call(lambda: self._model.continuation_probabilities(prompts, written, candidates))
         )
         return found

@@ -25,11 +25,12 @@ import torch
 from torch import Tensor
 from trl.trainer import grpo_trainer
 
-from eagbench.api import Sampling, SharesPrompts
+from eagbench.api import Sampling
 from eagbench_plugins.eagrl.divided_batches import own_rows, shared, shared_draws, whole_batch
 from eagbench_plugins.eagrl.length_grouping import LengthGroupedTrainer
 from eagbench_plugins.eagrl.scored_positions import only_scored_positions
 from eagbench_plugins.eagrl.shared_prompts import Packed, groups_by_prompt, pack, unpacked
+from eagbench_plugins.eagrl.trained_policy import shares_prompts
 from eagbench_plugins.eagrl.vllm_rollouts import VLLMSampler
 
 # Places, padding included, that go through the model together: enough to keep the processor busy.
@@ -49,7 +50,7 @@ class GroupTrainer(LengthGroupedTrainer):
         self, *args: Any, policy: object = None, rollouts: VLLMSampler | None = None, classes: int = 1, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._policy = policy if isinstance(policy, SharesPrompts) and policy.shares_prompts else None
+        self._policy = policy if shares_prompts(policy) else None
         self._rollouts, self._classes = rollouts, classes
 
     @override

@@ -23,7 +23,6 @@ from eagbench.api import (
     IntArray,
     OnSeveralDevices,
     RewardTraits,
-    SharesPrompts,
     StageRun,
     Style,
     TokenThoughts,
@@ -50,6 +49,7 @@ from eagbench_plugins.eagrl.trained_policy import (
     computes_in_bfloat16,
     open_trainable,
     save_trained,
+    shares_prompts,
     weights_to_train,
 )
 from eagbench_plugins.eagrl.training_memory import Rows, parts_of_step, training_memory
@@ -94,8 +94,9 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
     # The trainer seeds torch for the whole process; TRL 1.16 asks transformers 5 by a name that it calls outdated.
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+        trained = weights_to_train(opened, params.lora)
         trainer = DynamicSamplingTrainer(
-            model=weights_to_train(opened, params.lora),
+            model=trained,
             args=config,
             reward_funcs=_reward_function(judged, thoughts, probe),
             train_dataset=Dataset.from_list([rows[i] for i in order.ravel().tolist()]),
@@ -112,9 +113,8 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
             classes=2 if params.balance else 1,
         )
         trainer.remove_callback(PrinterCallback)
-        shares = isinstance(opened, SharesPrompts) and opened.shares_prompts
-        models = [opened.model, *([trainer.ref_model] if trainer.ref_model is not None else [])] if shares else []
-        with open_sampler(sampler), by_branch(*models):
+        packed = (trained, trainer.ref_model) if shares_prompts(opened) else ()
+        with open_sampler(sampler), by_branch(*(model for model in packed if model is not None)):
             trainer.train(resume_from_checkpoint=last_complete_checkpoint(run.checkpoints))
     if not trainer.is_world_process_zero():
         return
@@ -130,7 +130,7 @@ def _rows(judged: Sequence[JudgedCase], opened: TrainableLanguageModel, params: 
     count = params.cases * params.group_size // params.mini_batches
     texts = [opened.as_input(case.prompt) for case in judged]
     prompt = max(map(len, opened.tokenizer(texts)["input_ids"]))
-    if isinstance(opened, SharesPrompts) and opened.shares_prompts:
+    if shares_prompts(opened):
         return Rows(count, prompt, new_tokens, params.group_size)
     return Rows(count, 0, prompt + new_tokens)
 

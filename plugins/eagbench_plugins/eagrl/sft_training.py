@@ -21,7 +21,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from eagbench.api import (
     OnSeveralDevices,
-    SharesPrompts,
     StageRun,
     Style,
     TokenThoughts,
@@ -43,6 +42,7 @@ from eagbench_plugins.eagrl.trained_policy import (
     computes_in_bfloat16,
     open_trainable,
     save_trained,
+    shares_prompts,
     weights_to_train,
 )
 from eagbench_plugins.eagrl.training_memory import Rows, parts_of_step, training_memory
@@ -105,7 +105,7 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
     groups = _by_prompt(examples) if params.share_prompts else [[i] for i in range(len(examples))]
     order = example_order(groups, params.steps * parts * at_once, run.seed)
     pad = opened.tokenizer.pad_token_id or 0
-    shares = params.share_prompts and isinstance(opened, SharesPrompts) and opened.shares_prompts
+    shares = params.share_prompts and shares_prompts(opened)
     config = _config(opened, params, run, at_once, parts)  # before the weights become float32
     with torch.random.fork_rng():  # the trainer seeds torch for the whole process
         trainer = WeightedSFTTrainer(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
-from eagbench.api import OnSeveralDevices, StageRun, TrainableLanguageModel, UserError, open_policy
+from eagbench.api import OnSeveralDevices, SharesPrompts, StageRun, TrainableLanguageModel, UserError, open_policy
 from eagbench_plugins.eagrl.lora import LoRA
 
 
@@ -36,6 +36,11 @@ def open_trainable(folder: Path, stage: str) -> TrainableLanguageModel | OnSever
             hint="name the end token (`eos_token`) in the model folder's tokenizer_config.json",
         )
     return opened
+
+
+def shares_prompts(opened: object) -> TypeGuard[SharesPrompts]:
+    """Tell whether a policy reads once what texts begin with, in writing and in training."""
+    return isinstance(opened, SharesPrompts) and opened.shares_prompts
 
 
 def computes_in_bfloat16(opened: TrainableLanguageModel) -> bool:

@@ -29,6 +29,14 @@ def test_what_the_weights_leave_is_halved() -> None:
     assert (declared.cache_gb, declared.batch_gb) == (0.5, 1.5)
 
 
+@pytest.mark.parametrize(("packed_gb", "packs", "half"), [(0, False, 1.0), (0.5, True, 0.75), (0.51, False, 1.0)])
+def test_a_copy_of_the_weights_is_kept_if_it_takes_no_more_than_a_quarter(
+    packed_gb: float, packs: bool, half: float
+) -> None:
+    memory = divided(_model(), 2.5, None, int(packed_gb * 1e9))
+    assert (memory.packs, memory.cache_gb, memory.batch_gb) == (packs, half, half)
+
+
 def test_long_texts_are_written_in_smaller_batches_and_one_always_is() -> None:
     memory = divided(_model(), 2.5, None)
     assert [memory.texts(tokens, 16) for tokens in (1_000, 62_500, 100_000, 10_000_000)] == [16, 16, 10, 1]
