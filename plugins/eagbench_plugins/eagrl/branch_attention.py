@@ -6,7 +6,7 @@ four times as many as there are to see. Here the trunk attends to itself (causal
 and each branch to the trunk and itself.
 
 `by_branch` makes models attend this way. It has to last over the backward pass, in which activation checkpointing
-computes the attention again.
+computes the attention again, and `sparing` the copies of the trunk's keys and values that stand before each branch's.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from eagbench.api import quiet_transformers
+from eagbench_plugins.eagrl.selective_recomputation import sparing
 
 quiet_transformers()
 
@@ -30,6 +31,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward  # n
 from transformers.masking_utils import sdpa_mask  # noqa: E402
 
 NAME = "eagbench_branches"
+SPARING = "eagbench_branches_sparing"
 # The layout of each mask in use: for each of its rows the lengths of the trunk and of the branches, in their order.
 # A mask that has travelled to another device is not found, and used as it is.
 _layouts: Any = WeakTensorKeyDictionary()
@@ -52,16 +54,21 @@ def _lengths(branch: Sequence[int]) -> list[int]:
 
 
 @contextmanager
-def by_branch(*models: Any) -> Iterator[None]:
-    """Make models attend branch by branch where they are given a mask of packed rows, within the context."""
+def by_branch(*models: Any, name: str = NAME) -> Iterator[None]:
+    """Make models attend branch by branch where they are given a mask of packed rows, within the context.
+
+    Args:
+        models: The models.
+        name: `NAME`, or `SPARING` to compute copies of keys and values again in the backward pass.
+    """
     before = [model.config._attn_implementation for model in models]
     for model in models:
-        model.set_attn_implementation(NAME)
+        model.set_attn_implementation(name)
     try:
         yield
     finally:
-        for model, name in zip(models, before, strict=True):
-            model.set_attn_implementation(name)
+        for model, former in zip(models, before, strict=True):
+            model.set_attn_implementation(former)
 
 
 def attend(
@@ -81,36 +88,38 @@ def attend(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
         )
         return out
-    shared = query.shape[1] // key.shape[1]
-    rows = [
-        _row(q, k.repeat_interleave(shared, dim=0), v.repeat_interleave(shared, dim=0), lengths, dropout, scaling)
-        for q, k, v, lengths in zip(query, key, value, layout, strict=True)
-    ]
+    row = sparing(_row) if module.config._attn_implementation == SPARING else _row
+    rows = [row(q, k, v, lengths, dropout, scaling) for q, k, v, lengths in zip(query, key, value, layout, strict=True)]
     return torch.stack(rows).transpose(1, 2), None
 
 
 def _row(
     query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int], dropout: float, scaling: float | None
 ) -> Tensor:
-    """Attend within one row; query, key and value (H, L, d). Returns (H, L, d)."""
+    """Attend within one row; query (H, L, d), key and value (K, L, d). Returns (H, L, d)."""
+    heads = query.shape[0] // key.shape[0]
+    key, value = (part.repeat_interleave(heads, dim=0) for part in (key, value))
     trunk, *branches = lengths
+    padding = query.shape[1] - sum(lengths)
+    # Split, not sliced: a slice's gradient is a whole row of zeros for each branch, a split's is put together once.
+    parts = [part[None].split([*lengths, padding], dim=2) for part in (query, key, value)]
+    (first_query, first_key, first_value), *others = zip(*parts, strict=True)
     pieces = []
     if trunk:
-        q, k, v = (part[None, :, :trunk] for part in (query, key, value))
-        pieces.append(scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scaling)[0])
-    start = trunk
-    for length in branches:
-        place = slice(start, start + length)
-        q = query[None, :, place]
-        k, v = (torch.cat([part[:, :trunk], part[:, place]], dim=1)[None] for part in (key, value))
+        pieces.append(
+            scaled_dot_product_attention(
+                first_query, first_key, first_value, dropout_p=dropout, is_causal=True, scale=scaling
+            )
+        )
+    for length, (q, k, v) in zip(branches, others, strict=False):
         mask = torch.ones(length, trunk + length, dtype=torch.bool, device=query.device).tril(trunk)
-        pieces.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling)[0])
-        start += length
-    if start < query.shape[1]:
-        first = pieces[0]
-        pieces.append(first.new_zeros(first.shape[0], query.shape[1] - start, first.shape[2]))
-    return torch.cat(pieces, dim=1)
+        k, v = torch.cat([first_key, k], dim=2), torch.cat([first_value, v], dim=2)
+        pieces.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling))
+    if padding:
+        pieces.append(query.new_zeros(1, query.shape[0], padding, query.shape[2]))
+    return torch.cat(pieces, dim=2)[0]
 
 
-AttentionInterface.register(NAME, attend)
-AttentionMaskInterface.register(NAME, sdpa_mask)  # of rows that are not packed
+for _name in (NAME, SPARING):
+    AttentionInterface.register(_name, attend)
+    AttentionMaskInterface.register(_name, sdpa_mask)  # of rows that are not packed

@@ -36,7 +36,6 @@ from eagbench.api import (
     traits_of,
 )
 from eagbench_plugins.eagrl.adaptive_clipping import LOW_CLIP
-from eagbench_plugins.eagrl.branch_attention import by_branch
 from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
 from eagbench_plugins.eagrl.curves import PART, TRUNCATED_THOUGHT, UNPARSED, summarise_curves, write_curves
 from eagbench_plugins.eagrl.data_parallel import n_processes, train_on_devices
@@ -52,7 +51,8 @@ from eagbench_plugins.eagrl.trained_policy import (
     shares_prompts,
     weights_to_train,
 )
-from eagbench_plugins.eagrl.training_memory import Rows, parts_of_step, training_memory
+from eagbench_plugins.eagrl.training_memory import Rows, divide_step, ways_to_train
+from eagbench_plugins.eagrl.training_passes import training_passes
 from eagbench_plugins.eagrl.vllm_rollouts import VLLMSampler, open_sampler
 
 quiet_transformers()
@@ -83,14 +83,21 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
     tokenizer, thoughts = opened.tokenizer, TokenThoughts.of(opened)
     sampler = _sampler(params, run, opened)
     rows = [{"prompt": _prompt(case.prompt, tokenizer), "position": i} for i, case in enumerate(judged)]
-    parts = parts_of_step(
+    shares = shares_prompts(opened)
+    division = divide_step(
         opened,
-        training_memory(opened, params.lora, checkpointing=params.activation_checkpointing, reference=params.beta > 0),
+        ways_to_train(
+            opened,
+            params.lora,
+            checkpointing=params.activation_checkpointing,
+            packed=shares,
+            reference=params.beta > 0,
+        ),
         _rows(judged, opened, params, run.params["max_new_tokens"]),
         params.accumulate,
         run,
     )
-    config = _config(opened, params, run, parts)
+    config = _config(opened, params, run, division.parts)
     # The trainer seeds torch for the whole process; TRL 1.16 asks transformers 5 by a name that it calls outdated.
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
@@ -113,8 +120,8 @@ def train(judged: Sequence[JudgedCase], order: IntArray, params: Optimisation, r
             classes=2 if params.balance else 1,
         )
         trainer.remove_callback(PrinterCallback)
-        packed = (trained, trainer.ref_model) if shares_prompts(opened) else ()
-        with open_sampler(sampler), by_branch(*(model for model in packed if model is not None)):
+        models = [model for model in (trained, trainer.ref_model) if model is not None]
+        with open_sampler(sampler), training_passes(models, division.recomputed, packed=shares):
             trainer.train(resume_from_checkpoint=last_complete_checkpoint(run.checkpoints))
     if not trainer.is_world_process_zero():
         return

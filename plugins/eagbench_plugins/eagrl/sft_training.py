@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ from eagbench.api import (
     quiet_transformers,
     refuse_long_prompts,
 )
-from eagbench_plugins.eagrl.branch_attention import by_branch
 from eagbench_plugins.eagrl.checkpoints import last_complete_checkpoint
 from eagbench_plugins.eagrl.data_parallel import n_processes, train_on_devices
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
@@ -45,7 +43,8 @@ from eagbench_plugins.eagrl.trained_policy import (
     shares_prompts,
     weights_to_train,
 )
-from eagbench_plugins.eagrl.training_memory import Rows, parts_of_step, training_memory
+from eagbench_plugins.eagrl.training_memory import Rows, divide_step, ways_to_train
+from eagbench_plugins.eagrl.training_passes import training_passes
 from eagbench_plugins.eagrl.whole_checkpoints import WholeCheckpoints
 
 quiet_transformers()
@@ -94,18 +93,20 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
         return
     rows = [encode(example, opened, style, params.answer_weight, params.citation_weight) for example in examples]
     longest = max(len(row["input_ids"]) for row in rows)
-    parts = parts_of_step(
+    shares = params.share_prompts and shares_prompts(opened)
+    # Elsewhere the masks of packed rows travel to the device, where nobody knows their layout, and all are kept.
+    by_branches = shares and torch.device(opened.model.device).type == "cpu"
+    division = divide_step(
         opened,
-        training_memory(opened, params.lora, checkpointing=params.activation_checkpointing),
+        ways_to_train(opened, params.lora, checkpointing=params.activation_checkpointing, packed=by_branches),
         Rows(params.batch_size, 0, longest),
         params.accumulate,
         run,
     )
-    at_once = -(-params.batch_size // parts)
+    parts, at_once = division.parts, -(-params.batch_size // division.parts)
     groups = _by_prompt(examples) if params.share_prompts else [[i] for i in range(len(examples))]
     order = example_order(groups, params.steps * parts * at_once, run.seed)
     pad = opened.tokenizer.pad_token_id or 0
-    shares = params.share_prompts and shares_prompts(opened)
     config = _config(opened, params, run, at_once, parts)  # before the weights become float32
     with torch.random.fork_rng():  # the trainer seeds torch for the whole process
         trainer = WeightedSFTTrainer(
@@ -118,7 +119,7 @@ def train(examples: Sequence[Example], policy: Path, style: Style, params: FineT
             callbacks=[StepProgress(run, "fine-tune")],
         )
         trainer.remove_callback(PrinterCallback)
-        with by_branch(opened.model) if shares else nullcontext():
+        with training_passes([opened.model], division.recomputed, packed=shares):
             trainer.train(resume_from_checkpoint=last_complete_checkpoint(run.checkpoints))
     if not trainer.is_world_process_zero():
         return

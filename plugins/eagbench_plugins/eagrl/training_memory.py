@@ -9,6 +9,8 @@ layers, computing in numbers of b bytes (4, or 2 in bfloat16):
     reference          the weights once more, in Stage II with a KL penalty and without adapters
     a token, a layer   b (10 h + 4 f), 16 h more in bfloat16 (norms and the residual stream stay float32),
                        (b + 2)(6 h + f) more where adapters drop out, and 4 s for the mask of a row of s tokens
+    sparing            b (2 f - h) less for a token and a layer, (b + 2)(2 h + f) less where adapters drop out; a packed
+                       row keeps one layer's mask (`selective_recomputation`)
     checkpointing      max(b, 4) h for a token and a layer, and the above for the one layer that is computed again
     the head           24 bytes for each logit of a tile (`scored_positions`)
     on a CPU           half more for the activations, which is what glibc's allocator holds beside them, and 0.9 GB for
@@ -23,7 +25,9 @@ no scores.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import torch
@@ -39,6 +43,14 @@ _LIBRARIES = 0.9 * GB
 _ALLOCATOR = 1.5
 _TRAINED = 12
 _PER_LOGIT = 24
+
+
+class Recomputed(StrEnum):
+    """What of a pass is computed again in its backward pass."""
+
+    NOTHING = "nothing"
+    CHEAP = "cheap"
+    LAYERS = "layers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +77,37 @@ class TrainingMemory:
         return self.fixed + tokens * (self.per_token + 4 * longest * self.masks)
 
 
+def ways_to_train(
+    opened: TrainableLanguageModel, lora: LoRA | None, *, checkpointing: bool, packed: bool, reference: bool = False
+) -> dict[Recomputed, TrainingMemory]:
+    """Estimate what training a policy takes in each way that its parameters leave open; the fastest first.
+
+    Args:
+        opened: The policy, before its weights are made float32.
+        lora: Adapters; None trains all weights.
+        checkpointing: Whether whole layers are computed again in the backward pass.
+        packed: Whether rows that share their prompt are packed.
+        reference: Whether the KL divergence from the initial policy is measured.
+    """
+    ways = (Recomputed.LAYERS,) if checkpointing else (Recomputed.NOTHING, Recomputed.CHEAP)
+    return {way: training_memory(opened, lora, way, packed=packed, reference=reference) for way in ways}
+
+
 def training_memory(
-    opened: TrainableLanguageModel, lora: LoRA | None, *, checkpointing: bool, reference: bool = False
+    opened: TrainableLanguageModel,
+    lora: LoRA | None,
+    recomputed: Recomputed,
+    *,
+    packed: bool = False,
+    reference: bool = False,
 ) -> TrainingMemory:
     """Estimate what training a policy takes.
 
     Args:
         opened: The policy, before its weights are made float32.
         lora: Adapters; None trains all weights.
-        checkpointing: Whether activations are computed again in the backward pass.
+        recomputed: What is computed again in the backward pass.
+        packed: Whether rows that share their prompt are packed.
         reference: Whether the KL divergence from the initial policy is measured.
     """
     model, config = opened.model, opened.model.config.get_text_config()
@@ -81,9 +115,11 @@ def training_memory(
     feed_forward = getattr(config, "intermediate_size", None) or 4 * width
     half = computes_in_bfloat16(opened)
     size = 2 if half else 4
-    token = size * (10 * width + 4 * feed_forward) + (16 * width if half else 0)
+    cheap = recomputed is Recomputed.CHEAP
+    token = size * (11 * width + 2 * feed_forward if cheap else 10 * width + 4 * feed_forward)
+    token += 16 * width if half else 0
     if lora is not None and lora.dropout > 0:
-        token += (size + 2) * (6 * width + feed_forward)
+        token += (size + 2) * (4 * width if cheap else 6 * width + feed_forward)
     parameters = sum(p.numel() for p in model.parameters())
     if lora is None:
         fixed = (4 + (2 if half else 0) + _TRAINED + (4 if reference else 0)) * parameters
@@ -94,9 +130,9 @@ def training_memory(
     on_cpu = torch.device(model.device).type == "cpu"
     fixed += _PER_LOGIT * TILE * min(config.vocab_size, 32768) + (_LIBRARIES if on_cpu else 0)
     held = _ALLOCATOR if on_cpu else 1.0
-    if checkpointing:
+    if recomputed is Recomputed.LAYERS:
         return TrainingMemory(fixed, held * (token + layers * 4 * width), held)
-    return TrainingMemory(fixed, held * token * layers, held * layers)
+    return TrainingMemory(fixed, held * token * layers, held * (1 if cheap and packed else layers))
 
 
 def _adapter_parameters(model: Any, rank: int) -> int:
@@ -131,17 +167,34 @@ class Rows:
         return groups * self.shared + rows * (self.own + 1), self.shared + together * (self.own + 1)
 
 
-def parts_of_step(
-    opened: TrainableLanguageModel, memory: TrainingMemory, rows: Rows, accumulate: int | None, run: StageRun
-) -> int:
-    """Return into how many parts a step is divided: as declared, else as few as the policy's `memory_gb` allows.
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How a step goes through the model.
 
-    On several devices each has its own memory and takes an equal share of every part. Writes what it decided into
-    `memory.json` of the stage's folder.
+    Attributes:
+        parts: Into how many equal parts it is divided.
+        recomputed: What of each is computed again in its backward pass.
+    """
+
+    parts: int
+    recomputed: Recomputed
+
+
+def divide_step(
+    opened: TrainableLanguageModel,
+    memory: Mapping[Recomputed, TrainingMemory],
+    rows: Rows,
+    accumulate: int | None,
+    run: StageRun,
+) -> Division:
+    """Divide a step into parts: as declared, else as few as the policy's `memory_gb` allows.
+
+    Of several ways to train that need equally few parts it takes the first. On several devices each has its own memory
+    and takes an equal share of every part. Writes what it decided into `memory.json` of the stage's folder.
 
     Args:
         opened: The policy.
-        memory: What its training takes.
+        memory: What its training takes, for each way it may go; the fastest first.
         rows: The rows of a step.
         accumulate: The declared number of parts.
         run: The stage.
@@ -150,25 +203,35 @@ def parts_of_step(
         UserError: Not even one row fits.
     """
     declared = opened.memory_gb if isinstance(opened, KnowsItsMemory) else None
-    parts, devices = accumulate, n_processes()
-    if parts is None:
-        sizes = [size for size in range(rows.count, 0, -1) if rows.count % size == 0 and size % devices == 0]
-        fitting = [s for s in sizes if declared is None or memory.of(*rows.tokens(s // devices)) <= declared * GB]
-        if not fitting:
+    devices = n_processes()
+
+    def estimated(way: Recomputed, parts: int) -> float:
+        return memory[way].of(*rows.tokens(-(-rows.count // parts) // devices))
+
+    if accumulate is None:
+        candidates = [parts for parts in range(1, rows.count + 1) if rows.count % (parts * devices) == 0]
+    else:
+        candidates = [accumulate]
+    ways = (Division(parts, way) for parts in candidates for way in memory)
+    fits = (d for d in ways if declared is None or estimated(d.recomputed, d.parts) <= declared * GB)
+    division = next(fits, None)
+    if division is None:
+        leanest = list(memory)[-1]
+        if accumulate is None:
             assert declared is not None
-            raise _too_little(memory, rows, declared)
-        parts = rows.count // fitting[0]
-    size = -(-rows.count // parts) // devices
+            raise _too_little(memory[leanest], rows, declared)
+        division = Division(accumulate, leanest)
     told = {
-        "parts": parts,
-        "rows_per_part": size,
+        "parts": division.parts,
+        "recomputed": division.recomputed.value,
+        "rows_per_part": -(-rows.count // division.parts) // devices,
         "longest_row": rows.tokens(1)[1],
-        "estimated_gb": round(memory.of(*rows.tokens(size)) / GB, 2),
+        "estimated_gb": round(estimated(division.recomputed, division.parts) / GB, 2),
         "memory_gb": declared,
     }
     if writes():
         (run.out / "memory.json").write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    return parts
+    return division
 
 
 def _too_little(memory: TrainingMemory, rows: Rows, declared: float) -> UserError:

@@ -9,7 +9,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from eagbench_plugins.eagrl import branch_attention
-from eagbench_plugins.eagrl.branch_attention import NAME, by_branch
+from eagbench_plugins.eagrl.branch_attention import NAME, SPARING, by_branch
 from eagbench_plugins.eagrl.shared_prompts import visible
 
 VOCABULARY = 50
@@ -60,21 +60,22 @@ def _found(model: Any, packed: dict[str, torch.Tensor]) -> list[torch.Tensor]:
     return [logits[real].detach(), *(parameter.grad.clone() for parameter in model.parameters())]
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_logits_and_gradients_are_those_of_the_mask(checkpointing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("again", ["nothing", "copies", "layers"])
+def test_logits_and_gradients_are_those_of_the_mask(again: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, packed = _model(), _packed()
     expected = _found(model, packed)
-    if checkpointing:
+    if again == "layers":
         model.gradient_checkpointing_enable({"use_reentrant": False})
     called = []
     row = branch_attention._row
     monkeypatch.setattr(branch_attention, "_row", lambda *given: called.append(1) or row(*given))
     before = model.config._attn_implementation
-    with by_branch(model):
-        assert model.config._attn_implementation == NAME
+    name = SPARING if again == "copies" else NAME
+    with by_branch(model, name=name):
+        assert model.config._attn_implementation == name
         found = _found(model, packed)
     assert model.config._attn_implementation == before
-    assert len(called) == len(ROWS) * 2 * (2 if checkpointing else 1)  # rows x layers, and again backwards
+    assert len(called) == len(ROWS) * 2 * (1 if again == "nothing" else 2)  # rows x layers, and again backwards
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 

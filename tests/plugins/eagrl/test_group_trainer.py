@@ -12,8 +12,9 @@ from trl import GRPOTrainer
 from trl.trainer import grpo_trainer
 
 from eagbench_plugins.eagrl import group_trainer
-from eagbench_plugins.eagrl.branch_attention import by_branch
 from eagbench_plugins.eagrl.shared_prompts import groups_by_prompt
+from eagbench_plugins.eagrl.training_memory import Recomputed
+from eagbench_plugins.eagrl.training_passes import training_passes
 from eagbench_plugins.policies.transformers_model import TransformersModel
 from tests.plugins.eagrl.test_adaptive_clipping import _batch, _trainer, tokenizer
 
@@ -38,10 +39,10 @@ def _grouped(tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor, int]:
 
 
 @pytest.mark.parametrize("places", [1, 4096])
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("recomputed", list(Recomputed))
 @pytest.mark.parametrize("cut", [False, True])
 def test_packs_give_what_single_rows_give(
-    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: int, checkpointing: bool, cut: bool
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: int, recomputed: Recomputed, cut: bool
 ) -> None:
     monkeypatch.setattr(group_trainer, "_PLACES", places)
     trainer = _group_trainer(tokenizer, tmp_path)
@@ -49,7 +50,7 @@ def test_packs_give_what_single_rows_give(
     assert groups_by_prompt(ids[:, :-width], mask[:, :-width]) == [[0, 3], [1, 2]]
     if cut:  # truncated answers that are left out lose their whole mask
         mask[1:, -width:] = 0
-    if checkpointing:
+    if recomputed is Recomputed.LAYERS:
         trainer.model.activation_checkpointing_enable({"use_reentrant": False})
     trainer.model.train()
     found = []
@@ -59,7 +60,7 @@ def test_packs_give_what_single_rows_give(
     ):
         trainer.model.zero_grad()
         trainer._first_pass = (ids, ids)  # so that only the function under test is called
-        with by_branch(trainer.model):
+        with training_passes([trainer.model], recomputed, packed=True):
             log_p, entropy, _ = function(trainer, trainer.model, ids, mask, width, compute_entropy=True)
             (log_p * mask[:, -width:] * torch.linspace(-1, 1, width)).sum().backward()
         found.append([log_p, entropy, *(p.grad.clone() for p in trainer.model.parameters())])

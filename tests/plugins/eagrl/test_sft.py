@@ -22,12 +22,13 @@ from eagbench.api import (
     question,
     write_answer,
 )
-from eagbench_plugins.eagrl import trained_policy
+from eagbench_plugins.eagrl import selective_recomputation, sft_training, trained_policy
 from eagbench_plugins.eagrl.answer_targets import bare_answers
 from eagbench_plugins.eagrl.distillation import SelectedTrajectory
 from eagbench_plugins.eagrl.fine_tuning import FineTuning
 from eagbench_plugins.eagrl.sft import fine_tune, learn
 from eagbench_plugins.eagrl.sft_training import Collator, Example, WeightedSFTTrainer, _by_prompt, encode
+from eagbench_plugins.eagrl.training_memory import Division, Recomputed
 from eagbench_plugins.eagrl.trajectory_distillation import TrajectoryDistillation
 from tests.plugins.eagrl.conftest import Prepared, stage_run
 
@@ -240,6 +241,20 @@ def test_accumulated_parts_of_a_batch_train_as_the_whole_does(inputs: dict, tmp_
         for n in (1, 2)
     ]
     assert norms[0] == pytest.approx(norms[1], rel=0.3)
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 4, "dropout": 0.2}])
+def test_what_is_computed_again_where_memory_is_short_changes_no_byte(
+    inputs: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: dict | None
+) -> None:
+    given = {"steps": 2, "batch_size": 4, "share_prompts": True, "lora": lora}
+    plain = tuned(tmp_path / "plain", inputs, **given)
+    monkeypatch.setattr(sft_training, "divide_step", lambda *_: Division(1, Recomputed.CHEAP))
+    called, real = [], selective_recomputation.checkpoint
+    monkeypatch.setattr(selective_recomputation, "checkpoint", lambda *a, **b: called.append(a[0]) or real(*a, **b))
+    spared = tuned(tmp_path / "spared", inputs, **given)
+    assert weights(spared) == weights(plain)
+    assert {function.__name__ for function in called} == {"forward", "_row"}  # feed-forward blocks and attention
 
 
 def test_adapters_are_merged_into_a_folder_like_any_other(prepared: Prepared, inputs: dict, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,16 @@ import torch
 from eagbench.api import StageRun, UserError
 from eagbench_plugins.eagrl.lora import LoRA, peft_config
 from eagbench_plugins.eagrl.scored_positions import TILE, only_scored_positions
-from eagbench_plugins.eagrl.training_memory import Rows, TrainingMemory, parts_of_step, training_memory
+from eagbench_plugins.eagrl.selective_recomputation import sparing_feed_forward
+from eagbench_plugins.eagrl.training_memory import (
+    Division,
+    Recomputed,
+    Rows,
+    TrainingMemory,
+    divide_step,
+    training_memory,
+    ways_to_train,
+)
 
 WIDTH, FEED_FORWARD = 192, 512
 
@@ -38,8 +48,8 @@ def _opened(model: Any, memory_gb: float = 8.0) -> Any:
     return SimpleNamespace(model=model, memory_gb=memory_gb, **nothing)
 
 
-def _kept(layers: int, lora: LoRA | None, bf16: bool, rows: int, length: int) -> int:
-    """Count the bytes that autograd keeps of a forward pass, parameters apart."""
+def _kept(layers: int, lora: LoRA | None, bf16: bool, rows: int, length: int, way: Recomputed) -> int:
+    """Count the bytes that are kept of a forward pass for its backward pass."""
     from peft import get_peft_model
 
     model = _model(layers, torch.bfloat16 if bf16 and lora else torch.float32)
@@ -47,52 +57,53 @@ def _kept(layers: int, lora: LoRA | None, bf16: bool, rows: int, length: int) ->
         model = get_peft_model(model, peft_config(lora))
         model.enable_input_require_grads()
     model.train()
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    kept: dict[int, tuple[int, Any]] = {}
-
-    def keep(tensor: Any) -> Any:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes(), tensor
-        return tensor
-
-    mask = torch.ones(rows, 1, length, length, dtype=torch.bool).tril()
+    ids, mask = torch.ones(rows, length, dtype=torch.long), torch.ones(rows, 1, length, length, dtype=torch.bool).tril()
     with (
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        sparing_feed_forward(model) if way is Recomputed.CHEAP else nullcontext(),
+        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile,
         torch.autocast("cpu", torch.bfloat16, enabled=bf16),
     ):
-        model(input_ids=torch.ones(rows, length, dtype=torch.long), attention_mask=mask, use_cache=False)
-    return sum(size for size, _ in kept.values())
+        out = model(input_ids=ids, attention_mask=mask, use_cache=False)
+    assert out.logits.requires_grad
+    return sum(event.self_cpu_memory_usage for event in profile.key_averages())
 
 
+@pytest.mark.parametrize("way", [Recomputed.NOTHING, Recomputed.CHEAP])
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("lora", [None, LoRA(dropout=0.0), LoRA(dropout=0.05)])
-def test_the_estimate_of_a_layer_is_near_what_autograd_keeps(lora: LoRA | None, bf16: bool) -> None:
+def test_the_estimate_of_a_layer_is_near_what_is_kept(lora: LoRA | None, bf16: bool, way: Recomputed) -> None:
     rows, length = 4, 256
-    counted = (_kept(3, lora, bf16, rows, length) - _kept(1, lora, bf16, rows, length)) / 2
+    counted = (_kept(3, lora, bf16, rows, length, way) - _kept(1, lora, bf16, rows, length, way)) / 2
     if bf16 and lora is None:  # autocast's copies of the layer's weights, which the estimate has among the fixed bytes
         counted -= 2 * sum(p.numel() for p in _model(1).model.layers.parameters())
     opened = _opened(_model(1, torch.bfloat16 if bf16 else torch.float32))
-    memory = training_memory(opened, lora, checkpointing=False)
+    memory = training_memory(opened, lora, way)
     estimate = memory.of(rows * length, length) - memory.fixed
     # On a CPU the estimate has half more, for the allocator.
     assert 0.95 < estimate / 1.5 / counted < 1.35, (estimate, counted)
+
+
+def test_packed_rows_that_are_computed_again_keep_one_layer_s_mask() -> None:
+    opened = _opened(_model(4))
+    plain, packed = (training_memory(opened, None, Recomputed.CHEAP, packed=packed) for packed in (False, True))
+    assert (plain.masks, packed.masks) == (4 * packed.masks, 1.5)
+    assert plain.per_token == packed.per_token
 
 
 def test_what_a_parameter_costs_follows_from_what_is_trained() -> None:
     model = _model(2)
     parameters = sum(p.numel() for p in model.parameters())
     every, with_reference = (
-        training_memory(_opened(model), None, checkpointing=False, reference=r) for r in (False, True)
+        training_memory(_opened(model), None, Recomputed.NOTHING, reference=r) for r in (False, True)
     )
     assert with_reference.fixed - every.fixed == 4 * parameters
-    small, large = (training_memory(_opened(model), LoRA(rank=rank), checkpointing=False) for rank in (1, 3))
+    small, large = (training_memory(_opened(model), LoRA(rank=rank), Recomputed.NOTHING) for rank in (1, 3))
     from peft import get_peft_model
 
     adapted = get_peft_model(_model(2), peft_config(LoRA(rank=2)))
     trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     assert large.fixed - small.fixed == 16 * trained
-    again = training_memory(_opened(model), None, checkpointing=True)
+    again = training_memory(_opened(model), None, Recomputed.LAYERS)
     assert again.of(1000, 500) < 0.8 * every.of(1000, 500) + 0.2 * every.fixed
 
 
@@ -104,23 +115,53 @@ def test_the_rows_of_a_group_count_their_prompt_once() -> None:
     assert grouped.tokens(6)[0] == 3 * 500 + 6 * 41  # a part that cuts groups may touch one more
 
 
+def _ways(*per_token: float) -> dict[Recomputed, TrainingMemory]:
+    return {
+        way: TrainingMemory(fixed=1e9, per_token=bytes_, masks=0)
+        for way, bytes_ in zip((Recomputed.NOTHING, Recomputed.CHEAP), per_token, strict=False)
+    }
+
+
 @pytest.mark.parametrize(("declared", "parts"), [(13.0, 1), (12.9, 2), (4.5, 4), (3.9, 6), (2.0, 12)])
 def test_a_step_is_divided_into_as_few_equal_parts_as_fit(declared: float, parts: int, tmp_path: Path) -> None:
-    memory = TrainingMemory(fixed=1e9, per_token=1e7, masks=0)  # 1 GB, and 1 GB for a row of 100 tokens
+    ways = _ways(1e7)  # 1 GB, and 1 GB for a row of 100 tokens
     run = StageRun({}, {}, 0, tmp_path)
-    assert parts_of_step(_opened(None, declared), memory, Rows(12, 0, 100), None, run) == parts
+    division = divide_step(_opened(None, declared), ways, Rows(12, 0, 100), None, run)
+    assert division == Division(parts, Recomputed.NOTHING)
     told = json.loads((tmp_path / "memory.json").read_text())
     assert (told["parts"], told["rows_per_part"], told["longest_row"]) == (parts, 12 // parts, 100)
     assert told["estimated_gb"] == 1 + 12 // parts <= told["memory_gb"] == declared
+    assert told["recomputed"] == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("declared", "parts", "recomputed"),
+    [(13.0, 1, "nothing"), (7.0, 1, "cheap"), (6.9, 2, "cheap"), (1.5, 12, "cheap")],
+)
+def test_what_is_cheap_is_computed_again_where_fewer_parts_do_then(
+    declared: float, parts: int, recomputed: str, tmp_path: Path
+) -> None:
+    ways = _ways(1e7, 5e6)  # 1 GB, and 1 or 0.5 GB for a row of 100 tokens
+    found = divide_step(_opened(None, declared), ways, Rows(12, 0, 100), None, StageRun({}, {}, 0, tmp_path))
+    assert found == Division(parts, Recomputed(recomputed))
+    declared_parts = divide_step(_opened(None, 8.0), ways, Rows(12, 0, 100), 1, StageRun({}, {}, 0, tmp_path))
+    assert declared_parts == Division(1, Recomputed.CHEAP)
 
 
 def test_too_little_memory_is_refused_with_what_is_needed_and_a_declared_division_stays(tmp_path: Path) -> None:
-    memory, run = TrainingMemory(fixed=1e9, per_token=1e7, masks=0), StageRun({}, {}, 0, tmp_path)
+    ways, run = _ways(2e7, 1e7), StageRun({}, {}, 0, tmp_path)
     with pytest.raises(UserError, match=r"single row of 100 tokens takes about 2.0 GB.*`memory_gb` is 1.9") as refused:
-        parts_of_step(_opened(None, 1.9), memory, Rows(12, 0, 100), None, run)
-    for way in ("lora", "activation_checkpointing", "compact", "memory_gb: 2"):
-        assert way in str(refused.value.hint)
-    assert parts_of_step(_opened(None, 1.9), memory, Rows(12, 0, 100), 3, run) == 3
+        divide_step(_opened(None, 1.9), ways, Rows(12, 0, 100), None, run)
+    for hint in ("lora", "activation_checkpointing", "compact", "memory_gb: 2"):
+        assert hint in str(refused.value.hint)
+    assert divide_step(_opened(None, 1.9), ways, Rows(12, 0, 100), 3, run) == Division(3, Recomputed.CHEAP)
+
+
+def test_who_asks_for_whole_layers_gets_whole_layers() -> None:
+    opened = _opened(_model(2))
+    assert list(ways_to_train(opened, None, checkpointing=True, packed=True)) == [Recomputed.LAYERS]
+    plain, cheap = ways_to_train(opened, None, checkpointing=False, packed=True).values()
+    assert cheap.of(1000, 500) < plain.of(1000, 500)
 
 
 @pytest.mark.parametrize("bf16", [False, True])
