@@ -24,13 +24,11 @@ import torch
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 _ATEN = torch.ops.aten
-# Each product with the place of its left factor among the arguments.
+# Each product with the place of its left factor among the arguments. Not every torch has all of these.
 _PRODUCTS: dict[Any, int] = {
-    _ATEN.mm.default: 0,
-    _ATEN.bmm.default: 0,
-    _ATEN.addmm.default: 1,
-    _ATEN.baddbmm.default: 1,
-    _ATEN._grouped_mm.default: 0,
+    getattr(_ATEN, name).default: left
+    for name, left in (("mm", 0), ("bmm", 0), ("addmm", 1), ("baddbmm", 1), ("_grouped_mm", 0))
+    if hasattr(_ATEN, name)
 }
 _ATTENTION = {
     getattr(_ATEN, name).default
@@ -62,8 +60,7 @@ def sparing(function: Callable[..., Any]) -> Callable[..., Any]:
 def sparing_feed_forward(*models: Any) -> Iterator[None]:
     """Make the feed-forward blocks of models `sparing`, within the context.
 
-    Blocks are known by their activation function, which transformers calls `act_fn`; a model whose blocks have none is
-    left as it is.
+    A model without blocks that are known (`has_feed_forward`) is left as it is.
     """
     blocks = {block for model in models for block in model.modules() if _is_feed_forward(block)}
     for block in blocks:
@@ -73,6 +70,11 @@ def sparing_feed_forward(*models: Any) -> Iterator[None]:
     finally:
         for block in blocks:
             del block.__dict__["forward"]
+
+
+def has_feed_forward(model: Any) -> bool:
+    """Tell whether a model has feed-forward blocks that are known: by their activation function, `act_fn`."""
+    return any(map(_is_feed_forward, model.modules()))
 
 
 def _is_feed_forward(module: Any) -> bool:

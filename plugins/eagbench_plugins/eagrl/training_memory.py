@@ -36,6 +36,7 @@ from eagbench.api import KnowsItsMemory, StageRun, TrainableLanguageModel, UserE
 from eagbench_plugins.eagrl.data_parallel import n_processes, writes
 from eagbench_plugins.eagrl.lora import LoRA
 from eagbench_plugins.eagrl.scored_positions import TILE
+from eagbench_plugins.eagrl.selective_recomputation import has_feed_forward
 from eagbench_plugins.eagrl.trained_policy import computes_in_bfloat16
 
 GB = 1e9
@@ -89,7 +90,10 @@ def ways_to_train(
         packed: Whether rows that share their prompt are packed.
         reference: Whether the KL divergence from the initial policy is measured.
     """
-    ways = (Recomputed.LAYERS,) if checkpointing else (Recomputed.NOTHING, Recomputed.CHEAP)
+    if checkpointing:
+        ways = [Recomputed.LAYERS]
+    else:
+        ways = [Recomputed.NOTHING, *([Recomputed.CHEAP] if has_feed_forward(opened.model) else [])]
     return {way: training_memory(opened, lora, way, packed=packed, reference=reference) for way in ways}
 
 

@@ -164,6 +164,13 @@ def test_who_asks_for_whole_layers_gets_whole_layers() -> None:
     assert cheap.of(1000, 500) < plain.of(1000, 500)
 
 
+def test_a_model_of_unknown_blocks_keeps_everything() -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    opened = _opened(GPT2LMHeadModel(GPT2Config(vocab_size=96, n_embd=32, n_layer=2, n_head=2)))
+    assert list(ways_to_train(opened, None, checkpointing=False, packed=True)) == [Recomputed.NOTHING]
+
+
 @pytest.mark.parametrize("bf16", [False, True])
 def test_a_head_in_tiles_gives_the_values_and_gradients_of_all_logits_at_once(bf16: bool) -> None:
     from trl.trainer.utils import add_fused_lm_head
