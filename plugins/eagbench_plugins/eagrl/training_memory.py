@@ -209,16 +209,18 @@ def divide_step(
     declared = opened.memory_gb if isinstance(opened, KnowsItsMemory) else None
     devices = n_processes()
 
-    def estimated(way: Recomputed, parts: int) -> float:
-        return memory[way].of(*rows.tokens(-(-rows.count // parts) // devices))
+    def rows_of_part(division: Division) -> int:
+        return -(-rows.count // division.parts) // devices
+
+    def estimated(division: Division) -> float:
+        return memory[division.recomputed].of(*rows.tokens(rows_of_part(division)))
 
     if accumulate is None:
-        candidates = [parts for parts in range(1, rows.count + 1) if rows.count % (parts * devices) == 0]
+        parts = [parts for parts in range(1, rows.count + 1) if rows.count % (parts * devices) == 0]
     else:
-        candidates = [accumulate]
-    ways = (Division(parts, way) for parts in candidates for way in memory)
-    fits = (d for d in ways if declared is None or estimated(d.recomputed, d.parts) <= declared * GB)
-    division = next(fits, None)
+        parts = [accumulate]
+    divisions = (Division(n, way) for n in parts for way in memory)
+    division = next((d for d in divisions if declared is None or estimated(d) <= declared * GB), None)
     if division is None:
         leanest = list(memory)[-1]
         if accumulate is None:
@@ -228,9 +230,9 @@ def divide_step(
     told = {
         "parts": division.parts,
         "recomputed": division.recomputed.value,
-        "rows_per_part": -(-rows.count // division.parts) // devices,
+        "rows_per_part": rows_of_part(division),
         "longest_row": rows.tokens(1)[1],
-        "estimated_gb": round(estimated(division.recomputed, division.parts) / GB, 2),
+        "estimated_gb": round(estimated(division) / GB, 2),
         "memory_gb": declared,
     }
     if writes():
